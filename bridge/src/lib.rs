@@ -1,0 +1,3 @@
+//! The memory of Godwit: conversations, inboxes, receipts, replay, and the HTTP API.
+
+pub mod admin;

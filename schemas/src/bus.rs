@@ -1,0 +1,71 @@
+//! Frames between edges and lanes, and the bus that carries them.
+//!
+//! The frames are generated from `proto/godwit/bus.proto`, which tells how streams recover from loss. The traits say
+//! what a bus must do: very little. It may lose, double and reorder payloads.
+
+use std::future::Future;
+
+use ::bytes::Bytes;
+
+pub use frames::*;
+
+#[allow(missing_docs, unreachable_pub, reason = "generated; the .proto file is the documentation")]
+mod frames {
+    include!(concat!(env!("OUT_DIR"), "/godwit.bus.rs"));
+}
+
+/// Topic on which the bridge announces itself to all edges.
+pub const EDGES: &str = "edges";
+
+/// Topic of a lane's incoming batches.
+pub fn up(lane: u32) -> String {
+    format!("up/{lane}")
+}
+
+/// Topic of an edge's incoming batches.
+pub fn down(edge: u64) -> String {
+    format!("down/{edge:016x}")
+}
+
+/// The bus cannot be reached any more. Whoever holds the link opens a new one.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("bus link closed: {0}")]
+pub struct LinkClosed(pub String);
+
+/// Opens links to a publish/subscribe bus.
+pub trait Bus: Clone + Send + Sync + 'static {
+    /// Sending half of a link.
+    type Tx: Tx;
+    /// Receiving half of a link.
+    type Rx: Rx;
+
+    /// Opens a link that receives what is published to `topics` (no wildcards) from now on.
+    ///
+    /// `name` is unique on the bus. Retries on its own when the bus is remote and not reachable yet.
+    ///
+    /// # Errors
+    /// The bus is gone for good.
+    fn open(&self, name: &str, topics: &[String])
+    -> impl Future<Output = Result<(Self::Tx, Self::Rx), LinkClosed>> + Send;
+}
+
+/// Sending half of a link.
+pub trait Tx: Send + 'static {
+    /// Hands one payload to the bus, in order. Returning promises nothing about delivery.
+    ///
+    /// # Errors
+    /// The link is closed.
+    fn publish(&mut self, topic: &str, payload: Bytes) -> impl Future<Output = Result<(), LinkClosed>> + Send;
+}
+
+/// Receiving half of a link.
+pub trait Rx: Send + 'static {
+    /// The next payload. Cancel safe.
+    ///
+    /// # Errors
+    /// The link is closed.
+    fn next(&mut self) -> impl Future<Output = Result<Bytes, LinkClosed>> + Send;
+
+    /// The next payload if one is there.
+    fn try_next(&mut self) -> Option<Bytes>;
+}

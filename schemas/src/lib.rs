@@ -1,0 +1,15 @@
+//! The contract that every part of Godwit shares: wire messages, ids, the topic grammar and limits. No I/O.
+//!
+//! - [`client`]: what MQTT payloads carry between clients and server.
+//! - [`bus`]: frames between edges (broker) and lanes (bridge), and the [`bus::Bus`] they travel on.
+//! - [`ids`]: names and numbers, checked once where they enter.
+//! - [`topic`]: what a client may publish to and subscribe to.
+//! - [`reason`]: the MQTT 5 reason codes that Godwit answers with.
+//! - [`partition`]: who owns which user and which conversation.
+
+pub mod bus;
+pub mod client;
+pub mod ids;
+pub mod partition;
+pub mod reason;
+pub mod topic;
