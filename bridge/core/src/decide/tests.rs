@@ -1,0 +1,269 @@
+use godwit_schemas::client::request::Call;
+use godwit_schemas::partition::PARTITIONS;
+
+use super::*;
+use crate::doubt::Doubt;
+use crate::record::{DeviceRecord, UserRecord};
+use crate::world::Need;
+
+const NOW_S: u32 = 1_000_000;
+const RULES: Rules = Rules { body_bytes_max: 100, group_members_max: 4, retention_s: 3_600 };
+
+/// Users with one device each, numbered from 1; Alice has a second one, number 9.
+struct Scene {
+    world: World,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { world: World::new(100, [0; PARTITIONS as usize]) }
+    }
+
+    fn device(name: &str) -> DeviceId {
+        let names = ["alice", "bob", "carol", "dave", "erin"];
+        DeviceId::new(names.iter().position(|n| *n == name).unwrap() as u64 + 1)
+    }
+
+    /// Plays the store: users exist unless their name begins with "no"; nothing else does.
+    fn run(&mut self, command: Command) -> Outcome {
+        for _ in 0..4 {
+            let mut needs = Vec::new();
+            self.world.needs(&command, &mut needs);
+            for need in needs {
+                match need {
+                    Need::User(user) => {
+                        let record = (!user.as_str().starts_with("no")).then(|| record_of(&user));
+                        self.world.found_user(user, record);
+                    }
+                    Need::Pair(pair) => self.world.found_pair(pair, None),
+                    Need::Conversation(id) => self.world.found_conversation(id, None),
+                }
+            }
+        }
+        let mut outcome = Outcome::default();
+        decide(&mut self.world, &RULES, NOW_S, command, &mut outcome);
+        outcome
+    }
+
+    fn post(&mut self, from: &str, to: To, body: &'static [u8]) -> Outcome {
+        let body = Bytes::from_static(body);
+        self.run(Command::Post { origin: origin(from), to, body, client_sequence: 0, expires_in_s: 0 })
+    }
+
+    fn call(&mut self, from: &str, call: Call) -> (client::Response, Outcome) {
+        let outcome =
+            self.run(Command::Call { origin: origin(from), id: 5, call, correlation: Bytes::from_static(b"c") });
+        let response = outcome.effects.iter().find_map(|effect| match &effect.kind {
+            EffectKind::Responded { response, correlation } if correlation == "c" => Some(response.clone()),
+            _ => None,
+        });
+        (response.expect("a call is answered"), outcome)
+    }
+
+    fn group(&mut self, users: &[&str]) -> ConversationId {
+        let users = users.iter().map(|user| (*user).to_owned()).collect();
+        let (response, _) = self.call("alice", Call::CreateGroup(client::CreateGroup { title: "g".into(), users }));
+        assert_eq!(response.reason, 0, "{}", response.text);
+        ConversationId::new(response.conversation)
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn record_of(user: &UserId) -> UserRecord {
+    let mut devices = vec![device_record(Scene::device(user.as_str()).get())];
+    if user.as_str() == "alice" {
+        devices.push(device_record(9));
+    }
+    UserRecord { devices }
+}
+
+fn device_record(id: u64) -> DeviceRecord {
+    DeviceRecord { id, reads_events: true, ..Default::default() }
+}
+
+fn origin(from: &str) -> Origin {
+    Origin { user: user(from), device: Scene::device(from), packet_id: 3, doubt: Some(Doubt::new(3, 0, 77)) }
+}
+
+fn published(outcome: &Outcome) -> (Reason, ConversationId, Seq) {
+    let answer = outcome.effects.iter().find_map(|effect| match effect.kind {
+        EffectKind::Published { packet_id: 3, reason, conversation, sequence, .. } => {
+            Some((reason, conversation, sequence))
+        }
+        _ => None,
+    });
+    answer.expect("a publish is answered")
+}
+
+fn recipients(outcome: &Outcome, kind: Kind) -> Vec<u64> {
+    let of_kind = |entry: &&NewEntry| Entry::decode(entry.value.clone()).unwrap().kind == kind;
+    outcome.entries.iter().filter(of_kind).map(|entry| entry.device.get()).collect()
+}
+
+#[test]
+fn the_first_message_opens_the_direct_conversation() {
+    let mut scene = Scene::new();
+    let outcome = scene.post("alice", To::User(user("bob")), b"hello");
+    let (reason, id, sequence) = published(&outcome);
+    assert_eq!((reason, sequence), (Reason::SUCCESS, Seq::new(2)));
+    assert_eq!(recipients(&outcome, Kind::Change), [1, 9, 2]);
+    assert_eq!(recipients(&outcome, Kind::Message), [9, 2], "everybody but the sending device");
+    assert!(outcome.durable);
+    assert!(outcome.changes.contains(&Change::Pair(user("alice"), user("bob"), Some(id))));
+
+    let outcome = scene.post("bob", To::User(user("alice")), b"hi");
+    assert_eq!(published(&outcome), (Reason::SUCCESS, id, Seq::new(3)));
+    assert_eq!(recipients(&outcome, Kind::Message), [1, 9]);
+    let again = outcome.changes.iter().find_map(|change| match change {
+        Change::Doubt(_, doubt) => doubt.matches(&Doubt::new(3, 0, 77)),
+        _ => None,
+    });
+    assert_eq!(again, Some((id, Seq::new(3))), "the answer is kept for a retry");
+}
+
+#[test]
+fn refusals_change_nothing() {
+    let mut scene = Scene::new();
+    let direct = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;
+    let table = [
+        ("alice", To::User(user("nobody")), &b""[..], Reason::TOPIC_NAME_INVALID),
+        ("alice", To::Conversation(ConversationId::new(999)), b"", Reason::TOPIC_NAME_INVALID),
+        ("carol", To::Conversation(direct), b"", Reason::NOT_AUTHORIZED),
+        ("alice", To::Conversation(direct), &[0; 101], Reason::PACKET_TOO_LARGE),
+    ];
+    for (from, to, body, reason) in table {
+        let outcome = scene.post(from, to.clone(), body);
+        assert_eq!(published(&outcome).0, reason, "{from} {to:?}");
+        assert!(outcome.entries.is_empty() && outcome.changes.is_empty(), "{from} {to:?}");
+    }
+}
+
+#[test]
+fn acknowledgement_and_reading_tick_the_sender() {
+    let mut scene = Scene::new();
+    let (_, conversation, sequence) = published(&scene.post("alice", To::User(user("bob")), b"hello"));
+    let acked = |up_to| Command::Acked {
+        user: user("bob"),
+        device: Scene::device("bob"),
+        conversation,
+        up_to,
+        senders: vec![Ordinal::new(0)],
+        orders: vec![Order::new(40)],
+    };
+    let ticks = |outcome: &Outcome| -> Vec<(u64, Watermark)> {
+        let ticks = outcome.effects.iter().filter_map(|effect| match effect.kind {
+            EffectKind::Tick { watermark, .. } => Some((effect.device.get(), watermark)),
+            _ => None,
+        });
+        ticks.collect()
+    };
+    let mark = |delivered, read| Watermark { delivered, read };
+    let outcome = scene.run(acked(sequence));
+    assert!(outcome.changes.contains(&Change::EntryGone(Scene::device("bob"), Order::new(40))));
+    let delivered = mark(sequence, Seq::default());
+    assert_eq!(ticks(&outcome), [(1, delivered), (9, delivered)]);
+    assert!(!outcome.durable, "an acknowledgement waits for nobody's fsync");
+    assert_eq!(ticks(&scene.run(acked(sequence))), [], "nothing new");
+
+    let read = Command::Read { origin: origin("bob"), conversation, up_to: sequence };
+    let outcome = scene.run(read.clone());
+    let both = mark(sequence, sequence);
+    assert_eq!(ticks(&outcome), [(1, both), (9, both)], "not the reading device");
+    assert_eq!(ticks(&scene.run(read)), []);
+
+    let gone = |watermark| Command::ReceiptAcked {
+        device: DeviceId::new(1),
+        conversation,
+        member: Ordinal::new(1),
+        watermark,
+    };
+    assert!(scene.run(gone(delivered)).changes.is_empty(), "a newer receipt is still owed");
+    assert_eq!(scene.run(gone(both)).changes.len(), 1);
+    let stranger = Command::Read { origin: origin("carol"), conversation, up_to: sequence };
+    assert_eq!(published(&scene.run(stranger)).0, Reason::NOT_AUTHORIZED);
+}
+
+#[test]
+fn groups_are_made_and_changed_by_those_who_may() {
+    let mut scene = Scene::new();
+    let id = scene.group(&["bob", "carol"]);
+    let conversation = id.get();
+    let add = |user: &str| Call::AddMember(client::AddMember { conversation, user: user.into() });
+    let remove = |user: &str| Call::RemoveMember(client::RemoveMember { conversation, user: user.into() });
+    let leave = || Call::Leave(client::Leave { conversation });
+    let rename = |title: &str| Call::Rename(client::Rename { conversation, title: title.into() });
+    let describe = || Call::Describe(client::Describe { conversation });
+    let mut reason = |from, call| Reason::from_u32(scene.call(from, call).0.reason);
+
+    assert_eq!(reason("bob", add("dave")), Reason::NOT_AUTHORIZED);
+    assert_eq!(reason("dave", describe()), Reason::NOT_AUTHORIZED);
+    assert_eq!(reason("alice", add("bob")), Reason::IMPLEMENTATION_SPECIFIC);
+    assert_eq!(reason("alice", add("nobody")), Reason::TOPIC_NAME_INVALID);
+    assert_eq!(reason("alice", add("dave")), Reason::SUCCESS);
+    assert_eq!(reason("alice", add("erin")), Reason::QUOTA_EXCEEDED);
+    assert_eq!(reason("alice", rename(&"x".repeat(257))), Reason::IMPLEMENTATION_SPECIFIC);
+    assert_eq!(reason("alice", rename("walkers")), Reason::SUCCESS);
+    assert_eq!(reason("alice", remove("dave")), Reason::SUCCESS);
+    assert_eq!(reason("dave", leave()), Reason::NOT_AUTHORIZED);
+    assert_eq!(reason("alice", leave()), Reason::SUCCESS);
+    assert_eq!(reason("bob", remove("carol")), Reason::SUCCESS, "bob inherited");
+    let (response, _) = scene.call("bob", describe());
+    let description = response.description.unwrap();
+    assert_eq!((description.title.as_str(), description.members.len()), ("walkers", 1));
+    assert_eq!(published(&scene.post("carol", To::Conversation(id), b"")).0, Reason::NOT_AUTHORIZED);
+}
+
+#[test]
+fn a_removed_member_gets_its_removal_and_nothing_after() {
+    let mut scene = Scene::new();
+    let id = scene.group(&["bob", "carol"]);
+    let remove = Call::RemoveMember(client::RemoveMember { conversation: id.get(), user: "carol".into() });
+    let (_, outcome) = scene.call("alice", remove);
+    assert_eq!(recipients(&outcome, Kind::Change), [1, 9, 2, 3]);
+    assert_eq!(recipients(&scene.post("alice", To::Conversation(id), b"x"), Kind::Message), [9, 2]);
+}
+
+#[test]
+fn sequences_are_consecutive_through_messages_and_changes() {
+    let mut scene = Scene::new();
+    let id = scene.group(&["bob"]);
+    let mut last = scene.world.conversation(id).unwrap().last_seq.get();
+    for step in 0..6 {
+        let outcome = if step % 2 == 0 {
+            scene.post("bob", To::Conversation(id), b"x")
+        } else {
+            scene.call("alice", Call::Rename(client::Rename { conversation: id.get(), title: "t".into() })).1
+        };
+        for entry in outcome.entries {
+            assert_eq!(Entry::decode(entry.value).unwrap().sequence.get(), last + 1);
+        }
+        last += 1;
+    }
+}
+
+#[test]
+fn a_forgotten_user_leaves_its_conversations_and_its_name_starts_afresh() {
+    let mut scene = Scene::new();
+    let id = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;
+    scene.run(Command::Forget { user: user("bob"), conversation: id });
+    assert_eq!(published(&scene.post("alice", To::Conversation(id), b"x")).0, Reason::TOPIC_NAME_INVALID);
+    let (reason, fresh, _) = published(&scene.post("alice", To::User(user("bob")), b"x"));
+    assert_eq!(reason, Reason::SUCCESS, "a new bob");
+    assert_ne!(fresh, id);
+}
+
+#[test]
+fn life_is_the_shorter_of_the_sender_s_wish_and_the_retention() {
+    let mut scene = Scene::new();
+    for (wish, life) in [(0, 3_600), (60, 60), (u32::MAX, 3_600)] {
+        let body = Bytes::new();
+        let to = To::User(user("bob"));
+        let post = Command::Post { origin: origin("alice"), to, body, client_sequence: 0, expires_in_s: wish };
+        let outcome = scene.run(post);
+        let entry = Entry::decode(outcome.entries.last().unwrap().value.clone()).unwrap();
+        assert_eq!((entry.expires_at_s, entry.limited), (NOW_S + life, wish != 0));
+    }
+}

@@ -1,0 +1,104 @@
+//! What a decision asks for: entries and changes to write in one commit, and effects once that is on disk.
+
+use bytes::Bytes;
+use godwit_schemas::client;
+use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
+use godwit_schemas::partition::Partition;
+use godwit_schemas::reason::Reason;
+
+use crate::conversation::Watermark;
+use crate::doubt::Doubt;
+
+/// A new inbox entry for one device. It is given its order when it is committed, and wakes the device's session.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewEntry {
+    /// Recipient.
+    pub device: DeviceId,
+    /// Where the recipient's session is.
+    pub partition: Partition,
+    /// `Entry::encode`, shared by all recipients.
+    pub value: Bytes,
+}
+
+/// A change of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// Members or title changed, or it is new: write the whole conversation.
+    Conversation(ConversationId),
+    /// Only its progress changed.
+    State(ConversationId),
+    /// The direct conversation of these two, lower name first; `None`: there is none any more.
+    Pair(UserId, UserId, Option<ConversationId>),
+    /// The user is (`true`) or is no more (`false`) a member.
+    Membership(UserId, ConversationId, bool),
+    /// The inbox entry was acknowledged.
+    EntryGone(DeviceId, Order),
+    /// The device has still to get this receipt; replaces an earlier one.
+    Receipt(DeviceId, ConversationId, Ordinal, Watermark),
+    /// The device has the newest receipt of this member.
+    ReceiptGone(DeviceId, ConversationId, Ordinal),
+    /// What a publish became.
+    Doubt(DeviceId, Doubt),
+    /// The partition's next conversation.
+    NextConversation(Partition, u64),
+}
+
+/// What to do when the commit is on disk, in the lane of `partition`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effect {
+    /// Whose lane.
+    pub partition: Partition,
+    /// Which session there.
+    pub device: DeviceId,
+    /// What.
+    pub kind: EffectKind,
+}
+
+/// See [`Effect`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum EffectKind {
+    /// Answer a publish.
+    Published {
+        /// Which one; never 0.
+        packet_id: u16,
+        /// How it went.
+        reason: Reason,
+        /// English, for a refusal.
+        text: &'static str,
+        /// Where the message stands; 0 for what is not a message.
+        conversation: ConversationId,
+        /// Where the message stands.
+        sequence: Seq,
+    },
+    /// Answer a call.
+    Responded {
+        /// The answer.
+        response: client::Response,
+        /// MQTT 5 correlation data of the request.
+        correlation: Bytes,
+    },
+    /// Tell the device how far a member is.
+    Tick {
+        /// Where.
+        conversation: ConversationId,
+        /// Whose.
+        member: Ordinal,
+        /// How far.
+        watermark: Watermark,
+    },
+    /// One `Acked` command of the device is on disk.
+    Settled,
+}
+
+/// What one or more decisions ask for.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// New inbox entries, in order.
+    pub entries: Vec<NewEntry>,
+    /// Changes of the store.
+    pub changes: Vec<Change>,
+    /// After the commit.
+    pub effects: Vec<Effect>,
+    /// Something that was promised to be on disk is among them: the commit needs an fsync.
+    pub durable: bool,
+}

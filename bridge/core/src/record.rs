@@ -1,0 +1,135 @@
+//! Stored values other than inbox entries, as protobuf (numbers are never reused).
+
+use prost::Message;
+
+/// Role numbers are those of `client.Role`.
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberRecord {
+    /// Ordinal.
+    #[prost(uint32, tag = "1")]
+    pub ordinal: u32,
+    /// User name.
+    #[prost(string, tag = "2")]
+    pub user: String,
+    /// Role.
+    #[prost(int32, tag = "3")]
+    pub role: i32,
+}
+
+/// What seldom changes about a conversation.
+#[derive(Clone, PartialEq, Message)]
+pub struct ConversationRecord {
+    /// Group rather than direct.
+    #[prost(bool, tag = "1")]
+    pub group: bool,
+    /// Title of a group.
+    #[prost(string, tag = "2")]
+    pub title: String,
+    /// Members in the order they joined.
+    #[prost(message, repeated, tag = "3")]
+    pub members: Vec<MemberRecord>,
+    /// Ordinal for the next member.
+    #[prost(uint32, tag = "4")]
+    pub next_ordinal: u32,
+}
+
+/// How far a member is.
+#[derive(Clone, PartialEq, Message)]
+pub struct ProgressRecord {
+    /// Ordinal.
+    #[prost(uint32, tag = "1")]
+    pub ordinal: u32,
+    /// Sequence of the last message it sent.
+    #[prost(uint64, tag = "2")]
+    pub last_sent: u64,
+    /// Delivered to one of its devices up to here.
+    #[prost(uint64, tag = "3")]
+    pub delivered: u64,
+    /// Read up to here.
+    #[prost(uint64, tag = "4")]
+    pub read: u64,
+}
+
+/// The last client sequence accepted from a device.
+#[derive(Clone, PartialEq, Message)]
+pub struct AcceptedRecord {
+    /// Device.
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// Its client sequence.
+    #[prost(uint64, tag = "2")]
+    pub client_sequence: u64,
+}
+
+/// What changes with every message.
+#[derive(Clone, PartialEq, Message)]
+pub struct StateRecord {
+    /// Sequence of the last message or change.
+    #[prost(uint64, tag = "1")]
+    pub last_seq: u64,
+    /// Members' progress.
+    #[prost(message, repeated, tag = "2")]
+    pub progress: Vec<ProgressRecord>,
+    /// Devices that count their sends.
+    #[prost(message, repeated, tag = "3")]
+    pub accepted: Vec<AcceptedRecord>,
+}
+
+/// A device of a user.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeviceRecord {
+    /// Number, never given again.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Name among the user's devices.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// SHA-256 of the password.
+    #[prost(bytes = "vec", tag = "3")]
+    pub password_hash: Vec<u8>,
+    /// It has subscribed to events once: receipts are kept for it.
+    #[prost(bool, tag = "4")]
+    pub reads_events: bool,
+}
+
+/// A user.
+#[derive(Clone, PartialEq, Message)]
+pub struct UserRecord {
+    /// Devices in the order they were added.
+    #[prost(message, repeated, tag = "1")]
+    pub devices: Vec<DeviceRecord>,
+}
+
+/// What a session leaves behind when its connection ends, and the place of the inbox's first entry.
+#[derive(Clone, PartialEq, Message)]
+pub struct SessionRecord {
+    /// Filters (bits).
+    #[prost(uint32, tag = "1")]
+    pub filters: u32,
+    /// No inbox entry of the device has a lower order.
+    #[prost(uint64, tag = "2")]
+    pub low: u64,
+    /// Highest order handed to the device: up to here a delivery is a repeated one (DUP).
+    #[prost(uint64, tag = "3")]
+    pub sent: u64,
+    /// Second since 1970 at which the MQTT session ends; 0: it has ended; `u64::MAX`: never.
+    #[prost(uint64, tag = "4")]
+    pub ends_at_s: u64,
+    /// Publishes of earlier epochs are not in doubt any more (see `doubt`).
+    #[prost(uint32, tag = "5")]
+    pub doubt_epoch: u32,
+    /// QoS 1 packets are handed out under numbers that follow from the order; nothing else is kept.
+    #[prost(bool, tag = "6")]
+    pub exists: bool,
+}
+
+/// Watermarks in a receipt that a device has still to get.
+#[derive(Clone, PartialEq, Message)]
+pub struct ReceiptRecord {
+    /// Delivered up to.
+    #[prost(uint64, tag = "1")]
+    pub delivered: u64,
+    /// Read up to.
+    #[prost(uint64, tag = "2")]
+    pub read: u64,
+}

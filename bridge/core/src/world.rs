@@ -1,0 +1,311 @@
+//! What a lane has read: users, pairs and conversations, kept between batches as far as there is room.
+//!
+//! A command is decided only when nothing it needs is missing. What was changed and is not on disk yet is pinned: it
+//! must not be read again from the store.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use godwit_schemas::ids::{ConversationId, DeviceId, UserId};
+use godwit_schemas::partition::{PARTITIONS, Partition};
+
+use crate::command::{Command, To, called};
+use crate::conversation::Conversation;
+use crate::record::UserRecord;
+use godwit_schemas::client::request::Call;
+
+/// Number of a commit of this lane, counting up.
+pub type Ticket = u64;
+
+/// Two users, lower name first.
+pub type Pair = (UserId, UserId);
+
+/// Something a command needs that was not read yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Need {
+    /// A user.
+    User(UserId),
+    /// The direct conversation of two users.
+    Pair(Pair),
+    /// A conversation.
+    Conversation(ConversationId),
+}
+
+/// A device, as far as deliveries need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Its number.
+    pub id: DeviceId,
+    /// Receipts are kept for it.
+    pub reads_events: bool,
+}
+
+/// What was read of a user, and what every delivery to it needs ready at hand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct User {
+    /// As stored.
+    pub record: UserRecord,
+    /// Its devices.
+    pub devices: Vec<Device>,
+    /// Where its sessions are.
+    pub partition: Partition,
+}
+
+impl User {
+    /// From the stored form.
+    pub fn new(id: &UserId, record: UserRecord) -> Self {
+        let devices = record.devices.iter();
+        let devices = devices.map(|d| Device { id: DeviceId::new(d.id), reads_events: d.reads_events }).collect();
+        Self { record, devices, partition: Partition::of_user(id) }
+    }
+}
+
+#[derive(Debug)]
+struct Cached<T> {
+    value: Option<T>,
+    pinned_until: Ticket,
+    used: bool,
+}
+
+#[derive(Debug)]
+struct Cache<K, T>(HashMap<K, Cached<T>>);
+
+impl<K: Eq + Hash, T> Cache<K, T> {
+    fn get(&self, key: &K) -> Option<&T> {
+        self.0.get(key)?.value.as_ref()
+    }
+
+    fn has(&mut self, key: &K) -> bool {
+        self.0.get_mut(key).is_some_and(|cached| {
+            cached.used = true;
+            true
+        })
+    }
+
+    fn insert(&mut self, key: K, value: Option<T>, pinned_until: Ticket) {
+        self.0.insert(key, Cached { value, pinned_until, used: true });
+    }
+
+    fn trim(&mut self, room: usize, confirmed: Ticket) {
+        if self.0.len() > room {
+            self.0.retain(|_, cached| std::mem::take(&mut cached.used) || cached.pinned_until > confirmed);
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    users: Cache<UserId, User>,
+    pairs: Cache<Pair, ConversationId>,
+    conversations: Cache<ConversationId, Conversation>,
+    next_conversation: [u64; PARTITIONS as usize],
+    ticket: Ticket,
+    room: usize,
+}
+
+impl World {
+    /// Keeps about `room` of each kind. `next_conversation` as stored.
+    pub fn new(room: usize, next_conversation: [u64; PARTITIONS as usize]) -> Self {
+        Self {
+            users: Cache(HashMap::new()),
+            pairs: Cache(HashMap::new()),
+            conversations: Cache(HashMap::new()),
+            next_conversation,
+            ticket: 1,
+            room,
+        }
+    }
+
+    /// The two in the order that a [`Pair`] has.
+    pub fn pair(a: &UserId, b: &UserId) -> Pair {
+        if a <= b { (a.clone(), b.clone()) } else { (b.clone(), a.clone()) }
+    }
+
+    /// Pushes what `command` still needs. Nothing: it can be decided. Ask again after every read, since what was
+    /// read may lead on.
+    pub fn needs(&mut self, command: &Command, out: &mut Vec<Need>) {
+        match command {
+            Command::Post { origin, to: To::User(user), .. } => {
+                let pair = Self::pair(&origin.user, user);
+                if !self.pairs.has(&pair) {
+                    return out.push(Need::Pair(pair));
+                }
+                match self.pairs.get(&pair).copied() {
+                    Some(conversation) => self.need_with_members(conversation, out),
+                    None => self.need_users([&origin.user, user], out),
+                }
+            }
+            Command::Post { to: To::Conversation(conversation), .. }
+            | Command::Read { conversation, .. }
+            | Command::Acked { conversation, .. }
+            | Command::Forget { conversation, .. } => self.need_with_members(*conversation, out),
+            Command::ReceiptAcked { conversation, .. } => {
+                if !self.conversations.has(conversation) {
+                    out.push(Need::Conversation(*conversation));
+                }
+            }
+            Command::Call { origin, call, .. } => self.needs_of_call(&origin.user, call, out),
+        }
+    }
+
+    fn needs_of_call(&mut self, caller: &UserId, call: &Call, out: &mut Vec<Need>) {
+        self.need_users([caller], out);
+        let named: &[String] = match call {
+            Call::CreateGroup(call) => &call.users,
+            Call::AddMember(call) => std::slice::from_ref(&call.user),
+            Call::RemoveMember(call) => std::slice::from_ref(&call.user),
+            _ => &[],
+        };
+        let users: Vec<_> = named.iter().filter_map(|name| UserId::new(name).ok()).collect();
+        self.need_users(&users, out);
+        if let Some(conversation) = called(call) {
+            self.need_with_members(conversation, out);
+        }
+    }
+
+    fn need_with_members(&mut self, id: ConversationId, out: &mut Vec<Need>) {
+        if !self.conversations.has(&id) {
+            return out.push(Need::Conversation(id));
+        }
+        let Some(conversation) = self.conversations.get(&id) else { return };
+        for member in &conversation.members {
+            if !self.users.has(&member.user) {
+                out.push(Need::User(member.user.clone()));
+            }
+        }
+    }
+
+    fn need_users<'a>(&mut self, users: impl IntoIterator<Item = &'a UserId>, out: &mut Vec<Need>) {
+        for user in users {
+            if !self.users.has(user) {
+                out.push(Need::User(user.clone()));
+            }
+        }
+    }
+
+    /// A user was read; `None`: there is no such user.
+    pub fn found_user(&mut self, id: UserId, record: Option<UserRecord>) {
+        let user = record.map(|record| User::new(&id, record));
+        self.users.insert(id, user, 0);
+    }
+
+    /// A pair was read.
+    pub fn found_pair(&mut self, pair: Pair, conversation: Option<ConversationId>) {
+        self.pairs.insert(pair, conversation, 0);
+    }
+
+    /// A conversation was read.
+    pub fn found_conversation(&mut self, id: ConversationId, conversation: Option<Conversation>) {
+        self.conversations.insert(id, conversation, 0);
+    }
+
+    /// Whether the user has been read, or is known not to exist.
+    pub fn knows_user(&mut self, id: &UserId) -> bool {
+        self.users.has(id)
+    }
+
+    /// The user, if read and existing.
+    pub fn user(&self, id: &UserId) -> Option<&User> {
+        self.users.get(id)
+    }
+
+    /// The user was changed by its own lane in the commit under way.
+    pub fn set_user(&mut self, id: UserId, record: Option<UserRecord>) {
+        let user = record.map(|record| User::new(&id, record));
+        self.users.insert(id, user, self.ticket);
+    }
+
+    /// The user was changed by another lane: read it again when it is needed.
+    pub fn forget_user(&mut self, id: &UserId) {
+        self.users.0.remove(id);
+    }
+
+    /// The direct conversation of two users.
+    pub fn direct(&self, pair: &Pair) -> Option<ConversationId> {
+        self.pairs.get(pair).copied()
+    }
+
+    /// Changes a pair in the commit under way.
+    pub fn set_direct(&mut self, pair: Pair, conversation: Option<ConversationId>) {
+        self.pairs.insert(pair, conversation, self.ticket);
+    }
+
+    /// A conversation.
+    pub fn conversation(&self, id: ConversationId) -> Option<&Conversation> {
+        self.conversations.get(&id)
+    }
+
+    /// A conversation, to change it in the commit under way.
+    pub fn conversation_mut(&mut self, id: ConversationId) -> Option<&mut Conversation> {
+        let cached = self.conversations.0.get_mut(&id)?;
+        cached.pinned_until = self.ticket;
+        cached.value.as_mut()
+    }
+
+    /// Adds a new conversation in the commit under way.
+    pub fn add_conversation(&mut self, conversation: Conversation) {
+        self.conversations.insert(conversation.id, Some(conversation), self.ticket);
+    }
+
+    /// The next conversation's number in a partition, and the counter to store.
+    pub fn allocate_conversation(&mut self, partition: Partition) -> (ConversationId, u64) {
+        let next = &mut self.next_conversation[usize::from(partition.get())];
+        *next += 1;
+        (ConversationId::new(*next * PARTITIONS + u64::from(partition.get())), *next)
+    }
+
+    /// The commit under way is complete; returns its ticket.
+    pub fn seal(&mut self) -> Ticket {
+        self.ticket += 1;
+        self.ticket - 1
+    }
+
+    /// Commits up to this ticket are on disk: makes room if there is need.
+    pub fn confirmed(&mut self, ticket: Ticket) {
+        self.users.trim(self.room, ticket);
+        self.pairs.trim(self.room, ticket);
+        self.conversations.trim(self.room, ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conversation(number: u64) -> Conversation {
+        Conversation::new(ConversationId::new(number), true, "", &[])
+    }
+
+    #[test]
+    fn what_is_not_on_disk_stays() {
+        let mut world = World::new(2, [0; PARTITIONS as usize]);
+        world.add_conversation(conversation(1));
+        let first = world.seal();
+        world.add_conversation(conversation(2));
+        let second = world.seal();
+        for number in 3..10 {
+            world.found_conversation(ConversationId::new(number), None);
+        }
+        world.confirmed(first);
+        world.confirmed(first);
+        assert!(world.conversation(ConversationId::new(1)).is_none(), "on disk, may go");
+        assert!(world.conversation(ConversationId::new(2)).is_some(), "not on disk, must stay");
+        for number in 3..10 {
+            world.found_conversation(ConversationId::new(number), None);
+        }
+        world.confirmed(second);
+        world.confirmed(second);
+        assert!(world.conversation(ConversationId::new(2)).is_none());
+    }
+
+    #[test]
+    fn conversation_numbers_carry_their_partition() {
+        let mut world = World::new(2, [0; PARTITIONS as usize]);
+        let partition = Partition::of_hash(5);
+        let (first, _) = world.allocate_conversation(partition);
+        let (second, counter) = world.allocate_conversation(partition);
+        assert_eq!((first.get(), second.get(), counter), (69, 133, 2));
+        assert_eq!(Partition::of_conversation(second), partition);
+    }
+}
