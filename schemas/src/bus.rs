@@ -17,6 +17,9 @@ mod frames {
 /// Topic on which the bridge announces itself to all edges.
 pub const EDGES: &str = "edges";
 
+/// Orders from here on belong to receipts: acknowledged like entries, but no part of the inbox's order.
+pub const RECEIPTS_FROM: u64 = 1 << 63;
+
 /// Topic of a lane's incoming batches.
 pub fn up(lane: u32) -> String {
     format!("up/{lane}")

@@ -1,0 +1,181 @@
+//! The committer: commits of all lanes, one after the other, many in one fsync. Keeps P1: effects (PUBACK among them)
+//! leave only after the write is on disk.
+//!
+//! It numbers inbox entries in the order of commits. So for every device the store's order, the order of wakes and
+//! the order of deliveries are the same, whichever lanes its conversations live in.
+
+use bytes::Bytes;
+use godwit_core::outcome::{Effect, NewEntry};
+use godwit_core::world::Ticket;
+use godwit_schemas::ids::{DeviceId, Order};
+use godwit_schemas::partition::Partition;
+use tokio::sync::mpsc;
+
+use crate::store::{Durability, Store, StoreError, Write, keys};
+
+/// Commits that may wait; a lane that has more waits itself, and gathers meanwhile.
+pub(crate) const QUEUE: usize = 4;
+
+/// Entries that one write takes at the most: beyond it the rest waits for the next.
+const ENTRIES_MAX: usize = 16_384;
+
+/// What a lane wants on disk, all or nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Commit {
+    /// Whose.
+    pub(crate) lane: u32,
+    /// The lane's number for it.
+    pub(crate) ticket: Ticket,
+    /// To be numbered.
+    pub(crate) entries: Vec<NewEntry>,
+    /// Everything else.
+    pub(crate) writes: Vec<Write>,
+    /// For whom it may concern, afterwards.
+    pub(crate) effects: Vec<Effect>,
+    /// Needs an fsync.
+    pub(crate) durable: bool,
+}
+
+/// A device has a new inbox entry.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    pub(crate) device: DeviceId,
+    pub(crate) order: Order,
+    pub(crate) value: Bytes,
+}
+
+/// What is on disk, told to one lane.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    /// New entries of its devices, in order.
+    pub(crate) wakes: Vec<Wake>,
+    /// Effects for its sessions.
+    pub(crate) effects: Vec<Effect>,
+    /// Its own commits up to here.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+impl Committed {
+    fn is_empty(&self) -> bool {
+        self.wakes.is_empty() && self.effects.is_empty() && self.ticket.is_none()
+    }
+}
+
+/// Tells a lane what is on disk.
+pub(crate) trait Tell: Send {
+    /// Never waits: what is told is bounded by what devices and lanes have under way.
+    fn tell(&self, lane: u32, committed: Committed);
+}
+
+/// Runs until all lanes are gone, or the store fails: then nothing more is acknowledged and the process must end.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn run<S: Store>(
+    store: S,
+    mut queue: mpsc::Receiver<Commit>,
+    lanes: u32,
+    mut last_order: Order,
+    tell: impl Tell,
+) -> Result<(), StoreError> {
+    let mut gathered = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let mut entries = first.entries.len();
+        gathered.push(first);
+        while entries < ENTRIES_MAX
+            && let Ok(more) = queue.try_recv()
+        {
+            entries += more.entries.len();
+            gathered.push(more);
+        }
+        write(&store, &mut gathered, lanes, &mut last_order, &tell).await?;
+    }
+    Ok(())
+}
+
+/// One write for everything gathered, then its effects.
+async fn write<S: Store>(
+    store: &S,
+    gathered: &mut Vec<Commit>,
+    lanes: u32,
+    last_order: &mut Order,
+    tell: &impl Tell,
+) -> Result<(), StoreError> {
+    let mut told: Vec<Committed> = (0..lanes).map(|_| Committed::default()).collect();
+    let mut writes = Vec::with_capacity(gathered.iter().map(|commit| commit.writes.len() + commit.entries.len()).sum());
+    let durable = gathered.iter().any(|commit| commit.durable);
+    let before = *last_order;
+    let lane_of = |partition: Partition| partition.lane(lanes) as usize;
+    for commit in gathered.drain(..) {
+        for entry in commit.entries {
+            *last_order = Order::new(last_order.get() + 1);
+            let (table, key) = keys::entry(entry.device, *last_order);
+            let wake = Wake { device: entry.device, order: *last_order, value: entry.value.clone() };
+            told[lane_of(entry.partition)].wakes.push(wake);
+            writes.push(Write::Put(table, key, entry.value));
+        }
+        writes.extend(commit.writes);
+        for effect in commit.effects {
+            told[lane_of(effect.partition)].effects.push(effect);
+        }
+        told[commit.lane as usize].ticket = Some(commit.ticket);
+    }
+    if *last_order != before {
+        let (table, key) = keys::last_order();
+        writes.push(Write::Put(table, key, Bytes::copy_from_slice(&last_order.get().to_be_bytes())));
+    }
+    let durability = if durable { Durability::Synced } else { Durability::Buffered };
+    store.commit(writes, durability).await?;
+    for (lane, committed) in (0..).zip(told) {
+        if !committed.is_empty() {
+            tell.tell(lane, committed);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    #[derive(Clone, Default)]
+    struct Told(Arc<Mutex<Vec<(u32, Committed)>>>);
+
+    impl Tell for Told {
+        fn tell(&self, lane: u32, committed: Committed) {
+            self.0.lock().unwrap().push((lane, committed));
+        }
+    }
+
+    fn entry(device: u64, partition: u64) -> NewEntry {
+        let value = Bytes::copy_from_slice(&u32::MAX.to_be_bytes());
+        NewEntry { device: DeviceId::new(device), partition: Partition::of_hash(partition), value }
+    }
+
+    #[tokio::test]
+    async fn entries_are_numbered_in_the_order_of_commits_and_wakes_follow_it() {
+        let store = MemoryStore::new(Arc::new(|| 0));
+        let (tx, rx) = mpsc::channel(8);
+        for (lane, ticket) in [(0, 1), (1, 1), (0, 2)] {
+            let commit = Commit { lane, ticket, entries: vec![entry(7, 0), entry(8, 1)], ..Default::default() };
+            tx.send(commit).await.unwrap();
+        }
+        drop(tx);
+        let told = Told::default();
+        run(store.clone(), rx, 2, Order::new(100), told.clone()).await.unwrap();
+        let told = told.0.lock().unwrap();
+        let orders = |lane: u32| -> Vec<u64> {
+            let of_lane = told.iter().filter(|(of, _)| *of == lane);
+            of_lane.flat_map(|(_, committed)| committed.wakes.iter().map(|wake| wake.order.get())).collect()
+        };
+        assert_eq!(orders(0), [101, 103, 105]);
+        assert_eq!(orders(1), [102, 104, 106]);
+        assert_eq!(told[0].1.ticket, Some(2), "the last of its commits");
+        let (table, key) = keys::last_order();
+        let last = store.multi_get(&[(table, key)]).await.unwrap().remove(0).unwrap();
+        assert_eq!(keys::parse_counter(&last), Some(106));
+    }
+}

@@ -1,0 +1,195 @@
+//! Every key of the store. Numbers are big endian, so that keys sort as numbers do.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | Directory | `u` user | `UserRecord` |
+//! | Directory | `s` device | `SessionRecord` |
+//! | Directory | `d` device, slot (1) | `Doubt` |
+//! | Directory | `n` partition (1) | counter of devices (8) |
+//! | Directory | `o` | order given last (8) |
+//! | Conversations | `c` conversation | `ConversationRecord` |
+//! | Conversations | `t` conversation | `StateRecord` |
+//! | Conversations | `p` lower user, 0, higher user | conversation (8) |
+//! | Conversations | `m` user, 0, conversation | nothing: the user is a member |
+//! | Conversations | `n` partition (1) | counter of conversations (8) |
+//! | Inbox | device, order | `Entry` |
+//! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
+//!
+//! User, device, conversation and order without a size are 8 bytes; names end the key or are followed by 0, which no
+//! name contains.
+
+use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, UserId};
+use godwit_schemas::partition::Partition;
+
+use super::Table;
+
+/// A key and its table.
+pub type Key = (Table, Vec<u8>);
+
+fn key(table: Table, tag: u8, rest: &[&[u8]]) -> Key {
+    let mut key = Vec::with_capacity(1 + rest.iter().map(|part| part.len()).sum::<usize>());
+    key.push(tag);
+    rest.iter().for_each(|part| key.extend_from_slice(part));
+    (table, key)
+}
+
+/// A user.
+pub fn user(id: &UserId) -> Key {
+    key(Table::Directory, b'u', &[id.as_str().as_bytes()])
+}
+
+/// From the user after `after` on, and the end of all users.
+pub fn users_after(after: Option<&UserId>) -> (Vec<u8>, Vec<u8>) {
+    let from = after.map_or_else(|| vec![b'u'], |after| [b"u", after.as_str().as_bytes(), b"\0"].concat());
+    (from, vec![b'u' + 1])
+}
+
+/// The user of a key of [`user`].
+pub fn parse_user(key: &[u8]) -> Option<UserId> {
+    let name = std::str::from_utf8(key.strip_prefix(b"u")?).ok()?;
+    UserId::new(name).ok()
+}
+
+/// A device's session.
+pub fn session(device: DeviceId) -> Key {
+    key(Table::Directory, b's', &[&device.get().to_be_bytes()])
+}
+
+/// What became of a publish.
+pub fn doubt(device: DeviceId, slot: u8) -> Key {
+    key(Table::Directory, b'd', &[&device.get().to_be_bytes(), &[slot]])
+}
+
+/// All of a device's publishes.
+pub fn doubts(device: DeviceId) -> (Vec<u8>, Vec<u8>) {
+    (doubt(device, 0).1, doubt(DeviceId::new(device.get() + 1), 0).1)
+}
+
+/// A partition's counter of devices.
+pub fn device_counter(partition: Partition) -> Key {
+    key(Table::Directory, b'n', &[&[partition.get()]])
+}
+
+/// The order given last.
+pub fn last_order() -> Key {
+    key(Table::Directory, b'o', &[])
+}
+
+/// What seldom changes of a conversation.
+pub fn conversation(id: ConversationId) -> Key {
+    key(Table::Conversations, b'c', &[&id.get().to_be_bytes()])
+}
+
+/// What changes with every message of a conversation.
+pub fn state(id: ConversationId) -> Key {
+    key(Table::Conversations, b't', &[&id.get().to_be_bytes()])
+}
+
+/// The direct conversation of two users, lower name first.
+pub fn pair(low: &UserId, high: &UserId) -> Key {
+    key(Table::Conversations, b'p', &[low.as_str().as_bytes(), b"\0", high.as_str().as_bytes()])
+}
+
+/// A user's membership.
+pub fn membership(user: &UserId, id: ConversationId) -> Key {
+    key(Table::Conversations, b'm', &[user.as_str().as_bytes(), b"\0", &id.get().to_be_bytes()])
+}
+
+/// All memberships of a user.
+pub fn memberships(user: &UserId) -> (Vec<u8>, Vec<u8>) {
+    let bound = |end: u8| key(Table::Conversations, b'm', &[user.as_str().as_bytes(), &[end]]).1;
+    (bound(0), bound(1))
+}
+
+/// The conversation of a key of [`membership`].
+pub fn parse_membership(key: &[u8]) -> Option<ConversationId> {
+    let number = key.last_chunk::<8>()?;
+    Some(ConversationId::new(u64::from_be_bytes(*number)))
+}
+
+/// A partition's counter of conversations.
+pub fn conversation_counter(partition: Partition) -> Key {
+    key(Table::Conversations, b'n', &[&[partition.get()]])
+}
+
+/// An inbox entry.
+pub fn entry(device: DeviceId, order: Order) -> Key {
+    (Table::Inbox, [device.get().to_be_bytes(), order.get().to_be_bytes()].concat())
+}
+
+/// All of a device's inbox entries.
+pub fn inbox(device: DeviceId) -> (Vec<u8>, Vec<u8>) {
+    inbox_from(device, Order::default())
+}
+
+/// A device's inbox from `first` on.
+pub fn inbox_from(device: DeviceId, first: Order) -> (Vec<u8>, Vec<u8>) {
+    (entry(device, first).1, entry(DeviceId::new(device.get() + 1), Order::default()).1)
+}
+
+/// A device's inbox above `cursor`.
+pub fn inbox_after(device: DeviceId, cursor: Order) -> (Vec<u8>, Vec<u8>) {
+    inbox_from(device, Order::new(cursor.get() + 1))
+}
+
+/// The order of a key of [`entry`].
+pub fn parse_order(key: &[u8]) -> Option<Order> {
+    let number = key.last_chunk::<8>()?;
+    Some(Order::new(u64::from_be_bytes(*number)))
+}
+
+/// A receipt.
+pub fn receipt(device: DeviceId, conversation: ConversationId, member: Ordinal) -> Key {
+    let parts = [&device.get().to_be_bytes()[..], &conversation.get().to_be_bytes(), &member.get().to_be_bytes()];
+    (Table::Receipts, parts.concat())
+}
+
+/// All receipts of a device.
+pub fn receipts(device: DeviceId) -> (Vec<u8>, Vec<u8>) {
+    (device.get().to_be_bytes().to_vec(), (device.get() + 1).to_be_bytes().to_vec())
+}
+
+/// Conversation and member of a key of [`receipt`].
+pub fn parse_receipt(key: &[u8]) -> Option<(ConversationId, Ordinal)> {
+    let (_, rest) = key.split_first_chunk::<8>()?;
+    let (conversation, rest) = rest.split_first_chunk::<8>()?;
+    let member = rest.try_into().ok()?;
+    Some((ConversationId::new(u64::from_be_bytes(*conversation)), Ordinal::new(u32::from_be_bytes(member))))
+}
+
+/// A counter's value.
+pub fn parse_counter(value: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(value.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back() {
+        let alice = UserId::new("alice").unwrap();
+        let (id, device) = (ConversationId::new(300), DeviceId::new(7));
+        assert_eq!(parse_user(&user(&alice).1), Some(alice.clone()));
+        assert_eq!(parse_membership(&membership(&alice, id).1), Some(id));
+        assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
+        assert_eq!(parse_receipt(&receipt(device, id, Ordinal::new(2)).1), Some((id, Ordinal::new(2))));
+    }
+
+    #[test]
+    fn ranges_hold_their_own_and_nothing_else() {
+        let (al, alice) = (UserId::new("al").unwrap(), UserId::new("alice").unwrap());
+        let (from, to) = memberships(&al);
+        let holds = |key: Key| from <= key.1 && key.1 < to;
+        assert!(holds(membership(&al, ConversationId::new(u64::MAX))));
+        assert!(!holds(membership(&alice, ConversationId::new(1))));
+        let (from, to) = inbox_after(DeviceId::new(7), Order::new(5));
+        let holds = |device, order| {
+            let key = entry(DeviceId::new(device), Order::new(order)).1;
+            from <= key && key < to
+        };
+        assert!(holds(7, 6) && holds(7, u64::MAX) && !holds(7, 5) && !holds(8, 0) && !holds(6, 9));
+        let (from, _) = users_after(Some(&al));
+        assert!(from > user(&al).1 && from < user(&alice).1);
+    }
+}

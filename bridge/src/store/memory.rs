@@ -1,0 +1,104 @@
+//! The store in memory: for tests and simulation. Keeps the same promises as the one on disk but survives nothing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::{ClockS, Durability, Row, Store, StoreError, Table, Write};
+
+type Rows = BTreeMap<(Table, Vec<u8>), Bytes>;
+
+/// See the module.
+#[derive(Clone)]
+pub struct MemoryStore {
+    rows: Arc<Mutex<Rows>>,
+    clock: ClockS,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(clock: ClockS) -> Self {
+        Self { rows: Arc::default(), clock }
+    }
+
+    /// Number of rows in a table, expired ones included.
+    pub fn rows(&self, table: Table) -> usize {
+        self.locked(|rows| rows.keys().filter(|(of, _)| *of == table).count())
+    }
+
+    fn locked<T>(&self, work: impl FnOnce(&mut Rows) -> T) -> T {
+        // A panic while the lock is held cannot leave the map half changed: every step is one call.
+        work(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn is_live(&self, table: Table, value: &[u8]) -> bool {
+        table != Table::Inbox || super::expiry_s(value) > (self.clock)()
+    }
+}
+
+impl Store for MemoryStore {
+    async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let get = |rows: &mut Rows, key: &(Table, Vec<u8>)| {
+            rows.get(key).filter(|value| self.is_live(key.0, value)).cloned()
+        };
+        Ok(self.locked(|rows| keys.iter().map(|key| get(rows, key)).collect()))
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        if from >= to {
+            return Ok(Vec::new());
+        }
+        let mut bytes = 0;
+        let mut found = Vec::new();
+        self.locked(|rows| {
+            for ((_, key), value) in rows.range((table, from.to_vec())..(table, to.to_vec())) {
+                if found.len() >= rows_max || bytes >= bytes_max {
+                    break;
+                }
+                if self.is_live(table, value) {
+                    bytes += value.len();
+                    found.push((Bytes::copy_from_slice(key), value.clone()));
+                }
+            }
+        });
+        Ok(found)
+    }
+
+    async fn commit(&self, writes: Vec<Write>, _durability: Durability) -> Result<(), StoreError> {
+        self.locked(|rows| {
+            for write in writes {
+                match write {
+                    Write::Put(table, key, value) => {
+                        rows.insert((table, key), value);
+                    }
+                    Write::Delete(table, key) => {
+                        rows.remove(&(table, key));
+                    }
+                    Write::DeleteRange(table, from, to) => {
+                        rows.retain(|(of, key), _| *of != table || *key < from || *key >= to);
+                    }
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[tokio::test]
+    async fn conforms() {
+        conformance::run(async |clock| MemoryStore::new(clock)).await;
+    }
+}

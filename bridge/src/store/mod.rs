@@ -1,0 +1,92 @@
+//! What the bridge keeps, behind a small trait: point reads, ordered scans, atomic batches, expiry.
+//!
+//! Implementations: [`rocks::RocksStore`] (the embedded default) and [`memory::MemoryStore`] (tests, simulation).
+//! [`conformance`] runs on both. [`keys`] defines every key.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub mod conformance;
+pub mod keys;
+pub mod memory;
+pub mod rocks;
+
+/// Where a key lives. Tables are written together atomically.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Users, sessions, retries, counters.
+    Directory,
+    /// Conversations and who is in which.
+    Conversations,
+    /// Inbox entries. The first four bytes of a value are its expiry: second since 1970, big endian. What is expired
+    /// is never returned, and its space is reclaimed in time.
+    Inbox,
+    /// Receipts that devices have still to get.
+    Receipts,
+}
+
+/// One step of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Write {
+    /// Sets a key.
+    Put(Table, Vec<u8>, Bytes),
+    /// Removes a key, if it is there.
+    Delete(Table, Vec<u8>),
+    /// Removes the keys from the first (inclusive) to the second (exclusive).
+    DeleteRange(Table, Vec<u8>, Vec<u8>),
+}
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It survives the loss of power.
+    Synced,
+    /// It survives the end of the process, and the loss of power a moment later. Never ahead of an earlier commit.
+    Buffered,
+}
+
+/// The store failed. Nothing may be acknowledged after that.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{doing}: {cause}")]
+pub struct StoreError {
+    /// What was attempted.
+    pub doing: &'static str,
+    /// What the engine said.
+    pub cause: String,
+}
+
+/// Second since 1970.
+pub type ClockS = Arc<dyn Fn() -> u32 + Send + Sync>;
+
+/// Key and value.
+pub type Row = (Bytes, Bytes);
+
+/// See the module. Cheap to clone; all clones are the same store.
+pub trait Store: Clone + Send + Sync + 'static {
+    /// Reads keys; the answers stand in the order of the keys.
+    fn multi_get(
+        &self,
+        keys: &[(Table, Vec<u8>)],
+    ) -> impl Future<Output = Result<Vec<Option<Bytes>>, StoreError>> + Send;
+
+    /// Reads up to `rows_max` rows, or about `bytes_max` bytes (at least one row), with keys from `from` (inclusive)
+    /// to `to` (exclusive), ascending. Fewer than `rows_max` rows of fewer than `bytes_max` bytes: there are no more.
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
+
+    /// Applies all writes, in order, or none. What it wrote is read by whatever is called after it returns.
+    fn commit(&self, writes: Vec<Write>, durability: Durability) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+/// Expiry of an inbox value; a value too short to have one has expired.
+fn expiry_s(value: &[u8]) -> u32 {
+    value.first_chunk::<4>().map_or(0, |expiry| u32::from_be_bytes(*expiry))
+}

@@ -1,0 +1,228 @@
+//! The embedded default: RocksDB. The only module that names it.
+//!
+//! One write-ahead log for all tables; a synced commit is one fsync of it. Small tables of records are compressed and
+//! filtered; the inbox is a queue: entries are written, read once and deleted, mostly before they leave memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::compaction_filter::Decision;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Options, ReadOptions,
+    WriteBatch, WriteOptions,
+};
+
+use super::{ClockS, Durability, Row, Store, StoreError, Table, Write, expiry_s};
+
+/// Expired entries that nobody reads are dropped at the latest after this time.
+const SWEEP_S: u64 = 24 * 3_600;
+
+const TABLES: [(Table, &str); 4] = [
+    (Table::Directory, "directory"),
+    (Table::Conversations, "conversations"),
+    (Table::Inbox, "inbox"),
+    (Table::Receipts, "receipts"),
+];
+
+/// How much memory the store may use.
+#[derive(Debug, Clone)]
+pub struct RocksSettings {
+    /// Bytes written to memory before they go to disk, for each table.
+    pub memtable_bytes: usize,
+    /// Bytes of recently read blocks kept, in all.
+    pub cache_bytes: usize,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct RocksStore {
+    db: Arc<DB>,
+    clock: ClockS,
+}
+
+impl RocksStore {
+    /// Opens the store in a folder, making it if there is none, and replays its log. One process at a time.
+    ///
+    /// # Errors
+    /// The folder cannot be written, another process has it, or what is on disk is damaged.
+    pub fn open(path: &Path, settings: &RocksSettings, clock: ClockS) -> Result<Self, StoreError> {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // A torn tail is what a crash leaves; damage before the tail is an error.
+        options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+        options.set_max_total_wal_size(4 * settings.memtable_bytes as u64);
+        options.set_keep_log_file_num(4);
+        options.set_max_log_file_size(4 << 20);
+        options.set_max_open_files(512);
+        options.set_bytes_per_sync(1 << 20);
+        // Reusing log files turns most fsyncs into pure data syncs: the file does not grow.
+        options.set_recycle_log_file_num(4);
+        options.set_stats_dump_period_sec(0);
+        let cache = Cache::new_lru_cache(settings.cache_bytes);
+        let tables = TABLES.map(|(table, name)| {
+            ColumnFamilyDescriptor::new(name, table_options(table, settings, &cache, clock.clone()))
+        });
+        let db = DB::open_cf_descriptors(&options, path, tables).map_err(failed("open the store"))?;
+        Ok(Self { db: Arc::new(db), clock })
+    }
+
+    /// Writes what is in memory to tables on disk, so that the next start has no log to replay. Blocking.
+    ///
+    /// # Errors
+    /// The disk failed; nothing committed is lost.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        let families: Vec<_> = TABLES.iter().map(|(table, _)| self.family(*table)).collect::<Result<_, _>>()?;
+        let families: Vec<_> = families.iter().collect();
+        self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default()).map_err(failed("flush the store"))
+    }
+
+    fn family(&self, table: Table) -> Result<&rocksdb::ColumnFamily, StoreError> {
+        let name = TABLES.iter().find(|(of, _)| *of == table).map_or("", |(_, name)| name);
+        let missing = || StoreError { doing: "find a table", cause: format!("no table \"{name}\"") };
+        self.db.cf_handle(name).ok_or_else(missing)
+    }
+}
+
+fn table_options(table: Table, settings: &RocksSettings, cache: &Cache, clock: ClockS) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(16 << 10);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_format_version(6);
+    let mut options = Options::default();
+    options.set_write_buffer_size(settings.memtable_bytes);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_bottommost_compression_type(DBCompressionType::Zstd);
+    options.set_level_compaction_dynamic_level_bytes(true);
+    if table == Table::Inbox {
+        options.set_compaction_filter("expiry", move |_level, _key, value: &[u8]| {
+            if expiry_s(value) > clock() { Decision::Keep } else { Decision::Remove }
+        });
+        options.set_periodic_compaction_seconds(SWEEP_S);
+    } else {
+        blocks.set_bloom_filter(10.0, false);
+        options.set_memtable_whole_key_filtering(true);
+        options.set_memtable_prefix_bloom_ratio(0.02);
+    }
+    options.set_block_based_table_factory(&blocks);
+    options
+}
+
+fn failed(doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| StoreError { doing, cause: error.into_string() }
+}
+
+/// Reads block the thread: a lane has one of its own.
+impl Store for RocksStore {
+    async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let mut found = Vec::with_capacity(keys.len());
+        let now_s = (self.clock)();
+        for (table, key) in keys {
+            let value = self.db.get_pinned_cf(self.family(*table)?, key).map_err(failed("read"))?;
+            let live = value.filter(|value| *table != Table::Inbox || expiry_s(value) > now_s);
+            found.push(live.map(|value| Bytes::copy_from_slice(&value)));
+        }
+        Ok(found)
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_upper_bound(to);
+        let mut rows = Vec::new();
+        if from >= to {
+            return Ok(rows);
+        }
+        let mut iterator = self.db.raw_iterator_cf_opt(self.family(table)?, options);
+        iterator.seek(from);
+        let (mut bytes, now_s) = (0, (self.clock)());
+        while let Some((key, value)) = iterator.item() {
+            if rows.len() >= rows_max || bytes >= bytes_max {
+                break;
+            }
+            if table != Table::Inbox || expiry_s(value) > now_s {
+                bytes += value.len();
+                rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(failed("scan"))?;
+        Ok(rows)
+    }
+
+    async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let bytes: usize = writes.iter().map(size).sum();
+        let mut batch = WriteBatch::with_capacity_bytes(bytes);
+        let mut families = [None; TABLES.len()];
+        for (family, (table, _)) in families.iter_mut().zip(TABLES) {
+            *family = Some(self.family(table)?);
+        }
+        for write in &writes {
+            let (Write::Put(table, ..) | Write::Delete(table, _) | Write::DeleteRange(table, ..)) = write;
+            let Some(family) = families[*table as usize] else { continue };
+            match write {
+                Write::Put(_, key, value) => batch.put_cf(family, key, value),
+                Write::Delete(_, key) => batch.delete_cf(family, key),
+                Write::DeleteRange(_, from, to) => batch.delete_range_cf(family, from, to),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.db.write_opt(batch, &options).map_err(failed("commit"))
+    }
+}
+
+/// About what a write takes in a batch.
+fn size(write: &Write) -> usize {
+    16 + match write {
+        Write::Put(_, key, value) => key.len() + value.len(),
+        Write::Delete(_, key) => key.len(),
+        Write::DeleteRange(_, from, to) => from.len() + to.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    const SETTINGS: RocksSettings = RocksSettings { memtable_bytes: 1 << 20, cache_bytes: 1 << 20 };
+
+    #[tokio::test]
+    async fn conforms() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stores = 0;
+        let make = async |clock| {
+            stores += 1;
+            RocksStore::open(&folder.path().join(stores.to_string()), &SETTINGS, clock).unwrap()
+        };
+        conformance::run(make).await;
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: ClockS = Arc::new(|| 0);
+        let put = |key: &[u8]| Write::Put(Table::Directory, key.to_vec(), Bytes::from_static(b"v"));
+        let store = RocksStore::open(folder.path(), &SETTINGS, clock.clone()).unwrap();
+        store.commit(vec![put(b"synced")], Durability::Synced).await.unwrap();
+        store.commit(vec![put(b"buffered")], Durability::Buffered).await.unwrap();
+        assert!(RocksStore::open(folder.path(), &SETTINGS, clock.clone()).is_err(), "one process at a time");
+        drop(store);
+        let store = RocksStore::open(folder.path(), &SETTINGS, clock).unwrap();
+        let keys = [(Table::Directory, b"synced".to_vec()), (Table::Directory, b"buffered".to_vec())];
+        assert!(store.multi_get(&keys).await.unwrap().iter().all(Option::is_some));
+    }
+}

@@ -1,0 +1,93 @@
+//! From what a decision changed to what is written.
+
+use bytes::Bytes;
+use godwit_core::doubt::Doubt;
+use godwit_core::outcome::Change;
+use godwit_core::record::ReceiptRecord;
+use godwit_core::world::World;
+use godwit_schemas::ids::ConversationId;
+use prost::Message;
+use std::collections::HashSet;
+
+use crate::store::keys::{self, Key};
+use crate::store::{Table, Write};
+
+/// The writes of a batch's changes. A conversation that changed many times is written once, as it is now.
+pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<Write>) {
+    let mut whole = HashSet::new();
+    let mut state = HashSet::new();
+    for change in changes {
+        match change {
+            Change::Conversation(id) => {
+                whole.insert(id);
+            }
+            Change::State(id) => {
+                state.insert(id);
+            }
+            Change::Pair(low, high, id) => {
+                writes.push(set(keys::pair(&low, &high), id.map(|id| counter(id.get()))));
+            }
+            Change::Membership(user, id, joined) => {
+                writes.push(set(keys::membership(&user, id), joined.then(Bytes::new)));
+            }
+            Change::EntryGone(device, order) => {
+                let (table, key) = keys::entry(device, order);
+                writes.push(Write::Delete(table, key));
+            }
+            Change::Receipt(device, id, member, watermark) => {
+                let record = ReceiptRecord { delivered: watermark.delivered.get(), read: watermark.read.get() };
+                writes.push(put(keys::receipt(device, id, member), &record));
+            }
+            Change::ReceiptGone(device, id, member) => writes.push(set(keys::receipt(device, id, member), None)),
+            Change::Doubt(device, doubt) => {
+                // A packet identifier has 16 bits; the slot keeps the low ones.
+                let slot = Doubt::slot((doubt.packet_id & 0xFFFF) as u16);
+                writes.push(put(keys::doubt(device, slot), &doubt));
+            }
+            Change::NextConversation(partition, next) => {
+                let (table, key) = keys::conversation_counter(partition);
+                writes.push(Write::Put(table, key, counter(next)));
+            }
+        }
+    }
+    conversations(world, &whole, &state, writes);
+}
+
+fn conversations(
+    world: &World,
+    whole: &HashSet<ConversationId>,
+    state: &HashSet<ConversationId>,
+    writes: &mut Vec<Write>,
+) {
+    for conversation in whole.iter().filter_map(|id| world.conversation(*id)) {
+        let (record, state) = conversation.to_records();
+        writes.push(put(keys::conversation(conversation.id), &record));
+        writes.push(put(keys::state(conversation.id), &state));
+    }
+    for conversation in state.difference(whole).filter_map(|id| world.conversation(*id)) {
+        writes.push(put(keys::state(conversation.id), &conversation.to_state()));
+    }
+}
+
+/// Sets a key to a record.
+pub(crate) fn put((table, key): Key, record: &impl Message) -> Write {
+    Write::Put(table, key, record.encode_to_vec().into())
+}
+
+/// Sets or removes a key.
+pub(crate) fn set((table, key): Key, value: Option<Bytes>) -> Write {
+    match value {
+        Some(value) => Write::Put(table, key, value),
+        None => Write::Delete(table, key),
+    }
+}
+
+/// Removes a range.
+pub(crate) fn delete_range(table: Table, (from, to): (Vec<u8>, Vec<u8>)) -> Write {
+    Write::DeleteRange(table, from, to)
+}
+
+/// A counter's value.
+pub(crate) fn counter(number: u64) -> Bytes {
+    Bytes::copy_from_slice(&number.to_be_bytes())
+}
