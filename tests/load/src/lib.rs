@@ -1,1 +1,34 @@
-//! godwit-load
+//! The load generator behind `godwit bench`.
+//!
+//! It speaks plain MQTT 3.1.1 over TCP, so that Godwit and any other broker can be measured side by side, and it uses
+//! little of the machine that it shares with the server. What arrives is checked: exactly once, in order, undamaged.
+//! All runs are bounded in time; a server that refuses, falls silent or goes away is an error or a figure, never a
+//! hang.
+//!
+//! Reading order: [`Workload`] and its parameters, `exchange` (threads, times, what counts), `wire` (the event loop).
+
+mod body;
+mod control;
+mod exchange;
+mod handshake;
+mod latency;
+mod messages;
+mod pace;
+mod packet;
+mod pairs;
+mod process;
+mod receiver;
+mod sender;
+mod target;
+mod violation;
+mod wire;
+mod workload;
+
+pub use control::Control;
+pub use latency::Percentiles;
+pub use messages::MessagesReport;
+pub use pairs::{Paced, Pairs};
+pub use process::ServerUse;
+pub use target::{Account, Target, TopicStyle};
+pub use violation::Violations;
+pub use workload::{Report, Workload};

@@ -1,0 +1,35 @@
+//! Measures any MQTT broker that lets everybody in: `plain ADDR pairs PAIRS WINDOW`, `plain ADDR paced PAIRS RATE`.
+//! `SERVER_PID` in the environment names its process, `THREADS` those of the generator.
+
+use std::env;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use godwit_load::{Account, Control, Paced, Pairs, Target, TopicStyle, Workload};
+
+fn main() -> Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (warmup, duration, body_bytes) = (Duration::from_secs(2), Duration::from_secs(5), 100);
+    let [addr, workload @ ..] = &args[..] else { bail!("which address?") };
+    let workload = match *workload {
+        ["pairs", pairs, window] => {
+            Workload::Pairs(Pairs { pairs: pairs.parse()?, window: window.parse()?, body_bytes, warmup, duration })
+        }
+        ["paced", pairs, rate] => {
+            Workload::Paced(Paced { pairs: pairs.parse()?, rate: rate.parse()?, body_bytes, warmup, duration })
+        }
+        _ => bail!("which workload?"),
+    };
+    let number = |name| env::var(name).ok().map(|value| value.parse().context(name)).transpose();
+    let target = Target {
+        addr: addr.parse()?,
+        style: TopicStyle::Plain,
+        accounts: Account::anonymous(workload.accounts_needed()),
+        server_pid: number("SERVER_PID")?,
+        threads: number("THREADS")?.unwrap_or(1) as usize,
+    };
+    let report = workload.run(&target, &Control::stderr())?;
+    println!("{report}\n{}", serde_json::to_string(&report)?);
+    Ok(())
+}
