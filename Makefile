@@ -1,0 +1,57 @@
+# The commands of everyday work. `make build`, `make run` and `make test` install what is missing by themselves; all
+# that must be there is rustup's toolchain.
+
+export CARGO_TARGET_DIR := $(shell scripts/target-folder)
+VENV := $(CARGO_TARGET_DIR)/python
+TOOLS := $(CARGO_TARGET_DIR)/tools
+# The end-to-end tests' Python, with paho-mqtt.
+export GODWIT_TEST_PYTHON := $(VENV)/bin/python
+# How long `make soak` kills servers.
+SOAK_S ?= 600
+# What `make bench` measures: a workload with its arguments, or everything.
+BENCH ?=
+
+.PHONY: help build run test soak bench fmt lint doc deny audit prerequisites test-prerequisites
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+build: prerequisites ## the program, at dist/godwit
+	cargo build --locked -p godwit
+	@mkdir -p dist
+	install -m 755 $(CARGO_TARGET_DIR)/debug/godwit dist/godwit
+
+run: build ## a server with the default settings, data in ./godwit-data
+	dist/godwit serve
+
+test: test-prerequisites ## every test
+	cargo test --locked --workspace
+
+soak: test-prerequisites ## kill servers under load for SOAK_S seconds (600) and check what arrives
+	GODWIT_SOAK_S=$(SOAK_S) cargo test --locked --workspace --test e2e -- --nocapture soak
+
+bench: build ## measure a server of its own; BENCH="pairs --window 1" for one workload
+	scripts/bench $(BENCH)
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: prerequisites ## formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+doc: prerequisites ## the API documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+
+deny: ## licences, sources and banned crates of what we depend on
+	"$$(scripts/cargo-tool cargo-deny $(TOOLS))" --locked check bans licenses sources
+
+audit: ## known vulnerabilities in what we depend on; needs the network
+	"$$(scripts/cargo-tool cargo-deny $(TOOLS))" --locked check advisories
+
+prerequisites:
+	@scripts/prerequisites build
+
+test-prerequisites:
+	@scripts/prerequisites test
+	@scripts/test-python $(VENV)
