@@ -8,6 +8,26 @@ use godwit_schemas::partition::Partition;
 use crate::conversation::Watermark;
 use crate::doubt::Doubt;
 
+/// A device's connection: what an edge calls it, and which edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionKey {
+    /// The edge, by the number it chose when it started.
+    pub edge: u64,
+    /// The connection's number there.
+    pub connection: u64,
+}
+
+/// Where the answer to a publish goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The connection it came from; if that has ended, nobody is answered.
+    pub connection: ConnectionKey,
+    /// The publish's number there.
+    pub number: u64,
+    /// The client's own name for it.
+    pub packet_id: u16,
+}
+
 /// The publish that a command came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
@@ -15,8 +35,8 @@ pub struct Origin {
     pub user: UserId,
     /// Its device.
     pub device: DeviceId,
-    /// Packet identifier to answer; 0: QoS 0, no answer.
-    pub packet_id: u16,
+    /// Whom to answer; `None`: QoS 0, nobody.
+    pub reply_to: Option<ReplyTo>,
     /// Kept so that a retry has no effect; `None` for QoS 0 and for sends that carry a client sequence.
     pub doubt: Option<Doubt>,
 }

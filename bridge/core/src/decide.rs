@@ -248,6 +248,8 @@ impl Decision<'_> {
     fn forget(&mut self, user: &UserId, id: ConversationId) {
         self.out.changes.push(Change::Membership(user.clone(), id, false));
         self.out.durable = true;
+        let (partition, device) = (Partition::of_user(user), DeviceId::default());
+        self.out.effects.push(Effect { partition, device, kind: EffectKind::Forgotten(user.clone()) });
         let Some(conversation) = self.world.conversation(id) else { return };
         if conversation.member(user).is_none() {
             return;
@@ -286,9 +288,8 @@ impl Decision<'_> {
             let doubt = crate::doubt::Doubt { conversation: conversation.get(), sequence: sequence.get(), ..doubt };
             self.out.changes.push(Change::Doubt(origin.device, doubt));
         }
-        if origin.packet_id != 0 {
-            let packet_id = origin.packet_id;
-            let kind = EffectKind::Published { packet_id, reason, text, conversation, sequence };
+        if let Some(to) = origin.reply_to {
+            let kind = EffectKind::Published { to, reason, text, conversation, sequence };
             self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), device: origin.device, kind });
         }
     }

@@ -6,6 +6,7 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId}
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
+use crate::command::ReplyTo;
 use crate::conversation::Watermark;
 use crate::doubt::Doubt;
 
@@ -48,7 +49,7 @@ pub enum Change {
 pub struct Effect {
     /// Whose lane.
     pub partition: Partition,
-    /// Which session there.
+    /// Which session there (none for `Forgotten`).
     pub device: DeviceId,
     /// What.
     pub kind: EffectKind,
@@ -59,8 +60,8 @@ pub struct Effect {
 pub enum EffectKind {
     /// Answer a publish.
     Published {
-        /// Which one; never 0.
-        packet_id: u16,
+        /// Which one.
+        to: ReplyTo,
         /// How it went.
         reason: Reason,
         /// English, for a refusal.
@@ -88,6 +89,8 @@ pub enum EffectKind {
     },
     /// One `Acked` command of the device is on disk.
     Settled,
+    /// One `Forget` command of this user is on disk.
+    Forgotten(UserId),
 }
 
 /// What one or more decisions ask for.

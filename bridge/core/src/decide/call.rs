@@ -21,8 +21,12 @@ const NOT_THE_OWNER: Refused = (Reason::NOT_AUTHORIZED, "nobody removes the owne
 const FULL: Refused = (Reason::QUOTA_EXCEEDED, "the group is full");
 
 impl Decision<'_> {
-    pub(super) fn call(&mut self, origin: Origin, id: u64, call: Call, correlation: Bytes) {
+    pub(super) fn call(&mut self, mut origin: Origin, id: u64, call: Call, correlation: Bytes) {
         let done = self.carry_out(&origin, &call);
+        if done.is_err() || matches!(call, Call::Describe(_)) {
+            // It changed nothing: a retry is carried out anew.
+            origin.doubt = None;
+        }
         let mut response = client::Response { id, ..Default::default() };
         match done {
             Ok(conversation) => {

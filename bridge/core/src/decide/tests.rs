@@ -2,6 +2,7 @@ use godwit_schemas::client::request::Call;
 use godwit_schemas::partition::PARTITIONS;
 
 use super::*;
+use crate::command::{ConnectionKey, ReplyTo};
 use crate::doubt::Doubt;
 use crate::record::{DeviceRecord, UserRecord};
 use crate::world::Need;
@@ -68,6 +69,13 @@ impl Scene {
     }
 }
 
+const REPLY_TO: ReplyTo =
+    ReplyTo { connection: ConnectionKey { edge: 1, connection: 1 }, number: 1, packet_id: 3 };
+
+fn doubt() -> Doubt {
+    Doubt::new(&REPLY_TO, 0, 77)
+}
+
 fn user(name: &str) -> UserId {
     UserId::new(name).unwrap()
 }
@@ -85,12 +93,12 @@ fn device_record(id: u64) -> DeviceRecord {
 }
 
 fn origin(from: &str) -> Origin {
-    Origin { user: user(from), device: Scene::device(from), packet_id: 3, doubt: Some(Doubt::new(3, 0, 77)) }
+    Origin { user: user(from), device: Scene::device(from), reply_to: Some(REPLY_TO), doubt: Some(doubt()) }
 }
 
 fn published(outcome: &Outcome) -> (Reason, ConversationId, Seq) {
     let answer = outcome.effects.iter().find_map(|effect| match effect.kind {
-        EffectKind::Published { packet_id: 3, reason, conversation, sequence, .. } => {
+        EffectKind::Published { to: REPLY_TO, reason, conversation, sequence, .. } => {
             Some((reason, conversation, sequence))
         }
         _ => None,
@@ -118,7 +126,7 @@ fn the_first_message_opens_the_direct_conversation() {
     assert_eq!(published(&outcome), (Reason::SUCCESS, id, Seq::new(3)));
     assert_eq!(recipients(&outcome, Kind::Message), [1, 9]);
     let again = outcome.changes.iter().find_map(|change| match change {
-        Change::Doubt(_, doubt) => doubt.matches(&Doubt::new(3, 0, 77)),
+        Change::Doubt(_, doubt) => doubt.matches(&self::doubt(), false),
         _ => None,
     });
     assert_eq!(again, Some((id, Seq::new(3))), "the answer is kept for a retry");
