@@ -1,11 +1,12 @@
-//! Measures any MQTT broker that lets everybody in: `plain ADDR pairs PAIRS WINDOW`, `plain ADDR paced PAIRS RATE`.
+//! Measures any MQTT broker that lets everybody in: `plain ADDR` and one of `pairs PAIRS WINDOW`, `paced PAIRS RATE`,
+//! `connections COUNT`, `replay MESSAGES`, `fanout MEMBERS WINDOW`.
 //! `SERVER_PID` in the environment names its process, `THREADS` those of the generator.
 
 use std::env;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use godwit_load::{Account, Control, Paced, Pairs, Target, TopicStyle, Workload};
+use godwit_load::{Account, Connections, Control, Fanout, Paced, Pairs, Replay, Target, TopicStyle, Workload};
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -18,6 +19,14 @@ fn main() -> Result<()> {
         }
         ["paced", pairs, rate] => {
             Workload::Paced(Paced { pairs: pairs.parse()?, rate: rate.parse()?, body_bytes, warmup, duration })
+        }
+        ["connections", count] => {
+            Workload::Connections(Connections { count: count.parse()?, subscribe: false, hold: duration })
+        }
+        ["replay", messages] => Workload::Replay(Replay { messages: messages.parse()?, senders: 8, body_bytes }),
+        ["fanout", members, window] => {
+            let (members, window) = (members.parse()?, window.parse()?);
+            Workload::Fanout(Fanout { members, window, body_bytes, warmup, duration })
         }
         _ => bail!("which workload?"),
     };

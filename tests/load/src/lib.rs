@@ -8,8 +8,10 @@
 //! Reading order: [`Workload`] and its parameters, `exchange` (threads, times, what counts), `wire` (the event loop).
 
 mod body;
+mod connections;
 mod control;
 mod exchange;
+mod fanout;
 mod handshake;
 mod latency;
 mod messages;
@@ -18,17 +20,21 @@ mod packet;
 mod pairs;
 mod process;
 mod receiver;
+mod replay;
 mod sender;
 mod target;
 mod violation;
 mod wire;
 mod workload;
 
+pub use connections::{Connections, ConnectionsReport, ConnectionsUse};
 pub use control::Control;
+pub use fanout::Fanout;
 pub use latency::Percentiles;
 pub use messages::MessagesReport;
 pub use pairs::{Paced, Pairs};
 pub use process::ServerUse;
+pub use replay::{Replay, ReplayReport};
 pub use target::{Account, Target, TopicStyle};
 pub use violation::Violations;
 pub use workload::{Report, Workload};

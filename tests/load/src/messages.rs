@@ -43,6 +43,12 @@ pub struct MessagesReport {
     pub violations: Violations,
 }
 
+impl MessagesReport {
+    pub(crate) fn is_clean(&self) -> bool {
+        self.violations.total() + self.unacknowledged + self.unsent == 0
+    }
+}
+
 impl fmt::Display for MessagesReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { title, body_bytes, seconds, delivered, delivered_per_second, .. } = self;

@@ -109,6 +109,11 @@ pub(crate) fn subscribe(out: &mut Vec<u8>, packet_id: u16, filter: &str) {
     out.push(1);
 }
 
+/// Appends a PINGREQ (section 3.12).
+pub(crate) fn pingreq(out: &mut Vec<u8>) {
+    out.extend([0xC0, 0]);
+}
+
 /// Appends a DISCONNECT (section 3.14).
 pub(crate) fn disconnect(out: &mut Vec<u8>) {
     out.extend([0xE0, 0]);

@@ -5,9 +5,12 @@ use std::fmt;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::connections::{Connections, ConnectionsReport};
 use crate::control::Control;
+use crate::fanout::Fanout;
 use crate::messages::MessagesReport;
 use crate::pairs::{Paced, Pairs};
+use crate::replay::{Replay, ReplayReport};
 use crate::target::Target;
 
 /// What to measure.
@@ -16,6 +19,9 @@ use crate::target::Target;
 pub enum Workload {
     Pairs(Pairs),
     Paced(Paced),
+    Connections(Connections),
+    Replay(Replay),
+    Fanout(Fanout),
 }
 
 /// What was measured. Serialised with the workload's name in `workload`; displayed as a small table.
@@ -25,6 +31,9 @@ pub enum Workload {
 pub enum Report {
     Pairs(MessagesReport),
     Paced(MessagesReport),
+    Connections(ConnectionsReport),
+    Replay(ReplayReport),
+    Fanout(MessagesReport),
 }
 
 impl Workload {
@@ -32,6 +41,9 @@ impl Workload {
     pub fn accounts_needed(&self) -> usize {
         match self {
             Self::Pairs(Pairs { pairs, .. }) | Self::Paced(Paced { pairs, .. }) => 2 * pairs,
+            Self::Connections(Connections { count, .. }) => *count,
+            Self::Replay(Replay { senders, .. }) => 1 + senders,
+            Self::Fanout(Fanout { members, .. }) => *members,
         }
     }
 
@@ -45,17 +57,20 @@ impl Workload {
         Ok(match self {
             Self::Pairs(pairs) => Report::Pairs(pairs.run(target, control)?),
             Self::Paced(paced) => Report::Paced(paced.run(target, control)?),
+            Self::Connections(connections) => Report::Connections(connections.run(target, control)?),
+            Self::Replay(replay) => Report::Replay(replay.run(target, control)?),
+            Self::Fanout(fanout) => Report::Fanout(fanout.run(target, control)?),
         })
     }
 }
 
 impl Report {
-    /// Whether all that was promised was kept: no violations, nothing left unacknowledged.
+    /// Whether everything promised was kept: no violations, nothing unacknowledged, no connection lost.
     pub fn is_clean(&self) -> bool {
         match self {
-            Self::Pairs(report) | Self::Paced(report) => {
-                report.violations.total() + report.unacknowledged + report.unsent == 0
-            }
+            Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.is_clean(),
+            Self::Connections(report) => report.is_clean(),
+            Self::Replay(report) => report.violations.total() == 0,
         }
     }
 }
@@ -63,7 +78,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Pairs(report) | Self::Paced(report) => report.fmt(f),
+            Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.fmt(f),
+            Self::Connections(report) => report.fmt(f),
+            Self::Replay(report) => report.fmt(f),
         }
     }
 }
