@@ -1,0 +1,225 @@
+//! The HTTP API of the bridge: operators' commands and health. Called by `godwit user`, `godwit device` and by whatever
+//! manages accounts; the server hands in the listener and the token. A command that is answered is on disk.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /healthz` | | 200; needs no token |
+//! | `GET /v1/admin/users?after=NAME&limit=N` | | `{users: [{user, devices}], next}`, by name; `next` goes into `after` |
+//! | `POST /v1/admin/users` | `{user, device}` | 201 `{user, device, password}` |
+//! | `GET /v1/admin/users/{user}` | | `{user, devices}` |
+//! | `DELETE /v1/admin/users/{user}` | | 204 |
+//! | `POST /v1/admin/users/{user}/devices` | `{device}` | 201 `{user, device, password}` |
+//! | `DELETE /v1/admin/users/{user}/devices/{device}` | | 204 |
+//!
+//! Refusals are problem details (RFC 9457): 400 or 422 what cannot be understood, 401 token, 404, 409 exists already,
+//! 413 body over 64 KiB, 415, 503 stopping or not done in time.
+
+mod problem;
+mod serve;
+mod token;
+
+use std::time::Duration;
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use godwit_schemas::ids::{BadName, DeviceName, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::admin::{Admin, AdminError, Credentials, UserListing};
+pub use problem::Problem;
+pub use serve::serve;
+pub use token::AdminToken;
+
+const BODY_BYTES_MAX: usize = 64 << 10;
+const USERS_MAX: usize = 1_000;
+/// A client gets its answer, or 503, after this time. The command may still be carried out.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The API over `admin`, open to who knows the token.
+pub fn router(admin: Admin, token: AdminToken) -> Router {
+    let commands = Router::new()
+        .route("/v1/admin/users", get(list_users).post(add_user))
+        .route("/v1/admin/users/{user}", get(show_user).delete(remove_user))
+        .route("/v1/admin/users/{user}/devices", post(add_device))
+        .route("/v1/admin/users/{user}/devices/{device}", delete(remove_device))
+        .with_state(admin);
+    dress(guard(commands, token).route("/healthz", get(health)))
+}
+
+/// Lets only requests with the token through to the routes so far.
+fn guard(routes: Router, token: AdminToken) -> Router {
+    routes.route_layer(middleware::from_fn_with_state(token, require_token))
+}
+
+/// Bounds and problem details for everything.
+fn dress(routes: Router) -> Router {
+    routes
+        .fallback(|| async { Problem::new(StatusCode::NOT_FOUND, "no such path") })
+        .method_not_allowed_fallback(|| async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no such method here") })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(limit_time))
+}
+
+async fn require_token(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
+    if token.opens(request.headers().get(header::AUTHORIZATION)) {
+        return next.run(request).await;
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"godwit\"")];
+    (challenge, Problem::new(StatusCode::UNAUTHORIZED, "this needs the administrator's token")).into_response()
+}
+
+async fn limit_time(request: Request, next: Next) -> Response {
+    let late = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not done in time").into_response();
+    tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await.unwrap_or_else(late)
+}
+
+async fn health() -> &'static str {
+    "ok\n"
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct Users {
+    users: Vec<UserListing>,
+    next: Option<String>,
+}
+
+async fn list_users(
+    State(admin): State<Admin>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Result<Json<Users>, Problem> {
+    let Query(Page { after, limit }) = page?;
+    let limit = limit.unwrap_or(USERS_MAX).clamp(1, USERS_MAX);
+    let after = after.map(|name| user(&name)).transpose()?;
+    let users = admin.users(after, limit).await?;
+    let next = users.last().filter(|_| users.len() == limit).map(|last| last.user.clone());
+    Ok(Json(Users { users, next }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    user: String,
+    device: String,
+}
+
+async fn add_user(
+    State(admin): State<Admin>,
+    body: Result<Json<NewUser>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Json(new) = body?;
+    Ok(created(admin.add_user(user(&new.user)?, device(&new.device)?).await?))
+}
+
+async fn show_user(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<UserListing>, Problem> {
+    Ok(Json(admin.user(user(&name)?).await?))
+}
+
+async fn remove_user(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    admin.remove_user(user(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewDevice {
+    device: String,
+}
+
+async fn add_device(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    body: Result<Json<NewDevice>, JsonRejection>,
+) -> Result<impl IntoResponse, Problem> {
+    let Json(new) = body?;
+    Ok(created(admin.add_device(user(&name)?, device(&new.device)?).await?))
+}
+
+async fn remove_device(
+    State(admin): State<Admin>,
+    Path((of, name)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    admin.remove_device(user(&of)?, device(&name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn user(name: &str) -> Result<UserId, AdminError> {
+    UserId::new(name).map_err(BadName::into)
+}
+
+fn device(name: &str) -> Result<DeviceName, AdminError> {
+    DeviceName::new(name).map_err(BadName::into)
+}
+
+/// A password is shown once, and no cache may keep it.
+fn created(credentials: Credentials) -> impl IntoResponse {
+    (StatusCode::CREATED, [(header::CACHE_CONTROL, "no-store")], Json(credentials))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn answer(request: Request) -> (StatusCode, Response) {
+        let token = AdminToken::new("open sesame");
+        let echo = |body: Result<Json<NewDevice>, JsonRejection>| async {
+            body.map(|new| new.0.device).map_err(Problem::from)
+        };
+        let forever = || std::future::pending::<()>();
+        let routes = Router::new().route("/echo", post(echo)).route("/forever", get(forever));
+        let routes = dress(guard(routes, token).route("/healthz", get(health)));
+        let response = routes.oneshot(request).await.expect("infallible");
+        (response.status(), response)
+    }
+
+    fn echo(body: impl Into<Body>) -> Request {
+        let request = Request::post("/echo").header("authorization", "Bearer open sesame");
+        request.header("content-type", "application/json").body(body.into()).expect("a request")
+    }
+
+    #[tokio::test]
+    async fn commands_need_the_token_and_health_does_not() {
+        let (status, response) = answer(Request::post("/echo").body(Body::empty()).expect("a request")).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"godwit\"");
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer(Request::get("/healthz").body(Body::empty()).expect("a request")).await.0, StatusCode::OK);
+        assert_eq!(answer(echo(r#"{"device":"phone"}"#)).await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_understood_is_told_apart() {
+        assert_eq!(answer(echo("{")).await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(answer(echo("{}")).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(answer(echo(r#"{"device":"a","b":1}"#)).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(answer(echo(vec![b' '; BODY_BYTES_MAX + 1])).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        let mut untyped = echo("{}");
+        untyped.headers_mut().remove("content-type");
+        assert_eq!(answer(untyped).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        let get = Request::get("/echo").header("authorization", "Bearer open sesame").body(Body::empty());
+        assert_eq!(answer(get.expect("a request")).await.0, StatusCode::METHOD_NOT_ALLOWED);
+        let (status, response) = answer(Request::get("/nowhere").body(Body::empty()).expect("a request")).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_forever_is_given_up() {
+        let request = Request::get("/forever").header("authorization", "bearer open sesame").body(Body::empty());
+        assert_eq!(answer(request.expect("a request")).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

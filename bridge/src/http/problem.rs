@@ -1,0 +1,86 @@
+//! Refusals as problem details (RFC 9457), the one shape of every error of the HTTP API.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::admin::AdminError;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    status: StatusCode,
+    detail: String,
+}
+
+impl Problem {
+    /// A refusal; `detail` is for the person who sent the request.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { status, detail: detail.into() }
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        let status = match error {
+            AdminError::BadName(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            AdminError::NoUser(_) | AdminError::NoDevice(..) => StatusCode::NOT_FOUND,
+            AdminError::UserExists(_)
+            | AdminError::BeingRemoved(_)
+            | AdminError::DeviceExists(..)
+            | AdminError::TooManyDevices(..) => StatusCode::CONFLICT,
+            AdminError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(rejection.status(), rejection.body_text())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let title = self.status.canonical_reason().unwrap_or("Refused");
+        let body = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use godwit_schemas::ids::{DeviceName, UserId};
+
+    use super::*;
+
+    #[test]
+    fn each_refusal_has_its_status() {
+        let user = || UserId::new("alice").expect("a name");
+        let device = DeviceName::new("phone").expect("a name");
+        let check = |error: AdminError, status| {
+            let text = error.to_string();
+            assert_eq!(Problem::from(error), Problem::new(status, text));
+        };
+        check(AdminError::NoUser(user()), StatusCode::NOT_FOUND);
+        check(AdminError::NoDevice(user(), device.clone()), StatusCode::NOT_FOUND);
+        check(AdminError::UserExists(user()), StatusCode::CONFLICT);
+        check(AdminError::BeingRemoved(user()), StatusCode::CONFLICT);
+        check(AdminError::DeviceExists(user(), device), StatusCode::CONFLICT);
+        check(AdminError::TooManyDevices(user(), 16), StatusCode::CONFLICT);
+        check(AdminError::ShuttingDown, StatusCode::SERVICE_UNAVAILABLE);
+        let bad = UserId::new("").expect_err("no name");
+        check(AdminError::BadName(bad), StatusCode::UNPROCESSABLE_ENTITY);
+    }
+}
