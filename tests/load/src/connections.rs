@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::control::Control;
 use crate::handshake::{Hello, connect_all};
 use crate::packet::{self, Packet};
-use crate::process::Sample;
+use crate::process::{self, Sample};
 use crate::target::Target;
 use crate::wire::{Clock, Handler, Outbox, Wire};
 
@@ -46,6 +46,8 @@ pub struct ConnectionsReport {
     pub seconds: f64,
     /// Per second of that.
     pub connects_per_second: f64,
+    /// Processor time of the load generator for each.
+    pub generator_cpu_us_per_connect: f64,
     /// What the server used for them, if its process is known.
     pub server: Option<ConnectionsUse>,
     /// How long they were held.
@@ -115,7 +117,7 @@ impl Connections {
     fn conduct(&self, shared: &Shared<'_>, threads: usize, notes: &mpsc::Receiver<Note>) -> Result<ConnectionsReport> {
         let Shared { target, control, clock, .. } = shared;
         let before = target.sample()?;
-        let start = clock.now();
+        let (start, own_before) = (clock.now(), process::own_cpu());
         let mut ready = 0;
         while ready < threads {
             match notes.recv_timeout(Duration::from_secs(1)) {
@@ -127,7 +129,7 @@ impl Connections {
                 Err(RecvTimeoutError::Disconnected) => bail!("a thread of the load generator has panicked"),
             }
         }
-        let connected = clock.now();
+        let (connected, own_cpu) = (clock.now(), process::own_cpu().saturating_sub(own_before));
         thread::sleep(SETTLE);
         let after = target.sample().context("the server has ended")?;
         let held = clock.now();
@@ -151,6 +153,7 @@ impl Connections {
             subscribed: self.subscribe,
             seconds,
             connects_per_second: self.count as f64 / seconds,
+            generator_cpu_us_per_connect: own_cpu.as_secs_f64() * 1e6 / self.count as f64,
             server: before.zip(after).map(|(before, after)| ConnectionsUse::between(&before, &after, self.count)),
             held_seconds: (held_until.unwrap_or(held) - held) as f64 / 1e9,
             alive,
@@ -273,6 +276,7 @@ impl fmt::Display for ConnectionsReport {
             writeln!(f, "  memory       {bytes:.0} bytes of the server's heap per connection")?;
             writeln!(f, "  server       {:.1} us CPU per connect", server.cpu_us_per_connect)?;
         }
+        writeln!(f, "  generator    {:.1} us CPU per connect", self.generator_cpu_us_per_connect)?;
         write!(f, "  alive        {} of {connections} after {:.1} s", self.alive, self.held_seconds)?;
         if self.is_clean() { Ok(()) } else { write!(f, "\n  *** {} CONNECTIONS LOST ***", connections - self.alive) }
     }

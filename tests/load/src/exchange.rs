@@ -2,7 +2,7 @@
 //!
 //! A channel is a sender and its receivers. All of a channel lives on one thread, so that nothing is shared while it
 //! runs. Life of a run: every thread connects its clients; when all are ready one [`Times`] is published to all; they
-//! warm up, are measured, stop publishing, and wait up to [`DRAIN`] for what is under way.
+//! warm up, are measured, stop publishing, and wait for what is under way, within limits.
 //!
 //! What counts: deliveries that arrive while the measurement lasts make the throughput; latencies are of the messages
 //! stamped within it, even if they arrive later.
@@ -24,10 +24,14 @@ use crate::sender::check_body;
 use crate::target::Target;
 use crate::wire::Clock;
 
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 /// What is neither acknowledged nor delivered this long after the last publish never will be.
-const DRAIN: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// What is to be done.
 pub(crate) struct Plan {
@@ -37,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) body_bytes: usize,
     pub(crate) warmup: Duration,
     pub(crate) duration: Duration,
+    /// How long to wait for what is under way: [`DRAIN`].
+    pub(crate) drain: Duration,
 }
 
 /// Accounts are given by index. Receivers come with their filters.
@@ -79,7 +85,7 @@ struct Shared<'a> {
 /// From a thread to the one that started it.
 enum Note {
     Ready,
-    Ended(Result<Tally>),
+    Ended(Result<Box<Tally>>),
 }
 
 /// Runs a plan.
@@ -119,7 +125,7 @@ fn run_thread(shared: &Shared<'_>, thread: usize, threads: usize, notes: &Sender
         // Nobody listens any more when another thread has failed.
         let _ = notes.send(Note::Ready);
     };
-    let result = work(shared, thread, threads, ready);
+    let result = work(shared, thread, threads, ready).map(Box::new);
     let _ = notes.send(Note::Ended(result));
 }
 
@@ -143,12 +149,12 @@ fn conduct(shared: &Shared<'_>, threads: usize, notes: &Receiver<Note>) -> Resul
     stage.pass(until, "measuring")?;
     let after = Usage::now(shared)?;
     shared.control.say(&format!("{}: waiting for what is under way", plan.title));
-    let end = clock.now() + DRAIN.as_nanos() as u64 + 5_000_000_000;
+    let end = clock.now() + plan.drain.as_nanos() as u64 + 5_000_000_000;
     while stage.tallies.len() < threads {
         ensure!(clock.now() < end, "a thread of the load generator does not end");
         stage.listen(end)?;
     }
-    report(plan, &before, &after, stage.tallies)
+    report(plan, &before, &after, &stage.tallies)
 }
 
 /// Processor time and more at one moment.
@@ -169,7 +175,7 @@ struct Stage<'a> {
     shared: &'a Shared<'a>,
     notes: &'a Receiver<Note>,
     ready: usize,
-    tallies: Vec<Tally>,
+    tallies: Vec<Box<Tally>>,
     /// When progress was last told, and the deliveries at that time.
     last: (u64, u64),
 }
@@ -208,7 +214,7 @@ impl Stage<'_> {
     }
 }
 
-fn report(plan: &Plan, before: &Usage, after: &Usage, tallies: Vec<Tally>) -> Result<MessagesReport> {
+fn report(plan: &Plan, before: &Usage, after: &Usage, tallies: &[Box<Tally>]) -> Result<MessagesReport> {
     let mut all = Tally::default();
     tallies.iter().for_each(|tally| all.add(tally));
     ensure!(all.delivered > 0, "nothing was delivered within {:?}", plan.duration);

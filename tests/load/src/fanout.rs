@@ -7,7 +7,7 @@ use godwit_schemas::client::{CreateGroup, Request, Response, request::Call};
 use prost::Message;
 
 use crate::control::Control;
-use crate::exchange::{self, Channel, Drive, Plan};
+use crate::exchange::{self, Channel, DRAIN, Drive, Plan};
 use crate::handshake::{Hello, connect_all};
 use crate::messages::MessagesReport;
 use crate::packet::{self, Packet};
@@ -51,11 +51,9 @@ impl Fanout {
         let receivers = (1..members).map(|receiver| (receiver, filter.into())).collect();
         let channels = vec![Channel { sender: 0, topic, receivers }];
         let title = format!("fanout: {members} members, window {window}");
-        exchange::run(
-            target,
-            &Plan { title, channels, drive: Drive::Closed { window }, body_bytes, warmup, duration },
-            control,
-        )
+        let drive = Drive::Closed { window };
+        let plan = Plan { title, channels, drive, body_bytes, warmup, duration, drain: DRAIN };
+        exchange::run(target, &plan, control)
     }
 }
 

@@ -146,6 +146,11 @@ impl<F: FnMut()> Handler for Greeter<'_, F> {
         }
         Ok(())
     }
+
+    fn closed(&mut self, connection: usize, why: &str) -> Result<()> {
+        let Account { device, .. } = self.hellos[connection - self.first].account;
+        bail!("the connection of {device} is closed: {why}")
+    }
 }
 
 /// The return codes of MQTT 3.1.1, table 3.1.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use crate::control::Control;
-use crate::exchange::{self, Channel, Drive, Plan};
+use crate::exchange::{self, Channel, DRAIN, Drive, Plan};
 use crate::messages::MessagesReport;
 use crate::target::Target;
 
@@ -49,7 +49,8 @@ impl Pairs {
         ensure!(window > 0, "the window is zero");
         let title = format!("pairs: {pairs} pairs, window {window}");
         let channels = channels(target, pairs)?;
-        let plan = Plan { title, channels, drive: Drive::Closed { window }, body_bytes, warmup, duration };
+        let plan =
+            Plan { title, channels, drive: Drive::Closed { window }, body_bytes, warmup, duration, drain: DRAIN };
         exchange::run(target, &plan, control)
     }
 }
@@ -60,7 +61,15 @@ impl Paced {
         ensure!(rate.is_finite() && rate > 0.0, "the rate is not above zero");
         let title = format!("paced: {pairs} pairs, {rate} msg/s");
         let channels = channels(target, pairs)?;
-        let plan = Plan { title, channels, drive: Drive::Open { per_second: rate }, body_bytes, warmup, duration };
+        let plan = Plan {
+            title,
+            channels,
+            drive: Drive::Open { per_second: rate },
+            body_bytes,
+            warmup,
+            duration,
+            drain: DRAIN,
+        };
         exchange::run(target, &plan, control)
     }
 }

@@ -51,7 +51,7 @@ pub(crate) trait Handler {
     /// # Errors
     /// As above. This is what happens unless a workload can do without the connection.
     fn closed(&mut self, connection: usize, why: &str) -> Result<()> {
-        bail!("connection {connection} was closed by the server: {why}")
+        bail!("connection {connection} is closed: {why}")
     }
 }
 
@@ -101,6 +101,8 @@ pub(crate) struct Wire {
     poll: Poll,
     events: Events,
     timer: OwnedFd,
+    /// What the timer was last set to.
+    armed: u64,
     pub(crate) clock: Clock,
     pub(crate) out: Outbox,
     lines: Vec<Line>,
@@ -114,7 +116,7 @@ impl Wire {
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let buffer = vec![0; READ_BYTES].into_boxed_slice();
         let events = Events::with_capacity(1024);
-        Ok(Self { poll, events, timer, clock, out: Outbox::default(), lines: Vec::new(), buffer })
+        Ok(Self { poll, events, timer, armed: 0, clock, out: Outbox::default(), lines: Vec::new(), buffer })
     }
 
     /// Number of connections ever opened, and so the index of the next one.
@@ -147,6 +149,10 @@ impl Wire {
     /// Ends the wait of [`Wire::turn`] at this time, to the microsecond rather than to epoll's millisecond. Replaces
     /// an earlier call.
     pub(crate) fn wake_at(&mut self, at: u64) -> Result<()> {
+        if self.armed == at {
+            return Ok(());
+        }
+        self.armed = at;
         let wait = at.saturating_sub(self.clock.now()).max(1);
         let value = Timespec { tv_sec: (wait / 1_000_000_000) as i64, tv_nsec: (wait % 1_000_000_000) as i64 };
         let once = Itimerspec { it_interval: Timespec::default(), it_value: value };

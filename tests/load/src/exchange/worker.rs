@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{DRAIN, Drive, Shared, Times};
+use super::{Drive, Shared, Times};
 use crate::handshake::{Hello, connect_all};
 use crate::latency::Latency;
 use crate::pace::Pace;
@@ -146,7 +146,7 @@ impl Worker<'_> {
             self.publish_due(wire)?;
             self.glance(wire)?;
         }
-        let end = self.times.until + DRAIN.as_nanos() as u64;
+        let end = self.times.until + self.shared.plan.drain.as_nanos() as u64;
         while !self.is_settled() && wire.clock.now() < end {
             self.publish_due(wire)?;
             self.glance(wire)?;
@@ -276,5 +276,16 @@ impl Handler for Worker<'_> {
             (other, _) => bail!("unexpected: {other:?}"),
         }
         Ok(())
+    }
+
+    fn closed(&mut self, connection: usize, why: &str) -> Result<()> {
+        let (Role::Sender(lane) | Role::Receiver { channel: lane, .. }) = self.roles[connection];
+        let lane = &self.lanes[lane];
+        let channel = &self.shared.plan.channels[lane.number];
+        let account = match connection - lane.connection {
+            0 => channel.sender,
+            nth => channel.receivers[nth - 1].0,
+        };
+        bail!("the connection of {} is closed: {why}", self.shared.target.accounts[account].device)
     }
 }
