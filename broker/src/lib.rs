@@ -1,1 +1,155 @@
-//! godwit-broker
+//! The doors: listeners, one light task for each connection, and the bus on rumqttd's router.
+//!
+//! A broker knows MQTT and nothing of what messages mean: a client's packets become frames for the lane that owns its
+//! user, and the lane's frames become packets (`godwit_schemas::bus`). It is called by the server, which hands it a
+//! [`Bus`]. It promises that no client can stop it, make it hold more than a bounded amount for it, or see another's
+//! topics; that answers leave in the order of the publishes; and that a lost batch or a restarted bridge closes no
+//! connection.
+//!
+//! The path of a packet: `listener` accepts, `connection` moves bytes, `mqtt` gives them meaning, `session` decides,
+//! `lane` gathers, `link` publishes; and back from `link` over `session` to `connection`.
+
+mod connection;
+pub mod counters;
+mod edge;
+mod lane;
+mod link;
+mod listener;
+mod mqtt;
+pub mod router_bus;
+mod session;
+mod timer;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use godwit_schemas::bus::Bus;
+use godwit_schemas::reason::Reason;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use counters::Counters;
+use edge::Edge;
+
+/// What a broker is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where clients are listened for, plain TCP. Port 0: any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Largest packet a client may send, in bytes.
+    pub packet_bytes_max: u32,
+    /// Most connections at a time; further ones are closed as soon as they are accepted.
+    pub connections_max: u64,
+    /// How long a client may take from connecting to being welcome.
+    pub connect_deadline: Duration,
+    /// Most QoS 1 and 2 publishes of a connection that may wait for their answer: MQTT 5's Receive Maximum. At least 1.
+    pub unanswered_publishes_max: u16,
+    /// Most topic aliases a client may use.
+    pub topic_alias_max: u16,
+    /// How long a client's socket may take nothing while something waits for it.
+    pub drain_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 1883))],
+            packet_bytes_max: 96 * 1024,
+            connections_max: 1_000_000,
+            connect_deadline: Duration::from_secs(10),
+            unanswered_publishes_max: 64,
+            topic_alias_max: 16,
+            drain_deadline: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a broker cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The address is taken, or not this machine's.
+    #[error("listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The operating system gives no random numbers.
+    #[error("choose a name on the bus: {0}")]
+    Random(getrandom::Error),
+}
+
+/// A running broker.
+#[derive(Debug)]
+pub struct Broker {
+    edge: Arc<Edge>,
+    local_addrs: Vec<SocketAddr>,
+    /// Stops the listeners.
+    accepting: CancellationToken,
+    /// Stops everything else.
+    running: CancellationToken,
+    connections: TaskTracker,
+}
+
+/// Opens the doors. Must be called within a Tokio runtime; returns when all listeners are bound.
+///
+/// # Errors
+/// [`BrokerError`]; then nothing was started.
+pub async fn start<B: Bus>(settings: Settings, bus: B) -> Result<Broker, BrokerError> {
+    let id = getrandom::u64().map_err(BrokerError::Random)?;
+    let listeners = listener::bind(&settings.listen)?;
+    let local_addrs = listeners.iter().map(|(_, addr)| *addr).collect();
+    let broker = Broker {
+        edge: Arc::new(Edge::new(id, settings)),
+        local_addrs,
+        accepting: CancellationToken::new(),
+        running: CancellationToken::new(),
+        connections: TaskTracker::new(),
+    };
+    let edge = &broker.edge;
+    tokio::spawn(broker.running.clone().run_until_cancelled_owned(link::run(edge.clone(), bus)));
+    tokio::spawn(broker.running.clone().run_until_cancelled_owned(timer::run(edge.clone())));
+    for (listener, addr) in listeners {
+        tracing::info!(%addr, "listening");
+        let accept = listener::run(listener, edge.clone(), broker.connections.clone());
+        tokio::spawn(broker.accepting.clone().run_until_cancelled_owned(accept));
+    }
+    Ok(broker)
+}
+
+impl Broker {
+    /// Where it listens, in the order of [`Settings::listen`].
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// What it counts.
+    pub fn counters(&self) -> Arc<Counters> {
+        self.edge.counters.clone()
+    }
+
+    /// Closes the doors: accepts nobody, sends everybody away (MQTT 5: DISCONNECT 0x8B), tells the lanes, and waits
+    /// until that is done, but not longer than `deadline`.
+    pub async fn stop(self, deadline: Duration) {
+        self.accepting.cancel();
+        self.connections.close();
+        for peer in self.edge.peers() {
+            peer.session.lock().close(&self.edge, Reason::SERVER_SHUTTING_DOWN);
+        }
+        let told = async {
+            self.connections.wait().await;
+            while !self.edge.lanes().iter().all(|lane| lane.is_empty()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        if tokio::time::timeout(deadline, told).await.is_err() {
+            tracing::warn!(connections = self.edge.counters.connections.get(), "stopped before all was told");
+        }
+        self.running.cancel();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.accepting.cancel();
+        self.running.cancel();
+    }
+}

@@ -1,0 +1,187 @@
+//! The bus on rumqttd's router: the only place that names it.
+//!
+//! Links within this process hand payloads over without copying. With a service address, rumqttd's own MQTT 3.1.1
+//! listener carries the same topics to a bridge in another process. The router keeps the last megabytes of each topic
+//! and lets a reader that is further behind skip them: the streams of bus.proto notice and recover.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use godwit_schemas::bus::{self, Bus, LinkClosed};
+use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::protocol::v4::V4;
+use rumqttd::{
+    ConnectionSettings, LinkType, Notification, Router, RouterConfig, SegmentConfig, Server, ServerSettings,
+};
+
+/// Most links at a time.
+const LINKS_MAX: usize = 256;
+/// What the router keeps of a topic: so many segments of so many bytes.
+const SEGMENTS: usize = 16;
+const SEGMENT_BYTES: usize = 1024 * 1024;
+/// Largest payload that the service listener takes.
+const SERVICE_PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Why there is no bus.
+#[derive(Debug, thiserror::Error)]
+pub enum RouterBusError {
+    /// The service address is taken, or not this machine's.
+    #[error("listen on {0}: {1}")]
+    Listen(SocketAddr, String),
+}
+
+/// Opens links; built where the router's channel can be named: nowhere outside rumqttd.
+type Open = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+
+/// A bus within this process. Cheap to clone. The router ends with the process.
+#[derive(Clone)]
+pub struct RouterBus(Arc<Open>);
+
+impl fmt::Debug for RouterBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RouterBus")
+    }
+}
+
+impl RouterBus {
+    /// Starts a router and, with an address, the private service listener there (port 0: any free one; the one it got
+    /// is returned). With a `login` (user, password), only that may connect to it. Must be called within a Tokio
+    /// runtime; the listener ends with it.
+    ///
+    /// # Errors
+    /// [`RouterBusError::Listen`].
+    pub fn start(
+        service: Option<SocketAddr>,
+        login: Option<(String, String)>,
+    ) -> Result<(Self, Option<SocketAddr>), RouterBusError> {
+        let router_tx = Router::new(0, config()).spawn();
+        let service = service.map(|addr| {
+            let addr = free_port(addr)?;
+            let mut server = Server::new(service_settings(addr, login), router_tx.clone(), V4);
+            let mut serving = Box::pin(async move { server.start(LinkType::Remote).await });
+            // It binds before it first waits.
+            if let Some(ended) = serving.as_mut().now_or_never() {
+                let error = ended.map_or_else(|error| format!("{error:?}"), |()| "ended".to_owned());
+                return Err(RouterBusError::Listen(addr, error));
+            }
+            tokio::spawn(serving);
+            tracing::info!(%addr, "service listener for bridges");
+            Ok(addr)
+        });
+        let service = service.transpose()?;
+        let open = move |name: &str| LinkBuilder::new(name, router_tx.clone()).build().map(|(tx, rx, _)| (tx, rx));
+        Ok((Self(Arc::new(open)), service))
+    }
+}
+
+fn config() -> RouterConfig {
+    // Hellos are many and small, and only the next one matters.
+    let hellos = SegmentConfig { max_segment_size: 16 * 1024, max_segment_count: 1 };
+    RouterConfig {
+        max_connections: LINKS_MAX,
+        max_outgoing_packet_count: 200,
+        max_segment_size: SEGMENT_BYTES,
+        max_segment_count: SEGMENTS,
+        custom_segment: Some(HashMap::from([(bus::EDGES.to_owned(), hellos)])),
+        ..RouterConfig::default()
+    }
+}
+
+fn service_settings(listen: SocketAddr, login: Option<(String, String)>) -> ServerSettings {
+    ServerSettings {
+        name: "service".to_owned(),
+        listen,
+        tls: None,
+        next_connection_delay_ms: 1,
+        connections: ConnectionSettings {
+            connection_timeout_ms: 5_000,
+            max_payload_size: SERVICE_PAYLOAD_BYTES_MAX,
+            max_inflight_count: 1_000,
+            auth: login.map(|login| HashMap::from([login])),
+            external_auth: None,
+            dynamic_filters: false,
+        },
+    }
+}
+
+/// Chooses a port where none is given: rumqttd does not tell which one it got.
+fn free_port(addr: SocketAddr) -> Result<SocketAddr, RouterBusError> {
+    if addr.port() != 0 {
+        return Ok(addr);
+    }
+    let probe = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
+    probe.map_err(|error| RouterBusError::Listen(addr, error.to_string()))
+}
+
+impl Bus for RouterBus {
+    type Tx = Tx;
+    type Rx = Rx;
+
+    async fn open(&self, name: &str, topics: &[String]) -> Result<(Tx, Rx), LinkClosed> {
+        let (mut tx, rx) = (self.0)(name).map_err(closed)?;
+        for topic in topics {
+            tx.subscribe(topic.as_str()).map_err(closed)?;
+        }
+        Ok((Tx { link: tx, topics: HashMap::new() }, Rx(rx)))
+    }
+}
+
+fn closed(error: LinkError) -> LinkClosed {
+    LinkClosed(error.to_string())
+}
+
+/// Sending half of a link.
+pub struct Tx {
+    link: LinkTx,
+    /// Topics as the router wants them.
+    topics: HashMap<String, Bytes>,
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("topics", &self.topics).finish_non_exhaustive()
+    }
+}
+
+impl bus::Tx for Tx {
+    /// Blocks for a moment when the router has a thousand things to do.
+    async fn publish(&mut self, topic: &str, payload: Bytes) -> Result<(), LinkClosed> {
+        let name = match self.topics.get(topic) {
+            Some(name) => name.clone(),
+            None => self.topics.entry(topic.to_owned()).or_insert_with(|| topic.to_owned().into()).clone(),
+        };
+        self.link.publish(name, payload).map(|_| ()).map_err(closed)
+    }
+}
+
+/// Receiving half of a link.
+#[derive(Debug)]
+pub struct Rx(LinkRx);
+
+impl bus::Rx for Rx {
+    async fn next(&mut self) -> Result<Bytes, LinkClosed> {
+        loop {
+            match self.0.next().await.map_err(closed)? {
+                Some(Notification::Forward(forward)) => return Ok(forward.publish.payload),
+                // The router has put this link aside until it asks for more.
+                Some(Notification::Unschedule) => self.0.wake().await.map_err(closed)?,
+                _ => {}
+            }
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Bytes> {
+        loop {
+            match self.0.recv_deadline(Instant::now()).ok()? {
+                Some(Notification::Forward(forward)) => return Some(forward.publish.payload),
+                Some(Notification::Unschedule) => self.0.ready().ok()?,
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! CONNECT and CONNACK.
+
+use godwit_schemas::bus;
+use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::partition::Partition;
+use godwit_schemas::reason::Reason;
+use godwit_schemas::topic::Filters;
+
+use super::{Client, Phase, Session};
+use crate::edge::Edge;
+use crate::mqtt::frame::Frame;
+use crate::mqtt::publish::OVERHEAD_MAX;
+use crate::mqtt::{Version, codec};
+
+/// "Bad authentication method".
+const BAD_METHOD: u32 = 0x8C;
+
+impl Session {
+    pub(super) fn connect(&mut self, edge: &Edge, frame: Frame) {
+        match codec::version(&frame) {
+            Ok(version) => self.version = version,
+            Err(connack) => {
+                edge.counters.refused.add(1);
+                self.out.extend_from_slice(&connack.unwrap_or_default());
+                return self.closing(edge);
+            }
+        }
+        match codec::connect(frame, self.version).and_then(|connect| self.admit(edge, connect)) {
+            Ok(()) => {}
+            // In 3.1.1 there is no code for a packet that is wrong in itself (MQTT-3.1.4-1).
+            Err(Reason::MALFORMED_PACKET) if self.version == Version::V4 => self.closing(edge),
+            Err(Reason::NOT_AUTHORIZED) => self.refuse(edge, Reason::NOT_AUTHORIZED, "wills are not supported"),
+            Err(reason) => self.refuse(edge, reason, ""),
+        }
+    }
+
+    /// Checks what needs no lane, and asks the lane.
+    fn admit(&mut self, edge: &Edge, connect: codec::Connect) -> Result<(), Reason> {
+        if connect.has_method {
+            return Err(Reason::from_u32(BAD_METHOD));
+        }
+        let user = UserId::new(&connect.user).map_err(|_| Reason::BAD_USER_NAME_OR_PASSWORD)?;
+        if connect.password.is_empty() {
+            return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
+        }
+        let device = DeviceName::new(&connect.client_id).map_err(|_| Reason::CLIENT_IDENTIFIER_NOT_VALID)?;
+        if connect.has_will {
+            tracing::info!(%user, %device, "refused a connection with a will");
+            return Err(Reason::NOT_AUTHORIZED);
+        }
+        let partition = Partition::of_user(&user);
+        self.deliveries.set_aliases(connect.topic_alias_max);
+        let client = Client {
+            user,
+            device,
+            partition,
+            session_expiry_s: connect.session_expiry_s,
+            packet_bytes_max: connect.packet_bytes_max,
+            receive_maximum: connect.receive_maximum,
+            keep_alive_s: connect.keep_alive_s,
+            problem_information: connect.problem_information,
+        };
+        let frame = bus::Connect {
+            password: connect.password.into(),
+            clean_start: connect.clean_start,
+            ..self.connect_frame(&client)
+        };
+        self.client = Some(client);
+        self.lane = edge.lane_of(partition);
+        if let Some(generation) = self.lane.as_ref().and_then(|lane| lane.join(self.number, &frame)) {
+            self.generation = generation;
+            self.attached = true;
+        }
+        self.phase = Phase::Asking(Box::new(frame));
+        Ok(())
+    }
+
+    /// What is the same whether the client connects or the edge reattaches it.
+    pub(super) fn connect_frame(&self, client: &Client) -> bus::Connect {
+        let payload_bytes_max = match client.packet_bytes_max {
+            u32::MAX => 0,
+            limit => limit.saturating_sub(OVERHEAD_MAX as u32).max(1),
+        };
+        bus::Connect {
+            user: client.user.as_str().to_owned(),
+            device: client.device.as_str().to_owned(),
+            session_expiry_s: client.session_expiry_s,
+            receive_maximum: client.receive_maximum.into(),
+            protocol: if self.version == Version::V4 { 4 } else { 5 },
+            payload_bytes_max,
+            ..bus::Connect::default()
+        }
+    }
+
+    /// The lane's answer to a CONNECT, or to a reattachment.
+    pub(super) fn connected(&mut self, edge: &Edge, connected: &bus::Connected) {
+        let reason = Reason::from_u32(connected.reason);
+        match self.phase {
+            Phase::Asking(_) if reason.is_success() => {
+                self.phase = Phase::Open;
+                self.heard_at = edge.now();
+                self.subscriptions.begin(Filters::from_bits(connected.filters));
+                let settings = &edge.settings;
+                let offer = codec::Offer {
+                    receive_maximum: settings.unanswered_publishes_max,
+                    packet_bytes_max: settings.packet_bytes_max,
+                    topic_alias_max: settings.topic_alias_max,
+                };
+                self.out.extend_from_slice(&codec::welcome(self.version, connected.session_present, &offer));
+            }
+            Phase::Asking(_) => {
+                // The lane has not taken the connection: there is nothing to take leave of.
+                self.generation = 0;
+                self.refuse(edge, reason, "");
+            }
+            Phase::Open if !reason.is_success() => self.close(edge, reason),
+            _ => {}
+        }
+    }
+
+    pub(super) fn refuse(&mut self, edge: &Edge, reason: Reason, text: &str) {
+        edge.counters.refused.add(1);
+        if let Some(Client { user, device, .. }) = &self.client {
+            tracing::info!(%user, %device, reason = reason.get(), "refused a connection");
+        }
+        self.out.extend_from_slice(&codec::refusal(self.version, reason, text));
+        self.leave(false, None);
+        self.closing(edge);
+    }
+}
