@@ -3,6 +3,7 @@
 //! `SERVER_PID` in the environment names its process, `THREADS` those of the generator.
 
 use std::env;
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -39,6 +40,6 @@ fn main() -> Result<()> {
         threads: number("THREADS")?.unwrap_or(1) as usize,
     };
     let report = workload.run(&target, &Control::stderr())?;
-    println!("{report}\n{}", serde_json::to_string(&report)?);
+    writeln!(io::stdout(), "{report}\n{}", serde_json::to_string(&report)?)?;
     Ok(())
 }

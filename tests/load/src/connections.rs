@@ -281,3 +281,27 @@ impl fmt::Display for ConnectionsReport {
         if self.is_clean() { Ok(()) } else { write!(f, "\n  *** {} CONNECTIONS LOST ***", connections - self.alive) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::faulty::{Fault, start};
+    use crate::target::{Account, TopicStyle};
+
+    fn check(fault: Fault, alive: usize) {
+        let (addr, accounts) = (start(fault), Account::anonymous(100));
+        let server_pid = Some(std::process::id());
+        let target = Target { addr, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
+        let workload = Connections { count: 100, subscribe: true, hold: Duration::ZERO };
+        let report = workload.run(&target, &Control::new(|_| {})).unwrap();
+        assert_eq!((report.connections, report.alive), (100, alive));
+        assert_eq!(report.is_clean(), alive == 100);
+        assert!(report.server.is_some());
+    }
+
+    #[test]
+    fn the_living_are_counted() {
+        check(Fault::Nothing, 100);
+        check(Fault::HangUp, 0);
+    }
+}

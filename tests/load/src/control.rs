@@ -1,5 +1,6 @@
 //! How a run talks to whoever started it: lines of progress, and a way to end it early.
 
+use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Handed to every run. Shared with a Ctrl-C handler, if there is one.
@@ -16,7 +17,8 @@ impl Control {
 
     /// Progress goes to standard error.
     pub fn stderr() -> Self {
-        Self::new(|line| eprintln!("{line}"))
+        // When nobody reads it any more, the run goes on.
+        Self::new(|line| drop(writeln!(io::stderr(), "{line}")))
     }
 
     /// Ends the run soon. A run that is measuring already reports what it has measured; one that is not yet fails.

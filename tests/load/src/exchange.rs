@@ -25,8 +25,6 @@ use crate::target::Target;
 use crate::wire::Clock;
 
 #[cfg(test)]
-mod faulty;
-#[cfg(test)]
 mod tests;
 mod worker;
 
@@ -175,7 +173,7 @@ struct Stage<'a> {
     shared: &'a Shared<'a>,
     notes: &'a Receiver<Note>,
     ready: usize,
-    tallies: Vec<Box<Tally>>,
+    tallies: Vec<Tally>,
     /// When progress was last told, and the deliveries at that time.
     last: (u64, u64),
 }
@@ -186,7 +184,7 @@ impl Stage<'_> {
         let wait = Duration::from_nanos(end.saturating_sub(self.shared.clock.now()));
         match self.notes.recv_timeout(wait) {
             Ok(Note::Ready) => self.ready += 1,
-            Ok(Note::Ended(tally)) => self.tallies.push(tally?),
+            Ok(Note::Ended(tally)) => self.tallies.push(*tally?),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => anyhow::bail!("a thread of the load generator has panicked"),
         }
@@ -214,7 +212,7 @@ impl Stage<'_> {
     }
 }
 
-fn report(plan: &Plan, before: &Usage, after: &Usage, tallies: &[Box<Tally>]) -> Result<MessagesReport> {
+fn report(plan: &Plan, before: &Usage, after: &Usage, tallies: &[Tally]) -> Result<MessagesReport> {
     let mut all = Tally::default();
     tallies.iter().for_each(|tally| all.add(tally));
     ensure!(all.delivered > 0, "nothing was delivered within {:?}", plan.duration);

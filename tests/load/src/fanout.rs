@@ -77,17 +77,23 @@ fn create_group(target: &Target, members: usize, control: &Control) -> Result<u6
     }
     packet::disconnect(wire.out.to(0));
     wire.turn(Duration::ZERO, &mut caller)?;
-    match caller.response {
-        Some(Response { reason: 0, conversation, .. }) => Ok(conversation),
-        Some(Response { reason, text, .. }) => bail!("refused with {reason:#04x}: {text}"),
-        None => bail!("no response"),
-    }
+    caller.conversation()
 }
 
 /// Waits for the response to one request.
 struct Caller {
     id: u64,
     response: Option<Response>,
+}
+
+impl Caller {
+    fn conversation(self) -> Result<u64> {
+        match self.response {
+            Some(Response { reason: 0, conversation, .. }) => Ok(conversation),
+            Some(Response { reason, text, .. }) => bail!("refused with {reason:#04x}: {text}"),
+            None => bail!("no response"),
+        }
+    }
 }
 
 impl Handler for Caller {
@@ -106,5 +112,29 @@ impl Handler for Caller {
     fn closed(&mut self, _connection: usize, why: &str) -> Result<()> {
         ensure!(self.response.is_some(), "disconnected by the server: {why}");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(response: &Response) -> Result<u64> {
+        let (mut caller, mut out) = (Caller { id: 7, response: None }, Outbox::with_connections(1));
+        caller.packet(&mut out, 0, 0, Packet::Puback(1))?;
+        let payload = response.encode_to_vec();
+        let publish = packet::Publish { topic: b"rpc", packet_id: Some(1), payload: &payload };
+        caller.packet(&mut out, 0, 0, Packet::Publish(publish))?;
+        assert_eq!(out.backlog(0), 4, "the response is acknowledged");
+        caller.conversation()
+    }
+
+    #[test]
+    fn responses() {
+        let done = Response { id: 7, conversation: 65, ..Response::default() };
+        assert_eq!(answer(&done).unwrap(), 65);
+        let refused = Response { reason: 0x97, text: "group full".into(), ..done.clone() };
+        assert_eq!(answer(&refused).unwrap_err().to_string(), "refused with 0x97: group full");
+        assert!(answer(&Response { id: 8, ..done }).is_err(), "another request's");
     }
 }

@@ -12,6 +12,8 @@ mod connections;
 mod control;
 mod exchange;
 mod fanout;
+#[cfg(test)]
+mod faulty;
 mod handshake;
 mod latency;
 mod messages;

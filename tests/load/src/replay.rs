@@ -309,3 +309,38 @@ impl fmt::Display for ReplayReport {
         write!(f, "  violations   {}", self.violations)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(sequences: &[(u32, u64)]) -> Violations {
+        let account = Account::anonymous(1).remove(0);
+        let expected = Expected::new(50);
+        let mut reader = Reader::new(&account, "t".into(), expected, vec![3, 2]);
+        let (mut out, mut packets) = (Outbox::with_connections(1), Vec::new());
+        for &(sender, sequence) in sequences {
+            let mut sender = Sender::new(expected.run, sender, "t", 50);
+            for at in 0..=sequence {
+                packets.clear();
+                sender.publish(&mut packets, at);
+            }
+            let (packet, _) = packet::read(&packets, 1000).unwrap().unwrap();
+            reader.packet(&mut out, 0, 7, packet).unwrap();
+        }
+        assert_eq!(reader.received, sequences.len() as u64);
+        reader.finish()
+    }
+
+    #[test]
+    fn each_sender_has_an_order_of_its_own() {
+        let lost = |lost| Violations { lost, ..Violations::default() };
+        assert_eq!(read(&[(0, 0), (1, 0), (1, 1), (0, 1), (0, 2)]), lost(0));
+        assert_eq!(read(&[(0, 0), (1, 1)]), lost(3));
+        assert_eq!(read(&[]), lost(5));
+        let twice = read(&[(0, 0), (0, 1), (0, 1), (0, 2), (1, 0), (1, 1)]);
+        assert_eq!(twice, Violations { duplicated: 1, ..Violations::default() });
+        let swapped = read(&[(0, 1), (0, 0), (0, 2), (1, 0), (1, 1)]);
+        assert_eq!(swapped, Violations { reordered: 1, ..Violations::default() });
+    }
+}

@@ -73,6 +73,11 @@ struct Pending {
 }
 
 impl Outbox {
+    #[cfg(test)]
+    pub(crate) fn with_connections(count: usize) -> Self {
+        Self { pending: (0..count).map(|_| Pending::default()).collect(), dirty: Vec::new() }
+    }
+
     /// Buffer to append packets to; they leave at the end of the round.
     pub(crate) fn to(&mut self, connection: usize) -> &mut Vec<u8> {
         let pending = &mut self.pending[connection];

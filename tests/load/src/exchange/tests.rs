@@ -1,9 +1,9 @@
 //! Whole exchanges with a broker that errs: what it does must be seen, and must not be seen when it errs not.
 
-use super::faulty::{Fault, start};
 use std::sync::Arc;
 
 use super::*;
+use crate::faulty::{Fault, start};
 use crate::target::{Account, TopicStyle};
 use crate::violation::Violations;
 

@@ -78,7 +78,7 @@ pub(super) fn work(shared: &Shared<'_>, thread: usize, threads: usize, ready: im
         let receivers = channel.receivers.len();
         channels.push(Lane { sender, number, connection: roles.len() - 1 - receivers, receivers, advanced: 0 });
     }
-    connect_all(&mut wire, target.addr, &hellos, 0, shared.control, || {
+    connect_all(&mut wire, target.addr, &hellos, thread * hellos.len(), shared.control, || {
         shared.connected.fetch_add(1, Relaxed);
     })?;
     ready();

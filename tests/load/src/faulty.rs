@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -10,7 +10,7 @@ use crate::packet::{self, Packet, Publish};
 
 /// What goes wrong. Most happens to every tenth message of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Nothing,
     /// Acknowledged and never delivered.
     Lose,
@@ -26,14 +26,14 @@ pub(super) enum Fault {
     Refuse,
     /// SUBACK with 0x80.
     RefuseFilter,
-    /// The connection is closed.
+    /// The connection is closed; upon PINGREQ too.
     HangUp,
 }
 
 type Receivers = Arc<Mutex<HashMap<Vec<u8>, TcpStream>>>;
 
 /// Starts a broker on a free port.
-pub(super) fn start(fault: Fault) -> SocketAddr {
+pub(crate) fn start(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let receivers = Receivers::default();
@@ -69,7 +69,9 @@ impl Client {
                     self.receivers.lock().unwrap().insert(filter, stream.try_clone()?);
                     writer.write_all(&[0x90, 3, packet[2], packet[3], code])?;
                 }
-                0x32 if !self.publish(writer, &packet)? => return stream.shutdown(std::net::Shutdown::Both),
+                0xC0 if self.fault == Fault::HangUp => return stream.shutdown(Shutdown::Both),
+                0xC0 => writer.write_all(&[0xD0, 0])?,
+                0x32 if !self.publish(writer, &packet)? => return stream.shutdown(Shutdown::Both),
                 _ => {}
             }
         }
