@@ -61,7 +61,8 @@ pub struct ConnectionsReport {
 pub struct ConnectionsUse {
     /// Processor time of one connect.
     pub cpu_us_per_connect: f64,
-    /// User-space memory of one connection: growth of RssAnon, a second after the last was made.
+    /// User-space memory of one connection: growth of RssAnon, a second after the last was made. Means something only
+    /// if the server was started for this run: later ones reuse the heap that earlier ones left, or shrink it.
     pub memory_bytes_per_connection: f64,
     /// RssAnon before.
     pub memory_before_bytes: u64,
