@@ -20,6 +20,9 @@ pub mod router_bus;
 mod session;
 mod timer;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -36,7 +36,7 @@ pub enum RouterBusError {
 }
 
 /// Opens links; built where the router's channel can be named: nowhere outside rumqttd.
-type Open = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync;
+type Open = dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkClosed> + Send + Sync;
 
 /// A bus within this process. Cheap to clone. The router ends with the process.
 #[derive(Clone)]
@@ -74,7 +74,10 @@ impl RouterBus {
             Ok(addr)
         });
         let service = service.transpose()?;
-        let open = move |name: &str| LinkBuilder::new(name, router_tx.clone()).build().map(|(tx, rx, _)| (tx, rx));
+        let open = move |name: &str| {
+            let (tx, rx, _) = LinkBuilder::new(name, router_tx.clone()).build().map_err(closed)?;
+            Ok((tx, rx))
+        };
         Ok((Self(Arc::new(open)), service))
     }
 }
@@ -123,7 +126,7 @@ impl Bus for RouterBus {
     type Rx = Rx;
 
     async fn open(&self, name: &str, topics: &[String]) -> Result<(Tx, Rx), LinkClosed> {
-        let (mut tx, rx) = (self.0)(name).map_err(closed)?;
+        let (mut tx, rx) = (self.0)(name)?;
         for topic in topics {
             tx.subscribe(topic.as_str()).map_err(closed)?;
         }

@@ -1,0 +1,157 @@
+//! The bus on rumqttd's router, and everything together over real sockets.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use godwit_schemas::bus::{Rx as _, Tx as _};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::*;
+use crate::router_bus::{RouterBus, RouterBusError};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn topics(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn payloads_arrive_in_order_and_whole() {
+    let (bus, _) = RouterBus::start(None, None).unwrap();
+    let (mut tx, _rx) = bus.open("a", &[]).await.unwrap();
+    let (_tx, mut rx) = bus.open("b", &topics(&["down/1", "edges"])).await.unwrap();
+    // More than a link holds at a time, so that it has to ask for more.
+    let reader = tokio::spawn(async move {
+        for n in 0..5_000_u32 {
+            let payload = timeout(PATIENCE, rx.next()).await.expect("in time").unwrap();
+            assert_eq!(payload[..4], n.to_be_bytes());
+        }
+        rx
+    });
+    tx.publish("down/2", Bytes::from_static(b"for another")).await.unwrap();
+    for n in 0..5_000_u32 {
+        let payload = [&n.to_be_bytes()[..], &[0; 1_000]].concat();
+        tx.publish("down/1", payload.into()).await.unwrap();
+    }
+    let mut rx = reader.await.unwrap();
+    assert!(rx.try_next().is_none());
+    tx.publish("edges", vec![1; 3 << 20].into()).await.unwrap();
+    assert_eq!(timeout(PATIENCE, rx.next()).await.expect("in time").unwrap().len(), 3 << 20);
+}
+
+fn bridge(addr: SocketAddr, login: Option<(&str, &str)>) -> (AsyncClient, EventLoop) {
+    let mut options = MqttOptions::new("bridge", addr.ip().to_string(), addr.port());
+    options.set_max_packet_size(16 << 20, 16 << 20);
+    options.set_inflight(1_000);
+    if let Some((user, password)) = login {
+        options.set_credentials(user, password);
+    }
+    AsyncClient::new(options, 100)
+}
+
+#[tokio::test]
+async fn a_bridge_reaches_the_bus_through_the_service_listener() {
+    let login = ("bridge".to_owned(), "pass".to_owned());
+    let (bus, addr) = RouterBus::start(Some(LOOPBACK), Some(login)).unwrap();
+    let addr = addr.unwrap();
+    let (mut tx, mut rx) = bus.open("edge", &topics(&["down/1"])).await.unwrap();
+    let (client, mut events) = bridge(addr, Some(("bridge", "pass")));
+    client.subscribe("up/0", QoS::AtLeastOnce).await.unwrap();
+    let reader = tokio::spawn(async move {
+        let mut got = Vec::new();
+        while got.len() < 2 {
+            match timeout(PATIENCE, events.poll()).await.expect("in time").unwrap() {
+                Event::Incoming(Packet::SubAck(_)) => tx.publish("up/0", vec![1; 2 << 20].into()).await.unwrap(),
+                Event::Incoming(Packet::Publish(publish)) => {
+                    got.push(publish.payload.len());
+                    if got.len() == 1 {
+                        tx.publish("up/0", Bytes::from_static(b"x")).await.unwrap();
+                        client.publish("down/1", QoS::AtLeastOnce, false, vec![2; 3 << 20]).await.unwrap();
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Drives the client on.
+        tokio::spawn(async move { while events.poll().await.is_ok() {} });
+        (got, client)
+    });
+    let (got, _client) = reader.await.unwrap();
+    assert_eq!(got, [2 << 20, 1]);
+    assert_eq!(timeout(PATIENCE, rx.next()).await.expect("in time").unwrap().len(), 3 << 20);
+    let (_client, mut events) = bridge(addr, Some(("bridge", "wrong")));
+    assert!(timeout(PATIENCE, events.poll()).await.expect("in time").is_err());
+}
+
+#[tokio::test]
+async fn a_service_port_that_is_taken_is_an_error() {
+    let taken = std::net::TcpListener::bind(LOOPBACK).unwrap();
+    let addr = taken.local_addr().unwrap();
+    assert!(matches!(RouterBus::start(Some(addr), None), Err(RouterBusError::Listen(at, _)) if at == addr));
+    let settings = Settings { listen: vec![addr], ..Settings::default() };
+    assert!(crate::start(settings, MemoryBus::default()).await.is_err());
+}
+
+/// Welcomes everybody, stores everything, and hears who leaves.
+async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
+    let (mut tx, mut rx) = bus.open("bridge", &topics(&["up/0"])).await.unwrap();
+    tokio::spawn(async move {
+        let (mut generation, mut sequence) = (0, 0);
+        loop {
+            let hello = BridgeHello { epoch: 7, lanes: 1 };
+            tx.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
+            let Ok(payload) = timeout(Duration::from_millis(100), rx.next()).await else { continue };
+            let batch = UpBatch::decode(payload.unwrap()).unwrap();
+            if batch.generation > generation {
+                (generation, sequence) = (batch.generation, 0);
+            }
+            let mut answers = Vec::new();
+            for up in batch.frames {
+                let frame = match up.frame.unwrap() {
+                    up::Frame::Connect(_) => Answer::from(frames::Connected::default()).0,
+                    up::Frame::Publish(frames::Publish { number, .. }) => {
+                        Answer::from(frames::Published { number, ..frames::Published::default() }).0
+                    }
+                    up::Frame::Disconnect(_) => return,
+                    _ => continue,
+                };
+                answers.push(frames::Down { connection: up.connection, frame: Some(frame) });
+            }
+            sequence += u64::from(!answers.is_empty());
+            let answer = DownBatch { lane: 0, epoch: 7, generation, sequence, frames: answers };
+            tx.publish(&frames::down(batch.edge), answer.encode_to_vec().into()).await.unwrap();
+        }
+    })
+}
+
+#[tokio::test]
+async fn over_real_sockets() {
+    let (bus, _) = RouterBus::start(None, None).unwrap();
+    let bridge = obliging_bridge(bus.clone()).await;
+    let settings = Settings { listen: vec![LOOPBACK], connections_max: 1, ..Settings::default() };
+    let broker = crate::start(settings, bus).await.unwrap();
+    let addr = broker.local_addrs()[0];
+    let counters = broker.counters();
+    let mut socket = TcpStream::connect(addr).await.unwrap();
+    socket.write_all(&[connect(5, &[]), publish(5, 2, "send", 1, &[], b"x")].concat()).await.unwrap();
+    let mut answer = [0; 22 + 4];
+    timeout(PATIENCE, socket.read_exact(&mut answer)).await.expect("in time").unwrap();
+    assert_eq!((answer[0], &answer[22..]), (0x20, &[0x40, 2, 0, 1][..]));
+    // One more than there may be.
+    let mut second = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(timeout(PATIENCE, second.read(&mut [0; 1])).await.expect("in time").unwrap(), 0);
+    let counts = [&counters.connections, &counters.accepted, &counters.refused, &counters.publishes];
+    assert_eq!(counts.map(|counter| counter.get()), [1, 1, 1, 1]);
+
+    let stop = tokio::spawn(broker.stop(PATIENCE));
+    let mut rest = Vec::new();
+    timeout(PATIENCE, socket.read_to_end(&mut rest)).await.expect("in time").unwrap();
+    assert_eq!(rest, [0xE0, 1, 0x8B]);
+    drop(socket);
+    stop.await.unwrap();
+    timeout(PATIENCE, bridge).await.expect("told of the departure").unwrap();
+    assert!(TcpStream::connect(addr).await.is_err());
+}

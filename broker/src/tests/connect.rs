@@ -1,0 +1,212 @@
+//! CONNECT, keep alive and the ways a connection ends.
+
+use std::time::Duration;
+
+use godwit_schemas::bus::{Close, Connected, Disconnect, up};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+async fn refused(bytes: &[u8]) -> Vec<u8> {
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial();
+    client.send(bytes).await;
+    let connack = client.packet().await;
+    client.closed().await;
+    world.lane.quiet().await;
+    connack
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_needs_no_lane_is_refused_without_asking() {
+    assert_eq!(refused(&connect_as(4, &[], "phone", "a/b", "secret")).await, [0x20, 2, 0, 4]);
+    assert_eq!(refused(&connect_as(5, &[], "phone", "a/b", "secret")).await, [0x20, 3, 0, 0x86, 0]);
+    assert_eq!(refused(&connect_as(4, &[], "phone", "alice", "")).await, [0x20, 2, 0, 4]);
+    assert_eq!(refused(&connect_as(4, &[], "", "alice", "secret")).await, [0x20, 2, 0, 2]);
+    assert_eq!(refused(&connect_as(5, &[], "a b", "alice", "secret")).await, [0x20, 3, 0, 0x85, 0]);
+    assert_eq!(refused(&connect_as(3, &[], "phone", "alice", "secret")).await, [0x20, 2, 0, 1]);
+    assert_eq!(refused(&connect_as(6, &[], "phone", "alice", "secret")).await, [0x20, 3, 0, 0x84, 0]);
+    let receive_maximum_0 = [0x21, 0, 0];
+    assert_eq!(refused(&connect(5, &receive_maximum_0)).await, [0x20, 3, 0, 0x82, 0]);
+    let method = [0x15, 0, 1, b'm'];
+    assert_eq!(refused(&connect(5, &method)).await, [0x20, 3, 0, 0x8C, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wills_are_refused() {
+    let will = |level: u8| {
+        let head = [&string("MQTT")[..], &[level, 0xC6, 0, 10]].concat();
+        let will = [props(level, &[]), string("gone"), string("bye")].concat();
+        packet(0x10, &[&head, &props(level, &[]), &string("phone"), &will, &string("alice"), &string("secret")])
+    };
+    assert_eq!(refused(&will(4)).await, [0x20, 2, 0, 5]);
+    let connack = refused(&will(5)).await;
+    assert_eq!(connack[3], 0x87);
+    assert!(connack.ends_with(b"wills are not supported"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn anything_before_connect_closes_silently() {
+    for bytes in [&[0xC0, 0][..], b"GET / HTTP/1.1\r\n\r\n", &[0x20, 2, 0, 0], &publish(4, 0, "send", 0, &[], b"x")] {
+        let world = World::start(Settings::default()).await;
+        let mut client = world.dial();
+        client.send(bytes).await;
+        client.closed().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lane_decides_and_the_welcome_tells_what_there_is() {
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial();
+    // Session expiry 60 s, receive maximum 5, maximum packet size 1000.
+    let properties = [0x11, 0, 0, 0, 60, 0x21, 0, 5, 0x27, 0, 0, 3, 0xE8];
+    client.send(&connect(5, &properties)).await;
+    let (number, up::Frame::Connect(asked)) = world.lane.next().await else { panic!("expected a connect") };
+    assert_eq!((asked.user.as_str(), asked.device.as_str(), &asked.password[..]), ("alice", "phone", &b"secret"[..]));
+    assert_eq!((asked.clean_start, asked.session_expiry_s, asked.receive_maximum, asked.protocol), (true, 60, 5, 5));
+    assert!(asked.payload_bytes_max > 700 && asked.payload_bytes_max < 1_000 && asked.resume.is_none());
+    world.lane.send(number, Connected { session_present: true, ..Connected::default() }).await;
+    let connack = client.packet().await;
+    let offer = [0x21, 0, 64, 0x25, 0, 0x27, 0, 1, 0x80, 0, 0x22, 0, 16, 0x29, 0, 0x2A, 0];
+    assert_eq!(connack, [&[0x20, 20, 1, 0, 17][..], &offer].concat());
+
+    let mut client = world.dial();
+    client.send(&connect(4, &[])).await;
+    let (number, up::Frame::Connect(asked)) = world.lane.next().await else { panic!("expected a connect") };
+    assert_eq!((asked.session_expiry_s, asked.receive_maximum, asked.protocol), (0, 65_535, 4));
+    world.lane.send(number, Connected { reason: 0x86, ..Connected::default() }).await;
+    assert_eq!(client.packet().await, [0x20, 2, 0, 4]);
+    client.closed().await;
+    drop(client);
+    world.lane.quiet().await;
+    assert_eq!(world.edge.counters.connections.get(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_pipelined_behind_connect_waits() {
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial();
+    client.send(&[connect(4, &[]), publish(4, 2, "send", 1, &[], b"x"), vec![0xC0, 0]].concat()).await;
+    let (number, _) = world.lane.next().await;
+    world.lane.quiet().await;
+    world.lane.send(number, Connected::default()).await;
+    assert_eq!(client.packet().await, [0x20, 2, 0, 0]);
+    assert_eq!(world.lane.next_publish().await.1.number, 1);
+    assert_eq!(client.packet().await, [0xD0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_bridge_a_client_waits_for_its_deadline() {
+    let world = World::without_bridge(Settings::default()).await;
+    let started = Instant::now();
+    let (mut silent, mut v4, mut v5) = (world.dial(), world.dial(), world.dial());
+    v4.send(&connect(4, &[])).await;
+    v5.send(&connect(5, &[])).await;
+    assert_eq!(v4.packet().await, [0x20, 2, 0, 3]);
+    assert_eq!(v5.packet().await, [0x20, 3, 0, 0x88, 0]);
+    for client in [&mut v4, &mut v5, &mut silent] {
+        client.closed().await;
+    }
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(11), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_that_comes_late_is_asked() {
+    let mut world = World::without_bridge(Settings::default()).await;
+    let mut client = world.dial();
+    client.send(&connect(4, &[])).await;
+    sleep(Duration::from_secs(2)).await;
+    world.lane.hello().await;
+    let (number, up::Frame::Connect(asked)) = world.lane.next().await else { panic!("expected a connect") };
+    assert_eq!(&asked.password[..], b"secret");
+    world.lane.send(number, Connected::default()).await;
+    assert_eq!(client.packet().await, [0x20, 2, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn goodbyes() {
+    let mut world = World::start(Settings::default()).await;
+    let clean = |clean| Disconnect { clean, session_expiry_plus_one_s: 0 };
+    let (mut client, _) = world.connected(4).await;
+    client.send(&[0xE0, 0]).await;
+    assert_eq!(world.lane.next_disconnect().await, clean(true));
+    client.closed().await;
+
+    // With a publish in doubt, it is not clean.
+    let (mut client, _) = world.connected(4).await;
+    client.send(&[publish(4, 2, "send", 1, &[], b"x"), vec![0xE0, 0]].concat()).await;
+    world.lane.next_publish().await;
+    assert_eq!(world.lane.next_disconnect().await, clean(false));
+
+    // "With will" and a vanished socket are no goodbye.
+    let (mut client, _) = world.connected(5).await;
+    client.send(&[0xE0, 1, 4]).await;
+    assert_eq!(world.lane.next_disconnect().await, clean(false));
+    let (client, _) = world.connected(5).await;
+    drop(client);
+    assert_eq!(world.lane.next_disconnect().await, clean(false));
+
+    // A session that ends with its connection cannot be kept after all.
+    let (mut client, _) = world.connected(5).await;
+    client.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9]).await;
+    assert_eq!(client.packet().await, [0xE0, 1, 0x82]);
+    assert_eq!(world.lane.next_disconnect().await, clean(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_session_expiry_goes_up() {
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial();
+    client.send(&connect(5, &[0x11, 0, 0, 0, 60])).await;
+    let (number, _) = world.lane.next().await;
+    world.lane.send(number, Connected::default()).await;
+    client.packet().await;
+    client.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9]).await;
+    assert_eq!(world.lane.next_disconnect().await, Disconnect { clean: true, session_expiry_plus_one_s: 10 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lane_closes_a_connection_that_is_taken_over() {
+    let mut world = World::start(Settings::default()).await;
+    let (mut v5, number) = world.connected(5).await;
+    world.lane.send(number, Close { reason: 0x8E }).await;
+    assert_eq!(v5.packet().await, [0xE0, 1, 0x8E]);
+    v5.closed().await;
+    world.lane.next_disconnect().await;
+    let (mut v4, number) = world.connected(4).await;
+    world.lane.send(number, Close { reason: 0x8E }).await;
+    v4.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_alive() {
+    let mut world = World::start(Settings::default()).await;
+    let (mut client, _) = world.connected(5).await;
+    for _ in 0..3 {
+        sleep(Duration::from_secs(14)).await;
+        client.send(&[0xC0, 0]).await;
+        assert_eq!(client.packet().await, [0xD0, 0]);
+    }
+    let started = Instant::now();
+    assert_eq!(client.packet().await, [0xE0, 1, 0x8D]);
+    let waited = started.elapsed();
+    assert!(waited >= Duration::from_millis(14_500) && waited <= Duration::from_millis(15_750), "{waited:?}");
+    assert!(!world.lane.next_disconnect().await.clean);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_closed_without_a_keep_alive() {
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial();
+    let mut connect = connect(4, &[]);
+    connect[11] = 0;
+    client.send(&connect).await;
+    let (number, _) = world.lane.next().await;
+    world.lane.send(number, Connected::default()).await;
+    client.packet().await;
+    sleep(Duration::from_secs(100_000)).await;
+    client.send(&[0xC0, 0]).await;
+    assert_eq!(client.packet().await, [0xD0, 0]);
+}
