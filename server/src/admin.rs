@@ -1,0 +1,158 @@
+//! Client of the running server's HTTP API, for operators' commands and the benchmark. It finds the server through the
+//! data folder: [`crate::notice::AdminNotice`]. Blocking.
+
+use std::time::Duration;
+
+use godwit_schemas::ids::{DeviceName, UserId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use crate::exit::{FAILED, Failure, UNREACHABLE, USAGE};
+use crate::notice::AdminNotice;
+
+/// Longer than the server takes to say that something was not done in time.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(40);
+
+/// What a new device connects with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Credentials {
+    /// MQTT user name.
+    pub(crate) user: String,
+    /// MQTT client id.
+    pub(crate) device: String,
+    /// MQTT password.
+    pub(crate) password: String,
+}
+
+/// A user with its devices.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct User {
+    /// The user's name.
+    pub(crate) user: String,
+    /// Its devices' names.
+    pub(crate) devices: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Users {
+    users: Vec<User>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    detail: String,
+}
+
+/// A connection to the server. Threads may share it.
+pub(crate) struct AdminClient {
+    agent: Agent,
+    notice: AdminNotice,
+}
+
+impl AdminClient {
+    /// The server that `notice` tells of; `connections_max` threads may use it at once.
+    pub(crate) fn new(notice: AdminNotice, connections_max: usize) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(REQUEST_DEADLINE))
+            .max_idle_connections_per_host(connections_max)
+            .max_idle_connections(connections_max)
+            .proxy(None)
+            .build();
+        Self { agent: config.into(), notice }
+    }
+
+    /// Adds a user with its first device.
+    pub(crate) fn add_user(&self, user: &UserId, device: &DeviceName) -> Result<Credentials, Failure> {
+        let body = serde_json::json!({ "user": user.as_str(), "device": device.as_str() });
+        self.post("/v1/admin/users", &body)
+    }
+
+    /// Adds a device to a user.
+    pub(crate) fn add_device(&self, user: &UserId, device: &DeviceName) -> Result<Credentials, Failure> {
+        self.post(&format!("{}/devices", path(user)), &serde_json::json!({ "device": device.as_str() }))
+    }
+
+    /// One user.
+    pub(crate) fn user(&self, user: &UserId) -> Result<User, Failure> {
+        self.get(&path(user))
+    }
+
+    /// Some users after `after`, by name, and after whom the next call goes on, if there may be more.
+    pub(crate) fn users(&self, after: Option<&UserId>, limit: usize) -> Result<(Vec<User>, Option<String>), Failure> {
+        let after = after.map(|name| format!("&after={name}")).unwrap_or_default();
+        let page: Users = self.get(&format!("/v1/admin/users?limit={limit}{after}"))?;
+        Ok((page.users, page.next))
+    }
+
+    /// Removes a user.
+    pub(crate) fn remove_user(&self, user: &UserId) -> Result<(), Failure> {
+        self.delete(&path(user))
+    }
+
+    /// Removes a device.
+    pub(crate) fn remove_device(&self, user: &UserId, device: &DeviceName) -> Result<(), Failure> {
+        self.delete(&format!("{}/devices/{device}", path(user)))
+    }
+
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let request = self.agent.get(self.url(path)).header("authorization", self.authorization());
+        self.content(self.accepted(request.call())?)
+    }
+
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, Failure> {
+        let request = self.agent.post(self.url(path)).header("authorization", self.authorization());
+        self.content(self.accepted(request.send_json(body))?)
+    }
+
+    fn delete(&self, path: &str) -> Result<(), Failure> {
+        let request = self.agent.delete(self.url(path)).header("authorization", self.authorization());
+        self.accepted(request.call()).map(drop)
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.notice.url)
+    }
+
+    fn authorization(&self) -> String {
+        format!("Bearer {}", self.notice.token)
+    }
+
+    fn accepted(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
+        let mut answer = answer.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let problem = answer.body_mut().read_json().map(|Problem { detail }| detail);
+        Err(Failure::new(
+            FAILED,
+            problem.unwrap_or_else(|_| format!("the server at {} says {status}", self.notice.url)),
+        ))
+    }
+
+    fn content<T: DeserializeOwned>(&self, mut answer: Response<Body>) -> Result<T, Failure> {
+        answer.body_mut().read_json().map_err(|error| self.unreachable(&error))
+    }
+
+    fn unreachable(&self, error: &ureq::Error) -> Failure {
+        Failure::new(UNREACHABLE, format!("cannot reach the server at {}: {error}", self.notice.url))
+    }
+}
+
+fn path(user: &UserId) -> String {
+    format!("/v1/admin/users/{user}")
+}
+
+/// A user's name from the command line.
+pub(crate) fn user_name(name: &str) -> Result<UserId, Failure> {
+    UserId::new(name).map_err(|bad| Failure::new(USAGE, format!("user name {name:?}: {bad}")))
+}
+
+/// A device's name from the command line.
+pub(crate) fn device_name(name: &str) -> Result<DeviceName, Failure> {
+    DeviceName::new(name).map_err(|bad| Failure::new(USAGE, format!("device name {name:?}: {bad}")))
+}

@@ -1,0 +1,98 @@
+//! `godwit bench`: makes accounts, lets the load generator run, prints what it measured. Any MQTT broker can be the
+//! target; then nothing is made.
+
+mod accounts;
+mod args;
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, anyhow};
+use godwit_load::{Account, Control, Report, Target, TopicStyle, Workload};
+
+use crate::commands::print;
+use crate::exit::{FAILED, Failure, UNREACHABLE, USAGE};
+use crate::notice::{AdminNotice, Listeners};
+use crate::{settings, stop};
+use accounts::Accounts;
+pub(crate) use args::BenchArgs;
+use args::{Style, TargetArgs};
+
+const MQTT_PORT: u16 = 1883;
+
+/// Measures, prints, and fails if something that was promised was not kept.
+pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
+    let (workload, target) = args.split();
+    let control = Arc::new(Control::stderr());
+    stop_on_signal(control.clone())?;
+    let report = match (&target.target, target.topic_style) {
+        (None, Style::Plain) => return Err(Failure::new(USAGE, "--topic-style plain needs --target")),
+        (Some(_), Style::Plain) => run_plain(&workload, &target, &control)?,
+        (_, Style::Godwit) => run_godwit(&workload, &target, &control)?,
+    };
+    let json = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
+    if !target.json {
+        print(&report.to_string())?;
+    }
+    print(&json)?;
+    let broken = || Failure::new(FAILED, "the server did not keep what it promised: see the report");
+    report.is_clean().then_some(()).ok_or_else(broken)
+}
+
+fn run_plain(workload: &Workload, args: &TargetArgs, control: &Control) -> Result<Report, Failure> {
+    let addr = resolve(args.target.as_deref().unwrap_or_default())?;
+    let accounts = Account::anonymous(workload.accounts_needed());
+    let target = Target { addr, style: TopicStyle::Plain, accounts, server_pid: args.pid, threads: args.threads };
+    Ok(workload.run(&target, control)?)
+}
+
+fn run_godwit(workload: &Workload, args: &TargetArgs, control: &Control) -> Result<Report, Failure> {
+    let place = args.place();
+    let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    let notice = AdminNotice::read(&settings.data_dir)?;
+    let listeners = running(&settings.data_dir);
+    let (addr, pid) = match &args.target {
+        Some(target) => (resolve(target)?, args.pid),
+        None => {
+            let listeners =
+                listeners.ok_or_else(|| Failure::new(UNREACHABLE, "no server is ready in the data folder"))?;
+            let addr = listeners.mqtt.first().copied();
+            let addr = addr.ok_or_else(|| Failure::new(UNREACHABLE, "the server has no MQTT listener"))?;
+            (addr, args.pid.or(Some(listeners.pid)))
+        }
+    };
+    let accounts = Accounts::make(notice, workload.accounts_needed())?;
+    let target =
+        Target { addr, style: TopicStyle::Godwit, accounts: accounts.list(), server_pid: pid, threads: args.threads };
+    let report = workload.run(&target, control);
+    if !args.keep_accounts {
+        accounts.remove()?;
+    }
+    Ok(report?)
+}
+
+/// The process of this machine that has the MQTT listener.
+fn running(data: &Path) -> Option<Listeners> {
+    ["listeners.json", "listeners.broker.json"].iter().find_map(|file| Listeners::read(data, file).ok())
+}
+
+fn resolve(target: &str) -> Result<SocketAddr, Failure> {
+    let host = target.strip_prefix("mqtt://").unwrap_or(target).trim_end_matches('/');
+    let found = host.to_socket_addrs().or_else(|_| (host, MQTT_PORT).to_socket_addrs());
+    let found = found.ok().and_then(|mut all| all.next());
+    found.ok_or_else(|| Failure::new(USAGE, format!("--target {target:?} is not like mqtt://127.0.0.1:1883")))
+}
+
+/// Ctrl-C ends the measurement; a second one the program.
+fn stop_on_signal(control: Arc<Control>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("listen for signals")?;
+    let asked = runtime.block_on(async { stop::on_signal() })?;
+    let wait = move || {
+        runtime.block_on(asked.cancelled());
+        control.stop();
+        runtime.block_on(std::future::pending::<()>());
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map_err(|error| anyhow!(error))?;
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Arguments of `godwit bench`.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use godwit_load::{Connections, Fanout, Paced, Pairs, Replay, Workload};
+
+use crate::cli::Place;
+
+const EXAMPLES: &str = "\
+Examples:
+  godwit bench pairs --pairs 50 --window 8
+  godwit bench paced --rate 5000 --duration-s 30
+  godwit bench connections --count 10000
+  godwit bench pairs --target mqtt://127.0.0.1:1884 --topic-style plain --pid $(pidof mosquitto)
+
+Accounts are made on the running server that --data names, and removed in the end.";
+
+/// What to measure, and where.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    workload: WorkloadArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+/// The server that is measured.
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Where it listens; without it the server that runs in the data folder
+    #[arg(long, global = true, value_name = "mqtt://HOST:PORT")]
+    pub(super) target: Option<String>,
+    /// How topics are named: `plain` for any other broker
+    #[arg(long, global = true, value_enum, default_value_t = Style::Godwit)]
+    pub(super) topic_style: Style,
+    /// Its process, for its processor time, memory and writes; known if it runs in the data folder
+    #[arg(long, global = true)]
+    pub(super) pid: Option<u32>,
+    /// Threads of the load generator
+    #[arg(long, global = true, default_value_t = 1)]
+    pub(super) threads: usize,
+    /// Leave the accounts on the server
+    #[arg(long, global = true)]
+    pub(super) keep_accounts: bool,
+    /// Print only the JSON report, not the table
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Settings file of the server (TOML)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// Data folder of the server
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<std::path::PathBuf>,
+}
+
+impl TargetArgs {
+    /// Where the server's settings and data are.
+    pub(super) fn place(&self) -> Place {
+        Place { config: self.config.clone(), data: self.data.clone() }
+    }
+}
+
+/// How messages are addressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Style {
+    /// Godwit's topics
+    Godwit,
+    /// Topics like bench/7
+    Plain,
+}
+
+#[derive(Debug, Subcommand)]
+enum WorkloadArgs {
+    /// Closed loop: how much goes through when everybody sends as soon as they may
+    Pairs {
+        /// Senders, each with a receiver
+        #[arg(long, default_value_t = 50)]
+        pairs: usize,
+        /// Unacknowledged publishes of a sender
+        #[arg(long, default_value_t = 8)]
+        window: usize,
+        #[command(flatten)]
+        messages: Messages,
+    },
+    /// Open loop: how long messages take at a given rate
+    Paced {
+        /// Senders, each with a receiver
+        #[arg(long, default_value_t = 50)]
+        pairs: usize,
+        /// Messages per second, of all senders together
+        #[arg(long, default_value_t = 5_000.0)]
+        rate: f64,
+        #[command(flatten)]
+        messages: Messages,
+    },
+    /// How fast clients connect, and the memory an idle one costs
+    Connections {
+        /// Clients
+        #[arg(long, default_value_t = 10_000)]
+        count: usize,
+        /// How long they stay
+        #[arg(long, default_value_t = 5)]
+        hold_s: u64,
+        /// Each subscribes to its inbox, as apps do; the connect rate then includes it
+        #[arg(long)]
+        subscribe: bool,
+    },
+    /// How fast one big inbox reaches its device
+    Replay {
+        /// Messages in the inbox
+        #[arg(long, default_value_t = 100_000)]
+        messages: u64,
+        /// Clients that fill it
+        #[arg(long, default_value_t = 8)]
+        senders: usize,
+        /// Size of a message in bytes
+        #[arg(long, default_value_t = 100)]
+        body_bytes: usize,
+    },
+    /// One sender to a group
+    Fanout {
+        /// Members, the sender among them
+        #[arg(long, default_value_t = 100)]
+        members: usize,
+        /// Unacknowledged publishes of the sender
+        #[arg(long, default_value_t = 8)]
+        window: usize,
+        #[command(flatten)]
+        messages: Messages,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Messages {
+    /// Size of a message in bytes
+    #[arg(long, default_value_t = 100)]
+    body_bytes: usize,
+    /// Before the measurement
+    #[arg(long, default_value_t = 2)]
+    warmup_s: u64,
+    /// Of the measurement
+    #[arg(long, default_value_t = 10)]
+    duration_s: u64,
+}
+
+impl BenchArgs {
+    /// What to measure; where.
+    pub(super) fn split(self) -> (Workload, TargetArgs) {
+        let seconds = Duration::from_secs;
+        let workload = match self.workload {
+            WorkloadArgs::Pairs { pairs, window, messages: Messages { body_bytes, warmup_s, duration_s } } => {
+                let (warmup, duration) = (seconds(warmup_s), seconds(duration_s));
+                Workload::Pairs(Pairs { pairs, window, body_bytes, warmup, duration })
+            }
+            WorkloadArgs::Paced { pairs, rate, messages: Messages { body_bytes, warmup_s, duration_s } } => {
+                let (warmup, duration) = (seconds(warmup_s), seconds(duration_s));
+                Workload::Paced(Paced { pairs, rate, body_bytes, warmup, duration })
+            }
+            WorkloadArgs::Connections { count, hold_s, subscribe } => {
+                Workload::Connections(Connections { count, subscribe, hold: seconds(hold_s) })
+            }
+            WorkloadArgs::Replay { messages, senders, body_bytes } => {
+                Workload::Replay(Replay { messages, senders, body_bytes })
+            }
+            WorkloadArgs::Fanout { members, window, messages: Messages { body_bytes, warmup_s, duration_s } } => {
+                let (warmup, duration) = (seconds(warmup_s), seconds(duration_s));
+                Workload::Fanout(Fanout { members, window, body_bytes, warmup, duration })
+            }
+        };
+        (workload, self.target)
+    }
+}

@@ -1,0 +1,145 @@
+//! The command line of `godwit`, as people read it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::bench::BenchArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  godwit serve                              everything in one process, data in ./godwit-data
+  godwit user add alice --device phone      prints the password that alice's phone connects with
+  godwit device add alice laptop            a second device
+  godwit serve --config /etc/godwit.toml    settings from a file
+  GODWIT__LOG__LEVEL=debug godwit serve     or from the environment, key by key
+
+Exit codes: 0 done, 1 failed or refused, 64 wrong usage or settings, 69 server not reachable";
+
+/// Messaging backend over MQTT: what is acknowledged is on disk.
+#[derive(Debug, Parser)]
+#[command(name = "godwit", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole server in one process
+    Serve(Place),
+    /// Run only the doors: MQTT listeners and the private service listener for `godwit bridge`
+    Broker(Place),
+    /// Run only the memory: conversations, inboxes and the HTTP API, behind a `godwit broker`
+    Bridge(Place),
+    /// Manage users of the running server
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage devices of users of the running server
+    #[command(subcommand)]
+    Device(DeviceCommand),
+    /// Check the settings and print what is in force
+    CheckConfig(Place),
+    /// Measure a running server, or any MQTT broker
+    Bench(BenchArgs),
+}
+
+/// Which settings and which data.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Place {
+    /// Settings file (TOML); without it the defaults
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data folder: shorthand for the key data.dir
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Commands on users.
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add a user with a first device; prints JSON with its password
+    #[command(after_help = "Example:\n  godwit user add alice --device phone")]
+    Add {
+        /// The user's name: the MQTT user name
+        name: String,
+        /// The device's name: the MQTT client id
+        #[arg(long, value_name = "NAME")]
+        device: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List users with their devices, one JSON object a line, by name
+    List {
+        /// Begin after this name
+        #[arg(long, value_name = "NAME")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
+        limit: usize,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove a user, its devices and their inboxes
+    Remove {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// Commands on devices.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Add a device to a user; prints JSON with its password
+    #[command(after_help = "Example:\n  godwit device add alice laptop")]
+    Add {
+        /// The user's name
+        user: String,
+        /// The device's name: the MQTT client id
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List a user's devices, one name a line
+    List {
+        /// The user's name
+        user: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove a device and its inbox
+    Remove {
+        /// The user's name
+        user: String,
+        /// The device's name
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' '));
+        assert!(parse("godwit serve --config a.toml --data b").is_ok());
+        assert!(parse("godwit user add alice --device phone --data b").is_ok());
+        assert!(parse("godwit user list --after alice --limit 3").is_ok());
+        assert!(parse("godwit device remove alice phone").is_ok());
+        assert!(parse("godwit user add alice").is_err());
+        assert!(parse("godwit").is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Operators' commands: `godwit user`, `godwit device`, `godwit check-config`. Results go to stdout, for scripts.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::admin::{AdminClient, device_name, user_name};
+use crate::cli::{DeviceCommand, Place, UserCommand};
+use crate::exit::Failure;
+use crate::notice::AdminNotice;
+use crate::settings;
+
+/// Most users that are asked for at once.
+const PAGE: usize = 1_000;
+
+/// `godwit user ...`
+pub(crate) fn user(command: UserCommand) -> Result<(), Failure> {
+    match command {
+        UserCommand::Add { name, device, place } => {
+            let (user, device) = (user_name(&name)?, device_name(&device)?);
+            print_json(&connect(&place)?.add_user(&user, &device)?)
+        }
+        UserCommand::List { after, limit, place } => list_users(after, limit, &place),
+        UserCommand::Remove { name, place } => {
+            let user = user_name(&name)?;
+            connect(&place)?.remove_user(&user)
+        }
+    }
+}
+
+/// `godwit device ...`
+pub(crate) fn device(command: DeviceCommand) -> Result<(), Failure> {
+    match command {
+        DeviceCommand::Add { user, name, place } => {
+            let (user, device) = (user_name(&user)?, device_name(&name)?);
+            print_json(&connect(&place)?.add_device(&user, &device)?)
+        }
+        DeviceCommand::List { user, place } => {
+            let user = user_name(&user)?;
+            connect(&place)?.user(&user)?.devices.iter().try_for_each(|name| print(name))
+        }
+        DeviceCommand::Remove { user, name, place } => {
+            let (user, device) = (user_name(&user)?, device_name(&name)?);
+            connect(&place)?.remove_device(&user, &device)
+        }
+    }
+}
+
+/// `godwit check-config`
+pub(crate) fn check_config(place: &Place) -> Result<(), Failure> {
+    let (_, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    print(settings::render(&effective).trim_end())
+}
+
+fn list_users(after: Option<String>, limit: usize, place: &Place) -> Result<(), Failure> {
+    let mut after = after.map(|name| user_name(&name)).transpose()?;
+    let server = connect(place)?;
+    let mut left = limit;
+    while left > 0 {
+        let (users, next) = server.users(after.as_ref(), left.min(PAGE))?;
+        users.iter().try_for_each(print_json)?;
+        left = left.saturating_sub(users.len());
+        let Some(next) = next else { break };
+        after = Some(user_name(&next)?);
+    }
+    Ok(())
+}
+
+fn connect(place: &Place) -> Result<AdminClient, Failure> {
+    let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    Ok(AdminClient::new(AdminNotice::read(&settings.data_dir)?, 1))
+}
+
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string(value).map_err(anyhow::Error::from)?)
+}
+
+/// One line. A reader that has gone away, as `head` does, has had enough.
+pub(crate) fn print(line: &str) -> Result<(), Failure> {
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written.map_err(anyhow::Error::from)?),
+    }
+}

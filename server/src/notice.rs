@@ -1,0 +1,135 @@
+//! What a running server leaves in its data folder for those who look for it: where it listens, and how an operator
+//! on the same machine proves to be one. Renewed at each start, once the folder is known to be this server's alone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{FAILED, Failure, UNREACHABLE};
+
+/// Readable by the server's user only.
+const SECRET: u32 = 0o600;
+const PUBLIC: u32 = 0o644;
+
+/// `admin.json`: the HTTP API and its token.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AdminNotice {
+    /// Like `http://127.0.0.1:8080`.
+    pub(crate) url: String,
+    /// Bearer token.
+    pub(crate) token: String,
+}
+
+/// `listeners.json`: addresses with the ports that were really taken. It appears when the server is ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listeners {
+    /// Process id: tells a running server's file from the one before.
+    pub(crate) pid: u32,
+    /// MQTT for clients.
+    pub(crate) mqtt: Vec<SocketAddr>,
+    /// The HTTP API.
+    pub(crate) http: Option<SocketAddr>,
+    /// The service listener between broker and bridge.
+    pub(crate) service: Option<SocketAddr>,
+}
+
+impl AdminNotice {
+    const FILE: &str = "admin.json";
+
+    /// Leaves the notice.
+    pub(crate) fn write(&self, data: &Path) -> anyhow::Result<()> {
+        write(&data.join(Self::FILE), self, SECRET)
+    }
+
+    /// Finds the server of a data folder.
+    ///
+    /// # Errors
+    /// There is none, or this user may not command it.
+    pub(crate) fn read(data: &Path) -> Result<Self, Failure> {
+        read(&data.join(Self::FILE)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let text = format!("no server has run in {}: start one, or say --data DIR", data.display());
+                Failure::new(UNREACHABLE, text)
+            }
+            _ => Failure::new(FAILED, format!("read {}: {error}", data.join(Self::FILE).display())),
+        })
+    }
+}
+
+impl Listeners {
+    /// Leaves the notice in the file of this name.
+    pub(crate) fn write(&self, data: &Path, file: &str) -> anyhow::Result<()> {
+        write(&data.join(file), self, PUBLIC)
+    }
+
+    /// What the server of a data folder listens on.
+    pub(crate) fn read(data: &Path, file: &str) -> io::Result<Self> {
+        read(&data.join(file))
+    }
+
+    /// Takes the notice away: the server is not ready any more, or not yet.
+    pub(crate) fn remove(data: &Path, file: &str) -> anyhow::Result<()> {
+        match fs::remove_file(data.join(file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).context(format!("remove {file}")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Makes the data folder, open to nobody else, if there is none.
+pub(crate) fn make_folder(data: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data);
+    made.with_context(|| format!("make the data folder {}", data.display()))
+}
+
+/// Replaces a file in one step: who reads it sees the old one or the new one, and never with wider permissions.
+fn write(path: &Path, content: &impl Serialize, mode: u32) -> anyhow::Result<()> {
+    let beside = PathBuf::from(format!("{}.{}.new", path.display(), std::process::id()));
+    let written = create(&beside, mode).and_then(|mut file| {
+        serde_json::to_writer(&mut file, content)?;
+        file.write_all(b"\n")?;
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        _ = fs::remove_file(&beside);
+    }
+    written.with_context(|| format!("write {}", path.display()))
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(mode).open(path)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    Ok(serde_json::from_slice(&fs::read(path)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_token_is_for_its_owner_only_and_is_renewed() {
+        let data = tempfile::tempdir().expect("a folder");
+        for token in ["first", "second"] {
+            let notice = AdminNotice { url: "http://127.0.0.1:1".to_owned(), token: token.to_owned() };
+            notice.write(data.path()).expect("written");
+            assert_eq!(AdminNotice::read(data.path()).expect("read").token, token);
+        }
+        let mode = fs::metadata(data.path().join("admin.json")).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(data.path()).expect("a folder").count(), 1, "nothing is left beside it");
+    }
+}

@@ -1,0 +1,195 @@
+//! `godwit serve`, and its two halves `godwit broker` and `godwit bridge`: builds the parts from the settings, says when
+//! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
+
+mod parts;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::field::display;
+
+use godwit_bridge::Bridge;
+use godwit_bridge::http::{self, AdminToken};
+use godwit_bridge::store::rocks::RocksStore;
+use godwit_broker::Broker;
+
+use crate::cli::Place;
+use crate::exit::Failure;
+use crate::notice::{self, AdminNotice, Listeners};
+use crate::settings::{self, Settings};
+use crate::{log, memory, stop};
+use parts::Login;
+
+/// File descriptors that are not clients': store, bus, HTTP, log.
+const OWN_FILES: u64 = 1_024;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// How long the runtime may take to end what does not listen.
+const LEFTOVERS: Duration = Duration::from_secs(1);
+
+/// Which parts run in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Both halves.
+    Serve,
+    /// The doors.
+    Broker,
+    /// The memory.
+    Bridge,
+}
+
+impl Role {
+    /// Name of the file that tells where this process listens.
+    fn listeners_file(self) -> &'static str {
+        match self {
+            Self::Serve => "listeners.json",
+            Self::Broker => "listeners.broker.json",
+            Self::Bridge => "listeners.bridge.json",
+        }
+    }
+}
+
+/// Runs until a signal, or until the store fails.
+pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
+    let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    let login = if role == Role::Serve { None } else { parts::read_login(&settings.service)? };
+    log::start(&settings.log)?;
+    let files = memory::raise_open_files()?;
+    if role != Role::Bridge && files < settings.limits.connections_max + OWN_FILES {
+        tracing::info!(files, "the system's limit of open files bounds the number of connections");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let ended = runtime.block_on(live(role, &settings, login));
+    runtime.shutdown_timeout(LEFTOVERS);
+    Ok(ended?)
+}
+
+async fn live(role: Role, settings: &Settings, login: Option<Login>) -> anyhow::Result<()> {
+    let stop = stop::on_signal()?;
+    let running = tokio::select! {
+        running = Running::start(role, settings, login) => running?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        error = running.failed() => return Err(error.context("the store failed")),
+    }
+    tracing::info!("stopping");
+    running.stop(settings.shutdown_deadline).await;
+    Listeners::remove(&settings.data_dir, role.listeners_file())?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The parts that run.
+struct Running {
+    doors: Option<Broker>,
+    memory: Option<Memory>,
+}
+
+impl Running {
+    async fn start(role: Role, settings: &Settings, login: Option<Login>) -> anyhow::Result<Self> {
+        notice::make_folder(&settings.data_dir)?;
+        let (running, service) = match role {
+            Role::Serve => {
+                let store = parts::open_store(settings).await?;
+                let (bus, _) = parts::start_bus(None, None)?;
+                let memory = Memory::start(settings, store, bus.clone()).await?;
+                let doors = parts::start_broker(settings, bus).await?;
+                (Self { doors: Some(doors), memory: Some(memory) }, None)
+            }
+            Role::Broker => {
+                let (bus, service) = parts::start_bus(Some(settings.service.listen), login)?;
+                (Self { doors: Some(parts::start_broker(settings, bus).await?), memory: None }, service)
+            }
+            Role::Bridge => {
+                let store = parts::open_store(settings).await?;
+                let bus = parts::remote_bus(settings.service.listen, login);
+                (Self { doors: None, memory: Some(Memory::start(settings, store, bus).await?) }, None)
+            }
+        };
+        running.announce(role, settings, service)?;
+        Ok(running)
+    }
+
+    /// Tells people and programs where this process listens.
+    fn announce(&self, role: Role, settings: &Settings, service: Option<SocketAddr>) -> anyhow::Result<()> {
+        let mqtt = self.doors.as_ref().map_or_else(Vec::new, |doors| doors.local_addrs().to_vec());
+        let http = self.memory.as_ref().map(|memory| memory.http);
+        let listeners = Listeners { pid: std::process::id(), mqtt, http, service };
+        listeners.write(&settings.data_dir, role.listeners_file())?;
+        let Listeners { mqtt, http, service, .. } = listeners;
+        let (mqtt, http, service) = (mqtt.first().map(display), http.map(display), service.map(display));
+        tracing::info!(mqtt, http, service, data = %settings.data_dir.display(), version = VERSION, "ready");
+        Ok(())
+    }
+
+    /// Resolves when the process cannot keep its promises any more.
+    async fn failed(&self) -> anyhow::Error {
+        match &self.memory {
+            Some(memory) => memory.bridge.failed().await.into(),
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn stop(self, deadline: Duration) {
+        let until = Instant::now() + deadline;
+        if let Some(doors) = self.doors {
+            doors.stop(left(until)).await;
+        }
+        if let Some(memory) = self.memory {
+            memory.stop(until).await;
+        }
+    }
+}
+
+/// The bridge with its HTTP listener and its store.
+struct Memory {
+    bridge: Bridge,
+    store: RocksStore,
+    http: SocketAddr,
+    http_task: JoinHandle<()>,
+    http_stop: CancellationToken,
+}
+
+impl Memory {
+    async fn start(settings: &Settings, store: RocksStore, bus: impl godwit_schemas::bus::Bus) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.http_listen).await;
+        let listener = listener.with_context(|| format!("http.listen: listen on {}", settings.http_listen))?;
+        let http = listener.local_addr().context("http.listen")?;
+        let bridge = parts::start_bridge(settings, store.clone(), bus).await?;
+        let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
+        AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
+        let http_stop = CancellationToken::new();
+        let router = http::router(bridge.admin(), lock);
+        let http_task = tokio::spawn(http::serve(listener, router, settings.http_connections_max, http_stop.clone()));
+        Ok(Self { bridge, store, http, http_task, http_stop })
+    }
+
+    async fn stop(self, until: Instant) {
+        self.http_stop.cancel();
+        if tokio::time::timeout_at(until, self.http_task).await.is_err() {
+            tracing::warn!("HTTP requests were cut off by shutdown.deadline_s");
+        }
+        self.bridge.stop(left(until)).await;
+        parts::flush(self.store).await;
+    }
+}
+
+/// An address of this machine for a listener on all of them.
+fn reachable(mut listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listener.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listener.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listener
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}

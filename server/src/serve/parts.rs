@@ -1,0 +1,111 @@
+//! Each part's settings from the server's. The only place that knows how broker, bridge and store are built.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use godwit_bridge::Bridge;
+use godwit_bridge::decide::Rules;
+use godwit_bridge::remote_bus::RumqttcBus;
+use godwit_bridge::store::ClockS;
+use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
+use godwit_broker::Broker;
+use godwit_broker::router_bus::RouterBus;
+use godwit_schemas::bus::Bus;
+
+use crate::exit::{Failure, USAGE};
+use crate::settings::{Service, Settings};
+
+/// User and password of the service listener.
+pub(super) type Login = (String, String);
+
+/// Reads the password file, if there is to be one.
+pub(super) fn read_login(service: &Service) -> Result<Option<Login>, Failure> {
+    let read = |(user, file): &(String, std::path::PathBuf)| match fs::read_to_string(file) {
+        Ok(password) if !password.trim_end().is_empty() => Ok((user.clone(), password.trim_end().to_owned())),
+        Ok(_) => Err(Failure::new(USAGE, format!("service.password_file: {} is empty", file.display()))),
+        Err(error) => Err(Failure::new(USAGE, format!("service.password_file: read {}: {error}", file.display()))),
+    };
+    service.login.as_ref().map(read).transpose()
+}
+
+/// Opens the store, which locks the data folder for this process.
+pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<RocksStore> {
+    let path = settings.data_dir.join("store");
+    let sizes = RocksSettings { memtable_bytes: settings.memtable_bytes, cache_bytes: settings.cache_bytes };
+    let open = move || match RocksStore::open(&path, &sizes, clock()) {
+        Err(error) if error.cause.contains("LOCK") => {
+            let held = format!("the data in {} is held by another server that runs", path.display());
+            Err(error).context(held)
+        }
+        opened => opened.with_context(|| path.display().to_string()),
+    };
+    tokio::task::spawn_blocking(open).await.context("open the store")?
+}
+
+/// Leaves the next start no log to replay.
+pub(super) async fn flush(store: RocksStore) {
+    match tokio::task::spawn_blocking(move || store.flush()).await {
+        Ok(Err(error)) => tracing::warn!(%error, "the next start replays the store's log"),
+        Ok(Ok(())) | Err(_) => {}
+    }
+}
+
+/// The bus of this process, open to a bridge elsewhere if `service` says where.
+pub(super) fn start_bus(
+    service: Option<SocketAddr>,
+    login: Option<Login>,
+) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
+    RouterBus::start(service, login).context("start the bus")
+}
+
+/// The bus of a broker elsewhere.
+pub(super) fn remote_bus(broker: SocketAddr, login: Option<Login>) -> RumqttcBus {
+    RumqttcBus::new(broker, login)
+}
+
+/// The lanes.
+pub(super) async fn start_bridge(settings: &Settings, store: RocksStore, bus: impl Bus) -> anyhow::Result<Bridge> {
+    let limits = &settings.limits;
+    let parsed = godwit_bridge::Settings {
+        rules: Rules {
+            body_bytes_max: limits.body_bytes_max as usize,
+            group_members_max: limits.group_members_max,
+            retention_s: settings.undelivered_s,
+        },
+        lanes: settings.lanes,
+        window_messages: limits.window_messages,
+        window_bytes: limits.window_bytes,
+        devices_per_user_max: limits.devices_per_user_max,
+        cached_per_lane: settings.cached_per_lane,
+    };
+    godwit_bridge::start(parsed, store, clock(), bus).await.context("start the bridge")
+}
+
+/// The listeners for clients.
+pub(super) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::Result<Broker> {
+    let limits = &settings.limits;
+    let parsed = godwit_broker::Settings {
+        listen: vec![settings.mqtt_listen],
+        packet_bytes_max: limits.packet_bytes_max,
+        connections_max: limits.connections_max,
+        connect_deadline: limits.connect_deadline,
+        unanswered_publishes_max: limits.unanswered_publishes_max,
+        topic_alias_max: settings.topic_alias_max,
+        drain_deadline: limits.drain_deadline,
+    };
+    godwit_broker::start(parsed, bus).await.context("start the broker")
+}
+
+/// The wall clock in seconds. It may be set back; what is handed on then waits until time has caught up.
+fn clock() -> ClockS {
+    let latest = AtomicU32::new(0);
+    Arc::new(move || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_s = u32::try_from(since.as_secs()).unwrap_or(u32::MAX);
+        latest.fetch_max(now_s, Ordering::Relaxed).max(now_s)
+    })
+}

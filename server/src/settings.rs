@@ -1,0 +1,256 @@
+//! The server's settings, parsed and checked before any port opens or folder is made. Read by every command.
+//!
+//! The defaults are `deploy/godwit.toml`, built into the program.
+
+mod layers;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use config::Map;
+use tracing_subscriber::EnvFilter;
+
+pub(crate) use layers::{Effective, Problem};
+use layers::{Layers, Origin};
+
+/// Room that a packet needs around the largest body: topic, properties, the event's own fields.
+const PACKET_OVERHEAD_BYTES: u32 = 1_024;
+
+const DAY_S: u32 = 24 * 3_600;
+
+/// See `deploy/godwit.toml` for what each setting means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) mqtt_listen: SocketAddr,
+    pub(crate) topic_alias_max: u16,
+    pub(crate) http_listen: SocketAddr,
+    pub(crate) http_connections_max: usize,
+    pub(crate) service: Service,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) limits: Limits,
+    /// How long a message waits for a device.
+    pub(crate) undelivered_s: u32,
+    /// At least 1.
+    pub(crate) lanes: u32,
+    pub(crate) cached_per_lane: usize,
+    pub(crate) memtable_bytes: usize,
+    pub(crate) cache_bytes: usize,
+    pub(crate) log: Log,
+    pub(crate) shutdown_deadline: Duration,
+}
+
+/// The private listener between the two processes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) listen: SocketAddr,
+    /// User and the file with the password.
+    pub(crate) login: Option<(String, PathBuf)>,
+}
+
+/// What one client, user or group may cost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) body_bytes_max: u32,
+    pub(crate) packet_bytes_max: u32,
+    pub(crate) connections_max: u64,
+    pub(crate) connect_deadline: Duration,
+    pub(crate) drain_deadline: Duration,
+    pub(crate) unanswered_publishes_max: u16,
+    pub(crate) group_members_max: usize,
+    pub(crate) devices_per_user_max: usize,
+    pub(crate) window_messages: u32,
+    pub(crate) window_bytes: u32,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) json: bool,
+}
+
+/// Everything that is wrong with the settings, one line each.
+#[derive(Debug)]
+pub(crate) struct Refused(Vec<Problem>);
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the settings are refused:")?;
+        self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+/// Settings from all layers, and where each comes from.
+///
+/// # Errors
+/// Every problem there is, at once.
+pub(crate) fn load(file: Option<&Path>, data: Option<&Path>) -> Result<(Settings, Vec<Effective>), Refused> {
+    load_with(file, None, data)
+}
+
+fn load_with(
+    file: Option<&Path>,
+    environment: Option<Map<String, String>>,
+    data: Option<&Path>,
+) -> Result<(Settings, Vec<Effective>), Refused> {
+    let mut layers = Layers::gather(file, environment, data);
+    let settings = parse(&mut layers);
+    let effective = layers.finish().map_err(Refused)?;
+    Ok((settings, effective))
+}
+
+/// The settings in force as a file that has the same effect, with a note at what is not the default.
+pub(crate) fn render(effective: &[Effective]) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for Effective { key, value, origin } in effective {
+        let (of, name) = key.split_once('.').unwrap_or(("", key));
+        if of != section {
+            let gap = if section.is_empty() { "" } else { "\n" };
+            _ = writeln!(text, "{gap}[{of}]");
+            section = of;
+        }
+        let note = match origin {
+            Origin::Default => String::new(),
+            Origin::File => "  # file".to_owned(),
+            Origin::Environment => format!("  # {}", layers::variable(key)),
+            Origin::DataFlag => "  # --data".to_owned(),
+        };
+        _ = writeln!(text, "{name} = {value}{note}");
+    }
+    text
+}
+
+fn parse(from: &mut Layers) -> Settings {
+    let mqtt_listen = listener(from, "mqtt.listen", "mqtt.allow_plaintext");
+    let topic_alias_max = number(from, "mqtt.topic_alias_max", 0..=u16::MAX.into());
+    let http_listen = listener(from, "http.listen", "http.allow_plaintext");
+    let http_connections_max = number(from, "http.connections_max", 1..=65_536);
+    let service = service(from);
+    ports_differ(
+        from,
+        &[("mqtt.listen", mqtt_listen), ("http.listen", http_listen), ("service.listen", service.listen)],
+    );
+    Settings {
+        mqtt_listen,
+        topic_alias_max,
+        http_listen,
+        http_connections_max,
+        service,
+        data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
+            "" => Err("names no folder".to_owned()),
+            dir => Ok(PathBuf::from(dir)),
+        }),
+        limits: limits(from),
+        undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
+        lanes: lanes(number(from, "bridge.lanes", 0..=64)),
+        cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
+        memtable_bytes: mib(from, "store.memtable_mib", 1..=1_024),
+        cache_bytes: mib(from, "store.cache_mib", 1..=1_048_576),
+        log: log(from),
+        shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),
+    }
+}
+
+fn limits(from: &mut Layers) -> Limits {
+    let body_bytes_max = number::<u32>(from, "limits.body_bytes_max", 1..=1_048_576);
+    let packet_bytes_max = number::<u32>(from, "limits.packet_bytes_max", 1..=2_097_152);
+    if packet_bytes_max <= body_bytes_max + PACKET_OVERHEAD_BYTES {
+        let body = format!("limits.body_bytes_max ({body_bytes_max})");
+        let text = format!("{packet_bytes_max} must exceed {body} by more than {PACKET_OVERHEAD_BYTES}");
+        from.refuse("limits.packet_bytes_max", text);
+    }
+    Limits {
+        body_bytes_max,
+        packet_bytes_max,
+        connections_max: number(from, "limits.connections_max", 1..=10_000_000),
+        connect_deadline: seconds(from, "limits.connect_deadline_s", 1..=600),
+        drain_deadline: seconds(from, "limits.drain_deadline_s", 1..=3_600),
+        unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=u16::MAX.into()),
+        group_members_max: number(from, "limits.group_members_max", 2..=10_000),
+        devices_per_user_max: number(from, "limits.devices_per_user_max", 1..=256),
+        window_messages: number(from, "limits.window_messages", 1..=u16::MAX.into()),
+        window_bytes: number(from, "limits.window_bytes", 1_024..=1_073_741_824),
+    }
+}
+
+fn service(from: &mut Layers) -> Service {
+    let listen = listener(from, "service.listen", "service.allow_plaintext");
+    let user = from.take("service.user", Ok::<String, String>);
+    let file = from.take("service.password_file", Ok::<String, String>);
+    let login = match (user.is_empty(), file.is_empty()) {
+        (false, false) => Some((user, PathBuf::from(file))),
+        (true, true) => None,
+        (true, false) => {
+            from.refuse("service.user", "needed with service.password_file".to_owned());
+            None
+        }
+        (false, true) => {
+            from.refuse("service.password_file", "needed with service.user".to_owned());
+            None
+        }
+    };
+    if login.is_none() && !listen.ip().is_loopback() {
+        from.refuse("service.user", format!("needed because service.listen ({listen}) is not loopback"));
+    }
+    Service { listen, login }
+}
+
+fn log(from: &mut Layers) -> Log {
+    let level = from.take("log.level", |level: String| match EnvFilter::builder().parse(&level) {
+        Ok(_) => Ok(level),
+        Err(error) => Err(format!("{level:?}: {error}")),
+    });
+    let json = from.take("log.format", |format: String| match format.as_str() {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        other => Err(format!("{other:?} is neither \"text\" nor \"json\"")),
+    });
+    Log { level, json }
+}
+
+fn listener(from: &mut Layers, listen_key: &'static str, plaintext_key: &'static str) -> SocketAddr {
+    let listen = from.take(listen_key, |text: String| {
+        text.parse().map_err(|_| format!("{text:?} is not an address like 127.0.0.1:1883 or [::1]:1883"))
+    });
+    let plaintext = from.take(plaintext_key, Ok::<bool, String>);
+    if !SocketAddr::ip(&listen).is_loopback() && !plaintext {
+        let text = format!("{listen} is not loopback, and nothing would be encrypted: put TLS in front");
+        from.refuse(listen_key, format!("{text}, or set {plaintext_key} = true"));
+    }
+    listen
+}
+
+fn ports_differ(from: &mut Layers, listeners: &[(&'static str, SocketAddr)]) {
+    for (at, (key, addr)) in listeners.iter().enumerate() {
+        if let Some((other, _)) = listeners[..at].iter().find(|(_, other)| other == addr && addr.port() != 0) {
+            from.refuse(key, format!("{addr} is already {other}"));
+        }
+    }
+}
+
+fn number<T: TryFrom<u64>>(from: &mut Layers, key: &'static str, range: RangeInclusive<u64>) -> T {
+    from.take(key, |number: i64| {
+        let inside = u64::try_from(number).ok().filter(|number| range.contains(number));
+        let refused = || format!("{number} is not within {} and {}", range.start(), range.end());
+        inside.and_then(|number| T::try_from(number).ok()).ok_or_else(refused)
+    })
+}
+
+fn seconds(from: &mut Layers, key: &'static str, range: RangeInclusive<u64>) -> Duration {
+    Duration::from_secs(number(from, key, range))
+}
+
+fn mib(from: &mut Layers, key: &'static str, range: RangeInclusive<u64>) -> usize {
+    number::<usize>(from, key, range) << 20
+}
+
+fn lanes(configured: u32) -> u32 {
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(8));
+    if configured == 0 { cores().min(8) } else { configured }
+}

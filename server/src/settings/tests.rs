@@ -1,0 +1,137 @@
+use std::fs;
+
+use super::*;
+
+fn environment(variables: &[(&str, &str)]) -> Option<Map<String, String>> {
+    Some(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+fn check(file: &str, variables: &[(&str, &str)], data: Option<&str>) -> Result<Settings, Vec<String>> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("godwit.toml");
+    fs::write(&path, file).expect("written");
+    let loaded = load_with(Some(&path), environment(variables), data.map(Path::new));
+    loaded.map(|(settings, _)| settings).map_err(|refused| refused.0.iter().map(Problem::to_string).collect())
+}
+
+fn defaults() -> Settings {
+    load_with(None, environment(&[]), None).expect("the defaults are good").0
+}
+
+#[test]
+fn the_example_is_exactly_the_defaults() {
+    let example = include_str!("../../../deploy/godwit.toml");
+    assert_eq!(check(example, &[], None).expect("good"), defaults());
+    let as_promised = defaults();
+    assert_eq!(as_promised.mqtt_listen.to_string(), "127.0.0.1:1883");
+    assert_eq!(as_promised.http_listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(as_promised.data_dir, Path::new("./godwit-data"));
+    assert_eq!(as_promised.undelivered_s, 30 * 86_400);
+}
+
+#[test]
+fn every_key_stands_in_the_example() {
+    let example: toml::Table = include_str!("../../../deploy/godwit.toml").parse().expect("TOML");
+    let (_, effective) = load_with(None, environment(&[]), None).expect("good");
+    for Effective { key, value, .. } in &effective {
+        let (section, name) = key.split_once('.').expect("a section");
+        assert_eq!(example.get(section).and_then(|section| section.get(name)), Some(value), "{key}");
+    }
+    let keys: usize = example.values().filter_map(toml::Value::as_table).map(toml::Table::len).sum();
+    assert_eq!(keys, effective.len(), "and no other");
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_defaults() {
+    let file = "data.dir = 'file'\n[log]\nlevel = 'debug'\n[limits]\nwindow_messages = 7\nbody_bytes_max = 100";
+    let variables = [("GODWIT__DATA__DIR", "environment"), ("GODWIT__LIMITS__WINDOW_MESSAGES", "8")];
+    let settings = check(file, &variables, Some("flag")).expect("good");
+    assert_eq!(settings.data_dir, Path::new("flag"));
+    assert_eq!(settings.limits.window_messages, 8);
+    assert_eq!(settings.limits.body_bytes_max, 100);
+    assert_eq!(settings.log.level, "debug");
+    assert_eq!(settings.limits.window_bytes, defaults().limits.window_bytes);
+    assert_eq!(check(file, &variables, None).expect("good").data_dir, Path::new("environment"));
+    assert_eq!(check(file, &[], None).expect("good").data_dir, Path::new("file"));
+}
+
+#[test]
+fn everything_wrong_is_reported_at_once() {
+    let file = "
+        nonsense = 1
+        [mqtt]
+        listen = '0.0.0.0:1883'
+        [limits]
+        body_bytes_max = 131072
+        window_messages = '5'
+        [log]
+        format = 'xml'
+        level = 'a=b=c'
+        [store]
+        cache_mib = 0
+        [nowhere]";
+    let variables = [
+        ("GODWIT__HTTP__LISTEN", "here"),
+        ("GODWIT__BRIDGE__LANES", "65"),
+        ("GODWIT__HTTP__PORT", "80"),
+        ("GODWIT__MQTT__ALLOW_PLAINTEXT", "yes"),
+        ("GODWIT_TARGET", "not ours"),
+    ];
+    let problems = check(file, &variables, Some("")).expect_err("much is wrong");
+    let expected = [
+        "mqtt.allow_plaintext (GODWIT__MQTT__ALLOW_PLAINTEXT): \"yes\" is neither true nor false",
+        "mqtt.listen: 0.0.0.0:1883 is not loopback, and nothing would be encrypted: put TLS in front, or set \
+         mqtt.allow_plaintext = true",
+        "http.listen (GODWIT__HTTP__LISTEN): \"here\" is not an address like 127.0.0.1:1883 or [::1]:1883",
+        "limits.packet_bytes_max: 131072 must exceed limits.body_bytes_max (131072) by more than 1024",
+        "limits.window_messages: \"5\" is not a whole number",
+        "data.dir (--data): names no folder",
+        "bridge.lanes (GODWIT__BRIDGE__LANES): 65 is not within 0 and 64",
+        "store.cache_mib: 0 is not within 1 and 1048576",
+        "log.format: \"xml\" is neither \"text\" nor \"json\"",
+        "http.port (GODWIT__HTTP__PORT): unknown key",
+        "nonsense: unknown key",
+        "nowhere: unknown key",
+    ];
+    for text in expected {
+        assert!(problems.iter().any(|problem| problem == text), "{text}\nis not in\n{}", problems.join("\n"));
+    }
+    assert!(problems.iter().any(|problem| problem.starts_with("log.level: \"a=b=c\": ")));
+    assert_eq!(problems.len(), expected.len() + 1, "{problems:#?}");
+}
+
+#[test]
+fn a_broken_file_hides_nothing_else() {
+    let problems = check("[mqtt\n", &[("GODWIT__BRIDGE__LANES", "x")], None).expect_err("wrong");
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    assert!(problems[0].starts_with("--config: "), "{problems:#?}");
+    let missing = load_with(Some(Path::new("/no/such/file")), environment(&[]), None).expect_err("no file");
+    assert!(missing.to_string().contains("/no/such/file"), "{missing}");
+}
+
+#[test]
+fn listeners_do_not_share_an_address_except_any_free_port() {
+    let problems = check("http.listen = '127.0.0.1:1883'", &[], None).expect_err("a conflict");
+    assert_eq!(problems, ["http.listen: 127.0.0.1:1883 is already mqtt.listen"]);
+    assert!(check("http.listen = '127.0.0.1:0'\nmqtt.listen = '127.0.0.1:0'", &[], None).is_ok());
+}
+
+#[test]
+fn the_service_listener_needs_a_login_beyond_loopback() {
+    let open = "service.listen = '10.0.0.1:1884'\nservice.allow_plaintext = true";
+    let problems = check(open, &[], None).expect_err("a conflict");
+    assert_eq!(problems, ["service.user: needed because service.listen (10.0.0.1:1884) is not loopback"]);
+    let half = check("service.user = 'bridge'", &[], None).expect_err("a conflict");
+    assert_eq!(half, ["service.password_file: needed with service.user"]);
+    let login = format!("{open}\nservice.user = 'bridge'\nservice.password_file = '/run/secret'");
+    assert!(check(&login, &[], None).is_ok());
+}
+
+#[test]
+fn what_is_printed_has_the_same_effect() {
+    let variables = [("GODWIT__LOG__LEVEL", "warn"), ("GODWIT__LIMITS__WINDOW_MESSAGES", "9")];
+    let (settings, effective) = load_with(None, environment(&variables), Some(Path::new("a \"b\""))).expect("good");
+    let text = render(&effective);
+    assert!(text.contains("window_messages = 9  # GODWIT__LIMITS__WINDOW_MESSAGES\n"), "{text}");
+    assert_eq!(check(&text, &[], None).expect("good"), settings);
+}
