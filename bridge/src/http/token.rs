@@ -2,6 +2,7 @@
 //! length shows in how long a refusal takes.
 
 use std::fmt::Write as _;
+use std::io;
 
 use axum::http::HeaderValue;
 use sha2::{Digest as _, Sha256};
@@ -23,9 +24,9 @@ impl AdminToken {
     ///
     /// # Errors
     /// The system has no randomness to give.
-    pub fn generate() -> Result<(String, Self), getrandom::Error> {
+    pub fn generate() -> io::Result<(String, Self)> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes)?;
+        getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
         let token = bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
             _ = write!(hex, "{byte:02x}");
             hex
