@@ -36,6 +36,9 @@ use tokio_util::task::TaskTracker;
 use counters::Counters;
 use edge::Edge;
 
+/// How often a stopping broker looks whether all frames are on the bus.
+const FLUSH: Duration = Duration::from_millis(1);
+
 /// What a broker is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -47,7 +50,7 @@ pub struct Settings {
     pub connections_max: u64,
     /// How long a client may take from connecting to being welcome.
     pub connect_deadline: Duration,
-    /// Most QoS 1 and 2 publishes of a connection that may wait for their answer: MQTT 5's Receive Maximum. At least 1.
+    /// Most QoS 1 and 2 publishes of a connection that may wait for their answer: MQTT 5's Receive Maximum. 0 means 1.
     pub unanswered_publishes_max: u16,
     /// Most topic aliases a client may use.
     pub topic_alias_max: u16,
@@ -89,6 +92,7 @@ pub struct Broker {
     accepting: CancellationToken,
     /// Stops everything else.
     running: CancellationToken,
+    listeners: TaskTracker,
     connections: TaskTracker,
 }
 
@@ -96,7 +100,8 @@ pub struct Broker {
 ///
 /// # Errors
 /// [`BrokerError`]; then nothing was started.
-pub async fn start<B: Bus>(settings: Settings, bus: B) -> Result<Broker, BrokerError> {
+pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, BrokerError> {
+    settings.unanswered_publishes_max = settings.unanswered_publishes_max.max(1);
     let id = getrandom::u64().map_err(BrokerError::Random)?;
     let listeners = listener::bind(&settings.listen)?;
     let local_addrs = listeners.iter().map(|(_, addr)| *addr).collect();
@@ -105,6 +110,7 @@ pub async fn start<B: Bus>(settings: Settings, bus: B) -> Result<Broker, BrokerE
         local_addrs,
         accepting: CancellationToken::new(),
         running: CancellationToken::new(),
+        listeners: TaskTracker::new(),
         connections: TaskTracker::new(),
     };
     let edge = &broker.edge;
@@ -113,7 +119,7 @@ pub async fn start<B: Bus>(settings: Settings, bus: B) -> Result<Broker, BrokerE
     for (listener, addr) in listeners {
         tracing::info!(%addr, "listening");
         let accept = listener::run(listener, edge.clone(), broker.connections.clone());
-        tokio::spawn(broker.accepting.clone().run_until_cancelled_owned(accept));
+        broker.listeners.spawn(broker.accepting.clone().run_until_cancelled_owned(accept));
     }
     Ok(broker)
 }
@@ -133,14 +139,16 @@ impl Broker {
     /// until that is done, but not longer than `deadline`.
     pub async fn stop(self, deadline: Duration) {
         self.accepting.cancel();
+        self.listeners.close();
         self.connections.close();
-        for peer in self.edge.peers() {
-            peer.session.lock().close(&self.edge, Reason::SERVER_SHUTTING_DOWN);
-        }
         let told = async {
+            self.listeners.wait().await;
+            for peer in self.edge.peers() {
+                peer.session.lock().close(&self.edge, Reason::SERVER_SHUTTING_DOWN);
+            }
             self.connections.wait().await;
             while !self.edge.lanes().iter().all(|lane| lane.is_empty()) {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(FLUSH).await;
             }
         };
         if tokio::time::timeout(deadline, told).await.is_err() {

@@ -16,7 +16,7 @@ use crate::edge::Edge;
 /// Connections that the operating system may keep for us to accept.
 const BACKLOG: i32 = 4_096;
 /// Pause after a failure to accept: it is most likely out of file descriptors.
-const BACK_OFF: Duration = Duration::from_millis(100);
+const BACK_OFF: Duration = Duration::from_millis(250);
 
 /// Binds all of them, or none.
 pub(crate) fn bind(addrs: &[SocketAddr]) -> Result<Vec<(TcpListener, SocketAddr)>, BrokerError> {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bytes::Bytes;
 use godwit_schemas::bus::{self, RECEIPTS_FROM, Shape};
 use godwit_schemas::reason::Reason;
 
@@ -16,7 +17,7 @@ use crate::mqtt::publish::Outgoing;
 /// Most deliveries on their way to a client, whatever it says it takes.
 const IN_FLIGHT_MAX: usize = 8_192;
 /// Most deliveries that wait for room before the client is given up.
-const HELD_MAX: usize = 1_024;
+const HELD_MAX: usize = 256;
 /// Most topics that get an alias.
 const ALIASES_MAX: u16 = 16;
 
@@ -113,7 +114,8 @@ impl Session {
             return self.send(edge, &deliver);
         }
         let held = &mut self.deliveries.rare.get_or_insert_default().held;
-        held.push_back(deliver);
+        // A copy: a slice would keep the whole batch it came in.
+        held.push_back(bus::Deliver { payload: Bytes::copy_from_slice(&deliver.payload), ..deliver });
         if held.len() > HELD_MAX {
             self.close(edge, Reason::QUOTA_EXCEEDED);
         }

@@ -299,7 +299,7 @@ async fn a_client_that_never_acknowledges_is_given_up() {
     let (number, _) = world.lane.next().await;
     world.lane.send(number, Connected::default()).await;
     client.packet().await;
-    for _ in 0..1_026 {
+    for _ in 0..258 {
         world.lane.send(number, Deliver { shape: Shape::Response.into(), ..entry(0) }).await;
     }
     assert_eq!(client.packet().await[..2], [0x32, 9]);
