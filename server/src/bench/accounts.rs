@@ -93,7 +93,8 @@ mod tests {
         let calls = AtomicUsize::new(0);
         let fail = |n| {
             calls.fetch_add(1, Ordering::Relaxed);
-            if n == 3 { Err(Failure::new(FAILED, "no")) } else { Ok(thread::yield_now()) }
+            thread::yield_now();
+            if n == 3 { Err(Failure::new(FAILED, "no")) } else { Ok(()) }
         };
         assert!(in_parallel(1_000_000, fail).is_err());
         assert!(calls.into_inner() < 1_000_000);

@@ -48,9 +48,8 @@ pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<RocksStore
 
 /// Leaves the next start no log to replay.
 pub(super) async fn flush(store: RocksStore) {
-    match tokio::task::spawn_blocking(move || store.flush()).await {
-        Ok(Err(error)) => tracing::warn!(%error, "the next start replays the store's log"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.flush()).await {
+        tracing::warn!(%error, "the next start replays the store's log");
     }
 }
 
