@@ -23,7 +23,8 @@ pub(crate) fn bind(addrs: &[SocketAddr]) -> Result<Vec<(TcpListener, SocketAddr)
     addrs.iter().map(|&addr| bind_one(addr).map_err(|error| BrokerError::Listen(addr, error))).collect()
 }
 
-fn bind_one(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+/// Binds one, and tells its address (port 0: any free one).
+pub(crate) fn bind_one(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

@@ -198,6 +198,11 @@ pub(crate) fn welcome(version: Version, session_present: bool, offer: &Offer) ->
     connack(version, ConnAck { session_present, code: ConnectReturnCode::Success }, Some(properties))
 }
 
+/// CONNACK of MQTT 3.1.1 that welcomes.
+pub(crate) fn welcome_v4(session_present: bool) -> Bytes {
+    connack(Version::V4, ConnAck { session_present, code: ConnectReturnCode::Success }, None)
+}
+
 /// CONNACK that refuses. `text` is English and for MQTT 5 only; empty: none.
 pub(crate) fn refusal(version: Version, reason: Reason, text: &str) -> Bytes {
     let code = match version {

@@ -166,6 +166,16 @@ impl Outgoing<'_> {
     }
 }
 
+/// Appends a PUBLISH of MQTT 3.1.1 with QoS 0.
+pub(crate) fn write_qos_0(topic: &[u8], payload: &[u8], out: &mut BytesMut) {
+    let remaining = 2 + topic.len() + payload.len();
+    out.reserve(5 + remaining);
+    out.put_u8(0x30);
+    answer::put_varint(out, remaining);
+    answer::put_string(out, topic);
+    out.put_slice(payload);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

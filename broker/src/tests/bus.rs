@@ -95,7 +95,7 @@ async fn a_service_port_that_is_taken_is_an_error() {
     assert!(crate::start(settings, MemoryBus::default()).await.is_err());
 }
 
-/// Welcomes everybody, stores everything, and hears who leaves.
+/// Welcomes everybody, stores everything, sends it back to where it came from, and ends when somebody leaves.
 async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
     let (mut tx, mut rx) = bus.open("bridge", &topics(&["up/0"])).await.unwrap();
     tokio::spawn(async move {
@@ -110,15 +110,24 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
             }
             let mut answers = Vec::new();
             for up in batch.frames {
-                let frame = match up.frame.unwrap() {
-                    up::Frame::Connect(_) => Answer::from(frames::Connected::default()).0,
-                    up::Frame::Publish(frames::Publish { number, .. }) => {
-                        Answer::from(frames::Published { number, ..frames::Published::default() }).0
+                let mut answer = |frame: Answer| {
+                    answers.push(frames::Down { connection: up.connection, frame: Some(frame.0) });
+                };
+                match up.frame.unwrap() {
+                    up::Frame::Connect(_) => answer(frames::Connected::default().into()),
+                    up::Frame::Publish(frames::Publish { number, payload, .. }) => {
+                        answer(frames::Published { number, ..frames::Published::default() }.into());
+                        let (shape, sender) = (frames::Shape::Raw.into(), "alice".to_owned());
+                        let place =
+                            frames::Deliver { order: number, conversation: 65, sequence: number, ..Default::default() };
+                        answer(frames::Deliver { payload, shape, sender, ..place }.into());
+                    }
+                    up::Frame::Subscribe(frames::Subscribe { token, .. }) => {
+                        answer(frames::Subscribed { token }.into())
                     }
                     up::Frame::Disconnect(_) => return,
-                    _ => continue,
-                };
-                answers.push(frames::Down { connection: up.connection, frame: Some(frame) });
+                    up::Frame::Acks(_) => {}
+                }
             }
             sequence += u64::from(!answers.is_empty());
             let answer = DownBatch { lane: 0, epoch: 7, generation, sequence, frames: answers };
@@ -136,22 +145,84 @@ async fn over_real_sockets() {
     let addr = broker.local_addrs()[0];
     let counters = broker.counters();
     let mut socket = TcpStream::connect(addr).await.unwrap();
-    socket.write_all(&[connect(5, &[]), publish(5, 2, "send", 1, &[], b"x")].concat()).await.unwrap();
-    let mut answer = [0; 22 + 4];
+    socket.write_all(&[connect(4, &[]), vec![0xC0, 0]].concat()).await.unwrap();
+    let mut answer = [0; 4 + 2];
     timeout(PATIENCE, socket.read_exact(&mut answer)).await.expect("in time").unwrap();
-    assert_eq!((answer[0], &answer[22..]), (0x20, &[0x40, 2, 0, 1][..]));
+    assert_eq!(answer, [0x20, 2, 0, 0, 0xD0, 0]);
     // One more than there may be.
     let mut second = TcpStream::connect(addr).await.unwrap();
     assert_eq!(timeout(PATIENCE, second.read(&mut [0; 1])).await.expect("in time").unwrap(), 0);
     let counts = [&counters.connections, &counters.accepted, &counters.refused, &counters.publishes];
-    assert_eq!(counts.map(|counter| counter.get()), [1, 1, 1, 1]);
+    assert_eq!(counts.map(|counter| counter.get()), [1, 1, 1, 0]);
 
     let stop = tokio::spawn(broker.stop(PATIENCE));
     let mut rest = Vec::new();
     timeout(PATIENCE, socket.read_to_end(&mut rest)).await.expect("in time").unwrap();
-    assert_eq!(rest, [0xE0, 1, 0x8B]);
+    assert_eq!(rest, [0_u8; 0], "3.1.1 is told nothing");
     drop(socket);
     stop.await.unwrap();
     timeout(PATIENCE, bridge).await.expect("told of the departure").unwrap();
     assert!(TcpStream::connect(addr).await.is_err());
+}
+
+async fn served() -> (crate::Broker, MqttOptions) {
+    let (bus, _) = RouterBus::start(None, None).unwrap();
+    obliging_bridge(bus.clone()).await;
+    let broker = crate::start(Settings { listen: vec![LOOPBACK], ..Settings::default() }, bus).await.unwrap();
+    let addr = broker.local_addrs()[0];
+    let mut options = MqttOptions::new("phone", addr.ip().to_string(), addr.port());
+    options.set_credentials("alice", "secret");
+    (broker, options)
+}
+
+#[tokio::test]
+async fn a_client_not_written_here_speaks_mqtt_3_1_1() {
+    let (_broker, options) = served().await;
+    let (client, mut events) = AsyncClient::new(options, 10);
+    client.subscribe("inbox/#", QoS::AtLeastOnce).await.unwrap();
+    client.publish("to/bob", QoS::ExactlyOnce, false, "hello").await.unwrap();
+    let (mut delivered, mut completed) = (false, false);
+    while !(delivered && completed) {
+        match timeout(PATIENCE, events.poll()).await.expect("in time").unwrap() {
+            Event::Incoming(Packet::Publish(publish)) => {
+                assert_eq!((publish.topic.as_str(), &publish.payload[..]), ("inbox/65", &b"hello"[..]));
+                delivered = true;
+            }
+            Event::Incoming(Packet::PubComp(_)) => completed = true,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_not_written_here_speaks_mqtt_5() {
+    use rumqttc::v5::mqttbytes::QoS;
+    use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
+    let (broker, _) = served().await;
+    let addr = broker.local_addrs()[0];
+    let mut options = MqttOptions::new("phone", addr.ip().to_string(), addr.port());
+    options.set_credentials("alice", "secret");
+    options.set_topic_alias_max(Some(2));
+    let (client, mut events) = AsyncClient::new(options, 10);
+    client.subscribe("inbox/+", QoS::AtLeastOnce).await.unwrap();
+    client.publish("to/bob", QoS::AtLeastOnce, false, "hello").await.unwrap();
+    let mut delivered = false;
+    while !delivered {
+        match timeout(PATIENCE, events.poll()).await.expect("in time").unwrap() {
+            Event::Incoming(Incoming::Publish(publish)) => {
+                assert_eq!((&publish.topic[..], &publish.payload[..]), (&b"inbox/65"[..], &b"hello"[..]));
+                let properties = publish.properties.unwrap();
+                let pairs: Vec<_> = properties.user_properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+                assert_eq!(pairs, [("from", "alice"), ("seq", "1")]);
+                delivered = true;
+            }
+            Event::Incoming(Incoming::SubAck(suback)) => assert_eq!(suback.return_codes.len(), 1),
+            _ => {}
+        }
+    }
+    let stop = tokio::spawn(broker.stop(PATIENCE));
+    // Told that the server shuts down, which this client takes for an error.
+    while timeout(PATIENCE, events.poll()).await.expect("in time").is_ok() {}
+    drop((client, events));
+    stop.await.unwrap();
 }

@@ -1,23 +1,24 @@
 //! The bus on rumqttd's router: the only place that names it.
 //!
-//! Links within this process hand payloads over without copying. With a service address, rumqttd's own MQTT 3.1.1
-//! listener carries the same topics to a bridge in another process. The router keeps the last megabytes of each topic
-//! and lets a reader that is further behind skip them: the streams of bus.proto notice and recover.
+//! Links within this process hand payloads over without copying. With a service address, [`service`] carries the same
+//! topics to a bridge in another process. The router keeps the last megabytes of each topic and lets a reader that is
+//! further behind skip them: the streams of bus.proto notice and recover.
+
+mod service;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
 use godwit_schemas::bus::{self, Bus, LinkClosed};
 use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
-use rumqttd::protocol::v4::V4;
-use rumqttd::{
-    ConnectionSettings, LinkType, Notification, Router, RouterConfig, SegmentConfig, Server, ServerSettings,
-};
+use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
+
+use crate::listener;
 
 /// Most links at a time.
 const LINKS_MAX: usize = 256;
@@ -25,15 +26,13 @@ const LINKS_MAX: usize = 256;
 /// The router does not count what it adds to a payload, about 400 bytes: it keeps 40 MB of the smallest batches.
 const SEGMENTS: usize = 16;
 const SEGMENT_BYTES: usize = 512 * 1024;
-/// Largest payload that the service listener takes.
-const SERVICE_PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Why there is no bus.
 #[derive(Debug, thiserror::Error)]
 pub enum RouterBusError {
     /// The service address is taken, or not this machine's.
     #[error("listen on {0}: {1}")]
-    Listen(SocketAddr, String),
+    Listen(SocketAddr, #[source] io::Error),
 }
 
 /// Opens links; built where the router's channel can be named: nowhere outside rumqttd.
@@ -60,26 +59,20 @@ impl RouterBus {
         service: Option<SocketAddr>,
         login: Option<(String, String)>,
     ) -> Result<(Self, Option<SocketAddr>), RouterBusError> {
+        let bound = service.map(|addr| listener::bind_one(addr).map_err(|error| RouterBusError::Listen(addr, error)));
+        let bound = bound.transpose()?;
         let router_tx = Router::new(0, config()).spawn();
-        let service = service.map(|addr| {
-            let addr = free_port(addr)?;
-            let mut server = Server::new(service_settings(addr, login), router_tx.clone(), V4);
-            let mut serving = Box::pin(async move { server.start(LinkType::Remote).await });
-            // It binds before it first waits.
-            if let Some(ended) = serving.as_mut().now_or_never() {
-                let error = ended.map_or_else(|error| format!("{error:?}"), |()| "ended".to_owned());
-                return Err(RouterBusError::Listen(addr, error));
-            }
-            tokio::spawn(serving);
-            tracing::info!(%addr, "service listener for bridges");
-            Ok(addr)
-        });
-        let service = service.transpose()?;
         let open = move |name: &str| {
             let (tx, rx, _) = LinkBuilder::new(name, router_tx.clone()).build().map_err(closed)?;
             Ok((tx, rx))
         };
-        Ok((Self(Arc::new(open)), service))
+        let bus = Self(Arc::new(open));
+        let service = bound.map(|(listener, addr)| {
+            tracing::info!(%addr, "listening for bridges");
+            tokio::spawn(service::run(listener, bus.0.clone(), login));
+            addr
+        });
+        Ok((bus, service))
     }
 }
 
@@ -96,42 +89,17 @@ fn config() -> RouterConfig {
     }
 }
 
-fn service_settings(listen: SocketAddr, login: Option<(String, String)>) -> ServerSettings {
-    ServerSettings {
-        name: "service".to_owned(),
-        listen,
-        tls: None,
-        next_connection_delay_ms: 1,
-        connections: ConnectionSettings {
-            connection_timeout_ms: 5_000,
-            max_payload_size: SERVICE_PAYLOAD_BYTES_MAX,
-            max_inflight_count: 1_000,
-            auth: login.map(|login| HashMap::from([login])),
-            external_auth: None,
-            dynamic_filters: false,
-        },
-    }
-}
-
-/// Chooses a port where none is given: rumqttd does not tell which one it got.
-fn free_port(addr: SocketAddr) -> Result<SocketAddr, RouterBusError> {
-    if addr.port() != 0 {
-        return Ok(addr);
-    }
-    let probe = TcpListener::bind(addr).and_then(|listener| listener.local_addr());
-    probe.map_err(|error| RouterBusError::Listen(addr, error.to_string()))
-}
-
 impl Bus for RouterBus {
     type Tx = Tx;
     type Rx = Rx;
 
     async fn open(&self, name: &str, topics: &[String]) -> Result<(Tx, Rx), LinkClosed> {
-        let (mut tx, rx) = (self.0)(name)?;
+        let (tx, rx) = (self.0)(name)?;
+        let mut tx = Tx::new(tx);
         for topic in topics {
-            tx.subscribe(topic.as_str()).map_err(closed)?;
+            tx.subscribe(topic)?;
         }
-        Ok((Tx { link: tx, topics: HashMap::new() }, Rx(rx)))
+        Ok((tx, Rx(rx)))
     }
 }
 
@@ -152,6 +120,17 @@ impl fmt::Debug for Tx {
     }
 }
 
+impl Tx {
+    fn new(link: LinkTx) -> Self {
+        Self { link, topics: HashMap::new() }
+    }
+
+    /// What is published to this topic arrives at the receiving half from now on.
+    fn subscribe(&mut self, topic: &str) -> Result<(), LinkClosed> {
+        self.link.subscribe(topic).map(|_| ()).map_err(closed)
+    }
+}
+
 impl bus::Tx for Tx {
     /// Blocks for a moment when the router has a thousand things to do.
     async fn publish(&mut self, topic: &str, payload: Bytes) -> Result<(), LinkClosed> {
@@ -167,11 +146,11 @@ impl bus::Tx for Tx {
 #[derive(Debug)]
 pub struct Rx(LinkRx);
 
-impl bus::Rx for Rx {
-    async fn next(&mut self) -> Result<Bytes, LinkClosed> {
+impl Rx {
+    async fn next_with_topic(&mut self) -> Result<(Bytes, Bytes), LinkClosed> {
         loop {
             match self.0.next().await.map_err(closed)? {
-                Some(Notification::Forward(forward)) => return Ok(forward.publish.payload),
+                Some(Notification::Forward(forward)) => return Ok((forward.publish.topic, forward.publish.payload)),
                 // The router has put this link aside until it asks for more.
                 Some(Notification::Unschedule) => self.0.wake().await.map_err(closed)?,
                 _ => {}
@@ -179,13 +158,23 @@ impl bus::Rx for Rx {
         }
     }
 
-    fn try_next(&mut self) -> Option<Bytes> {
+    fn try_next_with_topic(&mut self) -> Option<(Bytes, Bytes)> {
         loop {
             match self.0.recv_deadline(Instant::now()).ok()? {
-                Some(Notification::Forward(forward)) => return Some(forward.publish.payload),
+                Some(Notification::Forward(forward)) => return Some((forward.publish.topic, forward.publish.payload)),
                 Some(Notification::Unschedule) => self.0.ready().ok()?,
                 _ => {}
             }
         }
+    }
+}
+
+impl bus::Rx for Rx {
+    async fn next(&mut self) -> Result<Bytes, LinkClosed> {
+        self.next_with_topic().await.map(|(_, payload)| payload)
+    }
+
+    fn try_next(&mut self) -> Option<Bytes> {
+        self.try_next_with_topic().map(|(_, payload)| payload)
     }
 }
