@@ -17,7 +17,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 build: prerequisites ## the program, at dist/godwit
-	cargo build --locked -p godwit
+	cargo build --locked --workspace
 	@mkdir -p dist
 	install -m 755 $(CARGO_TARGET_DIR)/debug/godwit dist/godwit
 

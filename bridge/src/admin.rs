@@ -1,8 +1,14 @@
 //! Operators' commands: users and devices. Called by the HTTP API; each call is carried out by the lane that owns the
 //! user, and returns when it is on disk.
 
+use std::sync::Arc;
+
 use godwit_schemas::ids::{BadName, DeviceName, UserId};
+use godwit_schemas::partition::Partition;
 use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::mail::{AdminRequest, Mail, Mailbox, Reply};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +31,12 @@ pub enum AdminError {
     /// The user has as many devices as a user may have.
     #[error("user \"{0}\" has {1} devices, the most a user may have")]
     TooManyDevices(UserId, usize),
+    /// The user is being removed.
+    #[error("user \"{0}\" is being removed")]
+    BeingRemoved(UserId),
+    /// The system gave no random bits for a password.
+    #[error("no randomness for a password: {0}")]
+    NoRandomness(String),
     /// The bridge is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -52,23 +64,29 @@ pub struct UserListing {
 
 /// Handle to the lanes for operators' commands. Cheap to clone.
 #[derive(Clone)]
-pub struct Admin {}
+pub struct Admin {
+    lanes: Arc<[Mailbox]>,
+}
 
 impl Admin {
+    pub(crate) fn new(lanes: Arc<[Mailbox]>) -> Self {
+        Self { lanes }
+    }
+
     /// Adds a user with its first device.
     ///
     /// # Errors
     /// [`AdminError::UserExists`], [`AdminError::ShuttingDown`].
-    pub async fn add_user(&self, _user: UserId, _device: DeviceName) -> Result<Credentials, AdminError> {
-        Err(AdminError::ShuttingDown)
+    pub async fn add_user(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::AddUser(user, device, reply)).await
     }
 
     /// Removes a user, its devices, their inboxes and credentials; cuts its connections; leaves its conversations.
     ///
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::ShuttingDown`].
-    pub async fn remove_user(&self, _user: UserId) -> Result<(), AdminError> {
-        Err(AdminError::ShuttingDown)
+    pub async fn remove_user(&self, user: UserId) -> Result<(), AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::RemoveUser(user, reply)).await
     }
 
     /// Adds a device to an existing user.
@@ -76,31 +94,44 @@ impl Admin {
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::DeviceExists`], [`AdminError::TooManyDevices`],
     /// [`AdminError::ShuttingDown`].
-    pub async fn add_device(&self, _user: UserId, _device: DeviceName) -> Result<Credentials, AdminError> {
-        Err(AdminError::ShuttingDown)
+    pub async fn add_device(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::AddDevice(user, device, reply)).await
     }
 
     /// Removes a device, its inbox and credentials, and cuts its connection.
     ///
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::NoDevice`], [`AdminError::ShuttingDown`].
-    pub async fn remove_device(&self, _user: UserId, _device: DeviceName) -> Result<(), AdminError> {
-        Err(AdminError::ShuttingDown)
+    pub async fn remove_device(&self, user: UserId, device: DeviceName) -> Result<(), AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::RemoveDevice(user, device, reply)).await
     }
 
     /// Users after `after` in byte order, at most `limit` of them.
     ///
     /// # Errors
     /// [`AdminError::ShuttingDown`].
-    pub async fn users(&self, _after: Option<UserId>, _limit: usize) -> Result<Vec<UserListing>, AdminError> {
-        Err(AdminError::ShuttingDown)
+    pub async fn users(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserListing>, AdminError> {
+        self.ask(None, |reply| AdminRequest::Users(after, limit, reply)).await
     }
 
     /// One user.
     ///
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::ShuttingDown`].
-    pub async fn user(&self, _user: UserId) -> Result<UserListing, AdminError> {
-        Err(AdminError::ShuttingDown)
+    pub async fn user(&self, user: UserId) -> Result<UserListing, AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::User(user, reply)).await
+    }
+
+    /// Asks the lane of `user`, or any.
+    async fn ask<T>(
+        &self,
+        user: Option<&UserId>,
+        request: impl FnOnce(Reply<T>) -> AdminRequest,
+    ) -> Result<T, AdminError> {
+        let (reply, answer) = oneshot::channel();
+        let lane = user.map_or(0, |user| Partition::of_user(user).lane(self.lanes.len() as u32));
+        // A lane that is gone drops the reply, which the answer then tells.
+        let _ = self.lanes[lane as usize].send(Mail::Admin(request(reply)));
+        answer.await.unwrap_or(Err(AdminError::ShuttingDown))
     }
 }

@@ -5,12 +5,11 @@
 //! the order of deliveries are the same, whichever lanes its conversations live in.
 
 use bytes::Bytes;
-use godwit_core::outcome::{Effect, NewEntry};
-use godwit_core::world::Ticket;
-use godwit_schemas::ids::{DeviceId, Order};
+use godwit_schemas::ids::Order;
 use godwit_schemas::partition::Partition;
 use tokio::sync::mpsc;
 
+use crate::mail::{Commit, Committed, Wake};
 use crate::store::{Durability, Store, StoreError, Write, keys};
 
 /// Commits that may wait; a lane that has more waits itself, and gathers meanwhile.
@@ -18,42 +17,6 @@ pub(crate) const QUEUE: usize = 4;
 
 /// Entries that one write takes at the most: beyond it the rest waits for the next.
 const ENTRIES_MAX: usize = 16_384;
-
-/// What a lane wants on disk, all or nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Commit {
-    /// Whose.
-    pub(crate) lane: u32,
-    /// The lane's number for it.
-    pub(crate) ticket: Ticket,
-    /// To be numbered.
-    pub(crate) entries: Vec<NewEntry>,
-    /// Everything else.
-    pub(crate) writes: Vec<Write>,
-    /// For whom it may concern, afterwards.
-    pub(crate) effects: Vec<Effect>,
-    /// Needs an fsync.
-    pub(crate) durable: bool,
-}
-
-/// A device has a new inbox entry.
-#[derive(Debug)]
-pub(crate) struct Wake {
-    pub(crate) device: DeviceId,
-    pub(crate) order: Order,
-    pub(crate) value: Bytes,
-}
-
-/// What is on disk, told to one lane.
-#[derive(Debug, Default)]
-pub(crate) struct Committed {
-    /// New entries of its devices, in order.
-    pub(crate) wakes: Vec<Wake>,
-    /// Effects for its sessions.
-    pub(crate) effects: Vec<Effect>,
-    /// Its own commits up to here.
-    pub(crate) ticket: Option<Ticket>,
-}
 
 impl Committed {
     fn is_empty(&self) -> bool {
@@ -118,7 +81,9 @@ async fn write<S: Store>(
         for effect in commit.effects {
             told[lane_of(effect.partition)].effects.push(effect);
         }
-        told[commit.lane as usize].ticket = Some(commit.ticket);
+        let own = &mut told[commit.lane as usize];
+        own.ticket = Some(commit.ticket);
+        own.done.extend(commit.done);
     }
     if *last_order != before {
         let (table, key) = keys::last_order();
@@ -137,6 +102,9 @@ async fn write<S: Store>(
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use godwit_core::outcome::NewEntry;
+    use godwit_schemas::ids::DeviceId;
 
     use super::*;
     use crate::store::memory::MemoryStore;

@@ -1,3 +1,178 @@
 //! The memory of Godwit: conversations, inboxes, receipts, replay, and the HTTP API.
+//!
+//! - `lane`: single-owner loops that own sessions and conversations. `commit`: their commits, many in one fsync.
+//!   `mail`: what they say to each other. `link`: how they hang on the bus.
+//! - [`store`]: what is kept. `writes`: from decisions to keys and values.
+//! - [`admin`]: operators' commands; [`http`]: the same over HTTP.
+//! - [`remote_bus`]: the bus of a broker in another process.
+//!
+//! What is decided, and why, stands in `godwit-core`; nothing here decides.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use godwit_core::decide::Rules;
+use godwit_schemas::bus::{self, Bus};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, warn};
+
+use self::admin::Admin;
+use self::lane::{Counters, Lane, Parts};
+use self::link::Link;
+use self::mail::{Committed, Mail, Mailbox, WhenAll};
+use self::store::{ClockS, Store, StoreError};
 
 pub mod admin;
+mod commit;
+pub mod http;
+mod lane;
+mod link;
+mod mail;
+mod password;
+pub mod remote_bus;
+pub mod store;
+mod writes;
+
+pub use godwit_core::decide;
+
+/// How a bridge is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Limits that decisions depend on.
+    pub rules: Rules,
+    /// Number of lanes, 1 to 64. May change from one start to the next.
+    pub lanes: u32,
+    /// Deliveries that a device may leave unacknowledged, 1 to 65,535.
+    pub window_messages: u32,
+    /// Bytes of content that a device may leave unacknowledged; a single larger message is allowed.
+    pub window_bytes: u32,
+    /// Most devices of a user.
+    pub devices_per_user_max: usize,
+    /// Users, pairs and conversations that each lane keeps in memory (of each about so many).
+    pub cached_per_lane: usize,
+}
+
+/// A running bridge. Its lanes and its committer each have a thread of their own, since the store blocks.
+pub struct Bridge {
+    lanes: Arc<[Mailbox]>,
+    threads: Vec<JoinHandle<()>>,
+    failure: watch::Receiver<Option<StoreError>>,
+}
+
+/// Starts a bridge: reads its counters, then serves whatever edges come on the bus.
+///
+/// # Errors
+/// The store cannot be read.
+pub async fn start<S: Store, B: Bus>(
+    settings: Settings,
+    store: S,
+    clock: ClockS,
+    bus: B,
+) -> Result<Bridge, StoreError> {
+    let counters = Counters::read(&store).await?;
+    let epoch = epoch()?;
+    let (failed, failure) = watch::channel(None);
+    let (committer, commits) = mpsc::channel(commit::QUEUE);
+    let (lanes, mailboxes): (Vec<_>, Vec<_>) = (0..settings.lanes).map(|_| mpsc::unbounded_channel()).unzip();
+    let lanes: Arc<[Mailbox]> = lanes.into();
+    let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, Told(lanes.clone()));
+    let mut threads = vec![spawn("committer", committing, failed.clone())?];
+    for (number, mailbox) in (0..).zip(mailboxes) {
+        let lane = Lane::new(Parts {
+            number,
+            epoch,
+            settings: settings.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            link: Link::new(bus.clone(), format!("lane-{number}"), vec![bus::up(number)]),
+            lanes: lanes.clone(),
+            mailbox,
+            committer: committer.clone(),
+            counters: counters.clone(),
+        });
+        threads.push(spawn(&format!("lane-{number}"), lane.run(), failed.clone())?);
+    }
+    Ok(Bridge { lanes, threads, failure })
+}
+
+impl Bridge {
+    /// Operators' commands.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.lanes.clone())
+    }
+
+    /// Returns when the store has failed: nothing is acknowledged any more, and the process should end.
+    pub async fn failed(&self) -> StoreError {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await.map(|failure| failure.clone()) {
+            Ok(Some(error)) => error,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Takes nothing more from the bus, brings what is under way to disk as far as `deadline` allows, and ends.
+    /// What is not on disk by then was never acknowledged.
+    pub async fn stop(self, deadline: Duration) {
+        let drained = tokio::time::timeout(deadline, async {
+            // Sessions tell conversations, conversations commit and tell sessions, sessions commit.
+            for _ in 0..3 {
+                self.drain().await;
+            }
+        });
+        if drained.await.is_err() {
+            warn!(deadline_s = deadline.as_secs(), "stopped before everything under way was on disk");
+        }
+        for lane in self.lanes.iter() {
+            let _ = lane.send(Mail::Stop);
+        }
+        let joined =
+            tokio::task::spawn_blocking(|| self.threads.into_iter().map(JoinHandle::join).all(|it| it.is_ok()));
+        if !joined.await.unwrap_or(false) {
+            error!("a thread of the bridge has panicked");
+        }
+    }
+
+    async fn drain(&self) {
+        let (tell, told) = oneshot::channel();
+        let all = WhenAll::new(Box::new(move || {
+            let _ = tell.send(());
+        }));
+        for lane in self.lanes.iter() {
+            let _ = lane.send(Mail::Drain(all.clone()));
+        }
+        drop(all);
+        let _ = told.await;
+    }
+}
+
+struct Told(Arc<[Mailbox]>);
+
+impl commit::Tell for Told {
+    fn tell(&self, lane: u32, committed: Committed) {
+        // A lane that has stopped needs to know nothing any more.
+        let _ = self.0[lane as usize].send(Mail::Committed(committed));
+    }
+}
+
+/// Runs a task on a thread of its own; its failure is the bridge's.
+fn spawn(
+    name: &str,
+    task: impl Future<Output = Result<(), StoreError>> + Send + 'static,
+    failed: watch::Sender<Option<StoreError>>,
+) -> Result<JoinHandle<()>, StoreError> {
+    let cannot = |error: std::io::Error| StoreError { doing: "start a thread", cause: error.to_string() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let run = move || {
+        if let Err(error) = runtime.block_on(task) {
+            error!(%error, "the store has failed: nothing is acknowledged any more");
+            failed.send_replace(Some(error));
+        }
+    };
+    thread::Builder::new().name(format!("godwit-{name}")).spawn(run).map_err(cannot)
+}
+
+/// Tells this start of the bridge from others.
+fn epoch() -> Result<u64, StoreError> {
+    getrandom::u64().map_err(|error| StoreError { doing: "draw a random number", cause: error.to_string() })
+}

@@ -112,15 +112,18 @@ pub struct SessionRecord {
     /// Highest order handed to the device: up to here a delivery is a repeated one (DUP).
     #[prost(uint64, tag = "3")]
     pub sent: u64,
-    /// Second since 1970 at which the MQTT session ends; 0: it has ended; `u64::MAX`: never.
+    /// Second since 1970 at which the MQTT session ends; `u64::MAX`: never, or not while it is connected.
     #[prost(uint64, tag = "4")]
     pub ends_at_s: u64,
     /// Publishes of earlier epochs are not in doubt any more (see `doubt`).
     #[prost(uint32, tag = "5")]
     pub doubt_epoch: u32,
-    /// QoS 1 packets are handed out under numbers that follow from the order; nothing else is kept.
+    /// There is an MQTT session, with these filters, until `ends_at_s`.
     #[prost(bool, tag = "6")]
     pub exists: bool,
+    /// Something was published in this epoch.
+    #[prost(bool, tag = "7")]
+    pub published: bool,
 }
 
 /// Watermarks in a receipt that a device has still to get.

@@ -173,6 +173,12 @@ impl Deliveries {
         Offer::Deliver { again: order <= self.sent_before }
     }
 
+    /// An entry that cannot be read: it stays where it is, and deliveries go on behind it.
+    pub fn pass_over(&mut self, order: Order) {
+        self.cursor = self.cursor.max(order);
+        self.passed_over.get_or_insert(order);
+    }
+
     /// A read from the store reached the end of the inbox.
     pub fn caught_up(&mut self) {
         self.behind = false;

@@ -31,7 +31,7 @@ impl From<AdminError> for Problem {
             | AdminError::BeingRemoved(_)
             | AdminError::DeviceExists(..)
             | AdminError::TooManyDevices(..) => StatusCode::CONFLICT,
-            AdminError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            AdminError::NoRandomness(_) | AdminError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
     }

@@ -39,9 +39,8 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        let get = |rows: &mut Rows, key: &(Table, Vec<u8>)| {
-            rows.get(key).filter(|value| self.is_live(key.0, value)).cloned()
-        };
+        let get =
+            |rows: &mut Rows, key: &(Table, Vec<u8>)| rows.get(key).filter(|value| self.is_live(key.0, value)).cloned();
         Ok(self.locked(|rows| keys.iter().map(|key| get(rows, key)).collect()))
     }
 

@@ -83,7 +83,8 @@ pub trait Store: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Row>, StoreError>> + Send;
 
     /// Applies all writes, in order, or none. What it wrote is read by whatever is called after it returns.
-    fn commit(&self, writes: Vec<Write>, durability: Durability) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn commit(&self, writes: Vec<Write>, durability: Durability)
+    -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// Expiry of an inbox value; a value too short to have one has expired.

@@ -69,8 +69,7 @@ impl Scene {
     }
 }
 
-const REPLY_TO: ReplyTo =
-    ReplyTo { connection: ConnectionKey { edge: 1, connection: 1 }, number: 1, packet_id: 3 };
+const REPLY_TO: ReplyTo = ReplyTo { connection: ConnectionKey { edge: 1, connection: 1 }, number: 1, packet_id: 3 };
 
 fn doubt() -> Doubt {
     Doubt::new(&REPLY_TO, 0, 77)

@@ -1,0 +1,220 @@
+//! Connections begin, are attached again, are taken over, and end.
+
+use std::cmp::min;
+
+use godwit_core::command::ConnectionKey;
+use godwit_core::record::SessionRecord;
+use godwit_core::session::{Deliveries, Window};
+use godwit_schemas::bus::{self, Bus, down::Frame};
+use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
+use godwit_schemas::reason::Reason;
+use godwit_schemas::topic::Filters;
+use tracing::{debug, info};
+
+use super::Lane;
+use super::read::decoded;
+use super::receipts::Receipts;
+use super::session::{Connection, Session};
+use crate::mail::Done;
+use crate::password;
+use crate::store::{Store, StoreError, Table, Write, keys};
+use crate::writes;
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    pub(super) async fn connect(&mut self, key: ConnectionKey, connect: bus::Connect) -> Result<(), StoreError> {
+        let device = match self.authenticate(&connect).await? {
+            Ok((user, device)) => {
+                self.session(user, device).await?;
+                device
+            }
+            Err(reason) => {
+                info!(user = connect.user, device = connect.device, reason = reason.get(), "connection refused");
+                let connected = bus::Connected { reason: reason.into(), ..Default::default() };
+                self.edges.push(key, Frame::Connected(connected));
+                return Ok(());
+            }
+        };
+        self.take_over(device, key);
+        let (now_s, window) = (self.now_s, self.window(&connect));
+        let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
+        let goes_on = connect.resume.is_some() || (!connect.clean_start && session.is_present(now_s));
+        session.begin(goes_on, connect.session_expiry_s);
+        if let Some(resume) = &connect.resume {
+            session.filters = Filters::from_bits(resume.filters);
+        }
+        let deliveries = Deliveries::new(window, session.low(), session.sent());
+        session.connection = Some(Box::new(Connection {
+            key,
+            protocol: connect.protocol,
+            expiry_s: connect.session_expiry_s,
+            deliveries,
+            receipts: Receipts::default(),
+            queued: false,
+            started: false,
+            resume: connect.resume.map(Box::new),
+        }));
+        let filters = session.filters;
+        self.connections.insert(key, device);
+        self.note_change(device);
+        let connected = bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits() };
+        self.edges.push(key, Frame::Connected(connected));
+        self.hunger(device);
+        Ok(())
+    }
+
+    /// Who this is, or why it may not connect. A connection that was accepted before needs no password again.
+    async fn authenticate(&mut self, connect: &bus::Connect) -> Result<Result<(UserId, DeviceId), Reason>, StoreError> {
+        let refused = Ok(Err(Reason::BAD_USER_NAME_OR_PASSWORD));
+        let (Ok(user), Ok(name)) = (UserId::new(&connect.user), DeviceName::new(&connect.device)) else {
+            return refused;
+        };
+        let record = self.user_record(&user).await?.unwrap_or_default();
+        let device = record.devices.iter().find(|device| device.name == name.as_str());
+        let hash = device.map(|device| device.password_hash.as_slice());
+        let known = match connect.resume {
+            Some(_) => device.is_some(),
+            None => password::is_right(hash, &user, &name, &connect.password),
+        };
+        let device = device.filter(|_| known);
+        Ok(device.map(|device| (user, DeviceId::new(device.id))).ok_or(Reason::BAD_USER_NAME_OR_PASSWORD))
+    }
+
+    /// Brings the session into memory.
+    async fn session(&mut self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        if !self.sessions.contains_key(&device) {
+            let stored = self.store.multi_get(&[keys::session(device)]).await?.pop().flatten();
+            let record = stored.and_then(|value| decoded::<SessionRecord>("session", &device, &value));
+            self.sessions.insert(device, Session::new(user, device, record.unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    /// The device's earlier connection, if it has one, ends (MQTT-3.1.4-3).
+    fn take_over(&mut self, device: DeviceId, by: ConnectionKey) {
+        let Some(session) = self.sessions.get_mut(&device) else { return };
+        let Some(old) = session.end(false, self.now_s) else { return };
+        self.connections.remove(&old.key);
+        if old.key != by {
+            self.edges.push(old.key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
+        }
+    }
+
+    fn window(&self, connect: &bus::Connect) -> Window {
+        Window {
+            count: min(connect.receive_maximum.max(1), self.settings.window_messages),
+            bytes: self.settings.window_bytes,
+            entry_bytes: if connect.payload_bytes_max == 0 { u32::MAX } else { connect.payload_bytes_max },
+        }
+    }
+
+    pub(super) async fn subscribe(&mut self, key: ConnectionKey, subscribe: &bus::Subscribe) -> Result<(), StoreError> {
+        let Some(device) = self.connections.get(&key).copied() else { return Ok(()) };
+        let filters = Filters::from_bits(subscribe.filters);
+        let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
+        let user = session.user.clone();
+        if let Some(connection) = session.connection(key) {
+            // What was passed over while nothing was asked for is in the store.
+            connection.deliveries.set_behind();
+            connection.receipts.set_behind();
+        }
+        let mut durable = session.subscribe(filters);
+        self.note_change(device);
+        if filters.wants_events() {
+            durable |= self.reads_events(&user, device).await?;
+        }
+        if durable {
+            self.when_durable(Done::Subscribed(key, subscribe.token));
+        } else {
+            self.edges.push(key, Frame::Subscribed(bus::Subscribed { token: subscribe.token }));
+        }
+        self.hunger(device);
+        Ok(())
+    }
+
+    pub(super) fn disconnect(&mut self, key: ConnectionKey, disconnect: &bus::Disconnect) {
+        let Some(device) = self.connections.remove(&key) else { return };
+        let Some(session) = self.sessions.get_mut(&device) else { return };
+        if let (Some(connection), Some(expiry_s)) =
+            (session.connection(key), disconnect.session_expiry_plus_one_s.checked_sub(1))
+        {
+            connection.expiry_s = u32::try_from(expiry_s).unwrap_or(u32::MAX);
+        }
+        session.end(disconnect.clean, self.now_s);
+        self.settle_departure(device);
+    }
+
+    /// All connections of an edge have ended, without a word.
+    pub(super) fn end_connections_of(&mut self, edge: u64) {
+        let of_edge: Vec<_> = self.connections.keys().filter(|key| key.edge == edge).copied().collect();
+        if !of_edge.is_empty() {
+            debug!(edge = format!("{edge:016x}"), connections = of_edge.len(), "connections ended by their edge");
+        }
+        for key in of_edge {
+            self.disconnect(key, &bus::Disconnect::default());
+        }
+    }
+
+    /// Forgets a session without a connection, now or when nothing of it is under way any more.
+    fn settle_departure(&mut self, device: DeviceId) {
+        self.note_change(device);
+        match self.sessions.get(&device) {
+            Some(session) if session.may_go(self.confirmed) => {
+                self.sessions.remove(&device);
+            }
+            Some(_) => self.leaving.push(device),
+            None => {}
+        }
+    }
+
+    /// Forgets sessions that had something under way and have no more.
+    pub(super) fn forget_the_departed(&mut self) {
+        let (sessions, confirmed) = (&mut self.sessions, self.confirmed);
+        self.leaving.retain(|device| match sessions.get(device) {
+            Some(session) if session.may_go(confirmed) => {
+                sessions.remove(device);
+                false
+            }
+            Some(session) => session.connection.is_none(),
+            None => false,
+        });
+    }
+
+    /// Sees to it that a changed session is written.
+    pub(super) fn note_change(&mut self, device: DeviceId) {
+        if self.sessions.get(&device).is_some_and(Session::is_changed) {
+            self.dirty.insert(device);
+        }
+    }
+
+    pub(super) fn write_sessions(&mut self, out: &mut Vec<Write>) {
+        let ticket = self.sealed + 1;
+        for device in std::mem::take(&mut self.dirty) {
+            if let Some(session) = self.sessions.get_mut(&device) {
+                out.push(writes::put(keys::session(device), session.write(ticket)));
+            }
+        }
+    }
+
+    /// Closes a device's connection and forgets its session: the device is being removed.
+    pub(super) fn cut(&mut self, device: DeviceId) {
+        self.dirty.remove(&device);
+        let Some(mut session) = self.sessions.remove(&device) else { return };
+        if let Some(connection) = session.end(false, self.now_s) {
+            self.connections.remove(&connection.key);
+            let reason = Reason::ADMINISTRATIVE_ACTION.into();
+            self.edges.push(connection.key, Frame::Close(bus::Close { reason }));
+        }
+    }
+
+    /// Removes everything that is kept for devices that are no more.
+    pub(super) fn erase(&mut self, devices: &[DeviceId], then: crate::mail::Then) {
+        for device in devices {
+            let writes = &mut self.next.writes;
+            writes.push(writes::delete_range(Table::Inbox, keys::inbox(*device)));
+            writes.push(writes::delete_range(Table::Receipts, keys::receipts(*device)));
+            writes.push(writes::delete_range(Table::Directory, keys::doubts(*device)));
+            writes.push(writes::set(keys::session(*device), None));
+        }
+        self.when_durable(Done::Then(then));
+    }
+}

@@ -1,0 +1,244 @@
+//! Streams between this lane and the edges: what is expected, what is lost, what goes out. See bus.proto.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use godwit_core::command::ConnectionKey;
+use godwit_schemas::bus::{self, Down, DownBatch, Reattach, UpBatch, down};
+use prost::Message;
+use tokio::time::Instant;
+
+/// A silent stream says so this often.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence of an edge that means it is gone.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+/// About how many bytes one payload on the bus may have.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// What a batch from an edge is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Accepted {
+    /// The next one.
+    Next,
+    /// The first of a new generation: what came before from this edge is void.
+    NewGeneration,
+    /// Old, or after a gap.
+    Void,
+}
+
+struct Stream {
+    generation: u64,
+    received: u64,
+    sent: u64,
+    frames: Vec<Down>,
+    heard: Instant,
+    spoke: Instant,
+    asked: Option<Instant>,
+}
+
+/// See the module.
+pub(super) struct Edges {
+    lane: u32,
+    epoch: u64,
+    streams: HashMap<u64, Stream>,
+    with_frames: Vec<u64>,
+}
+
+impl Edges {
+    pub(super) fn new(lane: u32, epoch: u64) -> Self {
+        Self { lane, epoch, streams: HashMap::new(), with_frames: Vec::new() }
+    }
+
+    /// Judges a batch by its numbers. A heartbeat repeats the number of the batch before it.
+    pub(super) fn accept(&mut self, batch: &UpBatch, now: Instant) -> Accepted {
+        let before = if batch.frames.is_empty() { batch.sequence } else { batch.sequence.saturating_sub(1) };
+        let fresh = Stream {
+            generation: batch.generation,
+            received: batch.sequence,
+            sent: 0,
+            frames: Vec::new(),
+            heard: now,
+            spoke: now,
+            asked: None,
+        };
+        let Some(stream) = self.streams.get_mut(&batch.edge) else {
+            if before == 0 {
+                self.streams.insert(batch.edge, fresh);
+                return Accepted::NewGeneration;
+            }
+            // Remembered as a stream that lacks something, so that it is asked again only after a while.
+            self.streams.insert(batch.edge, Stream { received: 0, ..fresh });
+            self.ask_to_reattach(batch.edge, now);
+            return Accepted::Void;
+        };
+        if batch.generation < stream.generation {
+            return Accepted::Void;
+        }
+        stream.heard = now;
+        if batch.generation > stream.generation && before == 0 {
+            *stream = fresh;
+            return Accepted::NewGeneration;
+        }
+        if batch.generation == stream.generation && before == stream.received {
+            let first = before == 0 && !batch.frames.is_empty();
+            stream.received = batch.sequence;
+            return if first { Accepted::NewGeneration } else { Accepted::Next };
+        }
+        if batch.generation > stream.generation {
+            *stream = Stream { received: 0, ..fresh };
+        }
+        if before > stream.received {
+            self.ask_to_reattach(batch.edge, now);
+        }
+        Accepted::Void
+    }
+
+    fn ask_to_reattach(&mut self, edge: u64, now: Instant) {
+        let Some(stream) = self.streams.get_mut(&edge) else { return };
+        if stream.asked.is_none_or(|asked| now - asked >= HEARTBEAT) {
+            stream.asked = Some(now);
+            let to = ConnectionKey { edge, connection: 0 };
+            self.push(to, bus::down::Frame::Reattach(Reattach {}));
+        }
+    }
+
+    /// Queues a frame for a connection, to go out with the next [`Self::take_batches`].
+    pub(super) fn push(&mut self, to: ConnectionKey, frame: down::Frame) {
+        let Some(stream) = self.streams.get_mut(&to.edge) else { return };
+        if stream.frames.is_empty() {
+            self.with_frames.push(to.edge);
+        }
+        stream.frames.push(Down { connection: to.connection, frame: Some(frame) });
+    }
+
+    /// Everything queued, as topics and payloads.
+    pub(super) fn take_batches(&mut self, now: Instant) -> Vec<(String, Bytes)> {
+        let mut out = Vec::new();
+        for edge in std::mem::take(&mut self.with_frames) {
+            let Some(stream) = self.streams.get_mut(&edge) else { continue };
+            stream.spoke = now;
+            let topic = bus::down(edge);
+            let mut frames = std::mem::take(&mut stream.frames).into_iter().peekable();
+            while frames.peek().is_some() {
+                stream.sent += 1;
+                let mut batch = self::batch(self.lane, self.epoch, stream.generation, stream.sent);
+                let mut bytes = 0;
+                while bytes < BATCH_BYTES
+                    && let Some(frame) = frames.next()
+                {
+                    bytes += frame_bytes(&frame);
+                    batch.frames.push(frame);
+                }
+                out.push((topic.clone(), batch.encode_to_vec().into()));
+            }
+        }
+        out
+    }
+
+    /// Heartbeats that are due, and edges that are gone.
+    pub(super) fn tick(&mut self, now: Instant) -> (Vec<(String, Bytes)>, Vec<u64>) {
+        let gone: Vec<_> =
+            self.streams.iter().filter(|(_, stream)| now - stream.heard >= GONE_AFTER).map(|(edge, _)| *edge).collect();
+        for edge in &gone {
+            self.streams.remove(edge);
+        }
+        let mut beats = Vec::new();
+        for (edge, stream) in &mut self.streams {
+            if now - stream.spoke >= HEARTBEAT {
+                stream.spoke = now;
+                let beat = batch(self.lane, self.epoch, stream.generation, stream.sent);
+                beats.push((bus::down(*edge), beat.encode_to_vec().into()));
+            }
+        }
+        (beats, gone)
+    }
+}
+
+fn batch(lane: u32, epoch: u64, generation: u64, sequence: u64) -> DownBatch {
+    DownBatch { lane, epoch, generation, sequence, frames: Vec::new() }
+}
+
+/// About what a frame takes.
+fn frame_bytes(frame: &Down) -> usize {
+    32 + match &frame.frame {
+        Some(down::Frame::Deliver(deliver)) => deliver.payload.len(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use godwit_schemas::bus::{Up, down::Frame};
+
+    use super::*;
+
+    fn up(generation: u64, sequence: u64, frames: usize) -> UpBatch {
+        UpBatch { edge: 7, generation, sequence, frames: vec![Up::default(); frames] }
+    }
+
+    fn sent(edges: &mut Edges, now: Instant) -> Vec<DownBatch> {
+        edges.take_batches(now).into_iter().map(|(_, payload)| DownBatch::decode(payload).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_followed_and_a_gap_is_told() {
+        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
+        assert_eq!(edges.accept(&up(3, 1, 1), now), Accepted::NewGeneration);
+        assert_eq!(edges.accept(&up(3, 1, 0), now), Accepted::Next, "heartbeat");
+        assert_eq!(edges.accept(&up(3, 2, 1), now), Accepted::Next);
+        assert_eq!(edges.accept(&up(3, 2, 1), now), Accepted::Void, "twice");
+        assert_eq!(edges.accept(&up(2, 3, 1), now), Accepted::Void, "old generation");
+        assert_eq!(sent(&mut edges, now), []);
+        assert_eq!(edges.accept(&up(3, 4, 1), now), Accepted::Void);
+        assert_eq!(edges.accept(&up(3, 4, 0), now), Accepted::Void);
+        let reattach = sent(&mut edges, now);
+        assert_eq!(reattach.len(), 1, "asked once, not for every batch");
+        assert!(matches!(reattach[0].frames[0].frame, Some(Frame::Reattach(_))));
+        assert_eq!(edges.accept(&up(4, 1, 1), now), Accepted::NewGeneration);
+        assert_eq!(edges.accept(&up(4, 2, 1), now), Accepted::Next);
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_a_new_bridge_meets_in_the_middle_is_asked_to_reattach() {
+        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
+        assert_eq!(edges.accept(&up(3, 9, 1), now), Accepted::Void);
+        let reattach = sent(&mut edges, now);
+        assert_eq!((reattach.len(), reattach[0].generation), (1, 3));
+        assert_eq!(edges.accept(&up(4, 1, 1), now), Accepted::NewGeneration);
+    }
+
+    #[tokio::test]
+    async fn a_lost_first_batch_of_a_generation_is_noticed() {
+        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
+        assert_eq!(edges.accept(&up(1, 0, 0), now), Accepted::NewGeneration, "an edge without connections");
+        assert_eq!(edges.accept(&up(2, 2, 1), now), Accepted::Void);
+        assert_eq!(sent(&mut edges, now)[0].generation, 2, "asked in the generation that lacks something");
+        assert_eq!(edges.accept(&up(2, 1, 1), now), Accepted::NewGeneration, "late but whole");
+    }
+
+    #[tokio::test]
+    async fn frames_go_out_numbered_and_in_pieces() {
+        let (mut edges, now) = (Edges::new(2, 5), Instant::now());
+        edges.accept(&up(1, 1, 1), now);
+        let payload = Bytes::from(vec![0; BATCH_BYTES / 2]);
+        for _ in 0..5 {
+            let deliver = bus::Deliver { payload: payload.clone(), ..Default::default() };
+            edges.push(ConnectionKey { edge: 7, connection: 1 }, Frame::Deliver(deliver));
+        }
+        edges.push(ConnectionKey { edge: 8, connection: 1 }, Frame::Reattach(Reattach {}));
+        let batches = sent(&mut edges, now);
+        let shape: Vec<_> = batches.iter().map(|b| (b.lane, b.epoch, b.sequence, b.frames.len())).collect();
+        assert_eq!(shape, [(2, 5, 1, 2), (2, 5, 2, 2), (2, 5, 3, 1)]);
+    }
+
+    #[tokio::test]
+    async fn silence_is_broken_by_heartbeats_and_ends_an_edge() {
+        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
+        edges.accept(&up(1, 1, 1), now);
+        assert_eq!(edges.tick(now).0.len(), 0);
+        let (beats, gone) = edges.tick(now + HEARTBEAT);
+        assert_eq!((beats.len(), gone.len()), (1, 0));
+        assert_eq!(edges.tick(now + GONE_AFTER).1, [7]);
+    }
+}

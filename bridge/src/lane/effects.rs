@@ -1,0 +1,69 @@
+//! Step five: what is on disk is told.
+
+use godwit_core::outcome::{Effect, EffectKind};
+use godwit_schemas::bus::{self, Bus, down::Frame};
+use godwit_schemas::ids::UserId;
+
+use super::Lane;
+use super::deliver::owe;
+use super::receipts::Receipt;
+use crate::mail::{Committed, Done, Mail, Then, WhenAll};
+use crate::store::{Store, StoreError};
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    pub(super) async fn committed(&mut self, committed: Committed) -> Result<(), StoreError> {
+        for effect in committed.effects {
+            self.effect(effect).await?;
+        }
+        for wake in committed.wakes {
+            self.wake(wake);
+        }
+        for done in committed.done {
+            match done {
+                Done::Subscribed(key, token) => self.edges.push(key, Frame::Subscribed(bus::Subscribed { token })),
+                Done::Announce(user, then) => self.announce(&user, then),
+                Done::Then(then) => then(),
+            }
+        }
+        if let Some(ticket) = committed.ticket {
+            self.confirmed = ticket;
+            self.world.confirmed(ticket);
+            self.forget_the_departed();
+        }
+        Ok(())
+    }
+
+    async fn effect(&mut self, effect: Effect) -> Result<(), StoreError> {
+        let device = effect.device;
+        match effect.kind {
+            EffectKind::Published { to, reason, text, conversation, sequence } => {
+                self.answer(device, to, reason, text, (conversation, sequence));
+                if let Some(session) = self.sessions.get_mut(&device) {
+                    session.under_way = session.under_way.saturating_sub(1);
+                }
+                self.unpark(device).await?;
+            }
+            EffectKind::Responded { response, correlation } => self.respond(device, &response, correlation),
+            EffectKind::Tick { conversation, member, watermark } => {
+                let receipt = Receipt { conversation, member, watermark };
+                if self.sessions.get_mut(&device).is_some_and(|session| owe(session, receipt)) {
+                    self.hand_out_receipts(device);
+                    self.hunger(device);
+                }
+            }
+            EffectKind::Settled => self.settled(device),
+            EffectKind::Forgotten(user) => self.forgotten(user).await?,
+        }
+        Ok(())
+    }
+
+    /// Tells all lanes, this one included, that a user changed; `then` is called when all know.
+    fn announce(&mut self, user: &UserId, then: Then) {
+        let all = WhenAll::new(then);
+        for (lane, mailbox) in (0..).zip(self.lanes.iter()) {
+            if lane != self.number {
+                let _ = mailbox.send(Mail::UserChanged(user.clone(), all.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A lane: the single owner of some users' sessions and some conversations. It works in rounds of five steps:
+//! gather what is queued, read the keys it needs, decide (bridge/core), hand one commit to the committer, and emit the
+//! effects of commits that are on disk.
+//!
+//! Keeps P4 (one owner, one order) and P8 (a round costs what is in it). Nothing here is locked or shared.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use godwit_core::command::{Command, ConnectionKey};
+use godwit_core::decide::{Rules, decide};
+use godwit_core::outcome::Outcome;
+use godwit_core::world::{Ticket, World};
+use godwit_schemas::bus::{self, Bus, UpBatch, up};
+use godwit_schemas::ids::{DeviceId, UserId};
+use godwit_schemas::partition::PARTITIONS;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tracing::warn;
+
+use self::edges::{Accepted, Edges};
+use self::session::Session;
+use self::users::Removal;
+use crate::Settings;
+use crate::link::Link;
+use crate::mail::{Commit, Done, Mail, Mailbox, WhenAll};
+use crate::store::{ClockS, Store, StoreError};
+use crate::writes;
+
+mod connect;
+mod deliver;
+mod edges;
+mod effects;
+mod publish;
+mod read;
+mod receipts;
+mod session;
+mod users;
+
+/// How often a bridge says that it is there.
+const HELLO: Duration = Duration::from_millis(250);
+/// Payloads and mails taken in one round.
+const GATHER_MAX: usize = 256;
+/// Devices served from the store in one round.
+const FEED_MAX: usize = 64;
+
+/// What a lane is made of.
+pub(crate) struct Parts<S, B: Bus> {
+    pub(crate) number: u32,
+    pub(crate) epoch: u64,
+    pub(crate) settings: Settings,
+    pub(crate) store: S,
+    pub(crate) clock: ClockS,
+    pub(crate) link: Link<B>,
+    /// Of all lanes, this one's own included.
+    pub(crate) lanes: Arc<[Mailbox]>,
+    pub(crate) mailbox: mpsc::UnboundedReceiver<Mail>,
+    pub(crate) committer: mpsc::Sender<Commit>,
+    pub(crate) counters: read::Counters,
+}
+
+pub(crate) use read::Counters;
+
+/// See the module.
+pub(crate) struct Lane<S, B: Bus> {
+    number: u32,
+    epoch: u64,
+    settings: Settings,
+    rules: Rules,
+    store: S,
+    clock: ClockS,
+    now_s: u32,
+    link: Link<B>,
+    lanes: Arc<[Mailbox]>,
+    mailbox: mpsc::UnboundedReceiver<Mail>,
+    committer: mpsc::Sender<Commit>,
+    world: World,
+    edges: Edges,
+    sessions: HashMap<DeviceId, Session>,
+    connections: HashMap<ConnectionKey, DeviceId>,
+    /// Devices whose next entries are to be read from the store.
+    hungry: Vec<DeviceId>,
+    /// Devices whose session record is to be written.
+    dirty: HashSet<DeviceId>,
+    /// Devices that may be forgotten once their record is on disk.
+    leaving: Vec<DeviceId>,
+    commands: Vec<Command>,
+    /// Gathered for the next commit, besides what commands decide.
+    next: Commit,
+    confirmed: Ticket,
+    sealed: Ticket,
+    next_device: [u64; PARTITIONS as usize],
+    next_receipt: u64,
+    removals: HashMap<UserId, Removal>,
+    draining: Option<Vec<Arc<WhenAll>>>,
+}
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    pub(crate) fn new(parts: Parts<S, B>) -> Self {
+        let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters } = parts;
+        Self {
+            number,
+            epoch,
+            rules: settings.rules.clone(),
+            now_s: clock(),
+            world: World::new(settings.cached_per_lane, counters.conversations),
+            edges: Edges::new(number, epoch),
+            settings,
+            store,
+            clock,
+            link,
+            lanes,
+            mailbox,
+            committer,
+            sessions: HashMap::new(),
+            connections: HashMap::new(),
+            hungry: Vec::new(),
+            dirty: HashSet::new(),
+            leaving: Vec::new(),
+            commands: Vec::new(),
+            next: Commit::default(),
+            confirmed: 0,
+            sealed: 0,
+            next_device: counters.devices,
+            next_receipt: bus::RECEIPTS_FROM,
+            removals: HashMap::new(),
+            draining: None,
+        }
+    }
+
+    /// Runs until told to stop, or until the store fails.
+    ///
+    /// # Errors
+    /// The store's: nothing may be acknowledged any more.
+    pub(crate) async fn run(mut self) -> Result<(), StoreError> {
+        let mut hello = interval(HELLO);
+        hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let committer = self.committer.clone();
+            tokio::select! {
+                payload = self.link.next(), if self.draining.is_none() => self.take(payload).await?,
+                mail = self.mailbox.recv() => {
+                    let Some(mail) = mail else { return Ok(()) };
+                    if self.open(mail).await?.is_break() {
+                        return Ok(());
+                    }
+                }
+                permit = committer.reserve(), if self.has_work() => if permit.is_err() { return Ok(()) },
+                _ = hello.tick() => self.tick().await,
+            }
+            for _ in 0..GATHER_MAX {
+                let Ok(mail) = self.mailbox.try_recv() else { break };
+                if self.open(mail).await?.is_break() {
+                    return Ok(());
+                }
+            }
+            for _ in 0..GATHER_MAX {
+                let Some(payload) = self.link.try_next().filter(|_| self.draining.is_none()) else { break };
+                self.take(payload).await?;
+            }
+            self.feed().await?;
+            if self.has_work()
+                && let Ok(permit) = committer.try_reserve()
+            {
+                permit.send(self.commit().await?);
+            }
+            self.let_go_if_drained();
+            self.flush().await;
+            if self.more_to_feed() {
+                // What waits in the store is as urgent as what waits in the queues.
+                tokio::task::yield_now().await;
+                self.feed().await?;
+                self.flush().await;
+            }
+        }
+    }
+
+    /// One batch from an edge.
+    async fn take(&mut self, payload: Bytes) -> Result<(), StoreError> {
+        self.now_s = self.now_s.max((self.clock)());
+        let batch = match UpBatch::decode(payload) {
+            Ok(batch) => batch,
+            Err(error) => {
+                warn!(lane = self.number, %error, "a payload on the bus is not a batch");
+                return Ok(());
+            }
+        };
+        match self.edges.accept(&batch, Instant::now()) {
+            Accepted::Void => return Ok(()),
+            Accepted::NewGeneration => self.end_connections_of(batch.edge),
+            Accepted::Next => {}
+        }
+        for frame in batch.frames {
+            let key = ConnectionKey { edge: batch.edge, connection: frame.connection };
+            match frame.frame {
+                Some(up::Frame::Connect(connect)) => self.connect(key, connect).await?,
+                Some(up::Frame::Publish(publish)) => self.publish(key, publish).await?,
+                Some(up::Frame::Acks(acks)) => self.acknowledged(key, &acks.orders),
+                Some(up::Frame::Subscribe(subscribe)) => self.subscribe(key, &subscribe).await?,
+                Some(up::Frame::Disconnect(disconnect)) => self.disconnect(key, &disconnect),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, mail: Mail) -> Result<ControlFlow<()>, StoreError> {
+        self.now_s = self.now_s.max((self.clock)());
+        match mail {
+            Mail::Command(command) => self.commands.push(command),
+            Mail::Committed(committed) => self.committed(committed).await?,
+            Mail::Admin(request) => self.admin(request).await?,
+            Mail::UserChanged(user, _) => self.world.forget_user(&user),
+            Mail::Erase(devices, then) => self.erase(&devices, then),
+            Mail::Drain(let_go) => self.drain(let_go),
+            Mail::Stop => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Sends a command to the lane of its conversation.
+    fn dispatch(&mut self, command: Command) {
+        let lane = command.partition().lane(self.lanes.len() as u32);
+        if lane == self.number {
+            self.commands.push(command);
+        } else {
+            // A lane that is gone: the server is ending, and nothing of this was acknowledged.
+            let _ = self.lanes[lane as usize].send(Mail::Command(command));
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.commands.is_empty()
+            || !self.dirty.is_empty()
+            || !self.next.writes.is_empty()
+            || !self.next.done.is_empty()
+    }
+
+    /// Reads, decides, and makes the commit of this round.
+    async fn commit(&mut self) -> Result<Commit, StoreError> {
+        self.read_for_commands().await?;
+        let mut outcome = Outcome::default();
+        for command in std::mem::take(&mut self.commands) {
+            decide(&mut self.world, &self.rules, self.now_s, command, &mut outcome);
+        }
+        let mut commit = std::mem::take(&mut self.next);
+        writes::of_changes(&self.world, outcome.changes, &mut commit.writes);
+        self.write_sessions(&mut commit.writes);
+        self.sealed = self.world.seal();
+        commit.lane = self.number;
+        commit.ticket = self.sealed;
+        commit.entries = outcome.entries;
+        commit.effects = outcome.effects;
+        commit.durable |= outcome.durable;
+        Ok(commit)
+    }
+
+    /// After the next commit, which must be on disk.
+    fn when_durable(&mut self, done: Done) {
+        self.next.done.push(done);
+        self.next.durable = true;
+    }
+
+    async fn flush(&mut self) {
+        for (topic, payload) in self.edges.take_batches(Instant::now()) {
+            self.link.publish(&topic, payload).await;
+        }
+    }
+
+    async fn tick(&mut self) {
+        if self.draining.is_some() {
+            return;
+        }
+        if self.number == 0 {
+            let hello = bus::BridgeHello { epoch: self.epoch, lanes: self.lanes.len() as u32 };
+            self.link.publish(bus::EDGES, hello.encode_to_vec().into()).await;
+        }
+        let (beats, gone) = self.edges.tick(Instant::now());
+        for (topic, payload) in beats {
+            self.link.publish(&topic, payload).await;
+        }
+        for edge in gone {
+            warn!(edge = format!("{edge:016x}"), "an edge has gone silent: its connections have ended");
+            self.end_connections_of(edge);
+        }
+    }
+
+    fn drain(&mut self, let_go: Arc<WhenAll>) {
+        let holding = self.draining.get_or_insert_default();
+        holding.push(let_go);
+        let changed = self.sessions.iter().filter(|(_, session)| session.is_changed()).map(|(device, _)| *device);
+        self.dirty.extend(changed);
+    }
+
+    fn let_go_if_drained(&mut self) {
+        if self.sealed == self.confirmed
+            && !self.has_work()
+            && let Some(holding) = &mut self.draining
+        {
+            holding.clear();
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Publishes become commands, once each: a repetition whose first attempt took effect is answered from what is
+//! stored (see `godwit_core::doubt`). Keeps P3.
+
+use bytes::Bytes;
+use godwit_core::command::{Command, ConnectionKey, Origin, ReplyTo, To};
+use godwit_core::doubt::{Doubt, digest};
+use godwit_schemas::bus::{self, Bus, Kind, down::Frame};
+use godwit_schemas::client::{self, request::Call};
+use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
+use godwit_schemas::reason::Reason;
+use prost::Message;
+
+use super::Lane;
+use super::read::decoded;
+use super::session::Parked;
+use crate::store::{Store, StoreError, keys};
+
+/// A refusal: its reason code, and a sentence for people.
+type Refused = (Reason, &'static str);
+
+const NOT_A_SEND: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Send");
+const NOT_A_RECEIPT: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a ReadReceipt");
+const NOT_A_REQUEST: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Request");
+const NO_SUCH_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
+
+/// What a publish asks for.
+enum Wish {
+    Post { to: To, body: Bytes, client_sequence: u64, expires_in_s: u32 },
+    Read { conversation: ConversationId, up_to: Seq },
+    Call { id: u64, call: Call, correlation: Bytes },
+}
+
+impl Wish {
+    fn parse(publish: &bus::Publish) -> Result<Self, Refused> {
+        let expires_in_s = publish.expires_in_s;
+        let raw = |to| Self::Post { to, body: publish.payload.clone(), client_sequence: 0, expires_in_s };
+        match Kind::try_from(publish.kind) {
+            Ok(Kind::ToConversation) => Ok(raw(To::Conversation(ConversationId::new(publish.conversation)))),
+            Ok(Kind::ToUser) => Ok(raw(To::User(UserId::new(&publish.user).map_err(|_| NO_SUCH_USER)?))),
+            Ok(Kind::Send) => Self::parse_send(publish),
+            Ok(Kind::Receipt) => {
+                let receipt = client::ReadReceipt::decode(publish.payload.clone()).map_err(|_| NOT_A_RECEIPT)?;
+                let (conversation, up_to) = (ConversationId::new(receipt.conversation), Seq::new(receipt.read_up_to));
+                Ok(Self::Read { conversation, up_to })
+            }
+            Ok(Kind::Rpc) => {
+                let request = client::Request::decode(publish.payload.clone()).map_err(|_| NOT_A_REQUEST)?;
+                let call = request.call.ok_or(NOT_A_REQUEST)?;
+                Ok(Self::Call { id: request.id, call, correlation: publish.correlation.clone() })
+            }
+            Err(_) => Err((Reason::IMPLEMENTATION_SPECIFIC, "unknown kind of publish")),
+        }
+    }
+
+    fn parse_send(publish: &bus::Publish) -> Result<Self, Refused> {
+        let send = client::Send::decode(publish.payload.clone()).map_err(|_| NOT_A_SEND)?;
+        let to = match send.to.ok_or(NOT_A_SEND)? {
+            client::send::To::Conversation(id) => To::Conversation(ConversationId::new(id)),
+            client::send::To::User(user) => To::User(UserId::new(&user).map_err(|_| NO_SUCH_USER)?),
+        };
+        // The packet's own expiry holds as well as the message's: the shorter one wins.
+        let expires_in_s = match (send.expires_in_s, publish.expires_in_s) {
+            (0, other) | (other, 0) => other,
+            (a, b) => a.min(b),
+        };
+        Ok(Self::Post { to, body: send.body, client_sequence: send.client_sequence, expires_in_s })
+    }
+
+    /// Whether doing it twice would be seen.
+    fn needs_doubt(&self) -> bool {
+        match self {
+            Self::Post { client_sequence, .. } => *client_sequence == 0,
+            Self::Read { .. } => false,
+            Self::Call { call, .. } => !matches!(call, Call::Describe(_)),
+        }
+    }
+
+    fn command(self, origin: Origin) -> Command {
+        match self {
+            Self::Post { to, body, client_sequence, expires_in_s } => {
+                Command::Post { origin, to, body, client_sequence, expires_in_s }
+            }
+            Self::Read { conversation, up_to } => Command::Read { origin, conversation, up_to },
+            Self::Call { id, call, correlation } => Command::Call { origin, id, call, correlation },
+        }
+    }
+}
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    /// A publish of a connection.
+    pub(super) async fn publish(&mut self, key: ConnectionKey, publish: bus::Publish) -> Result<(), StoreError> {
+        let Some(device) = self.connections.get(&key).copied() else { return Ok(()) };
+        let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
+        let repeated = publish.duplicate || publish.resent;
+        // The fate of a repetition's first attempt may be under way; and nothing overtakes what is parked.
+        if !session.parked.is_empty() || (repeated && session.under_way > 0) {
+            session.parked.push_back(Parked { key, publish });
+            return Ok(());
+        }
+        self.carry_out(device, key, publish).await
+    }
+
+    /// Publishes that waited, as far as they need wait no more.
+    pub(super) async fn unpark(&mut self, device: DeviceId) -> Result<(), StoreError> {
+        while let Some(session) = self.sessions.get_mut(&device)
+            && let Some(first) = session.parked.front()
+        {
+            if session.under_way > 0 && (first.publish.duplicate || first.publish.resent) {
+                return Ok(());
+            }
+            let Some(Parked { key, publish }) = session.parked.pop_front() else { return Ok(()) };
+            if session.connection(key).is_some() {
+                self.carry_out(device, key, publish).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(
+        &mut self,
+        device: DeviceId,
+        key: ConnectionKey,
+        publish: bus::Publish,
+    ) -> Result<(), StoreError> {
+        let packet_id = u16::try_from(publish.packet_id).unwrap_or_default();
+        let reply_to = ReplyTo { connection: key, number: publish.number, packet_id };
+        let wish = match Wish::parse(&publish) {
+            Ok(wish) => wish,
+            Err((reason, text)) => {
+                self.answer(device, reply_to, reason, text, Default::default());
+                return Ok(());
+            }
+        };
+        let reply_to = (publish.number != 0).then_some(reply_to);
+        let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
+        let mut doubt = None;
+        if let Some(reply_to) = reply_to.filter(|_| wish.needs_doubt()) {
+            let digest = digest(publish.kind, &publish.user, publish.conversation, &publish.payload);
+            let this = Doubt::new(&reply_to, session.doubt_epoch(), digest);
+            session.has_published();
+            if (publish.duplicate || publish.resent)
+                && let Some(place) = self.effect_of(device, &this, publish.duplicate).await?
+            {
+                self.answer_again(device, &wish, reply_to, place);
+                return Ok(());
+            }
+            doubt = Some(this);
+        }
+        let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
+        session.under_way += u32::from(reply_to.is_some());
+        let origin = Origin { user: session.user.clone(), device, reply_to, doubt };
+        self.dispatch(wish.command(origin));
+        Ok(())
+    }
+
+    /// What an earlier attempt at this publish became.
+    async fn effect_of(
+        &mut self,
+        device: DeviceId,
+        this: &Doubt,
+        duplicate: bool,
+    ) -> Result<Option<(ConversationId, Seq)>, StoreError> {
+        let slot = Doubt::slot((this.packet_id & 0xFFFF) as u16);
+        let stored = self.store.multi_get(&[keys::doubt(device, slot)]).await?.pop().flatten();
+        let stored = stored.and_then(|value| decoded::<Doubt>("doubt", &device, &value));
+        Ok(stored.and_then(|stored| stored.matches(this, duplicate)))
+    }
+
+    fn answer_again(&mut self, device: DeviceId, wish: &Wish, to: ReplyTo, (id, sequence): (ConversationId, Seq)) {
+        if let Wish::Call { id: call, correlation, .. } = wish {
+            let response = client::Response { id: *call, conversation: id.get(), ..Default::default() };
+            self.respond(device, &response, correlation.clone());
+        }
+        self.answer(device, to, Reason::SUCCESS, "", (id, sequence));
+    }
+
+    /// Answers a publish, if its connection is still there and waits for an answer.
+    pub(super) fn answer(
+        &mut self,
+        device: DeviceId,
+        to: ReplyTo,
+        reason: Reason,
+        text: &str,
+        (conversation, sequence): (ConversationId, Seq),
+    ) {
+        let Some(session) = self.sessions.get_mut(&device) else { return };
+        let wants_events = session.filters.wants_events();
+        let Some(connection) = session.connection(to.connection) else { return };
+        if to.number == 0 {
+            return;
+        }
+        if !reason.is_success() && connection.protocol == 4 && wants_events {
+            self.refuse_by_event(to, reason, text);
+        }
+        let is_message = sequence != Seq::default();
+        let published = bus::Published {
+            number: to.number,
+            reason: reason.into(),
+            conversation: if is_message { conversation.get() } else { 0 },
+            sequence: sequence.get(),
+            text: text.to_owned(),
+        };
+        self.edges.push(to.connection, Frame::Published(published));
+    }
+
+    /// MQTT 3.1.1 has no reason codes in PUBACK: an event says what it cannot.
+    fn refuse_by_event(&mut self, to: ReplyTo, reason: Reason, text: &str) {
+        let refusal = client::Refusal { packet_id: to.packet_id.into(), reason: reason.into(), text: text.to_owned() };
+        let event = client::Event { event: Some(client::event::Event::Refusal(refusal)) };
+        let deliver = bus::Deliver {
+            shape: bus::Shape::Event.into(),
+            payload: event.encode_to_vec().into(),
+            ..Default::default()
+        };
+        self.edges.push(to.connection, Frame::Deliver(deliver));
+    }
+
+    /// Answers a call, if the device is connected and listens.
+    pub(super) fn respond(&mut self, device: DeviceId, response: &client::Response, correlation: Bytes) {
+        let Some(session) = self.sessions.get(&device) else { return };
+        let listens = session.filters.contains(godwit_schemas::topic::Filters::RPC);
+        let Some(connection) = session.connection.as_ref().filter(|_| listens) else { return };
+        let deliver = bus::Deliver {
+            shape: bus::Shape::Response.into(),
+            payload: response.encode_to_vec().into(),
+            correlation,
+            ..Default::default()
+        };
+        self.edges.push(connection.key, Frame::Deliver(deliver));
+    }
+}

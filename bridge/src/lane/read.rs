@@ -1,0 +1,122 @@
+//! Step two of a round: what commands need and the lane does not know yet is read in as few calls as possible.
+
+use godwit_core::conversation::Conversation;
+use godwit_core::record::{ConversationRecord, StateRecord, UserRecord};
+use godwit_core::world::Need;
+use godwit_schemas::bus::Bus;
+use godwit_schemas::ids::{ConversationId, Order, UserId};
+use godwit_schemas::partition::{PARTITIONS, Partition};
+use prost::Message;
+use tracing::error;
+
+use super::Lane;
+use crate::store::{Store, StoreError, keys};
+
+/// Numbers given so far, as stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Counters {
+    pub(crate) conversations: [u64; PARTITIONS as usize],
+    pub(crate) devices: [u64; PARTITIONS as usize],
+    pub(crate) last_order: Order,
+}
+
+impl Counters {
+    pub(crate) async fn read<S: Store>(store: &S) -> Result<Self, StoreError> {
+        let counters = async |key: fn(Partition) -> keys::Key| {
+            let keys: Vec<_> = Partition::all().map(key).collect();
+            let found = store.multi_get(&keys).await?;
+            let mut numbers = [0; PARTITIONS as usize];
+            for (number, value) in numbers.iter_mut().zip(found) {
+                *number = value.as_deref().and_then(keys::parse_counter).unwrap_or(0);
+            }
+            Ok::<_, StoreError>(numbers)
+        };
+        let last = store.multi_get(&[keys::last_order()]).await?.pop().flatten();
+        Ok(Self {
+            conversations: counters(keys::conversation_counter).await?,
+            devices: counters(keys::device_counter).await?,
+            last_order: Order::new(last.as_deref().and_then(keys::parse_counter).unwrap_or(0)),
+        })
+    }
+}
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    /// Afterwards every command of this round can be decided.
+    pub(super) async fn read_for_commands(&mut self) -> Result<(), StoreError> {
+        let mut needs = Vec::new();
+        loop {
+            for command in &self.commands {
+                self.world.needs(command, &mut needs);
+            }
+            if needs.is_empty() {
+                return Ok(());
+            }
+            self.read(&mut needs).await?;
+        }
+    }
+
+    async fn read(&mut self, needs: &mut Vec<Need>) -> Result<(), StoreError> {
+        let mut keys = Vec::with_capacity(needs.len());
+        for need in needs.iter() {
+            match need {
+                Need::User(user) => keys.push(keys::user(user)),
+                Need::Pair((low, high)) => keys.push(keys::pair(low, high)),
+                Need::Conversation(id) => keys.extend([keys::conversation(*id), keys::state(*id)]),
+            }
+        }
+        let mut found = self.store.multi_get(&keys).await?.into_iter();
+        let mut next = || found.next().flatten();
+        for need in needs.drain(..) {
+            match need {
+                Need::User(user) => {
+                    let record = next().and_then(|value| decoded::<UserRecord>("user", &user, &value));
+                    self.world.found_user(user, record);
+                }
+                Need::Pair(pair) => {
+                    let id = next().as_deref().and_then(keys::parse_counter).map(ConversationId::new);
+                    self.world.found_pair(pair, id);
+                }
+                Need::Conversation(id) => {
+                    let (record, state) = (next(), next());
+                    let record = record.and_then(|value| decoded::<ConversationRecord>("conversation", &id, &value));
+                    let state = state.and_then(|value| decoded::<StateRecord>("state", &id, &value));
+                    let conversation =
+                        record.zip(state).and_then(|(record, state)| Conversation::from_records(id, &record, &state));
+                    self.world.found_conversation(id, conversation);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The stored user, read if it is not known.
+    pub(super) async fn user_record(&mut self, id: &UserId) -> Result<Option<UserRecord>, StoreError> {
+        if !self.world.knows_user(id) {
+            self.read(&mut vec![Need::User(id.clone())]).await?;
+        }
+        Ok(self.world.user(id).map(|user| user.record.clone()))
+    }
+
+    /// Conversations of a user.
+    pub(super) async fn memberships(&mut self, user: &UserId) -> Result<Vec<ConversationId>, StoreError> {
+        let (mut from, to) = keys::memberships(user);
+        let mut found = Vec::new();
+        loop {
+            let rows = self.store.scan(crate::store::Table::Conversations, &from, &to, 1_000, usize::MAX).await?;
+            found.extend(rows.iter().filter_map(|(key, _)| keys::parse_membership(key)));
+            let Some((last, _)) = rows.last().filter(|_| rows.len() == 1_000) else { return Ok(found) };
+            from = [last, &b"\0"[..]].concat();
+        }
+    }
+}
+
+/// A stored record; damage is reported and taken for absence.
+pub(super) fn decoded<T: Message + Default>(what: &str, of: &dyn std::fmt::Display, value: &[u8]) -> Option<T> {
+    match T::decode(value) {
+        Ok(record) => Some(record),
+        Err(error) => {
+            error!(%of, %error, "damaged {what} record");
+            None
+        }
+    }
+}

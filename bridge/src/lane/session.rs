@@ -1,0 +1,289 @@
+//! One device's session: its connection if it has one, what it is subscribed to, what it was handed, what of it is
+//! under way in other lanes. In memory only while there is something to remember; the rest is its `SessionRecord`.
+
+use std::collections::VecDeque;
+
+use godwit_core::command::ConnectionKey;
+use godwit_core::record::SessionRecord;
+use godwit_core::session::Deliveries;
+use godwit_core::world::Ticket;
+use godwit_schemas::bus;
+use godwit_schemas::ids::{DeviceId, Order, UserId};
+use godwit_schemas::topic::Filters;
+
+use super::receipts::Receipts;
+
+/// Never ends, or has not begun to end.
+pub(super) const NEVER: u64 = u64::MAX;
+/// Session expiry interval that means "never" (MQTT 5.0, 3.1.2.11.2).
+const EXPIRY_NEVER: u32 = u32::MAX;
+
+/// A live connection.
+pub(super) struct Connection {
+    pub(super) key: ConnectionKey,
+    /// 4 or 5.
+    pub(super) protocol: u32,
+    /// What becomes of the session when it ends, in seconds.
+    pub(super) expiry_s: u32,
+    pub(super) deliveries: Deliveries,
+    pub(super) receipts: Receipts,
+    /// Waiting in the queue of devices to be fed.
+    pub(super) queued: bool,
+    /// Nothing that an earlier connection acknowledged is left in the inbox: reading may begin.
+    pub(super) started: bool,
+    /// After a reattachment: what the edge said, until it has been compared with the inbox.
+    pub(super) resume: Option<Box<bus::Resume>>,
+}
+
+/// A publish that waits until the fate of earlier ones is known.
+pub(super) struct Parked {
+    pub(super) key: ConnectionKey,
+    pub(super) publish: bus::Publish,
+}
+
+/// See the module.
+pub(super) struct Session {
+    pub(super) user: UserId,
+    pub(super) device: DeviceId,
+    pub(super) connection: Option<Box<Connection>>,
+    pub(super) filters: Filters,
+    record: SessionRecord,
+    changed: bool,
+    /// Publishes under way.
+    pub(super) under_way: u32,
+    /// `Acked` commands under way: their entries are still in the store.
+    pub(super) unsettled: u32,
+    pub(super) parked: VecDeque<Parked>,
+    acknowledged: u32,
+    written_in: Ticket,
+}
+
+impl Session {
+    /// As it is on disk.
+    pub(super) fn new(user: UserId, device: DeviceId, record: SessionRecord) -> Self {
+        Self {
+            user,
+            device,
+            connection: None,
+            filters: Filters::from_bits(record.filters),
+            record,
+            changed: false,
+            under_way: 0,
+            unsettled: 0,
+            parked: VecDeque::new(),
+            acknowledged: 0,
+            written_in: 0,
+        }
+    }
+
+    /// Whether its MQTT session is there to be resumed.
+    pub(super) fn is_present(&self, now_s: u32) -> bool {
+        self.record.exists && (self.record.ends_at_s == NEVER || self.record.ends_at_s > now_s.into())
+    }
+
+    /// The MQTT session begins or goes on.
+    pub(super) fn begin(&mut self, goes_on: bool, expiry_s: u32) {
+        let lasts = expiry_s > 0;
+        if !goes_on {
+            self.filters = Filters::NONE;
+        }
+        if self.record.exists != lasts || (lasts && !goes_on) || self.record.ends_at_s != NEVER {
+            self.record.exists = lasts;
+            self.record.ends_at_s = NEVER;
+            // A session that lasts no longer than its connection leaves nothing to write.
+            self.changed |= lasts || self.record.filters != 0;
+        }
+    }
+
+    /// Its connection has ended; `clean`: in agreement, with every publish answered.
+    pub(super) fn end(&mut self, clean: bool, now_s: u32) -> Option<Box<Connection>> {
+        let connection = self.connection.take()?;
+        self.keep_place(&connection.deliveries);
+        if clean && self.record.published {
+            self.record.doubt_epoch = self.record.doubt_epoch.wrapping_add(1);
+            self.record.published = false;
+            self.changed = true;
+        }
+        self.changed |= self.record.published;
+        let ends_at_s = match connection.expiry_s {
+            0 => 0,
+            EXPIRY_NEVER => NEVER,
+            expiry_s => u64::from(now_s) + u64::from(expiry_s),
+        };
+        if ends_at_s == 0 {
+            self.filters = Filters::NONE;
+        }
+        if self.record.exists && self.record.ends_at_s != ends_at_s {
+            self.record.ends_at_s = ends_at_s;
+            self.record.exists = ends_at_s != 0;
+            self.changed = true;
+        }
+        self.parked.clear();
+        Some(connection)
+    }
+
+    /// Remembers how far deliveries are.
+    fn keep_place(&mut self, deliveries: &Deliveries) {
+        let (low, sent) = (deliveries.low().get(), deliveries.sent().get());
+        // Reading starts here the next time: entries that are gone are not passed over again.
+        self.changed |= low > self.record.low || sent > self.record.sent;
+        self.record.low = low.max(self.record.low);
+        self.record.sent = sent.max(self.record.sent);
+    }
+
+    /// No inbox entry is lower.
+    pub(super) fn low(&self) -> Order {
+        Order::new(self.record.low)
+    }
+
+    /// Nothing higher was handed to an earlier connection.
+    pub(super) fn sent(&self) -> Order {
+        Order::new(self.record.sent)
+    }
+
+    /// Epoch of publishes that are in doubt (see `godwit_core::doubt`).
+    pub(super) fn doubt_epoch(&self) -> u32 {
+        self.record.doubt_epoch
+    }
+
+    /// A publish was accepted that would be in doubt if the connection broke.
+    pub(super) fn has_published(&mut self) {
+        // Written when the connection ends; after a crash the epoch simply goes on.
+        self.record.published = true;
+    }
+
+    /// Some entries were acknowledged. True every so often: then its place is worth writing down.
+    pub(super) fn count_acknowledged(&mut self, entries: usize) -> bool {
+        const WRITE_PLACE_AFTER: u32 = 1_000;
+        self.acknowledged += entries as u32;
+        if self.acknowledged < WRITE_PLACE_AFTER {
+            return false;
+        }
+        self.acknowledged = 0;
+        if let Some(connection) = self.connection.take() {
+            self.keep_place(&connection.deliveries);
+            self.connection = Some(connection);
+        }
+        self.changed
+    }
+
+    /// Sets what it is subscribed to. True if that must be on disk.
+    pub(super) fn subscribe(&mut self, filters: Filters) -> bool {
+        self.filters = filters;
+        let lasting = self.record.exists && self.record.filters != filters.bits();
+        self.changed |= lasting;
+        lasting
+    }
+
+    /// There is something to write.
+    pub(super) fn is_changed(&self) -> bool {
+        self.changed
+    }
+
+    /// What to write, in the commit of this ticket.
+    pub(super) fn write(&mut self, ticket: Ticket) -> &SessionRecord {
+        if let Some(connection) = self.connection.take() {
+            self.keep_place(&connection.deliveries);
+            self.connection = Some(connection);
+        }
+        self.changed = false;
+        self.written_in = ticket;
+        self.record.filters = if self.record.exists { self.filters.bits() } else { 0 };
+        &self.record
+    }
+
+    /// Nothing would be lost if it were forgotten.
+    pub(super) fn may_go(&self, confirmed: Ticket) -> bool {
+        self.connection.is_none()
+            && !self.changed
+            && self.under_way == 0
+            && self.unsettled == 0
+            && self.written_in <= confirmed
+    }
+
+    /// Its connection, if it is this one.
+    pub(super) fn connection(&mut self, key: ConnectionKey) -> Option<&mut Connection> {
+        self.connection.as_deref_mut().filter(|connection| connection.key == key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use godwit_core::session::Window;
+
+    use super::*;
+
+    const KEY: ConnectionKey = ConnectionKey { edge: 1, connection: 1 };
+
+    fn session() -> Session {
+        Session::new(UserId::new("alice").unwrap(), DeviceId::new(1), SessionRecord::default())
+    }
+
+    fn connect(session: &mut Session, goes_on: bool, expiry_s: u32) {
+        session.begin(goes_on, expiry_s);
+        let window = Window { count: 1, bytes: 1, entry_bytes: 1 };
+        session.connection = Some(Box::new(Connection {
+            key: KEY,
+            protocol: 5,
+            expiry_s,
+            deliveries: Deliveries::new(window, session.low(), session.sent()),
+            receipts: Receipts::default(),
+            queued: false,
+            started: false,
+            resume: None,
+        }));
+    }
+
+    #[test]
+    fn a_session_that_lasts_is_there_until_it_ends() {
+        let mut it = session();
+        assert!(!it.is_present(0));
+        connect(&mut it, false, 60);
+        assert!(it.subscribe(Filters::RAW), "a lasting subscription is written");
+        it.end(false, 1_000);
+        assert!(it.is_changed());
+        let record = it.write(1).clone();
+        let it = Session::new(it.user, it.device, record);
+        assert!(it.is_present(1_059) && !it.is_present(1_060));
+        assert_eq!(it.filters, Filters::RAW);
+    }
+
+    #[test]
+    fn a_session_of_one_connection_writes_nothing() {
+        let mut it = session();
+        connect(&mut it, false, 0);
+        assert!(!it.subscribe(Filters::RAW));
+        it.end(false, 1_000);
+        assert!(!it.is_changed() && !it.is_present(1_000) && it.may_go(0));
+        assert_eq!(it.filters, Filters::NONE);
+    }
+
+    #[test]
+    fn a_clean_start_that_does_not_last_ends_a_lasting_session() {
+        let mut it = session();
+        connect(&mut it, false, u32::MAX);
+        it.subscribe(Filters::RAW);
+        it.end(true, 0);
+        it.write(1);
+        connect(&mut it, false, 0);
+        assert!(it.is_changed(), "or a crash would bring the subscription back");
+        it.end(true, 0);
+        assert!(!it.is_present(0));
+        assert_eq!(it.write(2).filters, 0);
+    }
+
+    #[test]
+    fn saying_goodbye_ends_all_doubt() {
+        let mut it = session();
+        connect(&mut it, false, 0);
+        it.end(true, 0);
+        assert_eq!(it.doubt_epoch(), 0, "nothing was published");
+        connect(&mut it, false, 0);
+        it.has_published();
+        it.end(false, 0);
+        assert_eq!(it.doubt_epoch(), 0);
+        connect(&mut it, true, 0);
+        it.end(true, 0);
+        assert_eq!(it.doubt_epoch(), 1);
+    }
+}

@@ -1,0 +1,183 @@
+//! Operators' commands: users and devices come and go. A user's lane is the only one that changes its record; the
+//! others are told before the operator is answered.
+
+use godwit_core::command::Command;
+use godwit_core::record::{DeviceRecord, UserRecord};
+use godwit_schemas::bus::Bus;
+use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
+use godwit_schemas::partition::{PARTITIONS, Partition};
+
+use super::Lane;
+use super::read::decoded;
+use crate::admin::{AdminError, Credentials, UserListing};
+use crate::mail::{AdminRequest, Done, Mail, Reply, Then};
+use crate::password;
+use crate::store::{Store, StoreError, Table, keys};
+use crate::writes;
+
+/// A user on its way out: its conversations are told first.
+pub(super) struct Removal {
+    conversations_left: usize,
+    reply: Reply<()>,
+}
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    pub(super) async fn admin(&mut self, request: AdminRequest) -> Result<(), StoreError> {
+        match request {
+            AdminRequest::AddUser(user, device, reply) => match self.user_record(&user).await? {
+                Some(_) => answer(reply, Err(AdminError::UserExists(user))),
+                None => self.add_device(user, UserRecord::default(), &device, reply),
+            },
+            AdminRequest::AddDevice(user, device, reply) => match self.changeable(&user).await? {
+                Ok(record) => self.add_device(user, record, &device, reply),
+                Err(error) => answer(reply, Err(error)),
+            },
+            AdminRequest::RemoveDevice(user, device, reply) => match self.changeable(&user).await? {
+                Ok(record) => self.remove_device(user, record, &device, reply),
+                Err(error) => answer(reply, Err(error)),
+            },
+            AdminRequest::RemoveUser(user, reply) => match self.changeable(&user).await? {
+                Ok(_) => self.remove_user(user, reply).await?,
+                Err(error) => answer(reply, Err(error)),
+            },
+            AdminRequest::User(user, reply) => {
+                let record = self.user_record(&user).await?;
+                answer(reply, record.map(|it| listing(&user, &it)).ok_or(AdminError::NoUser(user)));
+            }
+            AdminRequest::Users(after, limit, reply) => answer(reply, Ok(self.users(after, limit).await?)),
+        }
+        Ok(())
+    }
+
+    async fn changeable(&mut self, user: &UserId) -> Result<Result<UserRecord, AdminError>, StoreError> {
+        if self.removals.contains_key(user) {
+            return Ok(Err(AdminError::BeingRemoved(user.clone())));
+        }
+        Ok(self.user_record(user).await?.ok_or_else(|| AdminError::NoUser(user.clone())))
+    }
+
+    fn add_device(&mut self, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<Credentials>) {
+        let most = self.settings.devices_per_user_max;
+        if record.devices.iter().any(|device| device.name == name.as_str()) {
+            return answer(reply, Err(AdminError::DeviceExists(user, name.clone())));
+        }
+        if record.devices.len() >= most {
+            return answer(reply, Err(AdminError::TooManyDevices(user, most)));
+        }
+        let password = match password::generate() {
+            Ok(password) => password,
+            Err(error) => return answer(reply, Err(AdminError::NoRandomness(error.to_string()))),
+        };
+        let id = self.allocate_device(Partition::of_user(&user));
+        record.devices.push(DeviceRecord {
+            id: id.get(),
+            name: name.to_string(),
+            password_hash: password::hash(&user, name, password.as_bytes()).to_vec(),
+            reads_events: false,
+        });
+        let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
+        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
+    }
+
+    fn allocate_device(&mut self, partition: Partition) -> DeviceId {
+        let next = &mut self.next_device[usize::from(partition.get())];
+        *next += 1;
+        self.next.writes.push(writes::set(keys::device_counter(partition), Some(writes::counter(*next))));
+        DeviceId::new(*next * PARTITIONS + u64::from(partition.get()))
+    }
+
+    fn remove_device(&mut self, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<()>) {
+        let Some(index) = record.devices.iter().position(|device| device.name == name.as_str()) else {
+            return answer(reply, Err(AdminError::NoDevice(user, name.clone())));
+        };
+        let device = DeviceId::new(record.devices.remove(index).id);
+        self.cut(device);
+        let erase = self.then_erase(vec![device], reply);
+        self.change_user(user, Some(record), erase);
+    }
+
+    /// First the user leaves its conversations; [`Self::forgotten`] goes on when it has left the last.
+    async fn remove_user(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
+        let conversations = self.memberships(&user).await?;
+        if conversations.is_empty() {
+            return self.finish_removal(user, reply).await;
+        }
+        let left = conversations.len();
+        self.removals.insert(user.clone(), Removal { conversations_left: left, reply });
+        for conversation in conversations {
+            self.dispatch(Command::Forget { user: user.clone(), conversation });
+        }
+        Ok(())
+    }
+
+    /// A conversation has let go of a user who is being removed.
+    pub(super) async fn forgotten(&mut self, user: UserId) -> Result<(), StoreError> {
+        let Some(removal) = self.removals.get_mut(&user) else { return Ok(()) };
+        removal.conversations_left = removal.conversations_left.saturating_sub(1);
+        if removal.conversations_left > 0 {
+            return Ok(());
+        }
+        // It may have entered more conversations meanwhile.
+        match self.removals.remove(&user) {
+            Some(removal) => self.remove_user(user, removal.reply).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn finish_removal(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
+        let devices = self.user_record(&user).await?.unwrap_or_default().devices;
+        let devices: Vec<_> = devices.iter().map(|device| DeviceId::new(device.id)).collect();
+        devices.iter().for_each(|device| self.cut(*device));
+        let erase = self.then_erase(devices, reply);
+        self.change_user(user, None, erase);
+        Ok(())
+    }
+
+    /// Other lanes may still be writing to a device's inbox until they know that it is gone: erase it after that.
+    fn then_erase(&self, devices: Vec<DeviceId>, reply: Reply<()>) -> Then {
+        let this_lane = self.lanes[self.number as usize].clone();
+        Box::new(move || {
+            let then: Then = Box::new(move || answer(reply, Ok(())));
+            let _ = this_lane.send(Mail::Erase(devices, then));
+        })
+    }
+
+    /// Writes a user's record, tells all lanes, then goes on.
+    fn change_user(&mut self, user: UserId, record: Option<UserRecord>, then: Then) {
+        let value = record.as_ref().map(|record| prost::Message::encode_to_vec(record).into());
+        self.next.writes.push(writes::set(keys::user(&user), value));
+        self.world.set_user(user.clone(), record);
+        self.when_durable(Done::Announce(user, then));
+    }
+
+    /// The device subscribed to events: from the first time on, receipts are kept for it. True if that was new.
+    pub(super) async fn reads_events(&mut self, user: &UserId, device: DeviceId) -> Result<bool, StoreError> {
+        let Some(mut record) = self.user_record(user).await? else { return Ok(false) };
+        let Some(entry) = record.devices.iter_mut().find(|entry| entry.id == device.get()) else { return Ok(false) };
+        if std::mem::replace(&mut entry.reads_events, true) {
+            return Ok(false);
+        }
+        self.change_user(user.clone(), Some(record), Box::new(|| ()));
+        Ok(true)
+    }
+
+    async fn users(&mut self, after: Option<UserId>, limit: usize) -> Result<Vec<UserListing>, StoreError> {
+        let (from, to) = keys::users_after(after.as_ref());
+        let rows = self.store.scan(Table::Directory, &from, &to, limit, usize::MAX).await?;
+        let users = rows.into_iter().filter_map(|(key, value)| {
+            let user = keys::parse_user(&key)?;
+            Some(listing(&user, &decoded::<UserRecord>("user", &user, &value)?))
+        });
+        Ok(users.collect())
+    }
+}
+
+/// Whoever asked may have stopped listening.
+fn answer<T>(reply: Reply<T>, result: Result<T, AdminError>) {
+    let _ = reply.send(result);
+}
+
+fn listing(user: &UserId, record: &UserRecord) -> UserListing {
+    let devices = record.devices.iter().map(|device| device.name.clone()).collect();
+    UserListing { user: user.to_string(), devices }
+}

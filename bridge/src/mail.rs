@@ -1,0 +1,119 @@
+//! What the tasks of the bridge say to each other. Lanes hear each other, the committer and operators through one
+//! queue each, unbounded: what is in it is bounded by what devices may have under way (windows, unanswered publishes).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use godwit_core::command::{Command, ConnectionKey};
+use godwit_core::outcome::{Effect, NewEntry};
+use godwit_core::world::Ticket;
+use godwit_schemas::ids::{DeviceId, DeviceName, Order, UserId};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::admin::{AdminError, Credentials, UserListing};
+use crate::store::Write;
+
+/// To a lane.
+pub(crate) enum Mail {
+    /// From a session's lane to a conversation's.
+    Command(Command),
+    /// From the committer.
+    Committed(Committed),
+    /// From an operator.
+    Admin(AdminRequest),
+    /// A user of another lane is not what it was.
+    UserChanged(UserId, Arc<WhenAll>),
+    /// No lane has anything to do with these devices any more: erase what they left, then tell.
+    Erase(Vec<DeviceId>, Then),
+    /// Take no more from the bus; let go when all that is under way is on disk.
+    Drain(Arc<WhenAll>),
+    /// End.
+    Stop,
+}
+
+/// A lane's mailbox.
+pub(crate) type Mailbox = mpsc::UnboundedSender<Mail>;
+
+/// To the committer: what a lane wants on disk, all or nothing.
+#[derive(Default)]
+pub(crate) struct Commit {
+    /// Whose.
+    pub(crate) lane: u32,
+    /// The lane's number for it.
+    pub(crate) ticket: Ticket,
+    /// To be numbered.
+    pub(crate) entries: Vec<NewEntry>,
+    /// Everything else.
+    pub(crate) writes: Vec<Write>,
+    /// For whom it may concern, afterwards.
+    pub(crate) effects: Vec<Effect>,
+    /// For the lane itself, afterwards.
+    pub(crate) done: Vec<Done>,
+    /// Needs an fsync.
+    pub(crate) durable: bool,
+}
+
+/// From the committer: what is on disk, told to one lane.
+#[derive(Default)]
+pub(crate) struct Committed {
+    /// New entries of its devices, in order.
+    pub(crate) wakes: Vec<Wake>,
+    /// Effects for its sessions.
+    pub(crate) effects: Vec<Effect>,
+    /// What it wanted to do after its own commits.
+    pub(crate) done: Vec<Done>,
+    /// Its own commits up to here.
+    pub(crate) ticket: Option<Ticket>,
+}
+
+/// A device has a new inbox entry.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    pub(crate) device: DeviceId,
+    pub(crate) order: Order,
+    pub(crate) value: Bytes,
+}
+
+/// What a lane does when its commit is on disk.
+pub(crate) enum Done {
+    /// Tell the edge that the filters are stored.
+    Subscribed(ConnectionKey, u32),
+    /// Tell all lanes that the user changed, and go on when all know.
+    Announce(UserId, Then),
+    /// Go on.
+    Then(Then),
+}
+
+/// A step that is taken later, by whoever gets that far.
+pub(crate) type Then = Box<dyn FnOnce() + Send + Sync>;
+
+/// Takes a step when its last holder lets go of it.
+pub(crate) struct WhenAll(Option<Then>);
+
+impl WhenAll {
+    pub(crate) fn new(then: Then) -> Arc<Self> {
+        Arc::new(Self(Some(then)))
+    }
+}
+
+impl Drop for WhenAll {
+    fn drop(&mut self) {
+        if let Some(then) = self.0.take() {
+            then();
+        }
+    }
+}
+
+/// An operator's command, for the lane that owns the user.
+pub(crate) enum AdminRequest {
+    AddUser(UserId, DeviceName, Reply<Credentials>),
+    RemoveUser(UserId, Reply<()>),
+    AddDevice(UserId, DeviceName, Reply<Credentials>),
+    RemoveDevice(UserId, DeviceName, Reply<()>),
+    User(UserId, Reply<UserListing>),
+    /// Any lane: users after this one, at most so many.
+    Users(Option<UserId>, usize, Reply<Vec<UserListing>>),
+}
+
+/// Where the answer goes.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, AdminError>>;
