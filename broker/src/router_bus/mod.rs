@@ -14,8 +14,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use futures::FutureExt as _;
 use godwit_schemas::bus::{self, Bus, LinkClosed};
+use parking_lot::Mutex;
 use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet};
 use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
 
 use crate::listener;
@@ -94,22 +97,38 @@ impl Bus for RouterBus {
     type Rx = Rx;
 
     async fn open(&self, name: &str, topics: &[String]) -> Result<(Tx, Rx), LinkClosed> {
-        let (tx, rx) = (self.0)(name)?;
-        let mut tx = Tx::new(tx);
+        let (tx, rx) = open(&*self.0, name)?;
         for topic in topics {
             tx.subscribe(topic)?;
         }
-        Ok((tx, Rx(rx)))
+        Ok((tx, rx))
     }
+}
+
+fn open(open: &Open, name: &str) -> Result<(Tx, Rx), LinkClosed> {
+    let (tx, rx) = open(name)?;
+    let link = Arc::new(Link(Mutex::new(tx)));
+    Ok((Tx { link: link.clone(), topics: HashMap::new() }, Rx { rx, _link: link }))
 }
 
 fn closed(error: LinkError) -> LinkClosed {
     LinkClosed(error.to_string())
 }
 
+/// What both halves hold. The router notices that a link is gone only when it is told.
+struct Link(Mutex<LinkTx>);
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        let goodbye = Disconnect { reason_code: DisconnectReasonCode::NormalDisconnection };
+        // It never waits; and a router that is gone needs no goodbye.
+        _ = self.0.get_mut().send(Packet::Disconnect(goodbye, None)).now_or_never();
+    }
+}
+
 /// Sending half of a link.
 pub struct Tx {
-    link: LinkTx,
+    link: Arc<Link>,
     /// Topics as the router wants them.
     topics: HashMap<String, Bytes>,
 }
@@ -121,13 +140,9 @@ impl fmt::Debug for Tx {
 }
 
 impl Tx {
-    fn new(link: LinkTx) -> Self {
-        Self { link, topics: HashMap::new() }
-    }
-
     /// What is published to this topic arrives at the receiving half from now on.
-    fn subscribe(&mut self, topic: &str) -> Result<(), LinkClosed> {
-        self.link.subscribe(topic).map(|_| ()).map_err(closed)
+    fn subscribe(&self, topic: &str) -> Result<(), LinkClosed> {
+        self.link.0.lock().subscribe(topic).map(|_| ()).map_err(closed)
     }
 }
 
@@ -138,21 +153,29 @@ impl bus::Tx for Tx {
             Some(name) => name.clone(),
             None => self.topics.entry(topic.to_owned()).or_insert_with(|| topic.to_owned().into()).clone(),
         };
-        self.link.publish(name, payload).map(|_| ()).map_err(closed)
+        self.link.0.lock().publish(name, payload).map(|_| ()).map_err(closed)
     }
 }
 
 /// Receiving half of a link.
-#[derive(Debug)]
-pub struct Rx(LinkRx);
+pub struct Rx {
+    rx: LinkRx,
+    _link: Arc<Link>,
+}
+
+impl fmt::Debug for Rx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Rx").field(&self.rx.id()).finish()
+    }
+}
 
 impl Rx {
     async fn next_with_topic(&mut self) -> Result<(Bytes, Bytes), LinkClosed> {
         loop {
-            match self.0.next().await.map_err(closed)? {
+            match self.rx.next().await.map_err(closed)? {
                 Some(Notification::Forward(forward)) => return Ok((forward.publish.topic, forward.publish.payload)),
                 // The router has put this link aside until it asks for more.
-                Some(Notification::Unschedule) => self.0.wake().await.map_err(closed)?,
+                Some(Notification::Unschedule) => self.rx.wake().await.map_err(closed)?,
                 _ => {}
             }
         }
@@ -160,9 +183,9 @@ impl Rx {
 
     fn try_next_with_topic(&mut self) -> Option<(Bytes, Bytes)> {
         loop {
-            match self.0.recv_deadline(Instant::now()).ok()? {
+            match self.rx.recv_deadline(Instant::now()).ok()? {
                 Some(Notification::Forward(forward)) => return Some((forward.publish.topic, forward.publish.payload)),
-                Some(Notification::Unschedule) => self.0.ready().ok()?,
+                Some(Notification::Unschedule) => self.rx.ready().ok()?,
                 _ => {}
             }
         }

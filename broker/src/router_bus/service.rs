@@ -93,14 +93,14 @@ async fn serve(stream: TcpStream, name: &str, open: &Open, login: &Login) -> Res
         out.write_all(&codec::refusal(Version::V4, Reason::BAD_USER_NAME_OR_PASSWORD, "")).await?;
         return Err(Ended::Login);
     }
-    let (tx, rx) = open(name)?;
+    let (tx, rx) = super::open(open, name)?;
     out.write_all(&codec::welcome_v4(false)).await?;
     tracing::info!(name, "a bridge is connected");
     let keep_alive = Duration::from_millis(u64::from(connect.keep_alive_s) * 1_500);
     let (answers, waiting) = mpsc::channel(ANSWERS);
     tokio::select! {
-        ended = upward(packets, Tx::new(tx), answers, keep_alive) => ended,
-        ended = downward(Rx(rx), out, waiting) => ended,
+        ended = upward(packets, tx, answers, keep_alive) => ended,
+        ended = downward(rx, out, waiting) => ended,
     }
 }
 

@@ -189,8 +189,14 @@ impl Session {
 
     /// Tells the lane what was acknowledged. Called when a burst of packets is through.
     pub(crate) fn flush_acknowledged(&mut self) {
-        if self.attached && !self.deliveries.acknowledged.is_empty() {
-            let orders = std::mem::take(&mut self.deliveries.acknowledged);
+        if self.attached {
+            self.push_acknowledged();
+        }
+    }
+
+    pub(super) fn push_acknowledged(&mut self) {
+        let orders = std::mem::take(&mut self.deliveries.acknowledged);
+        if !orders.is_empty() {
             self.up(&bus::Acks { orders });
         }
     }

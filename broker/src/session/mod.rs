@@ -271,8 +271,9 @@ impl Session {
             self.vanish();
             return;
         }
-        // While nothing is read from the client, its silence is our doing.
-        if self.next(edge, 0) == Next::Wait {
+        // While nothing is read from the client, its silence is our doing; and while it takes bytes, however slowly,
+        // it is there.
+        if self.next(edge, 0) == Next::Wait || self.stuck_since.is_some() {
             self.heard_at = now;
         }
         if self.keep_alive().is_some_and(|time| now >= self.heard_at.after(time)) {
@@ -313,6 +314,7 @@ impl Session {
     /// Tells the lane that the connection is over, and is over.
     pub(crate) fn leave(&mut self, clean: bool, session_expiry_s: Option<u32>) {
         if matches!(self.phase, Phase::Asking(_) | Phase::Open) {
+            self.push_acknowledged();
             let session_expiry_plus_one_s = session_expiry_s.map_or(0, |seconds| u64::from(seconds) + 1);
             self.up(&bus::Disconnect { clean, session_expiry_plus_one_s });
             self.generation = 0;

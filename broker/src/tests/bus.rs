@@ -42,6 +42,16 @@ async fn payloads_arrive_in_order_and_whole() {
     assert_eq!(timeout(PATIENCE, rx.next()).await.expect("in time").unwrap().len(), 3 << 20);
 }
 
+#[tokio::test]
+async fn links_that_are_dropped_make_room() {
+    let (bus, _) = RouterBus::start(None, None).unwrap();
+    for n in 0..1_000 {
+        let (tx, mut rx) = bus.open(&format!("link-{n}"), &topics(&["edges"])).await.unwrap();
+        drop(tx);
+        assert!(rx.try_next().is_none());
+    }
+}
+
 fn bridge(addr: SocketAddr, login: Option<(&str, &str)>) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new("bridge", addr.ip().to_string(), addr.port());
     options.set_max_packet_size(16 << 20, 16 << 20);

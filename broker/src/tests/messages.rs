@@ -263,6 +263,19 @@ async fn deliveries_and_their_acknowledgements() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_right_before_the_end_counts() {
+    let mut world = World::start(Settings::default()).await;
+    for last in [&[0xE0, 0][..], &[0x20, 0]] {
+        let (mut client, number) = world.connected(4).await;
+        world.lane.send(number, entry(1)).await;
+        client.packet().await;
+        client.send(&[&puback(2), last].concat()).await;
+        assert_eq!(world.lane.next_acks().await, [1]);
+        world.lane.next_disconnect().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn packet_identifiers_in_use_are_passed_over() {
     let mut world = World::start(Settings::default()).await;
     let (mut client, number) = world.connected(4).await;
@@ -324,6 +337,23 @@ async fn a_client_that_never_reads_is_closed() {
     let waited = started.elapsed();
     assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(45), "{waited:?}");
     assert_eq!(world.edge.counters.connections.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_slowly_is_not_closed() {
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial_buffered(64);
+    client.send(&connect(4, &[])).await;
+    let (number, _) = world.lane.next().await;
+    world.lane.send(number, Connected::default()).await;
+    client.packet().await;
+    for order in 1..50 {
+        world.lane.send(number, entry(order)).await;
+    }
+    for _ in 1..50 {
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(client.packet().await[0], 0x32);
+    }
 }
 
 #[tokio::test(start_paused = true)]
