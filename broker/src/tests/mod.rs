@@ -3,6 +3,7 @@
 mod bus;
 mod connect;
 mod input;
+mod losses;
 mod messages;
 mod streams;
 
