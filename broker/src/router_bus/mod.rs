@@ -1,6 +1,6 @@
 //! The bus on rumqttd's router: the only place that names it.
 //!
-//! Links within this process hand payloads over without copying. With a service address, [`service`] carries the same
+//! Links within this process hand payloads over without copying. With a service address, `service` carries the same
 //! topics to a bridge in another process. The router keeps the last megabytes of each topic and lets a reader that is
 //! further behind skip them: the streams of bus.proto notice and recover.
 

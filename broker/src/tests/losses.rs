@@ -15,7 +15,10 @@ const PUBLISHES: u16 = 100;
 const WINDOW: u16 = 4;
 
 #[derive(Clone)]
-struct Unreliable(MemoryBus, Arc<Mutex<(Random, Option<(String, Bytes)>)>>);
+struct Unreliable(MemoryBus, Arc<Mutex<(Random, Option<Late>)>>);
+
+/// A batch that goes out after the next one.
+type Late = (String, Bytes);
 
 impl Bus for Unreliable {
     type Tx = Self;
