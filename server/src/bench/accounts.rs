@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use godwit_load::Account;
 use godwit_schemas::ids::UserId;
@@ -14,6 +14,8 @@ use crate::notice::AdminNotice;
 
 /// Requests at once. The server commits those that arrive together with one fsync.
 const THREADS: usize = 32;
+/// Time for the server to give back the memory that this took, before any is measured.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// Accounts on a server.
 pub(super) struct Accounts {
@@ -29,6 +31,7 @@ impl Accounts {
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let device = device_name("bench")?;
         let made = in_parallel(count, |n| server.add_user(&user_name(&format!("bench-{run:x}-{n}"))?, &device))?;
+        thread::sleep(SETTLE);
         Ok(Self { server, made })
     }
 
