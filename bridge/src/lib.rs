@@ -8,6 +8,7 @@
 //!
 //! What is decided, and why, stands in `godwit-core`; nothing here decides.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -63,37 +64,58 @@ pub struct Bridge {
 /// Starts a bridge: reads its counters, then serves whatever edges come on the bus.
 ///
 /// # Errors
-/// The store cannot be read.
+/// The store cannot be read, or the system gives no threads or random numbers.
 pub async fn start<S: Store, B: Bus>(
     settings: Settings,
     store: S,
     clock: ClockS,
     bus: B,
 ) -> Result<Bridge, StoreError> {
-    let counters = Counters::read(&store).await?;
-    let epoch = epoch()?;
     let (failed, failure) = watch::channel(None);
+    let Assembly { lanes, tasks } = assemble(settings, store, clock, bus, epoch()?).await?;
+    let threads = tasks.into_iter().map(|(name, task)| spawn(&name, task, failed.clone()));
+    Ok(Bridge { lanes, threads: threads.collect::<Result<_, _>>()?, failure })
+}
+
+type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// A bridge whose tasks do not run yet.
+struct Assembly {
+    lanes: Arc<[Mailbox]>,
+    tasks: Vec<(String, Task)>,
+}
+
+/// Puts a bridge together. `epoch` tells this start of it from others.
+async fn assemble<S: Store, B: Bus>(
+    settings: Settings,
+    store: S,
+    clock: ClockS,
+    bus: B,
+    epoch: u64,
+) -> Result<Assembly, StoreError> {
+    let counters = Counters::read(&store).await?;
     let (committer, commits) = mpsc::channel(commit::QUEUE);
     let (lanes, mailboxes): (Vec<_>, Vec<_>) = (0..settings.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let lanes: Arc<[Mailbox]> = lanes.into();
     let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, Told(lanes.clone()));
-    let mut threads = vec![spawn("committer", committing, failed.clone())?];
+    let mut tasks: Vec<(String, Task)> = vec![("committer".to_owned(), Box::pin(committing))];
     for (number, mailbox) in (0..).zip(mailboxes) {
+        let name = format!("lane-{number}");
         let lane = Lane::new(Parts {
             number,
             epoch,
             settings: settings.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            link: Link::new(bus.clone(), format!("lane-{number}"), vec![bus::up(number)]),
+            link: Link::new(bus.clone(), name.clone(), vec![bus::up(number)]),
             lanes: lanes.clone(),
             mailbox,
             committer: committer.clone(),
             counters: counters.clone(),
         });
-        threads.push(spawn(&format!("lane-{number}"), lane.run(), failed.clone())?);
+        tasks.push((name, Box::pin(lane.run())));
     }
-    Ok(Bridge { lanes, threads, failure })
+    Ok(Assembly { lanes, tasks })
 }
 
 impl Bridge {
@@ -156,11 +178,7 @@ impl commit::Tell for Told {
 }
 
 /// Runs a task on a thread of its own; its failure is the bridge's.
-fn spawn(
-    name: &str,
-    task: impl Future<Output = Result<(), StoreError>> + Send + 'static,
-    failed: watch::Sender<Option<StoreError>>,
-) -> Result<JoinHandle<()>, StoreError> {
+fn spawn(name: &str, task: Task, failed: watch::Sender<Option<StoreError>>) -> Result<JoinHandle<()>, StoreError> {
     let cannot = |error: std::io::Error| StoreError { doing: "start a thread", cause: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let run = move || {

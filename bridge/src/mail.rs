@@ -22,7 +22,7 @@ pub(crate) enum Mail {
     /// From an operator.
     Admin(AdminRequest),
     /// A user of another lane is not what it was.
-    UserChanged(UserId, Arc<WhenAll>),
+    UserChanged(UserId, #[expect(dead_code, reason = "held until the mail is opened")] Arc<WhenAll>),
     /// No lane has anything to do with these devices any more: erase what they left, then tell.
     Erase(Vec<DeviceId>, Then),
     /// Take no more from the bus; let go when all that is under way is on disk.

@@ -51,6 +51,10 @@ impl Bus for RumqttcBus {
         let name = format!("{name}-{:x}", std::process::id());
         loop {
             let (client, mut events) = AsyncClient::new(self.options(&name), QUEUE);
+            // A batch must not wait until the one before it was acknowledged.
+            let mut network = events.network_options();
+            network.set_tcp_nodelay(true);
+            events.set_network_options(network);
             match subscribed(&client, &mut events, topics).await {
                 Ok(()) => {
                     info!(addr = %self.addr, link = name, "connected to the broker's bus");
@@ -74,9 +78,8 @@ async fn subscribed(client: &AsyncClient, events: &mut EventLoop, topics: &[Stri
         client.try_subscribe(topic, QoS::AtMostOnce).map_err(|error| error.to_string())?;
     }
     while missing > 0 {
-        match events.poll().await.map_err(|error| error.to_string())? {
-            Event::Incoming(Incoming::SubAck(_)) => missing -= 1,
-            _ => {}
+        if let Event::Incoming(Incoming::SubAck(_)) = events.poll().await.map_err(|error| error.to_string())? {
+            missing -= 1;
         }
     }
     Ok(())

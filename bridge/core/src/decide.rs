@@ -38,7 +38,8 @@ type Refused = (Reason, &'static str);
 const NO_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
 const NO_CONVERSATION: Refused = (Reason::TOPIC_NAME_INVALID, "no such conversation");
 const NO_MEMBER: Refused = (Reason::NOT_AUTHORIZED, "not a member of this conversation");
-const BODY_TOO_LARGE: Refused = (Reason::PACKET_TOO_LARGE, "body over the limit");
+// PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
+const BODY_TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "body over the limit");
 
 /// Decides one command. `now_s`: second since 1970, never going back.
 pub fn decide(world: &mut World, rules: &Rules, now_s: u32, command: Command, out: &mut Outcome) {

@@ -100,10 +100,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     fn window(&self, connect: &bus::Connect) -> Window {
+        /// What an event adds to a body, at the most.
+        const EVENT_BYTES: u32 = 48;
+        let entry_bytes = connect.payload_bytes_max.saturating_sub(EVENT_BYTES).max(1);
         Window {
             count: min(connect.receive_maximum.max(1), self.settings.window_messages),
             bytes: self.settings.window_bytes,
-            entry_bytes: if connect.payload_bytes_max == 0 { u32::MAX } else { connect.payload_bytes_max },
+            entry_bytes: if connect.payload_bytes_max == 0 { u32::MAX } else { entry_bytes },
         }
     }
 

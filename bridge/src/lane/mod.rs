@@ -39,6 +39,8 @@ mod publish;
 mod read;
 mod receipts;
 mod session;
+#[cfg(test)]
+mod tests;
 mod users;
 
 /// How often a bridge says that it is there.

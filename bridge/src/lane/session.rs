@@ -15,6 +15,8 @@ use super::receipts::Receipts;
 
 /// Never ends, or has not begun to end.
 pub(super) const NEVER: u64 = u64::MAX;
+/// The lowest order that any entry has.
+const FIRST_ORDER: u64 = 1;
 /// Session expiry interval that means "never" (MQTT 5.0, 3.1.2.11.2).
 const EXPIRY_NEVER: u32 = u32::MAX;
 
@@ -126,7 +128,7 @@ impl Session {
     fn keep_place(&mut self, deliveries: &Deliveries) {
         let (low, sent) = (deliveries.low().get(), deliveries.sent().get());
         // Reading starts here the next time: entries that are gone are not passed over again.
-        self.changed |= low > self.record.low || sent > self.record.sent;
+        self.changed |= low > self.record.low.max(FIRST_ORDER) || sent > self.record.sent;
         self.record.low = low.max(self.record.low);
         self.record.sent = sent.max(self.record.sent);
     }

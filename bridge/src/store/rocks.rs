@@ -193,6 +193,20 @@ fn size(write: &Write) -> usize {
     }
 }
 
+/// Counts deleted entries that reads of this thread pass over, from now until the returned function is called.
+#[cfg(test)]
+pub(crate) fn count_skipped() -> impl FnOnce() -> u64 {
+    use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
+    set_perf_stats(PerfStatsLevel::EnableCount);
+    let mut context = PerfContext::default();
+    context.reset();
+    move || {
+        let skipped = context.metric(PerfMetric::InternalDeleteSkippedCount);
+        set_perf_stats(PerfStatsLevel::Disable);
+        skipped
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

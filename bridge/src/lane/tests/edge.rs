@@ -1,0 +1,311 @@
+//! An edge played by a test, on a bus in memory, before a bridge that runs on the test's own thread and clock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use godwit_core::decide::Rules;
+use godwit_schemas::bus::{
+    self, Acks, Bus, Connect, Connected, Deliver, Disconnect, Down, DownBatch, Kind, LinkClosed, Publish, Published,
+    Resume, Subscribe, Up, UpBatch, down, up,
+};
+use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::partition::Partition;
+use godwit_schemas::topic::Filters;
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::admin::Admin;
+use crate::store::Store;
+use crate::{Assembly, Settings, assemble};
+
+pub(super) const LANES: u32 = 2;
+pub(super) const NOW_S: u32 = 1_000_000;
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        rules: Rules { body_bytes_max: 1_000, group_members_max: 10, retention_s: 3_600 },
+        lanes: LANES,
+        window_messages: 4,
+        window_bytes: 100_000,
+        devices_per_user_max: 3,
+        cached_per_lane: 1_000,
+    }
+}
+
+type Subscribers = HashMap<String, Vec<mpsc::UnboundedSender<Bytes>>>;
+
+/// Hands payloads to whoever subscribed before.
+#[derive(Clone, Default)]
+pub(super) struct MemoryBus(Arc<Mutex<Subscribers>>);
+
+pub(super) struct MemoryRx(mpsc::UnboundedReceiver<Bytes>);
+
+impl MemoryBus {
+    fn deliver(&self, topic: &str, payload: &Bytes) {
+        if let Some(subscribers) = self.0.lock().unwrap().get_mut(topic) {
+            subscribers.retain(|subscriber| subscriber.send(payload.clone()).is_ok());
+        }
+    }
+
+    fn subscribe(&self, topics: &[String]) -> MemoryRx {
+        let (tx, rx) = mpsc::unbounded_channel();
+        for topic in topics {
+            self.0.lock().unwrap().entry(topic.clone()).or_default().push(tx.clone());
+        }
+        MemoryRx(rx)
+    }
+}
+
+impl Bus for MemoryBus {
+    type Tx = Self;
+    type Rx = MemoryRx;
+
+    async fn open(&self, _name: &str, topics: &[String]) -> Result<(Self, MemoryRx), LinkClosed> {
+        Ok((self.clone(), self.subscribe(topics)))
+    }
+}
+
+impl bus::Tx for MemoryBus {
+    async fn publish(&mut self, topic: &str, payload: Bytes) -> Result<(), LinkClosed> {
+        self.deliver(topic, &payload);
+        Ok(())
+    }
+}
+
+impl bus::Rx for MemoryRx {
+    async fn next(&mut self) -> Result<Bytes, LinkClosed> {
+        self.0.recv().await.ok_or_else(|| LinkClosed("gone".to_owned()))
+    }
+
+    fn try_next(&mut self) -> Option<Bytes> {
+        self.0.try_recv().ok()
+    }
+}
+
+/// A bridge and an edge before it.
+pub(super) struct Scene<S> {
+    pub(super) store: S,
+    pub(super) admin: Admin,
+    bus: MemoryBus,
+    tasks: Vec<JoinHandle<()>>,
+    rx: MemoryRx,
+    generation: u64,
+    sequences: HashMap<u32, u64>,
+    owners: HashMap<u64, Partition>,
+    passwords: HashMap<(String, String), String>,
+    pending: Vec<Down>,
+}
+
+const EDGE: u64 = 77;
+
+impl<S: Store> Scene<S> {
+    pub(super) async fn new(store: S) -> Self {
+        let bus = MemoryBus::default();
+        let rx = bus.subscribe(&[bus::down(EDGE)]);
+        let (admin, tasks) = run(store.clone(), bus.clone(), 1).await;
+        Self {
+            store,
+            admin,
+            bus,
+            tasks,
+            rx,
+            generation: 1,
+            sequences: HashMap::new(),
+            owners: HashMap::new(),
+            passwords: HashMap::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Ends the bridge on the spot and starts another on the same store. The edge has to attach again.
+    pub(super) async fn crash(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        for task in self.tasks.drain(..) {
+            let _ = task.await;
+        }
+        (self.admin, self.tasks) = run(self.store.clone(), self.bus.clone(), 2).await;
+        // An edge waits until it hears of the new one.
+        self.settle().await;
+        self.next_generation();
+    }
+
+    /// Frames were lost: the stream begins anew.
+    pub(super) fn next_generation(&mut self) {
+        self.generation += 1;
+        self.sequences.clear();
+        self.pending.clear();
+        while bus::Rx::try_next(&mut self.rx).is_some() {}
+    }
+
+    pub(super) async fn add(&mut self, user: &str, device: &str) {
+        let (id, name) = (UserId::new(user).unwrap(), DeviceName::new(device).unwrap());
+        let added = match self.admin.add_user(id.clone(), name.clone()).await {
+            Err(crate::admin::AdminError::UserExists(_)) => self.admin.add_device(id, name).await,
+            added => added,
+        };
+        self.passwords.insert((user.to_owned(), device.to_owned()), added.unwrap().password);
+    }
+
+    pub(super) fn password(&self, user: &str, device: &str) -> Bytes {
+        self.passwords.get(&(user.to_owned(), device.to_owned())).cloned().unwrap_or_default().into()
+    }
+
+    /// Sends frames of one connection in one batch.
+    pub(super) fn send(&mut self, connection: u64, frames: impl IntoIterator<Item = up::Frame>) {
+        let lane = self.owners[&connection].lane(LANES);
+        let sequence = self.sequences.entry(lane).or_default();
+        *sequence += 1;
+        let frames = frames.into_iter().map(|frame| Up { connection, frame: Some(frame) }).collect();
+        let batch = UpBatch { edge: EDGE, generation: self.generation, sequence: *sequence, frames };
+        self.bus.deliver(&bus::up(lane), &batch.encode_to_vec().into());
+    }
+
+    /// A CONNECT as a client with a persistent session sends it.
+    pub(super) fn connect_frame(&self, user: &str, device: &str) -> Connect {
+        Connect {
+            user: user.to_owned(),
+            device: device.to_owned(),
+            password: self.password(user, device),
+            session_expiry_s: u32::MAX,
+            receive_maximum: 100,
+            protocol: 5,
+            ..Default::default()
+        }
+    }
+
+    pub(super) async fn connect(&mut self, connection: u64, connect: Connect) -> Connected {
+        self.owners.insert(connection, Partition::of_user(&UserId::new(&connect.user).unwrap()));
+        self.send(connection, [up::Frame::Connect(connect)]);
+        self.expect(connection, |frame| match frame {
+            down::Frame::Connected(connected) => Some(*connected),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Connects with these filters.
+    pub(super) async fn enter(&mut self, connection: u64, user: &str, device: &str, filters: Filters) {
+        let connect = self.connect_frame(user, device);
+        assert_eq!(self.connect(connection, connect).await.reason, 0);
+        self.subscribe(connection, filters).await;
+    }
+
+    pub(super) async fn subscribe(&mut self, connection: u64, filters: Filters) {
+        self.send(connection, [up::Frame::Subscribe(Subscribe { filters: filters.bits(), token: 9 })]);
+        self.expect(connection, |frame| matches!(frame, down::Frame::Subscribed(_)).then_some(())).await;
+    }
+
+    /// Attaches a connection again, as an edge does that knows this of it.
+    pub(super) async fn resume(&mut self, connection: u64, user: &str, device: &str, resume: Resume) {
+        let connect = self.connect_frame(user, device);
+        let connect = Connect { password: Bytes::new(), resume: Some(resume), ..connect };
+        assert_eq!(self.connect(connection, connect).await.reason, 0);
+    }
+
+    pub(super) fn publish(&mut self, connection: u64, publish: Publish) {
+        self.send(connection, [up::Frame::Publish(publish)]);
+    }
+
+    pub(super) async fn published(&mut self, connection: u64) -> Published {
+        self.expect(connection, |frame| match frame {
+            down::Frame::Published(published) => Some(published.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The next delivery to a connection.
+    pub(super) async fn delivered(&mut self, connection: u64) -> Deliver {
+        self.expect(connection, |frame| match frame {
+            down::Frame::Deliver(deliver) => Some(deliver.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(super) fn acknowledge(&mut self, connection: u64, orders: Vec<u64>) {
+        self.send(connection, [up::Frame::Acks(Acks { orders })]);
+    }
+
+    pub(super) fn disconnect(&mut self, connection: u64, clean: bool) {
+        self.send(connection, [up::Frame::Disconnect(Disconnect { clean, session_expiry_plus_one_s: 0 })]);
+    }
+
+    /// Everything that has to happen has happened: time only passes when nothing else can be done.
+    pub(super) async fn settle(&mut self) {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        while let Some(payload) = bus::Rx::try_next(&mut self.rx) {
+            self.receive(payload);
+        }
+    }
+
+    /// What a connection was sent and nobody has looked at, after all is settled.
+    pub(super) async fn rest(&mut self, connection: u64) -> Vec<down::Frame> {
+        self.settle().await;
+        let mut rest = Vec::new();
+        self.pending.retain_mut(|down| {
+            let of_this = down.connection == connection;
+            if of_this {
+                rest.extend(down.frame.take());
+            }
+            !of_this
+        });
+        rest
+    }
+
+    /// Bodies that a connection was delivered, after all is settled, with their orders.
+    pub(super) async fn deliveries(&mut self, connection: u64) -> Vec<(u64, Bytes)> {
+        let rest = self.rest(connection).await.into_iter();
+        let deliver = rest.filter_map(|frame| match frame {
+            down::Frame::Deliver(deliver) => Some((deliver.order, deliver.payload)),
+            _ => None,
+        });
+        deliver.collect()
+    }
+
+    /// Waits for a frame of a connection; what it passes by stays.
+    pub(super) async fn expect<T>(&mut self, connection: u64, pick: impl Fn(&down::Frame) -> Option<T>) -> T {
+        let mut seen = 0;
+        loop {
+            while let Some(down) = self.pending.get(seen) {
+                let picked = down.frame.as_ref().filter(|_| down.connection == connection).and_then(&pick);
+                if let Some(picked) = picked {
+                    self.pending.remove(seen);
+                    return picked;
+                }
+                seen += 1;
+            }
+            let next = tokio::time::timeout(std::time::Duration::from_secs(5), bus::Rx::next(&mut self.rx)).await;
+            let pending = &self.pending;
+            self.receive(next.unwrap_or_else(|_| panic!("nothing for {connection}, but {pending:?}")).unwrap());
+        }
+    }
+
+    fn receive(&mut self, payload: Bytes) {
+        let batch = DownBatch::decode(payload).unwrap();
+        if batch.generation == self.generation {
+            self.pending.extend(batch.frames);
+        }
+    }
+}
+
+async fn run<S: Store>(store: S, bus: MemoryBus, epoch: u64) -> (Admin, Vec<JoinHandle<()>>) {
+    let assembly = assemble(settings(), store, Arc::new(|| NOW_S), bus, epoch).await.unwrap();
+    let Assembly { lanes, tasks } = assembly;
+    let run = |task: crate::Task| tokio::spawn(async move { task.await.unwrap() });
+    (Admin::new(lanes), tasks.into_iter().map(|(_, task)| run(task)).collect())
+}
+
+/// A publish of a raw body to a user.
+pub(super) fn to_user(number: u64, user: &str, body: &'static str) -> Publish {
+    Publish {
+        number,
+        packet_id: number as u32,
+        kind: Kind::ToUser.into(),
+        user: user.to_owned(),
+        payload: Bytes::from_static(body.as_bytes()),
+        ..Default::default()
+    }
+}
