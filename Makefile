@@ -2,6 +2,10 @@
 # that must be there is rustup's toolchain.
 
 export CARGO_TARGET_DIR := $(shell scripts/target-folder)
+# RocksDB is compiled once, by itself.
+ROCKSDB_VERSION := $(shell sed -n '/^name = "librocksdb-sys"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
+export ROCKSDB_LIB_DIR := $(CARGO_TARGET_DIR)/rocksdb-$(ROCKSDB_VERSION)
+export ROCKSDB_STATIC := 1
 VENV := $(CARGO_TARGET_DIR)/python
 TOOLS := $(CARGO_TARGET_DIR)/tools
 # The end-to-end tests' Python, with paho-mqtt.
@@ -51,7 +55,8 @@ audit: ## known vulnerabilities in what we depend on; needs the network
 
 prerequisites:
 	@scripts/prerequisites build
+	@scripts/rocksdb $(ROCKSDB_LIB_DIR)
 
-test-prerequisites:
+test-prerequisites: prerequisites
 	@scripts/prerequisites test
 	@scripts/test-python $(VENV)
