@@ -14,8 +14,10 @@ export GODWIT_TEST_PYTHON := $(VENV)/bin/python
 SOAK_S ?= 600
 # What `make bench` measures: a workload with its arguments, or everything.
 BENCH ?=
+# How many clients `make router-cost` gives a filter of their own.
+CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak bench fmt lint doc deny audit prerequisites test-prerequisites
+.PHONY: help build run test soak bench router-cost fmt lint doc deny audit prerequisites test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +38,10 @@ soak: test-prerequisites ## kill servers under load for SOAK_S seconds (600) and
 
 bench: build ## measure a server of its own; BENCH="pairs --window 1" for one workload
 	scripts/bench $(BENCH)
+
+router-cost: prerequisites ## measure rumqttd's router, as ARCHITECTURE.md quotes it; CLIENTS="1000 50000"
+	cargo build --locked --workspace --example router_cost
+	$(CARGO_TARGET_DIR)/debug/examples/router_cost $(CLIENTS)
 
 fmt: ## format the code
 	cargo fmt --all

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
-use godwit_load::{Account, Control, Report, Target, TopicStyle, Workload};
+use godwit_load::{Account, Control, Disk, Report, Target, TopicStyle, Workload};
 
 use crate::commands::print;
 use crate::exit::{FAILED, Failure, UNREACHABLE, USAGE};
@@ -17,19 +17,19 @@ use crate::notice::{AdminNotice, Listeners};
 use crate::{settings, stop};
 use accounts::Accounts;
 pub(crate) use args::BenchArgs;
-use args::{Style, TargetArgs};
+use args::{Style, Subject, TargetArgs};
 
 const MQTT_PORT: u16 = 1883;
 
 /// Measures, prints, and fails if something that was promised was not kept.
 pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
-    let (workload, target) = args.split();
+    let (subject, target) = args.split();
     let control = Arc::new(Control::stderr());
     stop_on_signal(control.clone())?;
-    let report = match (&target.target, target.topic_style) {
-        (None, Style::Plain) => return Err(Failure::new(USAGE, "--topic-style plain needs --target")),
-        (Some(_), Style::Plain) => run_plain(&workload, &target, &control)?,
-        (_, Style::Godwit) => run_godwit(&workload, &target, &control)?,
+    let report = match (&subject, target.topic_style) {
+        (Subject::Disk(disk), _) => run_disk(disk, &target, &control)?,
+        (Subject::Server(workload), Style::Plain) => run_plain(workload, &target, &control)?,
+        (Subject::Server(workload), Style::Godwit) => run_godwit(workload, &target, &control)?,
     };
     let json = serde_json::to_string(&report).map_err(anyhow::Error::from)?;
     if !target.json {
@@ -40,8 +40,15 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
     report.is_clean().then_some(()).ok_or_else(broken)
 }
 
+fn run_disk(disk: &Disk, args: &TargetArgs, control: &Control) -> Result<Report, Failure> {
+    let place = args.place();
+    let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    Ok(Report::Disk(disk.run(&settings.data_dir, control)?))
+}
+
 fn run_plain(workload: &Workload, args: &TargetArgs, control: &Control) -> Result<Report, Failure> {
-    let addr = resolve(args.target.as_deref().unwrap_or_default())?;
+    let no_target = || Failure::new(USAGE, "--topic-style plain needs --target");
+    let addr = resolve(args.target.as_deref().ok_or_else(no_target)?)?;
     let accounts = Account::anonymous(workload.accounts_needed());
     let target = Target { addr, style: TopicStyle::Plain, accounts, server_pid: args.pid, threads: args.threads };
     Ok(workload.run(&target, control)?)

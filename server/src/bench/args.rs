@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use godwit_load::{Connections, Fanout, Paced, Pairs, Replay, Workload};
+use godwit_load::{Connections, Disk, Fanout, Paced, Pairs, Replay, Workload};
 
 use crate::cli::Place;
 
@@ -119,6 +119,15 @@ enum WorkloadArgs {
         #[arg(long, default_value_t = 100)]
         body_bytes: usize,
     },
+    /// How long one synced write takes in the data folder: what latencies are a multiple of. Needs no server
+    Disk {
+        /// Writes
+        #[arg(long, default_value_t = 500)]
+        writes: usize,
+        /// Size of a write in bytes
+        #[arg(long, default_value_t = 400)]
+        bytes: usize,
+    },
     /// One sender to a group
     Fanout {
         /// Members, the sender among them
@@ -145,9 +154,15 @@ struct Messages {
     duration_s: u64,
 }
 
+/// What is measured.
+pub(super) enum Subject {
+    Server(Workload),
+    Disk(Disk),
+}
+
 impl BenchArgs {
     /// What to measure; where.
-    pub(super) fn split(self) -> (Workload, TargetArgs) {
+    pub(super) fn split(self) -> (Subject, TargetArgs) {
         let seconds = Duration::from_secs;
         let workload = match self.workload {
             WorkloadArgs::Pairs { pairs, window, messages: Messages { body_bytes, warmup_s, duration_s } } => {
@@ -164,11 +179,12 @@ impl BenchArgs {
             WorkloadArgs::Replay { messages, senders, body_bytes } => {
                 Workload::Replay(Replay { messages, senders, body_bytes })
             }
+            WorkloadArgs::Disk { writes, bytes } => return (Subject::Disk(Disk { writes, bytes }), self.target),
             WorkloadArgs::Fanout { members, window, messages: Messages { body_bytes, warmup_s, duration_s } } => {
                 let (warmup, duration) = (seconds(warmup_s), seconds(duration_s));
                 Workload::Fanout(Fanout { members, window, body_bytes, warmup, duration })
             }
         };
-        (workload, self.target)
+        (Subject::Server(workload), self.target)
     }
 }

@@ -10,6 +10,7 @@
 mod body;
 mod connections;
 mod control;
+mod disk;
 mod exchange;
 mod fanout;
 #[cfg(test)]
@@ -31,6 +32,7 @@ mod workload;
 
 pub use connections::{Connections, ConnectionsReport, ConnectionsUse};
 pub use control::Control;
+pub use disk::{Disk, DiskReport};
 pub use fanout::Fanout;
 pub use latency::Percentiles;
 pub use messages::MessagesReport;

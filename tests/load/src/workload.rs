@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use crate::connections::{Connections, ConnectionsReport};
 use crate::control::Control;
+use crate::disk::DiskReport;
 use crate::fanout::Fanout;
 use crate::messages::MessagesReport;
 use crate::pairs::{Paced, Pairs};
 use crate::replay::{Replay, ReplayReport};
 use crate::target::Target;
 
-/// What to measure.
+/// What to measure of a server.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "see the types")]
 pub enum Workload {
@@ -34,6 +35,7 @@ pub enum Report {
     Connections(ConnectionsReport),
     Replay(ReplayReport),
     Fanout(MessagesReport),
+    Disk(DiskReport),
 }
 
 impl Workload {
@@ -71,6 +73,7 @@ impl Report {
             Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.is_clean(),
             Self::Connections(report) => report.is_clean(),
             Self::Replay(report) => report.violations.total() == 0,
+            Self::Disk(_) => true,
         }
     }
 }
@@ -81,6 +84,7 @@ impl fmt::Display for Report {
             Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.fmt(f),
             Self::Connections(report) => report.fmt(f),
             Self::Replay(report) => report.fmt(f),
+            Self::Disk(report) => report.fmt(f),
         }
     }
 }
