@@ -7,23 +7,17 @@ use godwit_core::record::ReceiptRecord;
 use godwit_core::world::World;
 use godwit_schemas::ids::ConversationId;
 use prost::Message;
-use std::collections::HashSet;
 
 use crate::store::keys::{self, Key};
 use crate::store::{Table, Write};
 
 /// The writes of a batch's changes. A conversation that changed many times is written once, as it is now.
 pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<Write>) {
-    let mut whole = HashSet::new();
-    let mut state = HashSet::new();
+    let (mut whole, mut state) = (Vec::new(), Vec::new());
     for change in changes {
         match change {
-            Change::Conversation(id) => {
-                whole.insert(id);
-            }
-            Change::State(id) => {
-                state.insert(id);
-            }
+            Change::Conversation(id) => whole.push(id),
+            Change::State(id) => state.push(id),
             Change::Pair(low, high, id) => {
                 writes.push(set(keys::pair(&low, &high), id.map(|id| counter(id.get()))));
             }
@@ -50,21 +44,26 @@ pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<W
             }
         }
     }
-    conversations(world, &whole, &state, writes);
+    conversations(world, whole, state, writes);
 }
 
 fn conversations(
     world: &World,
-    whole: &HashSet<ConversationId>,
-    state: &HashSet<ConversationId>,
+    mut whole: Vec<ConversationId>,
+    mut state: Vec<ConversationId>,
     writes: &mut Vec<Write>,
 ) {
+    for ids in [&mut whole, &mut state] {
+        ids.sort_unstable();
+        ids.dedup();
+    }
+    state.retain(|id| whole.binary_search(id).is_err());
     for conversation in whole.iter().filter_map(|id| world.conversation(*id)) {
         let (record, state) = conversation.to_records();
         writes.push(put(keys::conversation(conversation.id), &record));
         writes.push(put(keys::state(conversation.id), &state));
     }
-    for conversation in state.difference(whole).filter_map(|id| world.conversation(*id)) {
+    for conversation in state.iter().filter_map(|id| world.conversation(*id)) {
         writes.push(put(keys::state(conversation.id), &conversation.to_state()));
     }
 }

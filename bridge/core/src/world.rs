@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::FixedState;
 use godwit_schemas::ids::{ConversationId, DeviceId, UserId};
 use godwit_schemas::partition::{PARTITIONS, Partition};
 
@@ -68,9 +69,13 @@ struct Cached<T> {
 }
 
 #[derive(Debug)]
-struct Cache<K, T>(HashMap<K, Cached<T>>);
+struct Cache<K, T>(HashMap<K, Cached<T>, FixedState>);
 
 impl<K: Eq + Hash, T> Cache<K, T> {
+    fn new(seed: u64) -> Self {
+        Self(HashMap::with_hasher(FixedState::with_seed(seed)))
+    }
+
     fn get(&self, key: &K) -> Option<&T> {
         self.0.get(key)?.value.as_ref()
     }
@@ -105,12 +110,13 @@ pub struct World {
 }
 
 impl World {
-    /// Keeps about `room` of each kind. `next_conversation` as stored.
-    pub fn new(room: usize, next_conversation: [u64; PARTITIONS as usize]) -> Self {
+    /// Keeps about `room` of each kind. `next_conversation` as stored. `seed`: random, so that nobody who chooses names
+    /// knows which of them collide.
+    pub fn new(room: usize, next_conversation: [u64; PARTITIONS as usize], seed: u64) -> Self {
         Self {
-            users: Cache(HashMap::new()),
-            pairs: Cache(HashMap::new()),
-            conversations: Cache(HashMap::new()),
+            users: Cache::new(seed),
+            pairs: Cache::new(seed),
+            conversations: Cache::new(seed),
             next_conversation,
             ticket: 1,
             room,
@@ -279,7 +285,7 @@ mod tests {
 
     #[test]
     fn what_is_not_on_disk_stays() {
-        let mut world = World::new(2, [0; PARTITIONS as usize]);
+        let mut world = World::new(2, [0; PARTITIONS as usize], 0);
         world.add_conversation(conversation(1));
         let first = world.seal();
         world.add_conversation(conversation(2));
@@ -301,7 +307,7 @@ mod tests {
 
     #[test]
     fn conversation_numbers_carry_their_partition() {
-        let mut world = World::new(2, [0; PARTITIONS as usize]);
+        let mut world = World::new(2, [0; PARTITIONS as usize], 0);
         let partition = Partition::of_hash(5);
         let (first, _) = world.allocate_conversation(partition);
         let (second, counter) = world.allocate_conversation(partition);

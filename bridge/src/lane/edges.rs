@@ -1,6 +1,6 @@
 //! Streams between this lane and the edges: what is expected, what is lost, what goes out. See bus.proto.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -41,13 +41,13 @@ struct Stream {
 pub(super) struct Edges {
     lane: u32,
     epoch: u64,
-    streams: HashMap<u64, Stream>,
+    streams: BTreeMap<u64, Stream>,
     with_frames: Vec<u64>,
 }
 
 impl Edges {
     pub(super) fn new(lane: u32, epoch: u64) -> Self {
-        Self { lane, epoch, streams: HashMap::new(), with_frames: Vec::new() }
+        Self { lane, epoch, streams: BTreeMap::new(), with_frames: Vec::new() }
     }
 
     /// Judges a batch by its numbers. A heartbeat repeats the number of the batch before it.

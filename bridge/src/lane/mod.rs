@@ -2,14 +2,18 @@
 //! gather what is queued, read the keys it needs, decide (bridge/core), hand one commit to the committer, and emit the
 //! effects of commits that are on disk.
 //!
+//! What it does follows from what it is given, in that order (hashing is seeded by the epoch, nothing is drawn): that
+//! lets a simulation replay it.
+//!
 //! Keeps P4 (one owner, one order) and P8 (a round costs what is in it). Nothing here is locked or shared.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::FixedState;
 use godwit_core::command::{Command, ConnectionKey};
 use godwit_core::decide::{Rules, decide};
 use godwit_core::outcome::Outcome;
@@ -82,12 +86,12 @@ pub(crate) struct Lane<S, B: Bus> {
     committer: mpsc::Sender<Commit>,
     world: World,
     edges: Edges,
-    sessions: HashMap<DeviceId, Session>,
-    connections: HashMap<ConnectionKey, DeviceId>,
+    sessions: HashMap<DeviceId, Session, FixedState>,
+    connections: HashMap<ConnectionKey, DeviceId, FixedState>,
     /// Devices whose next entries are to be read from the store.
     hungry: Vec<DeviceId>,
     /// Devices whose session record is to be written.
-    dirty: HashSet<DeviceId>,
+    dirty: BTreeSet<DeviceId>,
     /// Devices that may be forgotten once their record is on disk.
     leaving: Vec<DeviceId>,
     commands: Vec<Command>,
@@ -97,7 +101,7 @@ pub(crate) struct Lane<S, B: Bus> {
     sealed: Ticket,
     next_device: [u64; PARTITIONS as usize],
     next_receipt: u64,
-    removals: HashMap<UserId, Removal>,
+    removals: BTreeMap<UserId, Removal>,
     draining: Option<Vec<Arc<WhenAll>>>,
 }
 
@@ -109,7 +113,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             epoch,
             rules: settings.rules.clone(),
             now_s: clock(),
-            world: World::new(settings.cached_per_lane, counters.conversations),
+            world: World::new(settings.cached_per_lane, counters.conversations, epoch),
             edges: Edges::new(number, epoch),
             settings,
             store,
@@ -118,10 +122,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             lanes,
             mailbox,
             committer,
-            sessions: HashMap::new(),
-            connections: HashMap::new(),
+            sessions: HashMap::with_hasher(FixedState::with_seed(epoch)),
+            connections: HashMap::with_hasher(FixedState::with_seed(epoch)),
             hungry: Vec::new(),
-            dirty: HashSet::new(),
+            dirty: BTreeSet::new(),
             leaving: Vec::new(),
             commands: Vec::new(),
             next: Commit::default(),
@@ -129,7 +133,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             sealed: 0,
             next_device: counters.devices,
             next_receipt: bus::RECEIPTS_FROM,
-            removals: HashMap::new(),
+            removals: BTreeMap::new(),
             draining: None,
         }
     }
@@ -144,6 +148,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         loop {
             let committer = self.committer.clone();
             tokio::select! {
+                biased;
+                _ = hello.tick() => self.tick().await,
                 payload = self.link.next(), if self.draining.is_none() => self.take(payload).await?,
                 mail = self.mailbox.recv() => {
                     let Some(mail) = mail else { return Ok(()) };
@@ -152,7 +158,6 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     }
                 }
                 permit = committer.reserve(), if self.has_work() => if permit.is_err() { return Ok(()) },
-                _ = hello.tick() => self.tick().await,
             }
             for _ in 0..GATHER_MAX {
                 let Ok(mail) = self.mailbox.try_recv() else { break };

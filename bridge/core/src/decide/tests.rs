@@ -17,7 +17,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        Self { world: World::new(100, [0; PARTITIONS as usize]) }
+        Self { world: World::new(100, [0; PARTITIONS as usize], 0) }
     }
 
     fn device(name: &str) -> DeviceId {
