@@ -1,0 +1,36 @@
+//! End-to-end tests: the real program, real sockets, clients that were not written here.
+//!
+//! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub and paho-mqtt.
+//! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
+//! - Everything else is tests, a file for each promise.
+//!
+//! Nothing here waits for a time: it waits for what must happen, and fails when that takes longer than [`PATIENCE`].
+//! That something does *not* arrive is shown by sending something else behind it.
+
+mod admin;
+mod bad_input;
+mod clients;
+mod first_chat;
+mod halves;
+mod mqtt;
+mod outsiders;
+mod paho;
+mod retries;
+mod server;
+mod slow;
+mod soak;
+mod ticks;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a slow and busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `done` says so, looking often; `what` says in a failure what did not come.
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < PATIENCE, "did not happen within {PATIENCE:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

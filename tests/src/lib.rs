@@ -1,1 +1,0 @@
-//! godwit-tests
