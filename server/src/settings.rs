@@ -252,5 +252,6 @@ fn mib(from: &mut Layers, key: &'static str, range: RangeInclusive<u64>) -> usiz
 
 fn lanes(configured: u32) -> u32 {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(8));
-    if configured == 0 { cores().min(8) } else { configured }
+    // The other half of the cores has sockets, the bus and the disk to serve.
+    if configured == 0 { (cores() / 2).clamp(1, 8) } else { configured }
 }

@@ -57,8 +57,6 @@ impl RocksStore {
         options.set_max_log_file_size(4 << 20);
         options.set_max_open_files(512);
         options.set_bytes_per_sync(1 << 20);
-        // Reusing log files turns most fsyncs into pure data syncs: the file does not grow.
-        options.set_recycle_log_file_num(4);
         options.set_stats_dump_period_sec(0);
         let cache = Cache::new_lru_cache(settings.cache_bytes);
         let tables = TABLES.map(|(table, name)| {
