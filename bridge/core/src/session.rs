@@ -39,6 +39,19 @@ pub struct Flight {
     bytes: u32,
 }
 
+impl Flight {
+    fn new(order: Order, entry: &Entry) -> Self {
+        Self {
+            order,
+            conversation: entry.conversation,
+            sequence: entry.sequence,
+            sender: entry.sender,
+            message: entry.kind == Kind::Message,
+            bytes: u32::try_from(entry.content.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// What to do with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Offer {
@@ -102,16 +115,6 @@ impl Deliveries {
         self.passed_over.map_or(flight, |passed| flight.min(passed))
     }
 
-    /// Deliveries in flight.
-    pub fn in_flight(&self) -> usize {
-        self.flights.len()
-    }
-
-    /// Orders in flight, ascending.
-    pub fn flights(&self) -> impl Iterator<Item = Order> + '_ {
-        self.flights.iter().map(|flight| flight.order)
-    }
-
     /// Whether reading on from the store is worth it: the window is at most half full, so that a read brings many.
     pub fn wants_read(&self) -> bool {
         self.behind
@@ -152,24 +155,16 @@ impl Deliveries {
             return Offer::Skip;
         }
         self.cursor = order;
-        let bytes = u32::try_from(entry.content.len()).unwrap_or(u32::MAX);
-        let flight = Flight {
-            order,
-            conversation: entry.conversation,
-            sequence: entry.sequence,
-            sender: entry.sender,
-            message: entry.kind == Kind::Message,
-            bytes,
-        };
+        let flight = Flight::new(order, entry);
         if !filters.wants_events() && !flight.message {
             return Offer::Settle(flight);
         }
-        if bytes > self.window.entry_bytes {
+        if flight.bytes > self.window.entry_bytes {
             self.passed_over.get_or_insert(order);
             return Offer::Skip;
         }
         self.flights.push_back(flight);
-        self.flight_bytes = self.flight_bytes.saturating_add(bytes);
+        self.flight_bytes = self.flight_bytes.saturating_add(flight.bytes);
         Offer::Deliver { again: order <= self.sent_before }
     }
 
@@ -197,14 +192,7 @@ impl Deliveries {
     /// that is not outstanding is acknowledged. For each entry of the store up to the cursor: is it outstanding?
     pub fn recall(&mut self, order: Order, entry: &Entry, outstanding: &[u64]) -> Option<Flight> {
         self.cursor = self.cursor.max(order);
-        let flight = Flight {
-            order,
-            conversation: entry.conversation,
-            sequence: entry.sequence,
-            sender: entry.sender,
-            message: entry.kind == Kind::Message,
-            bytes: u32::try_from(entry.content.len()).unwrap_or(u32::MAX),
-        };
+        let flight = Flight::new(order, entry);
         if flight.bytes > self.window.entry_bytes {
             self.passed_over.get_or_insert(order);
             return None;
