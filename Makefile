@@ -17,7 +17,7 @@ BENCH ?=
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak bench router-cost fmt lint doc deny audit prerequisites test-prerequisites
+.PHONY: help build run test soak bench bench-mosquitto router-cost fmt lint doc deny audit prerequisites test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,9 @@ soak: test-prerequisites ## kill servers under load for SOAK_S seconds (600) and
 
 bench: build ## measure a server of its own; BENCH="pairs --window 1" for one workload
 	scripts/bench $(BENCH)
+
+bench-mosquitto: build test-prerequisites ## the same load on mosquitto, side by side
+	scripts/bench-mosquitto $(BENCH)
 
 router-cost: prerequisites ## measure rumqttd's router, as ARCHITECTURE.md quotes it; CLIENTS="1000 50000"
 	cargo build --locked --workspace --example router_cost
