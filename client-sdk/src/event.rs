@@ -1,0 +1,194 @@
+//! What arrives on `inbox`. Acknowledge an event (PUBACK) when the app has kept it: the server then forgets it.
+
+use bytes::Bytes;
+use godwit_schemas::client::{self, Role, change, event};
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+use godwit_schemas::reason::Reason;
+use prost::Message;
+
+/// A member of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its number in the conversation; messages and receipts name it by that.
+    pub ordinal: Ordinal,
+    /// Who it is.
+    pub user: UserId,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// What changed about a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The first event of a conversation: how it was when this user entered it.
+    Opened {
+        /// Group rather than direct.
+        group: bool,
+        /// Empty for direct conversations.
+        title: String,
+        /// In the order they joined.
+        members: Vec<Member>,
+    },
+    /// A member joined.
+    Added(Member),
+    /// A member left or was removed. If it is this user: the last event of the conversation.
+    Removed(Ordinal),
+    /// A new title.
+    Renamed(String),
+}
+
+/// See the module. Within a conversation, messages and changes have consecutive sequences; one that was seen before
+/// is a redelivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A message.
+    Message {
+        /// Where.
+        conversation: ConversationId,
+        /// Its place there.
+        sequence: Seq,
+        /// Who sent it.
+        sender: Ordinal,
+        /// Whole seconds since the server stored it.
+        age_s: u64,
+        /// Opaque to the server.
+        body: Bytes,
+    },
+    /// How far a member is. Replaces what was said of it before.
+    Receipt {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        member: Ordinal,
+        /// One of its devices has everything up to here.
+        delivered_up_to: Seq,
+        /// It has read up to here.
+        read_up_to: Seq,
+    },
+    /// The conversation changed.
+    Changed {
+        /// Which.
+        conversation: ConversationId,
+        /// The change's place among the messages.
+        sequence: Seq,
+        /// Who did it.
+        by: Ordinal,
+        /// What.
+        change: Change,
+    },
+    /// MQTT 3.1.1 only: a publish was acknowledged, but refused.
+    Refused {
+        /// Its packet identifier.
+        packet_id: u16,
+        /// Why.
+        reason: Reason,
+        /// The same for people.
+        text: String,
+    },
+}
+
+/// The payload is no event that this version knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed event: {0}")]
+pub struct Malformed(String);
+
+impl Event {
+    /// Reads a payload without copying bodies.
+    ///
+    /// # Errors
+    /// [`Malformed`]: not from a server, or from one much newer. A retry does not help; acknowledge and go on.
+    pub fn parse(payload: Bytes) -> Result<Self, Malformed> {
+        let event = client::Event::decode(payload).map_err(|error| Malformed(error.to_string()))?;
+        match event.event.ok_or_else(|| Malformed("unknown kind".to_owned()))? {
+            event::Event::Message(message) => Ok(Self::Message {
+                conversation: ConversationId::new(message.conversation),
+                sequence: Seq::new(message.sequence),
+                sender: Ordinal::new(message.sender),
+                age_s: message.age_s,
+                body: message.body,
+            }),
+            event::Event::Receipt(receipt) => Ok(Self::Receipt {
+                conversation: ConversationId::new(receipt.conversation),
+                member: Ordinal::new(receipt.member),
+                delivered_up_to: Seq::new(receipt.delivered_up_to),
+                read_up_to: Seq::new(receipt.read_up_to),
+            }),
+            event::Event::Change(changed) => Ok(Self::Changed {
+                conversation: ConversationId::new(changed.conversation),
+                sequence: Seq::new(changed.sequence),
+                by: Ordinal::new(changed.by),
+                change: parse_change(changed.change)?,
+            }),
+            event::Event::Refusal(refusal) => Ok(Self::Refused {
+                packet_id: refusal.packet_id.try_into().map_err(|_| Malformed("packet identifier".to_owned()))?,
+                reason: Reason::from_u32(refusal.reason),
+                text: refusal.text,
+            }),
+        }
+    }
+}
+
+fn parse_change(change: Option<change::Change>) -> Result<Change, Malformed> {
+    match change.ok_or_else(|| Malformed("unknown change".to_owned()))? {
+        change::Change::Opened(opened) => Ok(Change::Opened {
+            group: opened.group,
+            title: opened.title,
+            members: opened.members.into_iter().map(parse_member).collect::<Result<_, _>>()?,
+        }),
+        change::Change::Added(member) => parse_member(member).map(Change::Added),
+        change::Change::Removed(ordinal) => Ok(Change::Removed(Ordinal::new(ordinal))),
+        change::Change::Renamed(title) => Ok(Change::Renamed(title)),
+    }
+}
+
+fn parse_member(member: client::Member) -> Result<Member, Malformed> {
+    Ok(Member {
+        ordinal: Ordinal::new(member.ordinal),
+        user: UserId::new(&member.user).map_err(|error| Malformed(error.to_string()))?,
+        role: Role::try_from(member.role).map_err(|error| Malformed(error.to_string()))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(event: event::Event) -> Result<Event, Malformed> {
+        Event::parse(client::Event { event: Some(event) }.encode_to_vec().into())
+    }
+
+    #[test]
+    fn messages_and_changes_read_back() {
+        let body = Bytes::from_static(b"hi");
+        let message = client::Message { conversation: 65, sequence: 2, sender: 1, age_s: 9, body: body.clone() };
+        let (conversation, sequence) = (ConversationId::new(65), Seq::new(2));
+        let expected = Event::Message { conversation, sequence, sender: Ordinal::new(1), age_s: 9, body };
+        assert_eq!(parse(event::Event::Message(message)), Ok(expected));
+
+        let member = client::Member { ordinal: 1, user: "bob".into(), role: Role::Admin.into() };
+        let change = Some(change::Change::Added(member));
+        let added = client::Change { conversation: 65, sequence: 2, by: 0, change };
+        let bob = Member { ordinal: Ordinal::new(1), user: UserId::new("bob").unwrap(), role: Role::Admin };
+        let expected = Event::Changed { conversation, sequence, by: Ordinal::default(), change: Change::Added(bob) };
+        assert_eq!(parse(event::Event::Change(added)), Ok(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_an_error() {
+        let member = |user: &str, role| client::Member { ordinal: 1, user: user.into(), role };
+        let added = |member| {
+            event::Event::Change(client::Change { change: Some(change::Change::Added(member)), ..Default::default() })
+        };
+        for bad in [
+            added(member("", 0)),
+            added(member("bob", 99)),
+            event::Event::Change(client::Change::default()),
+            event::Event::Refusal(client::Refusal { packet_id: 70_000, ..Default::default() }),
+        ] {
+            assert!(parse(bad.clone()).is_err(), "{bad:?}");
+        }
+        for bytes in [&b""[..], b"\xff\xff", b"\x0a\x05x"] {
+            assert!(Event::parse(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+        }
+    }
+}

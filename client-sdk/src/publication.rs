@@ -1,0 +1,67 @@
+//! What a device publishes. Durable when the broker has acknowledged it (PUBACK with a reason below 0x80).
+
+use bytes::Bytes;
+use godwit_schemas::client::{ReadReceipt, Request, Send, request::Call, send};
+use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use prost::Message;
+
+/// Publish it with QoS 1. If the answer does not come, publish the same again: it takes effect once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The topic's name.
+    pub topic: &'static str,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+impl Publication {
+    /// A message to a user; opens the direct conversation if there is none yet.
+    ///
+    /// `client_sequence` counts up from 1 for each recipient, and must survive the app: it is what makes a retry safe.
+    pub fn to_user(user: &UserId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
+        Self::send(send::To::User(user.to_string()), client_sequence, body.into())
+    }
+
+    /// A message to a conversation. See [`Self::to_user`] for `client_sequence`.
+    pub fn to_conversation(conversation: ConversationId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
+        Self::send(send::To::Conversation(conversation.get()), client_sequence, body.into())
+    }
+
+    fn send(to: send::To, client_sequence: u64, body: Bytes) -> Self {
+        let send = Send { to: Some(to), client_sequence, body, expires_in_s: 0 };
+        Self { topic: "send", payload: send.encode_to_vec().into() }
+    }
+
+    /// Everything up to and including this message was read. Going back has no effect.
+    pub fn read(conversation: ConversationId, up_to: Seq) -> Self {
+        let receipt = ReadReceipt { conversation: conversation.get(), read_up_to: up_to.get() };
+        Self { topic: "receipt", payload: receipt.encode_to_vec().into() }
+    }
+
+    /// A call, answered on `rpc` by a `Response` with the same `id`.
+    pub fn call(id: u64, call: Call) -> Self {
+        Self { topic: "rpc", payload: Request { id, call: Some(call) }.encode_to_vec().into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_reads_what_was_meant() {
+        let sent = Publication::to_conversation(ConversationId::new(65), 3, "hi");
+        let expected =
+            Send { to: Some(send::To::Conversation(65)), client_sequence: 3, body: "hi".into(), expires_in_s: 0 };
+        assert_eq!((sent.topic, Send::decode(sent.payload)), ("send", Ok(expected)));
+        let read = Publication::read(ConversationId::new(65), Seq::new(9));
+        assert_eq!(ReadReceipt::decode(read.payload), Ok(ReadReceipt { conversation: 65, read_up_to: 9 }));
+    }
+
+    #[test]
+    fn a_short_message_costs_few_bytes() {
+        // What is counted are the bytes over the body, for the hundredth message to a young conversation.
+        let sent = Publication::to_conversation(ConversationId::new(4_000), 100, vec![0; 100]);
+        assert_eq!(sent.payload.len() - 100, 7);
+    }
+}
