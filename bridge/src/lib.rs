@@ -8,6 +8,7 @@
 //!
 //! What is decided, and why, stands in `godwit-core`; nothing here decides.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -77,16 +78,29 @@ pub async fn start<S: Store, B: Bus>(
     Ok(Bridge { lanes, threads: threads.collect::<Result<_, _>>()?, failure })
 }
 
-type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+/// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
+pub type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// A bridge whose tasks do not run yet.
-struct Assembly {
+pub struct Assembly {
     lanes: Arc<[Mailbox]>,
-    tasks: Vec<(String, Task)>,
+    /// The committer and the lanes, with their names.
+    pub tasks: Vec<(String, Task)>,
 }
 
-/// Puts a bridge together. `epoch` tells this start of it from others.
-async fn assemble<S: Store, B: Bus>(
+impl Assembly {
+    /// Operators' commands, answered as soon as the tasks run.
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.lanes.clone())
+    }
+}
+
+/// Puts a bridge together for whoever runs its tasks: [`start`] on threads, a simulation on a clock of its own. When one
+/// task fails, the others are to be ended too. `epoch`: random, tells this start from others.
+///
+/// # Errors
+/// The counters cannot be read from the store.
+pub async fn assemble<S: Store, B: Bus>(
     settings: Settings,
     store: S,
     clock: ClockS,
@@ -148,11 +162,9 @@ impl Bridge {
         for lane in self.lanes.iter() {
             let _ = lane.send(Mail::Stop);
         }
-        let joined =
-            tokio::task::spawn_blocking(|| self.threads.into_iter().map(JoinHandle::join).all(|it| it.is_ok()));
-        if !joined.await.unwrap_or(false) {
-            error!("a thread of the bridge has panicked");
-        }
+        let threads = self.threads;
+        // How they ended has been told already.
+        let _ = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join()))).await;
     }
 
     async fn drain(&self) {
@@ -177,13 +189,15 @@ impl commit::Tell for Told {
     }
 }
 
-/// Runs a task on a thread of its own; its failure is the bridge's.
+/// Runs a task on a thread of its own. Its failure is the bridge's, and so is its panic: half a bridge keeps no promise.
 fn spawn(name: &str, task: Task, failed: watch::Sender<Option<StoreError>>) -> Result<JoinHandle<()>, StoreError> {
     let cannot = |error: std::io::Error| StoreError { doing: "start a thread", cause: error.to_string() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
     let run = move || {
-        if let Err(error) = runtime.block_on(task) {
-            error!(%error, "the store has failed: nothing is acknowledged any more");
+        let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(task)));
+        let panicked = |_| Err(StoreError { doing: "keep a task running", cause: "it panicked".to_owned() });
+        if let Err(error) = ended.unwrap_or_else(panicked) {
+            error!(%error, "the bridge has failed: nothing is acknowledged any more");
             failed.send_replace(Some(error));
         }
     };
@@ -194,3 +208,6 @@ fn spawn(name: &str, task: Task, failed: watch::Sender<Option<StoreError>>) -> R
 fn epoch() -> Result<u64, StoreError> {
     getrandom::u64().map_err(|error| StoreError { doing: "draw a random number", cause: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! A bridge on its own threads, before a store that breaks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use godwit_core::decide::Rules;
+use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
+use godwit_schemas::ids::{DeviceName, UserId};
+
+use super::*;
+use crate::admin::AdminError;
+use crate::store::memory::MemoryStore;
+use crate::store::{Durability, Row, Table, Write};
+
+/// Nobody is on it.
+#[derive(Clone)]
+struct Silence;
+
+impl Bus for Silence {
+    type Tx = Self;
+    type Rx = Self;
+
+    async fn open(&self, _name: &str, _topics: &[String]) -> Result<(Self, Self), LinkClosed> {
+        Ok((Self, Self))
+    }
+}
+
+impl Tx for Silence {
+    async fn publish(&mut self, _topic: &str, _payload: Bytes) -> Result<(), LinkClosed> {
+        Ok(())
+    }
+}
+
+impl Rx for Silence {
+    async fn next(&mut self) -> Result<Bytes, LinkClosed> {
+        std::future::pending().await
+    }
+
+    fn try_next(&mut self) -> Option<Bytes> {
+        None
+    }
+}
+
+#[derive(Clone)]
+struct Breaking {
+    store: MemoryStore,
+    how: fn() -> StoreError,
+}
+
+impl Store for Breaking {
+    async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.store.multi_get(keys).await
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.store.scan(table, from, to, rows_max, bytes_max).await
+    }
+
+    async fn commit(&self, _writes: Vec<Write>, _durability: Durability) -> Result<(), StoreError> {
+        Err((self.how)())
+    }
+}
+
+fn no_space() -> StoreError {
+    StoreError { doing: "commit", cause: "no space left on device".to_owned() }
+}
+
+fn panics() -> StoreError {
+    panic!("a bug")
+}
+
+#[tokio::test]
+async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledged() {
+    let settings = Settings {
+        rules: Rules { body_bytes_max: 100, group_members_max: 10, retention_s: 60 },
+        lanes: 2,
+        window_messages: 10,
+        window_bytes: 1_000,
+        devices_per_user_max: 3,
+        cached_per_lane: 10,
+    };
+    for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {
+        let clock: ClockS = Arc::new(|| 0);
+        let store = Breaking { store: MemoryStore::new(clock.clone()), how };
+        let bridge = start(settings.clone(), store, clock, Silence).await.unwrap();
+        let (alice, phone) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
+        let added = bridge.admin().add_user(alice, phone).await;
+        assert!(matches!(added, Err(AdminError::ShuttingDown)), "{cause}");
+        assert_eq!(bridge.failed().await.cause, cause);
+        bridge.stop(Duration::from_millis(50)).await;
+    }
+}
