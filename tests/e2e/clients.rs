@@ -2,14 +2,17 @@
 //!
 //! They must be there: a test without its client has not passed. `make test` sees to it.
 
-use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 
+use tempfile::TempDir;
+
 use crate::PATIENCE;
-use crate::server::{Account, Server};
+use crate::server::{Account, Server, without_settings};
 
 /// Versions as `mosquitto_pub -V` wants them.
 pub(crate) const VERSIONS: [&str; 2] = ["311", "5"];
@@ -52,14 +55,7 @@ impl Subscriber {
         let mut command = mosquitto("mosquitto_sub", server, account, version);
         command.args(["-c", "-t", "inbox/#", "-F", "%t %p", "-C", &messages.to_string()]).stdout(Stdio::piped());
         let mut child = started("mosquitto_sub", command.spawn());
-        let stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                // The test may have ended.
-                _ = sender.send(line);
-            }
-        });
+        let lines = lines_of(&mut child);
         Self { child, lines }
     }
 
@@ -82,7 +78,85 @@ impl Subscriber {
     }
 }
 
+/// What a child writes to its piped stdout, as it comes.
+fn lines_of(child: &mut Child) -> Receiver<String> {
+    let stdout = BufReader::new(child.stdout.take().expect("piped"));
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            // The test may have ended.
+            _ = sender.send(line);
+        }
+    });
+    lines
+}
+
 impl Drop for Subscriber {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// A shell in a folder that looks like the clone after `make run`: `dist/godwit`, `godwit-data`, and mosquitto's clients
+/// know where the server listens.
+pub(crate) struct Shell {
+    child: Child,
+    lines: Receiver<String>,
+    _folder: TempDir,
+}
+
+impl Shell {
+    pub(crate) fn start(server: &Server) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = folder.path();
+        std::fs::create_dir(at.join("dist")).expect("a folder");
+        symlink(env!("CARGO_BIN_EXE_godwit"), at.join("dist/godwit")).expect("a link");
+        symlink(server.data(), at.join("godwit-data")).expect("a link");
+        let address = server.mqtt();
+        for client in ["mosquitto_pub", "mosquitto_sub"] {
+            std::fs::write(at.join(client), format!("-h {}\n-p {}\n", address.ip(), address.port())).expect("written");
+        }
+        let mut command = Command::new("bash");
+        without_settings(&mut command).current_dir(at).env("XDG_CONFIG_HOME", at);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
+        let lines = lines_of(&mut child);
+        Self { child, lines, _folder: folder }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.child.stdin.as_mut().expect("piped").write_all(text.as_bytes()).expect("bash listens");
+    }
+
+    /// Runs commands to their end; they must succeed and write nothing to stdout.
+    pub(crate) fn run(&mut self, commands: &str) {
+        self.say(&format!("set -e\n{commands}\nset +e; echo done\n"));
+        assert_eq!(self.line(), "done", "{commands}");
+    }
+
+    /// Begins a command; the one before is ended, as by Ctrl-C, unless it writes nothing and ends by itself.
+    pub(crate) fn begin(&mut self, command: &str) {
+        if command.starts_with("mosquitto_sub") {
+            self.say(&format!("{command} &\n"));
+        } else {
+            self.say("kill -INT $! && wait\n");
+            self.run(command);
+        }
+    }
+
+    /// The next line that a command writes.
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line from a command")
+    }
+
+    /// Ends what still runs; nothing more was written.
+    pub(crate) fn end(mut self) {
+        self.say("kill -INT $(jobs -p); wait; exit\n");
+        assert_eq!(self.lines.iter().next(), None);
+    }
+}
+
+impl Drop for Shell {
     fn drop(&mut self) {
         _ = self.child.kill();
         _ = self.child.wait();

@@ -1,8 +1,61 @@
 //! The first chat of the README, with mosquitto's clients: the receiver is offline, the server is killed, the receiver
 //! comes back. And what a plain client can do without protobuf.
 
-use crate::clients::{Subscriber, VERSIONS, publish};
+use std::fs;
+use std::path::Path;
+
+use crate::clients::{Shell, Subscriber, VERSIONS, publish};
 use crate::server::Server;
+
+/// A code block of the README.
+struct Block {
+    language: String,
+    lines: Vec<String>,
+}
+
+fn blocks_of_the_first_chat() -> Vec<Block> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).expect("a README");
+    let (_, chapter) = readme.split_once("\n## A first chat\n").expect("the chapter");
+    let chapter = chapter.split("\n## ").next().expect("its text");
+    // Every second piece is inside of a block.
+    let blocks = chapter.split("```").skip(1).step_by(2);
+    let blocks = blocks.map(|block| {
+        let mut lines = block.lines().map(str::to_owned);
+        Block { language: lines.next().expect("the language"), lines: lines.collect() }
+    });
+    blocks.collect()
+}
+
+#[test]
+fn the_readme_is_right_to_the_letter() {
+    let mut server = Server::start();
+    let mut shell = Shell::start(&server);
+    let (mut commands, mut sessions) = (0, 0);
+    for Block { language, lines } in blocks_of_the_first_chat() {
+        match language.as_str() {
+            "sh" => {
+                shell.run(&lines.join("\n"));
+                commands += 1;
+                if lines.iter().any(|line| line.starts_with("kill -9")) {
+                    server.start_again();
+                }
+            }
+            "console" => {
+                for line in lines {
+                    match line.strip_prefix("$ ") {
+                        Some(command) => shell.begin(command),
+                        None => assert_eq!(shell.line(), line),
+                    }
+                    sessions += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    assert!(commands >= 3 && sessions >= 4, "the blocks are found");
+    shell.end();
+}
 
 #[test]
 fn a_message_survives_until_its_receiver_comes() {

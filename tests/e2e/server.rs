@@ -40,13 +40,17 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A `godwit` that does not see the settings of whoever runs the tests.
 fn godwit(arguments: &[&str], data: &Path, settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
+    without_settings(&mut command).args(arguments).arg("--data").arg(data).envs(settings.iter().cloned());
+    command
+}
+
+/// Hides the settings of whoever runs the tests.
+pub(crate) fn without_settings(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GODWIT__")) {
         command.env_remove(name);
     }
-    command.args(arguments).arg("--data").arg(data).envs(settings.iter().cloned());
     command
 }
 
@@ -192,6 +196,11 @@ impl Server {
     /// Where clients connect.
     pub(crate) fn mqtt(&self) -> SocketAddr {
         self.doors().listeners.mqtt[0]
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// SIGKILL.

@@ -5,11 +5,13 @@ use crate::mqtt::{Client, Options, RESUME, VERSIONS, Version};
 use crate::server::{Account, Server};
 use crate::until;
 
-/// Messages to the slow device, 40 MB in all.
-const MESSAGES: usize = 640;
+/// Messages to the slow device, 128 MiB in all.
+const MESSAGES: usize = 2_048;
+/// So many are under way at once.
+const BATCH: usize = 16;
 const BODY_BYTES: usize = 64 * 1024;
-/// What the server may grow by meanwhile: far less than what it was sent, and room for the store's own tables.
-const GROWTH_KIB: u64 = 24 * 1024;
+/// What the server may grow by meanwhile: far less than what it was sent, with room for the store's own buffers.
+const GROWTH_KIB: u64 = 80 * 1024;
 /// Small tables, so that memory shows what connections cost.
 const TABLES: [(&str, &str); 2] = [("store.memtable_mib", "1"), ("store.cache_mib", "1")];
 
@@ -29,12 +31,17 @@ fn flood(server: &Server, alice: &Account, carol: &Account) {
     let mut sender = Client::connect(server.mqtt(), alice, Version::V5, RESUME);
     let mut friend = Client::connect(server.mqtt(), carol, Version::V5, RESUME);
     assert_eq!(friend.subscribe("inbox/#"), 1);
-    for number in 0..MESSAGES {
-        assert_eq!(sender.publish("to/bob", &body(number)), 0);
-        if number % 10 == 0 {
-            assert_eq!(sender.publish("to/carol", number.to_string().as_bytes()), 0);
-            assert_eq!(friend.body(), number.to_string());
-        }
+    for first in (0..MESSAGES).step_by(BATCH) {
+        let ids: Vec<_> = (first..first + BATCH)
+            .map(|number| {
+                let id = sender.packet_id();
+                sender.send(&sender.publish_bytes(id, false, "to/bob", &body(number)));
+                id
+            })
+            .collect();
+        ids.into_iter().for_each(|id| assert_eq!(sender.puback(id).0, 0));
+        assert_eq!(sender.publish("to/carol", first.to_string().as_bytes()), 0);
+        assert_eq!(friend.body(), first.to_string());
     }
 }
 
@@ -84,4 +91,18 @@ fn a_client_that_never_reads_is_given_up() {
         until("the server gives up a client that does not read", || deaf.try_send(&[0xC0, 0]).is_err());
         everything_arrives(&server, &bob, version);
     }
+}
+
+#[test]
+fn a_client_that_only_talks_is_given_up() {
+    let server = Server::with(&[&TABLES[..], &[("limits.drain_deadline_s", "1")]].concat());
+    let [alice, bob] = ["alice", "bob"].map(|user| server.add_user(user, "phone"));
+    let options = Options { socket_bytes: 4_096, ..RESUME };
+    let mut talker = Client::connect(server.mqtt(), &alice, Version::V5, options);
+    let before = server.rss_anon_kib();
+    // Each ping makes an answer that it does not take.
+    let pings = [0xC0, 0].repeat(64 * 1024);
+    until("the server gives up a client that does not read", || talker.try_send(&pings).is_err());
+    assert!(server.rss_anon_kib() < before + GROWTH_KIB);
+    Client::connect(server.mqtt(), &bob, Version::V5, RESUME).settle();
 }

@@ -44,13 +44,14 @@ pub(super) struct Device {
     counts: [u64; 2],
     last_packet_id: u16,
     pending: VecDeque<Pending>,
+    rounds: u32,
     connections: u32,
 }
 
 impl Device {
     pub(super) fn new(account: Account, version: Version, writes: Option<(String, u64)>, random: Random) -> Self {
         let pending = VecDeque::new();
-        Self { account, version, writes, random, counts: [0; 2], last_packet_id: 0, pending, connections: 0 }
+        Self { account, version, writes, random, counts: [0; 2], last_packet_id: 0, pending, rounds: 0, connections: 0 }
     }
 
     /// Counts its messages, rather than setting DUP on retries.
@@ -62,8 +63,14 @@ impl Device {
         format!("{}/{}", self.account.user, self.account.device)
     }
 
+    /// One connection for each round, although something was killed.
+    pub(super) fn has_stayed_connected(&self) {
+        assert_eq!(self.connections, self.rounds, "{} was disconnected", self.name());
+    }
+
     /// Until the round is over.
     pub(super) fn run(&mut self, address: SocketAddr, round: u32, shared: &Shared) {
+        self.rounds += 1;
         shared.record.lock().expect("no panic").join(&self.name(), &self.account.user);
         while !shared.over.load(Ordering::Relaxed) {
             // Whatever ends the connection, the next one goes on.

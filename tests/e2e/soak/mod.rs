@@ -5,7 +5,9 @@
 //! MQTT clients do, with DUP; half count their messages (`client_sequence`). Some messages are given up after a crash,
 //! as by an app that was closed. Half of the devices read raw bodies over MQTT 5, half read events over 3.1.1.
 //!
-//! One round of 20 kills belongs to every test run. `make soak` goes on with rounds, on the same data, for
+//! Once it is `godwit serve` that is killed, once the bridge behind a broker: there no connection may end.
+//!
+//! One round of 20 kills of each belongs to every test run. `make soak` goes on with rounds, on the same data, for
 //! `GODWIT_SOAK_S` seconds. `GODWIT_SOAK_SEED` repeats the choices of a run; moments still differ.
 
 mod device;
@@ -72,25 +74,39 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn soak() {
+fn soak_server() {
+    soak("server", Server::start(), Server::kill_and_start);
+}
+
+#[test]
+fn soak_bridge() {
+    let devices = soak("bridge", Server::halves(&[]), |server| {
+        server.kill_bridge();
+        server.start_bridge();
+    });
+    devices.iter().for_each(|device| device.has_stayed_connected());
+}
+
+fn soak(what: &str, mut server: Server, kill: fn(&mut Server)) -> Vec<Device> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
     let seed = variable("GODWIT_SOAK_SEED").unwrap_or(time);
-    println!("soak: GODWIT_SOAK_SEED={seed}");
+    println!("soak of the {what}: GODWIT_SOAK_SEED={seed}");
     let end = Instant::now() + Duration::from_secs(variable("GODWIT_SOAK_S").unwrap_or(0));
     let mut random = Random(seed);
-    let mut server = Server::start();
     let mut devices = devices(&server, &mut random);
     let mut before = BTreeMap::new();
     for round in 1.. {
         let begun = Instant::now();
-        let record = run_round(&mut server, &mut devices, round, &mut random, before);
+        let record = run_round(&mut server, kill, &mut devices, round, &mut random, before);
         before = record.check();
-        println!("soak: round {round}, {KILLS_PER_ROUND} kills in {:.1?}: {}", begun.elapsed(), record.summary());
+        let (took, summary) = (begun.elapsed(), record.summary());
+        println!("soak of the {what}: round {round}, {KILLS_PER_ROUND} kills in {took:.1?}: {summary}");
         if Instant::now() >= end {
             break;
         }
     }
     assert_eq!(server.stop(), Some(0));
+    devices
 }
 
 /// The users with their devices, and the group of them all.
@@ -126,6 +142,7 @@ fn make_group(server: &Server, phones: &[Account]) -> u64 {
 /// Kills the server, lets everybody finish, and returns what was sent and received.
 fn run_round(
     server: &mut Server,
+    kill: fn(&mut Server),
     devices: &mut [Device],
     round: u32,
     random: &mut Random,
@@ -144,7 +161,7 @@ fn run_round(
             let enough = shared.acknowledged.load(Ordering::Relaxed) + random.below(ACKNOWLEDGED_MAX);
             until("messages are acknowledged", || shared.acknowledged.load(Ordering::Relaxed) >= enough);
             thread::sleep(Duration::from_micros(random.below(20_000)));
-            server.kill_and_start();
+            kill(server);
         }
         shared.draining.store(true, Ordering::Relaxed);
         until("what is under way is acknowledged", || shared.pending.load(Ordering::Relaxed) == 0);
