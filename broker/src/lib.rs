@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use godwit_schemas::bus::Bus;
 use godwit_schemas::reason::Reason;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -155,6 +156,28 @@ impl Broker {
             tracing::warn!(connections = self.edge.counters.connections.get(), "stopped before all was told");
         }
         self.running.cancel();
+    }
+}
+
+/// A broker without listeners, for streams that come from elsewhere. Nothing in it is drawn at random: what it does
+/// follows from what comes in and when, so a simulation can replay it.
+#[derive(Debug, Clone)]
+pub struct Doors(Arc<Edge>);
+
+impl Doors {
+    /// `id`: its name on the bus, which no other edge has or had.
+    pub fn new(id: u64, settings: Settings) -> Self {
+        Self(Arc::new(Edge::new(id, settings)))
+    }
+
+    /// Keeps it on the bus, for ever.
+    pub async fn run<B: Bus>(self, bus: B) {
+        futures::join!(link::run(self.0.clone(), bus), timer::run(self.0));
+    }
+
+    /// Serves one client until it is gone.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
+        connection::Connection::new(stream, self.0).await;
     }
 }
 

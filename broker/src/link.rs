@@ -27,6 +27,7 @@ pub(crate) async fn run<B: Bus>(edge: Arc<Edge>, bus: B) {
         match bus.open(&format!("edge-{:016x}-{attempt}", edge.id), &topics).await {
             Ok((tx, rx)) => {
                 let closed = tokio::select! {
+                    biased;
                     closed = uplink(&edge, tx) => closed,
                     closed = downlink(edge.clone(), rx) => closed,
                 };
@@ -44,8 +45,9 @@ async fn uplink(edge: &Edge, mut tx: impl Tx) -> LinkClosed {
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let beat = tokio::select! {
-            () = edge.ready.notified() => false,
+            biased;
             _ = heartbeat.tick() => true,
+            () = edge.ready.notified() => false,
         };
         if let Err(closed) = publish(edge, &mut tx, beat).await {
             return closed;
