@@ -103,6 +103,8 @@ pub enum Command {
     },
     /// A device acknowledged a receipt.
     ReceiptAcked {
+        /// The device's user.
+        user: UserId,
         /// The device.
         device: DeviceId,
         /// The receipt's conversation.

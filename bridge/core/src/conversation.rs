@@ -169,6 +169,18 @@ impl Conversation {
         Some(Raised { member: member.ordinal, before, after })
     }
 
+    /// Whether `user` may have been told more of a member than `known`. A member that moved without concerning the user
+    /// (all that is new is others' messages) has told nothing.
+    pub fn owes(&self, user: &UserId, of: Ordinal, known: Watermark) -> bool {
+        let (Some(of), Some(told)) = (self.member_by_ordinal(of), self.member(user)) else { return false };
+        let Watermark { delivered, read } = of.watermark;
+        if of.user == *user {
+            return read > known.read;
+        }
+        (delivered > known.delivered && told.last_sent > known.delivered)
+            || (read > known.read && told.last_sent > known.read)
+    }
+
     /// The stored form: what seldom changes, and what changes with every message.
     pub fn to_records(&self) -> (ConversationRecord, StateRecord) {
         let members = self.members.iter().map(|member| MemberRecord {

@@ -68,8 +68,8 @@ impl Decision<'_> {
             Command::Acked { user, device, conversation, up_to, senders, orders } => {
                 self.acked(&user, device, conversation, up_to, &senders, &orders);
             }
-            Command::ReceiptAcked { device, conversation, member, watermark } => {
-                self.receipt_acked(device, conversation, member, watermark);
+            Command::ReceiptAcked { user, device, conversation, member, watermark } => {
+                self.receipt_acked(&user, device, conversation, member, watermark);
             }
             Command::Forget { user, conversation } => self.forget(&user, conversation),
         }
@@ -238,10 +238,16 @@ impl Decision<'_> {
         }
     }
 
-    fn receipt_acked(&mut self, device: DeviceId, id: ConversationId, ordinal: Ordinal, watermark: Watermark) {
-        let member = self.world.conversation(id).and_then(|it| it.member_by_ordinal(ordinal));
-        // A newer one is on its way, and is kept until that is acknowledged.
-        if member.is_none_or(|member| member.watermark == watermark) {
+    fn receipt_acked(
+        &mut self,
+        user: &UserId,
+        device: DeviceId,
+        id: ConversationId,
+        ordinal: Ordinal,
+        watermark: Watermark,
+    ) {
+        // If a newer one is on its way, it is kept until that is acknowledged.
+        if self.world.conversation(id).is_none_or(|it| !it.owes(user, ordinal, watermark)) {
             self.out.changes.push(Change::ReceiptGone(device, id, ordinal));
         }
     }

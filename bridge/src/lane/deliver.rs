@@ -170,9 +170,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// A connection's client acknowledged these.
     pub(super) fn acknowledged(&mut self, key: ConnectionKey, orders: &[u64]) {
         let Some(device) = self.connections.get(&key).copied() else { return };
-        let Some(connection) = self.sessions.get_mut(&device).and_then(|session| session.connection(key)) else {
-            return;
-        };
+        let Some(session) = self.sessions.get_mut(&device) else { return };
+        let user = session.user.clone();
+        let Some(connection) = session.connection(key) else { return };
         let mut flights = Vec::with_capacity(orders.len());
         let mut receipts = Vec::new();
         for order in orders.iter().copied().map(Order::new) {
@@ -184,8 +184,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let got_receipts = !receipts.is_empty();
         for receipt in receipts {
-            let (conversation, member, watermark) = (receipt.conversation, receipt.member, receipt.watermark);
-            self.dispatch(Command::ReceiptAcked { device, conversation, member, watermark });
+            let (user, conversation, member, watermark) =
+                (user.clone(), receipt.conversation, receipt.member, receipt.watermark);
+            self.dispatch(Command::ReceiptAcked { user, device, conversation, member, watermark });
         }
         self.acked(device, &flights);
         if got_receipts {

@@ -182,6 +182,7 @@ fn acknowledgement_and_reading_tick_the_sender() {
     assert_eq!(ticks(&scene.run(read)), []);
 
     let gone = |watermark| Command::ReceiptAcked {
+        user: user("alice"),
         device: DeviceId::new(1),
         conversation,
         member: Ordinal::new(1),
@@ -189,6 +190,11 @@ fn acknowledgement_and_reading_tick_the_sender() {
     };
     assert!(scene.run(gone(delivered)).changes.is_empty(), "a newer receipt is still owed");
     assert_eq!(scene.run(gone(both)).changes.len(), 1);
+
+    // Bob's messages are nothing that Alice's ticks tell of.
+    scene.post("bob", To::User(user("alice")), b"hi");
+    scene.run(Command::Read { origin: origin("bob"), conversation, up_to: Seq::new(sequence.get() + 1) });
+    assert_eq!(scene.run(gone(both)).changes.len(), 1, "what the receipt said is all that Alice was told");
     let stranger = Command::Read { origin: origin("carol"), conversation, up_to: sequence };
     assert_eq!(published(&scene.run(stranger)).0, Reason::NOT_AUTHORIZED);
 }
