@@ -65,6 +65,24 @@ fn delivered_follows_the_receivers_puback_and_read_its_receipt() {
 }
 
 #[test]
+fn what_its_sender_knows_to_be_delivered_is_not_delivered_again_after_a_crash() {
+    for version in VERSIONS {
+        let mut server = Server::start();
+        let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+        let mut sender = reader(&server, &alice, version, "inbox");
+        let mut at_bob = reader(&server, &bob, version, "inbox/#");
+        assert_eq!(sender.publish("to/bob", b"hello"), 0);
+        assert_eq!(at_bob.body(), "hello");
+        assert_eq!(receipt(&mut sender).delivered_up_to, 2);
+        // Both are connected: nothing is written because a session ends.
+        server.kill_and_start();
+        let mut sender = reader(&server, &alice, version, "inbox");
+        assert_eq!(sender.publish("to/bob", b"end"), 0);
+        assert_eq!(reader(&server, &bob, version, "inbox/#").body(), "end", "{version:?}");
+    }
+}
+
+#[test]
 fn receipts_wait_for_the_sender_as_one() {
     let server = Server::start();
     let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
