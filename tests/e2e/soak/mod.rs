@@ -87,6 +87,7 @@ fn soak_bridge() {
     devices.iter().for_each(|device| device.has_stayed_connected());
 }
 
+#[expect(clippy::print_stdout, reason = "the seed, and the progress of `make soak`")]
 fn soak(what: &str, mut server: Server, kill: fn(&mut Server)) -> Vec<Device> {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
     let seed = variable("GODWIT_SOAK_SEED").unwrap_or(time);
