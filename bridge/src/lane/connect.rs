@@ -48,7 +48,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             protocol: connect.protocol,
             expiry_s: connect.session_expiry_s,
             deliveries,
-            receipts: Receipts::default(),
+            receipts: Receipts::behind(),
             queued: false,
             started: false,
             resume: connect.resume.map(Box::new),

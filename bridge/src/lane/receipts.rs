@@ -54,6 +54,11 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
+    /// Of a connection that begins: the store may hold some.
+    pub(super) fn behind() -> Self {
+        Self { unread_from: Some(Vec::new()), ..Self::default() }
+    }
+
     /// The store may hold some.
     pub(super) fn set_behind(&mut self) {
         self.unread_from = Some(Vec::new());

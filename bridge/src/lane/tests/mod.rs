@@ -245,6 +245,29 @@ async fn ticks_reach_the_sender_and_an_unread_one_is_overwritten() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resumed_session_gets_the_ticks_it_missed() {
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::EVENTS).await;
+    scene.publish(ALICE, to_user(1, "bob", "hello"));
+    scene.published(ALICE).await;
+    let opening = scene.deliveries(ALICE).await;
+    scene.acknowledge(ALICE, opening.iter().map(|(order, _)| *order).collect());
+    scene.settle().await;
+    scene.disconnect(ALICE, false);
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    let order = scene.delivered(BOB).await.order;
+    scene.acknowledge(BOB, vec![order]);
+    scene.settle().await;
+    let connect = scene.connect_frame("alice", "phone");
+    assert!(scene.connect(3, connect).await.session_present);
+    let ticks = scene.deliveries(3).await;
+    assert_eq!(ticks.len(), 1, "without subscribing again");
+    scene.acknowledge(3, vec![ticks[0].0]);
+    scene.settle().await;
+    assert_eq!(scene.store.rows(Table::Receipts), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refusal_says_why_and_mqtt_3_1_1_hears_it_as_an_event() {
     let mut scene = scene().await;
     let connect = godwit_schemas::bus::Connect { protocol: 4, ..scene.connect_frame("alice", "phone") };
