@@ -20,7 +20,7 @@ CLIENTS ?= 1000 10000
 .PHONY: help build run test soak bench bench-mosquitto router-cost fmt lint doc deny audit prerequisites test-prerequisites
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 build: prerequisites ## the program, at dist/godwit
 	cargo build --locked --workspace
