@@ -147,6 +147,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let committer = self.committer.clone();
+            let mut permit = None;
             tokio::select! {
                 biased;
                 _ = hello.tick() => self.tick().await,
@@ -157,7 +158,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                         return Ok(());
                     }
                 }
-                permit = committer.reserve(), if self.has_work() => if permit.is_err() { return Ok(()) },
+                reserved = committer.reserve(), if self.has_work() => {
+                    let Ok(reserved) = reserved else { return Ok(()) };
+                    // Kept: given back, it would go to the next lane that waits, and come back from there for ever.
+                    permit = Some(reserved);
+                }
             }
             for _ in 0..GATHER_MAX {
                 let Ok(mail) = self.mailbox.try_recv() else { break };
@@ -171,7 +176,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             self.feed().await?;
             if self.has_work()
-                && let Ok(permit) = committer.try_reserve()
+                && let Some(permit) = permit.or_else(|| committer.try_reserve().ok())
             {
                 permit.send(self.commit().await?);
             }
