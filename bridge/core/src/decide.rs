@@ -216,7 +216,8 @@ impl Decision<'_> {
         orders: &[Order],
     ) {
         self.out.changes.extend(orders.iter().map(|order| Change::EntryGone(device, *order)));
-        self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind: EffectKind::Settled });
+        let kind = EffectKind::Settled(orders.iter().copied().min().unwrap_or_default());
+        self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
         let Some(conversation) = self.world.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };
         self.out.changes.push(Change::State(id));

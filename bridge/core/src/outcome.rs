@@ -87,8 +87,8 @@ pub enum EffectKind {
         /// How far.
         watermark: Watermark,
     },
-    /// One `Acked` command of the device is on disk.
-    Settled,
+    /// One `Acked` command of the device is on disk: the one whose lowest order this is.
+    Settled(Order),
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
 }

@@ -9,7 +9,7 @@ use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::Lane;
 use super::read::decoded;
@@ -28,7 +28,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 device
             }
             Err(reason) => {
-                info!(user = connect.user, device = connect.device, reason = reason.get(), "connection refused");
+                // The edge, which knows the address, tells the operator.
+                debug!(user = connect.user, device = connect.device, reason = reason.get(), "connection refused");
                 let connected = bus::Connected { reason: reason.into(), ..Default::default() };
                 self.edges.push(key, Frame::Connected(connected));
                 return Ok(());

@@ -41,11 +41,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// Puts a device in the queue of those to be fed, if there is something to feed it.
     pub(super) fn hunger(&mut self, device: DeviceId) {
         let Some(session) = self.sessions.get_mut(&device) else { return };
-        let (filters, unsettled) = (session.filters, session.unsettled);
+        let (filters, settled) = (session.filters, session.unsettled.is_empty());
         let Some(connection) = session.connection.as_deref_mut() else { return };
         let inbox = filters.wants_inbox() && connection.deliveries.wants_read();
         let receipts = filters.wants_events() && connection.receipts.wants_read().is_some();
-        let may = connection.started || unsettled == 0;
+        let may = connection.started || settled;
         if !connection.queued && may && (inbox || receipts || connection.resume.is_some()) {
             connection.queued = true;
             self.hungry.push(device);
@@ -199,9 +199,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     fn acked(&mut self, device: DeviceId, mut flights: &[Flight]) {
         let Some(session) = self.sessions.get_mut(&device) else { return };
         let user = session.user.clone();
-        if session.count_acknowledged(flights.len()) {
-            self.dirty.insert(device);
-        }
+        let count = flights.len();
         let mut commands = Vec::new();
         while let Some(first) = flights.first() {
             // Mostly all are of one conversation. Where they are not, each run of one is a command.
@@ -212,6 +210,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let mut senders: Vec<_> = messages().map(|flight| flight.sender).collect();
             senders.sort_unstable();
             senders.dedup();
+            session.unsettled.extend(these.iter().map(|flight| flight.order).min());
             commands.push(Command::Acked {
                 user: user.clone(),
                 device,
@@ -221,15 +220,17 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 orders: these.iter().map(|flight| flight.order).collect(),
             });
         }
-        session.unsettled += commands.len() as u32;
+        if session.count_acknowledged(count) {
+            self.dirty.insert(device);
+        }
         commands.into_iter().for_each(|command| self.dispatch(command));
     }
 
     /// One `Acked` command is on disk.
-    pub(super) fn settled(&mut self, device: DeviceId) {
+    pub(super) fn settled(&mut self, device: DeviceId, lowest: Order) {
         let Some(session) = self.sessions.get_mut(&device) else { return };
-        session.unsettled = session.unsettled.saturating_sub(1);
-        if session.unsettled == 0 && session.connection.as_ref().is_some_and(|connection| !connection.started) {
+        session.unsettled.remove(&lowest);
+        if session.unsettled.is_empty() && session.connection.as_ref().is_some_and(|connection| !connection.started) {
             self.hunger(device);
         }
     }

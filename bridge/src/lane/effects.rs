@@ -51,7 +51,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     self.hunger(device);
                 }
             }
-            EffectKind::Settled => self.settled(device),
+            EffectKind::Settled(lowest) => self.settled(device, lowest),
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
         }
         Ok(())

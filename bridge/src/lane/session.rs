@@ -1,7 +1,7 @@
 //! One device's session: its connection if it has one, what it is subscribed to, what it was handed, what of it is
 //! under way in other lanes. In memory only while there is something to remember; the rest is its `SessionRecord`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use godwit_core::command::ConnectionKey;
 use godwit_core::record::SessionRecord;
@@ -53,8 +53,8 @@ pub(super) struct Session {
     changed: bool,
     /// Publishes under way.
     pub(super) under_way: u32,
-    /// `Acked` commands under way: their entries are still in the store.
-    pub(super) unsettled: u32,
+    /// `Acked` commands under way, each by its lowest order: their entries are still in the store.
+    pub(super) unsettled: BTreeSet<Order>,
     pub(super) parked: VecDeque<Parked>,
     acknowledged: u32,
     written_in: Ticket,
@@ -71,7 +71,7 @@ impl Session {
             record,
             changed: false,
             under_way: 0,
-            unsettled: 0,
+            unsettled: BTreeSet::new(),
             parked: VecDeque::new(),
             acknowledged: 0,
             written_in: 0,
@@ -126,7 +126,9 @@ impl Session {
 
     /// Remembers how far deliveries are.
     fn keep_place(&mut self, deliveries: &Deliveries) {
-        let (low, sent) = (deliveries.low().get(), deliveries.sent().get());
+        // What was acknowledged is in the store until that is on disk: a crash must find it again.
+        let low = self.unsettled.first().map_or(deliveries.low(), |unsettled| deliveries.low().min(*unsettled));
+        let (low, sent) = (low.get(), deliveries.sent().get());
         // Reading starts here the next time: entries that are gone are not passed over again.
         self.changed |= low > self.record.low.max(FIRST_ORDER) || sent > self.record.sent;
         self.record.low = low.max(self.record.low);
@@ -199,7 +201,7 @@ impl Session {
         self.connection.is_none()
             && !self.changed
             && self.under_way == 0
-            && self.unsettled == 0
+            && self.unsettled.is_empty()
             && self.written_in <= confirmed
     }
 
@@ -272,6 +274,18 @@ mod tests {
         it.end(true, 0);
         assert!(!it.is_present(0));
         assert_eq!(it.write(2).filters, 0);
+    }
+
+    #[test]
+    fn what_is_acknowledged_and_not_on_disk_is_found_again() {
+        let mut it = session();
+        connect(&mut it, false, u32::MAX);
+        it.unsettled.insert(Order::new(3));
+        if let Some(connection) = it.connection(KEY) {
+            connection.deliveries.resume_at(Order::new(5));
+        }
+        it.end(false, 0);
+        assert_eq!(it.write(1).low, 3);
     }
 
     #[test]
