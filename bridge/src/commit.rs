@@ -134,6 +134,8 @@ mod tests {
         drop(tx);
         let told = Told::default();
         run(store.clone(), rx, 2, Order::new(100), told.clone()).await.unwrap();
+        let last = store.multi_get(&[keys::last_order()]).await.unwrap().remove(0).unwrap();
+        assert_eq!(keys::parse_counter(&last), Some(106));
         let told = told.0.lock().unwrap();
         let orders = |lane: u32| -> Vec<u64> {
             let of_lane = told.iter().filter(|(of, _)| *of == lane);
@@ -142,8 +144,5 @@ mod tests {
         assert_eq!(orders(0), [101, 103, 105]);
         assert_eq!(orders(1), [102, 104, 106]);
         assert_eq!(told[0].1.ticket, Some(2), "the last of its commits");
-        let (table, key) = keys::last_order();
-        let last = store.multi_get(&[(table, key)]).await.unwrap().remove(0).unwrap();
-        assert_eq!(keys::parse_counter(&last), Some(106));
     }
 }

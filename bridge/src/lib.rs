@@ -36,7 +36,7 @@ pub mod remote_bus;
 pub mod store;
 mod writes;
 
-pub use godwit_core::decide;
+pub use godwit_core::{decide, doubt};
 
 /// How a bridge is set up.
 #[derive(Debug, Clone)]

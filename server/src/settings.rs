@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::Map;
+use godwit_bridge::doubt;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use layers::{Effective, Problem};
@@ -171,7 +172,7 @@ fn limits(from: &mut Layers) -> Limits {
         connections_max: number(from, "limits.connections_max", 1..=10_000_000),
         connect_deadline: seconds(from, "limits.connect_deadline_s", 1..=600),
         drain_deadline: seconds(from, "limits.drain_deadline_s", 1..=3_600),
-        unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=u16::MAX.into()),
+        unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=doubt::SLOTS.into()),
         group_members_max: number(from, "limits.group_members_max", 2..=10_000),
         devices_per_user_max: number(from, "limits.devices_per_user_max", 1..=256),
         window_messages: number(from, "limits.window_messages", 1..=u16::MAX.into()),

@@ -203,6 +203,8 @@ impl Decision<'_> {
         let concerned = concerned.filter(|m| m.ordinal == raised.member || m.last_sent > raised.before.read);
         let users: Vec<_> = concerned.map(|member| member.user.clone()).collect();
         self.tell(id, &users, raised, Some(origin.device));
+        // The reading device knows more than what it was still to be told of its own user.
+        self.out.changes.push(Change::ReceiptGone(origin.device, id, raised.member));
         Ok(())
     }
 

@@ -179,6 +179,8 @@ fn acknowledgement_and_reading_tick_the_sender() {
     let outcome = scene.run(read.clone());
     let both = mark(sequence, sequence);
     assert_eq!(ticks(&outcome), [(1, both), (9, both)], "not the reading device");
+    let told = Change::ReceiptGone(Scene::device("bob"), conversation, Ordinal::new(1));
+    assert!(outcome.changes.contains(&told), "it knows better than what another of Bob's devices read before");
     assert_eq!(ticks(&scene.run(read)), []);
 
     let gone = |watermark| Command::ReceiptAcked {
