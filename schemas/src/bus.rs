@@ -48,8 +48,11 @@ pub trait Bus: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// The bus is gone for good.
-    fn open(&self, name: &str, topics: &[String])
-    -> impl Future<Output = Result<(Self::Tx, Self::Rx), LinkClosed>> + Send;
+    fn open(
+        &self,
+        name: &str,
+        topics: &[String],
+    ) -> impl Future<Output = Result<(Self::Tx, Self::Rx), LinkClosed>> + Send;
 }
 
 /// Sending half of a link.
