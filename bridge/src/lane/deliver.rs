@@ -173,6 +173,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(session) = self.sessions.get_mut(&device) else { return };
         let user = session.user.clone();
         let Some(connection) = session.connection(key) else { return };
+        if let Some(resume) = &mut connection.resume {
+            // Not compared with the inbox yet: there it will be found to be outstanding no more.
+            resume.outstanding.retain(|order| !orders.contains(order));
+        }
         let mut flights = Vec::with_capacity(orders.len());
         let mut receipts = Vec::new();
         for order in orders.iter().copied().map(Order::new) {

@@ -1,6 +1,6 @@
 //! The bridge as an edge sees it, on a store in memory and paused time.
 
-use godwit_schemas::bus::{Publish, Published, Resume, down::Frame};
+use godwit_schemas::bus::{Acks, Publish, Published, Resume, down::Frame, up};
 use godwit_schemas::client::{self, event};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_schemas::reason::Reason;
@@ -203,6 +203,28 @@ async fn a_reattached_connection_goes_on_where_it_was() {
     scene.acknowledge(BOB, vec![orders[1], orders[2], fourth[0].0]);
     scene.settle().await;
     assert_eq!(scene.store.rows(Table::Inbox), 1, "Alice's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_acknowledged_right_after_a_reattachment_counts() {
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    for (number, body) in (1..).zip(["1", "2", "3", "4", "5"]) {
+        scene.publish(ALICE, to_user(number, "bob", body));
+        scene.published(ALICE).await;
+    }
+    let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
+    scene.next_generation();
+    let resume = Resume { cursor: orders[3], outstanding: orders.clone(), filters: Filters::RAW.bits() };
+    let connect = godwit_schemas::bus::Connect {
+        password: bytes::Bytes::new(),
+        resume: Some(resume),
+        ..scene.connect_frame("bob", "phone")
+    };
+    // Both are there before the bridge has looked into the inbox.
+    scene.send(BOB, [up::Frame::Connect(connect), up::Frame::Acks(Acks { orders })]);
+    assert_eq!(bodies(&scene.deliveries(BOB).await), ["5"]);
 }
 
 #[tokio::test(start_paused = true)]
