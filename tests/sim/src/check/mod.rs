@@ -1,0 +1,34 @@
+//! One checker for each promise. A checker sees every event after the facts have taken it in, and says at the end what
+//! is still missing.
+
+use crate::event::Event;
+use crate::facts::Facts;
+
+mod p1_stored;
+mod p2_kept;
+mod p3_once;
+mod p4_order;
+mod p5_own;
+mod p7_ticks;
+
+/// See the module.
+pub(crate) trait Check: Send {
+    fn name(&self) -> &'static str;
+
+    /// What is wrong with this event.
+    fn see(&mut self, facts: &Facts, event: &Event) -> Result<(), String>;
+
+    /// What must still happen when all is calm. Asked again and again until nothing is missing.
+    fn missing(&self, facts: &Facts) -> Result<(), String>;
+}
+
+pub(crate) fn all() -> Vec<Box<dyn Check>> {
+    vec![
+        Box::new(p1_stored::Stored),
+        Box::new(p2_kept::Kept),
+        Box::new(p3_once::Once),
+        Box::new(p4_order::InOrder::default()),
+        Box::new(p5_own::Own),
+        Box::new(p7_ticks::Ticks::default()),
+    ]
+}

@@ -1,0 +1,102 @@
+//! P4: all devices see the same in the same places, and a sender's own order is kept.
+
+use std::collections::BTreeMap;
+
+use godwit_schemas::client::{Opened, change::Change};
+
+use super::Check;
+use crate::event::{Event, Place, What};
+use crate::facts::{Facts, Slot};
+
+#[derive(Default)]
+pub(super) struct InOrder {
+    /// What was told of each place, besides the log.
+    told: BTreeMap<Place, Opened>,
+}
+
+impl Check for InOrder {
+    fn name(&self) -> &'static str {
+        "P4, order"
+    }
+
+    fn see(&mut self, facts: &Facts, event: &Event) -> Result<(), String> {
+        match event {
+            Event::Stored { entry, .. } => {
+                let place = Place { conversation: entry.conversation.get(), sequence: entry.sequence.get() };
+                self.agrees(facts, place, &What::of(entry))
+            }
+            Event::Received { place, what, from, .. } => {
+                self.agrees(facts, *place, what)?;
+                let (Some(from), What::Message { sender, .. }) = (from, what) else { return Ok(()) };
+                match facts.members_before(*place).get(sender) {
+                    Some((user, _)) if user == from => Ok(()),
+                    known => Err(format!("{place:?} says it is from {from}, and is from {known:?}")),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn missing(&self, facts: &Facts) -> Result<(), String> {
+        let mut last: BTreeMap<(u64, &str), (u64, Place)> = BTreeMap::new();
+        for (place, slot) in &facts.log {
+            let Some((device, number)) = words(slot).and_then(|say| say.rsplit_once('/')) else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            if let Some((before, at)) = last.insert((place.conversation, device), (number, *place))
+                && before >= number
+            {
+                return Err(format!("{device} said {number} before {before}, and they stand at {place:?} and {at:?}"));
+            }
+        }
+        no_holes(facts)
+    }
+}
+
+impl InOrder {
+    fn agrees(&mut self, facts: &Facts, place: Place, what: &What) -> Result<(), String> {
+        let Some(slot) = facts.log.get(&place) else { return Err(format!("nothing is stored at {place:?}")) };
+        let same = match what {
+            What::Message { say, sender } => {
+                slot.message.as_ref() == Some(&(say.clone(), *sender)) && slot.change.is_none() && slot.opened.is_none()
+            }
+            What::Change(change) => match &change.change {
+                Some(Change::Opened(opened)) => {
+                    slot.message.is_none() && self.told.entry(place).or_insert_with(|| opened.clone()) == opened
+                }
+                _ => slot.message.is_none() && slot.change.as_ref() == Some(change),
+            },
+        };
+        if same { Ok(()) } else { Err(format!("at {place:?} stand {what:?} and {slot:?}")) }
+    }
+}
+
+/// What was said there.
+fn words(slot: &Slot) -> Option<&str> {
+    if let Some((say, _)) = &slot.message {
+        return Some(say);
+    }
+    match slot.change.as_ref()?.change.as_ref()? {
+        Change::Renamed(title) => Some(title),
+        _ => None,
+    }
+}
+
+/// A place without an entry was a message that nobody but its sender could have.
+fn no_holes(facts: &Facts) -> Result<(), String> {
+    let mut before: Option<(Place, &Slot)> = None;
+    for (place, slot) in &facts.log {
+        let from = before.filter(|(at, _)| at.conversation == place.conversation);
+        let (expected, since) = from.map_or((1, 0), |(at, slot)| (at.sequence + 1, slot.stored));
+        if place.sequence > expected {
+            let members = facts.members_before(*place);
+            let there = facts.devices.iter().filter(|device| {
+                device.stays() && device.added < Some(since) && members.values().any(|(user, _)| *user == device.user)
+            });
+            if there.count() > 1 {
+                return Err(format!("there is nothing before {place:?} from {expected} on"));
+            }
+        }
+        before = Some((*place, slot));
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! One connection of a device, from CONNECT to whatever ends it.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use godwit_schemas::client::{self, request::Call};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Client;
+use super::outbox::Kind;
+use crate::event::{Event, Place};
+use crate::mqtt::{self, Connect, Packet, Reader};
+
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// A client that waits longer for an answer tries another connection.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The connection is over.
+pub(super) struct Over;
+
+/// See the module.
+pub(super) struct Connection<'a> {
+    pub(super) client: &'a mut Client,
+    stream: DuplexStream,
+    reader: Reader,
+    /// What it writes gets lost, and it hears nothing.
+    black_hole: bool,
+    /// It acknowledges nothing while there is turmoil.
+    deaf: bool,
+    /// Deliveries to be acknowledged, in the order they came.
+    pub(super) to_ack: VecDeque<(Instant, u16, Option<Place>)>,
+    pub(super) received: BTreeSet<Place>,
+    act_at: Instant,
+    ping_at: Instant,
+    heard_at: Instant,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(client: &'a mut Client, stream: DuplexStream) -> Self {
+        let now = Instant::now();
+        Self {
+            reader: Reader::new(client.traits.protocol),
+            client,
+            stream,
+            black_hole: false,
+            deaf: false,
+            to_ack: VecDeque::new(),
+            received: BTreeSet::new(),
+            act_at: now,
+            ping_at: now + KEEP_ALIVE / 2,
+            heard_at: now,
+        }
+    }
+
+    pub(super) async fn live(mut self) {
+        if self.connect().await.is_err() {
+            return;
+        }
+        let turmoil = self.client.world.turmoil.reigns();
+        self.deaf = turmoil && self.client.dice.chance(self.client.world.plan.deaf);
+        while self.step().await.is_ok() {}
+        if self.black_hole && self.client.dice.chance(0.5) {
+            // The server does not notice for a while.
+            let (stream, time) = (self.stream, self.client.dice.ms(100..=40_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                drop(stream);
+            });
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Over> {
+        let Client { traits, credentials, dice, world, subscribed, .. } = &mut *self.client;
+        // 3.1.1 says both in one flag.
+        let clean = if traits.protocol == 4 { !traits.lasting } else { dice.chance(0.2) };
+        // Whether or not an answer comes.
+        *subscribed &= !clean;
+        let connect = Connect {
+            protocol: traits.protocol,
+            clean,
+            lasting: traits.lasting,
+            keep_alive_s: KEEP_ALIVE.as_secs() as u16,
+            receive_maximum: world.plan.receive_maximum,
+            aliases: dice.within(0..=2) as u16,
+            user: &credentials.user,
+            device: &credentials.device,
+            password: &credentials.password,
+        };
+        let connect = connect.encode();
+        self.write(&connect).await?;
+        let connack = async {
+            loop {
+                if let Some(packet) = self.reader.next().map_err(|_| Over)? {
+                    return Ok::<_, Over>(packet);
+                }
+                self.fill().await?;
+            }
+        };
+        let Ok(Ok(Packet::Connack { session_present, reason: 0 })) = timeout(PATIENCE, connack).await else {
+            return Err(Over);
+        };
+        if !session_present {
+            self.client.subscribed = false;
+        }
+        if !self.client.subscribed {
+            let filters: &[&str] = if self.client.traits.events { &["inbox", "rpc"] } else { &["inbox/#"] };
+            self.write(&mqtt::subscribe(self.client.traits.protocol, 60_000, filters)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_subscribed(&mut self) {
+        self.client.subscribed = true;
+        if self.client.traits.events {
+            self.client.world.record.emit(Event::Subscribed { device: self.client.device });
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), Over> {
+        if self.black_hole {
+            std::future::pending::<()>().await;
+        }
+        match self.stream.read_buf(&mut self.reader.buffer).await {
+            Ok(0) | Err(_) => Err(Over),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A socket that takes nothing for long is given up.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        if self.black_hole {
+            return Ok(());
+        }
+        match timeout(PATIENCE, self.stream.write_all(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Over),
+        }
+    }
+
+    /// Waits for what is next, and does it.
+    async fn step(&mut self) -> Result<(), Over> {
+        while let Some(packet) = self.reader.next().map_err(|_| self.garbled())? {
+            self.heard_at = Instant::now();
+            self.packet(packet)?;
+        }
+        self.acknowledge().await?;
+        while let Some((item, dup, again)) = self.client.outbox.next() {
+            self.tell_sent(&item.kind, &item.say, again);
+            let packet = item.publish.encode(self.client.traits.protocol, dup);
+            self.write(&packet).await?;
+        }
+        self.client.report();
+        let ack_at = self.to_ack.front().filter(|_| !self.is_deaf()).map(|(at, ..)| *at);
+        let wake_at = ack_at.map_or(self.act_at, |at| at.min(self.act_at)).min(self.ping_at);
+        tokio::select! {
+            biased;
+            filled = self.fill() => filled?,
+            () = sleep_until(wake_at) => {}
+        }
+        if Instant::now() >= self.ping_at {
+            self.ping_at = Instant::now() + KEEP_ALIVE / 2;
+            self.write(&mqtt::pingreq()).await?;
+            if self.heard_at.elapsed() > KEEP_ALIVE + PATIENCE {
+                return Err(Over);
+            }
+        }
+        if Instant::now() >= self.act_at {
+            let pace = self.client.world.plan.pace_ms;
+            self.act_at = Instant::now() + self.client.dice.ms(1..=2 * pace);
+            self.act().await?;
+        }
+        Ok(())
+    }
+
+    fn garbled(&self) -> Over {
+        self.odd("bytes that are no packet".to_owned());
+        Over
+    }
+
+    pub(super) fn odd(&self, what: String) {
+        self.client.world.record.emit(Event::Odd { device: self.client.device, what });
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.deaf && self.client.world.turmoil.reigns()
+    }
+
+    fn tell_sent(&self, kind: &Kind, say: &str, again: bool) {
+        let (device, record) = (self.client.device, &self.client.world.record);
+        match kind {
+            Kind::Read(place) => record.emit(Event::ReadSent { device, place: *place }),
+            Kind::Call { titled } => record.emit(Event::Sent { device, say: say.to_owned(), again, titled: *titled }),
+            Kind::Post { .. } => record.emit(Event::Sent { device, say: say.to_owned(), again, titled: true }),
+        }
+    }
+
+    /// Acknowledges what is due, in order (MQTT-4.6.0-2).
+    async fn acknowledge(&mut self) -> Result<(), Over> {
+        while let Some(&(at, packet_id, place)) = self.to_ack.front()
+            && at <= Instant::now()
+            && !self.is_deaf()
+        {
+            self.to_ack.pop_front();
+            if let Some(place) = place {
+                self.client.world.record.emit(Event::Acked { device: self.client.device, place });
+            }
+            self.write(&mqtt::puback(packet_id)).await?;
+        }
+        Ok(())
+    }
+
+    /// What a person or the network does next.
+    async fn act(&mut self) -> Result<(), Over> {
+        let (plan, dice) = (self.client.world.plan.clone(), &self.client.dice);
+        if !self.client.world.turmoil.reigns() {
+            // What fell into a black hole is not waited for any longer.
+            return if self.black_hole { Err(Over) } else { Ok(()) };
+        }
+        if self.black_hole && dice.chance(0.5) || dice.chance(plan.hang_up) {
+            return Err(Over);
+        }
+        if dice.chance(plan.black_hole) {
+            self.black_hole = true;
+        }
+        if dice.chance(plan.hang_up) && !self.client.outbox.is_in_flight() {
+            self.write(&mqtt::disconnect()).await?;
+            return Err(Over);
+        }
+        if self.client.subscribed && self.client.outbox.len() < 10 {
+            self.send();
+        }
+        Ok(())
+    }
+
+    fn send(&mut self) {
+        let Client { world, dice, outbox, traits, credentials, groups, seen, read, .. } = &mut *self.client;
+        let users = world.users.lock().clone();
+        let others: Vec<_> = users.iter().filter(|user| **user != credentials.user).cloned().collect();
+        let expires_in_s = if world.plan.expiry && dice.chance(0.3) { dice.within(1..=20) as u32 } else { 0 };
+        let group = if dice.chance(0.1) {
+            let all: Vec<_> = world.groups.lock().iter().copied().collect();
+            dice.pick(&all).copied()
+        } else {
+            dice.pick(groups).copied()
+        };
+        let Some(other) = dice.pick(&others) else { return };
+        let other = other.clone();
+        match dice.within(0..=9) {
+            0..=3 => outbox.to_user(&other, expires_in_s),
+            4..=6 => match group {
+                Some(group) => outbox.to_conversation(group, expires_in_s),
+                None => outbox.to_user(&other, expires_in_s),
+            },
+            7 | 8 => {
+                let unread: Vec<_> = seen.iter().filter(|(id, seq)| read.get(id) < Some(seq)).collect();
+                if let Some(&(&conversation, &sequence)) = dice.pick(&unread) {
+                    read.insert(conversation, sequence);
+                    outbox.read(Place { conversation, sequence });
+                }
+            }
+            _ if !traits.events => {}
+            _ => match group.filter(|_| world.plan.membership && dice.chance(0.8)) {
+                None => {
+                    let mut invited = vec![other];
+                    invited.extend(dice.pick(&others).cloned());
+                    outbox.call(|title| Call::CreateGroup(client::CreateGroup { title, users: invited }));
+                }
+                Some(conversation) => match dice.within(0..=5) {
+                    0 | 1 => {
+                        let user = other;
+                        outbox.call(|_| Call::AddMember(client::AddMember { conversation, user }));
+                    }
+                    2 | 3 => {
+                        let user = other;
+                        outbox.call(|_| Call::RemoveMember(client::RemoveMember { conversation, user }));
+                    }
+                    4 => outbox.call(|_| Call::Leave(client::Leave { conversation })),
+                    _ => outbox.call(|title| Call::Rename(client::Rename { conversation, title })),
+                },
+            },
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What happens in a run, as far as anybody needs to know.
+
+use godwit_core::entry::Entry;
+use godwit_schemas::client;
+
+use crate::plan::Traits;
+
+/// A place in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) conversation: u64,
+    pub(crate) sequence: u64,
+}
+
+/// What a device receives in a place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum What {
+    Message { say: String, sender: u32 },
+    Change(client::Change),
+}
+
+/// Devices by their index in [`crate::facts::Facts::devices`].
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The operator asks for a device.
+    Adding {
+        user: String,
+        name: String,
+        traits: Traits,
+    },
+    Added {
+        device: usize,
+    },
+    Leaving {
+        device: usize,
+    },
+    Gone {
+        device: usize,
+    },
+    /// On disk: the device's number.
+    Numbered {
+        user: String,
+        name: String,
+        id: u64,
+    },
+    /// A device that reads events was told that it is subscribed.
+    Subscribed {
+        device: usize,
+    },
+    /// A client publishes something that takes a place. `titled`: its words will stand there.
+    Sent {
+        device: usize,
+        say: String,
+        again: bool,
+        titled: bool,
+    },
+    /// PUBACK, or for a call its response.
+    Answered {
+        device: usize,
+        say: String,
+        reason: u32,
+        at: Option<Place>,
+    },
+    /// On disk: an inbox entry.
+    Stored {
+        id: u64,
+        order: u64,
+        entry: Entry,
+    },
+    /// An inbox entry was deleted.
+    Erased {
+        id: u64,
+        order: u64,
+    },
+    /// A client has read a PUBLISH. `from`: the sender's name, where it is told.
+    Received {
+        device: usize,
+        connection: u64,
+        place: Place,
+        what: What,
+        again: bool,
+        from: Option<String>,
+    },
+    /// A client is about to write PUBACK.
+    Acked {
+        device: usize,
+        place: Place,
+    },
+    /// A client is told how far a member is.
+    Ticked {
+        device: usize,
+        receipt: client::Receipt,
+    },
+    ReadSent {
+        device: usize,
+        place: Place,
+    },
+    ReadStored {
+        device: usize,
+        place: Place,
+    },
+    /// A client was told what it cannot know or understand.
+    Odd {
+        device: usize,
+        what: String,
+    },
+    /// The bridge starts.
+    Started {
+        lanes: u32,
+        power_lost: bool,
+    },
+    /// For the reader of a trace.
+    Note(String),
+}

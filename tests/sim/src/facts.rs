@@ -1,0 +1,282 @@
+//! What is true in a run: who exists, what is on disk, who said, received and acknowledged what. Built from events; the
+//! checkers judge by it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use godwit_core::entry::{Entry, Kind};
+use godwit_schemas::client::{self, change::Change};
+use prost::Message as _;
+
+use crate::event::{Event, Place, What};
+use crate::plan::Traits;
+
+/// A moment: the number of an event.
+pub(crate) type Step = u64;
+
+/// A device that was ever added.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) traits: Traits,
+    pub(crate) id: Option<u64>,
+    /// The operator was told that it is there.
+    pub(crate) added: Option<Step>,
+    /// Its removal was asked for.
+    pub(crate) leaving: Option<Step>,
+    /// The operator was told that it is gone.
+    pub(crate) gone: Option<Step>,
+    /// It is known to the server as a reader of events.
+    pub(crate) subscribed: Option<Step>,
+    /// Its inbox: every entry that it ever had.
+    pub(crate) held: BTreeMap<Place, Held>,
+}
+
+impl Device {
+    /// It is there to stay.
+    pub(crate) fn stays(&self) -> bool {
+        self.added.is_some() && self.leaving.is_none()
+    }
+}
+
+/// An inbox entry.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) expires_at_s: u32,
+    pub(crate) message: bool,
+    pub(crate) received: bool,
+    pub(crate) acked: bool,
+}
+
+/// What stands at a place of a conversation. A new member sees a change as the opening.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) message: Option<(String, u32)>,
+    pub(crate) change: Option<client::Change>,
+    pub(crate) opened: Option<client::Opened>,
+    pub(crate) stored: Step,
+}
+
+/// Something that a device said: a body or a title that nobody else has.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) device: usize,
+    pub(crate) first_sent: Step,
+    /// Publishes of it, retries not counted.
+    pub(crate) publishes: u64,
+    /// Of these, answered with success.
+    pub(crate) stored: u64,
+    pub(crate) places: BTreeSet<Place>,
+    /// Places that its answers told: where nobody else can have it, that is all there is of it.
+    pub(crate) told: BTreeSet<Place>,
+}
+
+/// How far a user has read.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) sent: u64,
+    pub(crate) stored: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) step: Step,
+    pub(crate) now_s: u32,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) log: BTreeMap<Place, Slot>,
+    pub(crate) said: BTreeMap<String, Said>,
+    pub(crate) readings: BTreeMap<(u64, String), Reading>,
+    /// Of `said`, calls that leave no words in a place.
+    pub(crate) untitled: BTreeSet<String>,
+    /// What was said in the last entry.
+    pub(crate) newest: Option<String>,
+    /// What the store still has, when all is calm, and should not.
+    pub(crate) leftover: Option<String>,
+    orders: BTreeMap<(u64, u64), Place>,
+}
+
+impl Facts {
+    /// Takes an event in. Whatever is wrong with it is for the checkers to say.
+    pub(crate) fn take(&mut self, event: &Event) {
+        self.step += 1;
+        let step = self.step;
+        match event {
+            Event::Adding { user, name, traits } => self.devices.push(Device {
+                user: user.clone(),
+                name: name.clone(),
+                traits: *traits,
+                id: None,
+                added: None,
+                leaving: None,
+                gone: None,
+                subscribed: None,
+                held: BTreeMap::new(),
+            }),
+            Event::Added { device } => self.devices[*device].added = Some(step),
+            Event::Leaving { device } => self.devices[*device].leaving = Some(step),
+            Event::Gone { device } => self.devices[*device].gone = Some(step),
+            Event::Numbered { user, name, id } => {
+                let device = self.devices.iter_mut().find(|it| it.user == *user && it.name == *name);
+                device.into_iter().for_each(|it| it.id = Some(*id));
+            }
+            Event::Subscribed { device } => {
+                self.devices[*device].subscribed.get_or_insert(step);
+            }
+            Event::Sent { device, say, again, titled } => {
+                if !titled {
+                    self.untitled.insert(say.clone());
+                }
+                let fresh = Said {
+                    device: *device,
+                    first_sent: step,
+                    publishes: 0,
+                    stored: 0,
+                    places: BTreeSet::new(),
+                    told: BTreeSet::new(),
+                };
+                let said = self.said.entry(say.clone()).or_insert(fresh);
+                said.publishes += u64::from(!again);
+            }
+            Event::Answered { say, reason: 0, at, .. } => {
+                if let Some(said) = self.said.get_mut(say) {
+                    said.stored += 1;
+                    said.told.extend(at);
+                }
+            }
+            Event::Stored { id, order, entry } => self.stored(*id, *order, entry),
+            Event::Received { device, place, .. } => self.mark(*device, *place, |held| held.received = true),
+            Event::Acked { device, place } => self.mark(*device, *place, |held| held.acked = true),
+            Event::ReadSent { device, place } => self.read(*device, *place).sent.max_with(place.sequence),
+            Event::ReadStored { device, place } => self.read(*device, *place).stored.max_with(place.sequence),
+            _ => {}
+        }
+    }
+
+    fn mark(&mut self, device: usize, place: Place, set: impl FnOnce(&mut Held)) {
+        if let Some(held) = self.devices[device].held.get_mut(&place) {
+            set(held);
+        }
+    }
+
+    fn read(&mut self, device: usize, place: Place) -> &mut Reading {
+        let user = self.devices[device].user.clone();
+        self.readings.entry((place.conversation, user)).or_default()
+    }
+
+    fn stored(&mut self, id: u64, order: u64, entry: &Entry) {
+        let place = Place { conversation: entry.conversation.get(), sequence: entry.sequence.get() };
+        self.orders.insert((id, order), place);
+        let stored = self.step;
+        let slot = self.log.entry(place).or_insert_with(|| Slot { stored, ..Slot::default() });
+        let what = What::of(entry);
+        let say = match &what {
+            What::Message { say, sender } => {
+                slot.message.get_or_insert((say.clone(), *sender));
+                Some(say.clone())
+            }
+            What::Change(client::Change { change: Some(Change::Opened(opened)), .. }) => {
+                slot.opened.get_or_insert(opened.clone());
+                Some(opened.title.clone()).filter(|_| place.sequence == 1)
+            }
+            What::Change(change) => {
+                slot.change.get_or_insert(change.clone());
+                match &change.change {
+                    Some(Change::Renamed(title)) => Some(title.clone()),
+                    _ => None,
+                }
+            }
+        };
+        if let Some(said) = say.as_ref().and_then(|say| self.said.get_mut(say)) {
+            said.places.insert(place);
+        }
+        self.newest = say;
+        let held = Held {
+            expires_at_s: entry.expires_at_s,
+            message: entry.kind == Kind::Message,
+            received: false,
+            acked: false,
+        };
+        if let Some(device) = self.devices.iter_mut().find(|it| it.id == Some(id)) {
+            device.held.entry(place).or_insert(held);
+        }
+    }
+
+    /// The device of this number, with its index.
+    pub(crate) fn device_of(&self, id: u64) -> Option<(usize, &Device)> {
+        self.devices.iter().enumerate().find(|(_, it)| it.id == Some(id))
+    }
+
+    /// Where the entry of this order stands in its conversation.
+    pub(crate) fn place_of(&self, id: u64, order: u64) -> Option<Place> {
+        self.orders.get(&(id, order)).copied()
+    }
+
+    /// Members (ordinal and user, with the place where they joined) before `place` takes effect.
+    pub(crate) fn members_before(&self, place: Place) -> BTreeMap<u32, (String, u64)> {
+        let first = Place { sequence: 0, ..place };
+        let mut members = BTreeMap::new();
+        for (at, slot) in self.log.range(first..place) {
+            if let (Some(opened), 1) = (&slot.opened, at.sequence) {
+                let joined = opened.members.iter().map(|it| (it.ordinal, (it.user.clone(), 1)));
+                members.extend(joined);
+            }
+            match slot.change.as_ref().and_then(|change| change.change.as_ref()) {
+                Some(Change::Added(member)) => {
+                    members.insert(member.ordinal, (member.user.clone(), at.sequence));
+                }
+                Some(Change::Removed(ordinal)) => {
+                    members.remove(ordinal);
+                }
+                _ => {}
+            }
+        }
+        members
+    }
+
+    /// Members when `place` has taken effect.
+    pub(crate) fn members_at(&self, place: Place) -> BTreeMap<u32, (String, u64)> {
+        self.members_before(Place { sequence: place.sequence + 1, ..place })
+    }
+
+    /// Whoever has or had this ordinal, and where they joined.
+    pub(crate) fn member_ever(&self, conversation: u64, ordinal: u32) -> Option<(String, u64)> {
+        let place = |sequence| Place { conversation, sequence };
+        self.log.range(place(0)..place(u64::MAX)).find_map(|(at, slot)| {
+            let opened = slot.opened.iter().filter(|_| at.sequence == 1).flat_map(|opened| &opened.members);
+            let added = slot.change.iter().filter_map(|change| match &change.change {
+                Some(Change::Added(member)) => Some(member),
+                _ => None,
+            });
+            let member = opened.chain(added).find(|member| member.ordinal == ordinal)?;
+            Some((member.user.clone(), at.sequence))
+        })
+    }
+
+    pub(crate) fn has_expired(&self, held: &Held) -> bool {
+        held.expires_at_s <= self.now_s
+    }
+}
+
+trait MaxWith {
+    fn max_with(&mut self, other: Self);
+}
+
+impl MaxWith for u64 {
+    fn max_with(&mut self, other: Self) {
+        *self = (*self).max(other);
+    }
+}
+
+impl What {
+    /// What an entry carries.
+    pub(crate) fn of(entry: &Entry) -> Self {
+        match entry.kind {
+            Kind::Message => {
+                let say = String::from_utf8_lossy(&entry.content).into_owned();
+                Self::Message { say, sender: entry.sender.get() }
+            }
+            Kind::Change => Self::Change(client::Change::decode(entry.content.clone()).unwrap_or_default()),
+        }
+    }
+}

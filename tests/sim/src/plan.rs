@@ -1,0 +1,127 @@
+//! What a run is made of, drawn from its seed: who is there, how the server is set up, and which faults happen how often.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::dice::Dice;
+
+/// How a device reads its inbox, and what it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Traits {
+    /// 4 or 5.
+    pub(crate) protocol: u8,
+    /// Protobuf events rather than raw bodies.
+    pub(crate) events: bool,
+    /// Counts its sends, rather than to rely on DUP.
+    pub(crate) counts: bool,
+    /// Its MQTT session outlives its connections.
+    pub(crate) lasting: bool,
+    /// Says the same thing again and again, as a sensor does.
+    pub(crate) repetitive: bool,
+}
+
+/// See the module. Probabilities are per occasion.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) users: usize,
+    pub(crate) devices_max: usize,
+    pub(crate) edges: usize,
+    pub(crate) lanes_max: u64,
+    pub(crate) window: u32,
+    /// Deliveries a client takes.
+    pub(crate) receive_maximum: u16,
+    pub(crate) cached: usize,
+    /// Milliseconds of faults.
+    pub(crate) turmoil_ms: u64,
+    /// Milliseconds between a client's actions.
+    pub(crate) pace_ms: u64,
+    pub(crate) membership: bool,
+    pub(crate) expiry: bool,
+    /// Devices that say the same again and again, and none that cannot tell places.
+    pub(crate) repetitive: bool,
+    pub(crate) frames_lost: f64,
+    pub(crate) frames_doubled: f64,
+    pub(crate) frames_late: f64,
+    pub(crate) links_broken: f64,
+    pub(crate) bridge_crash_ms: Option<u64>,
+    /// A crash takes what was not synced with it.
+    pub(crate) power_loss: f64,
+    pub(crate) edge_crash_ms: Option<u64>,
+    pub(crate) slow_disk: f64,
+    pub(crate) disk_failure: f64,
+    pub(crate) clock_jump_ms: Option<u64>,
+    pub(crate) devices_change_ms: Option<u64>,
+    pub(crate) hang_up: f64,
+    pub(crate) black_hole: f64,
+    pub(crate) deaf: f64,
+}
+
+impl Plan {
+    pub(crate) fn draw(seed: u64) -> Self {
+        let dice = Dice::new(seed, "plan");
+        let often = |probability: f64, most: f64| {
+            if dice.chance(probability) { most * (dice.within(1..=100) as f64) / 100.0 } else { 0.0 }
+        };
+        let every = |probability: f64, range| dice.chance(probability).then(|| dice.within(range));
+        Self {
+            users: dice.within(2..=5) as usize,
+            devices_max: dice.within(1..=3) as usize,
+            edges: dice.within(1..=2) as usize,
+            lanes_max: dice.within(1..=4),
+            window: dice.within(1..=12) as u32,
+            receive_maximum: dice.within(1..=20) as u16,
+            cached: dice.within(1..=8) as usize,
+            turmoil_ms: dice.within(10_000..=40_000),
+            pace_ms: dice.within(50..=1_000),
+            membership: dice.chance(0.6),
+            expiry: dice.chance(0.2),
+            repetitive: dice.chance(0.3),
+            frames_lost: often(0.5, 0.1),
+            frames_doubled: often(0.4, 0.2),
+            frames_late: often(0.4, 0.2),
+            links_broken: often(0.2, 0.01),
+            bridge_crash_ms: every(0.5, 500..=10_000),
+            power_loss: if dice.chance(0.6) { 0.7 } else { 0.0 },
+            edge_crash_ms: every(0.3, 3_000..=15_000),
+            slow_disk: often(0.4, 0.2),
+            disk_failure: often(0.2, 0.01),
+            clock_jump_ms: every(0.3, 2_000..=20_000),
+            devices_change_ms: every(0.4, 1_000..=8_000),
+            hang_up: often(0.7, 0.1),
+            black_hole: often(0.5, 0.1),
+            deaf: often(0.3, 0.1),
+        }
+    }
+
+    /// A device's traits.
+    pub(crate) fn traits(&self, dice: &Dice) -> Traits {
+        let (events, protocol) = (dice.chance(0.6), if dice.chance(0.6) { 5 } else { 4 });
+        let tells_places = events || protocol == 5;
+        Traits {
+            protocol: if self.repetitive && !tells_places { 5 } else { protocol },
+            events,
+            counts: dice.chance(0.4),
+            lasting: dice.chance(0.7),
+            repetitive: self.repetitive && dice.chance(0.5),
+        }
+    }
+}
+
+/// Whether faults happen: until the run calms down.
+#[derive(Debug, Clone)]
+pub(crate) struct Turmoil(Arc<AtomicBool>);
+
+impl Turmoil {
+    /// Nothing goes wrong yet.
+    pub(crate) fn calm() -> Self {
+        Self(Arc::new(AtomicBool::new(false)))
+    }
+
+    pub(crate) fn set(&self, reigns: bool) {
+        self.0.store(reigns, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reigns(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

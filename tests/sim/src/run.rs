@@ -1,0 +1,117 @@
+//! One run: everybody comes, turmoil reigns for a while, then all is calm and everything must come right.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use godwit_bridge::store::Table;
+use tokio::time::{Instant, sleep};
+
+use crate::clock::Clock;
+use crate::operator::Operator;
+use crate::plan::{Plan, Turmoil};
+use crate::record::{Record, Trace};
+use crate::server::Server;
+use crate::store::device_of;
+use crate::world::World;
+
+/// Virtual time in which everything must come right once nothing goes wrong any more.
+const CALM: Duration = Duration::from_secs(180);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What became of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Number of events.
+    pub steps: u64,
+    /// Of the whole trace: the same for the same seed.
+    pub hash: u64,
+    /// What was broken, with the end of the trace.
+    pub violation: Option<String>,
+}
+
+/// Runs one seed; a violation shows the last `lines_max` events. To be called on a current-thread runtime of its own whose time is paused.
+pub async fn run(seed: u64, lines_max: usize) -> Outcome {
+    let plan = Plan::draw(seed);
+    let (clock, turmoil) = (Clock::new(), Turmoil::calm());
+    let record = Record::new(clock.clone(), lines_max);
+    record.note(format!("{plan:?}"));
+    let (server, _tasks) = Server::start(seed, &plan, &turmoil, &clock, &record);
+    let world = World {
+        seed,
+        plan: Arc::new(plan),
+        turmoil,
+        record,
+        server,
+        users: Arc::default(),
+        groups: Arc::default(),
+        busy: Arc::default(),
+        tasks: Arc::default(),
+    };
+    let mut operator = Operator::new(seed, world.clone());
+    operator.populate().await;
+    world.turmoil.set(true);
+    world.spawn(operator.run());
+    rage(&world).await;
+    world.turmoil.set(false);
+    world.record.note("all is calm".to_owned());
+    calm_down(&world).await;
+    world.tasks.lock().clear();
+    outcome(seed, &world)
+}
+
+async fn rage(world: &World) {
+    let until = Instant::now() + Duration::from_millis(world.plan.turmoil_ms);
+    while Instant::now() < until && !world.record.is_violated() {
+        sleep(LOOK).await;
+    }
+}
+
+async fn calm_down(world: &World) {
+    let until = Instant::now() + CALM;
+    while !world.record.is_violated() {
+        let busy = world.busy.lock().iter().next().copied();
+        let missing = match busy {
+            Some(device) => Err(format!("device {device} has publishes without an answer")),
+            None => {
+                let leftover = leftover(world);
+                world.record.with(|facts| facts.leftover = leftover);
+                world.record.missing()
+            }
+        };
+        match missing {
+            Ok(()) => return,
+            Err(missing) if Instant::now() >= until => {
+                world.record.violate(format!("liveness: after {} s of calm: {missing}", CALM.as_secs()));
+            }
+            Err(_) => sleep(LOOK).await,
+        }
+    }
+}
+
+/// What is still in the store of devices that have or should have acknowledged everything.
+fn leftover(world: &World) -> Option<String> {
+    // A crash in the middle of a removal leaves what the device had: not yet a promise.
+    let erased = world.plan.bridge_crash_ms.is_none() && world.plan.disk_failure == 0.0;
+    for table in [Table::Inbox, Table::Receipts] {
+        for key in world.server.store().keys(table) {
+            let Some(id) = device_of(&key) else { continue };
+            let found = world.record.with(|facts| {
+                let (index, device) = facts.device_of(id)?;
+                let listens = table == Table::Inbox || device.traits.events;
+                (device.gone.is_some() && erased || device.stays() && listens).then_some(index)
+            });
+            if let Some(index) = found {
+                return Some(format!("the store has something in {table:?} for device {index}: {key:?}"));
+            }
+        }
+    }
+    None
+}
+
+fn outcome(seed: u64, world: &World) -> Outcome {
+    let Trace { steps, hash, tail, violation } = world.record.end();
+    let violation = violation.map(|violation| {
+        format!("{}\n\nseed {seed}, event {steps}: {violation}\n{:#?}\n", tail.join("\n"), world.plan)
+    });
+    Outcome { steps, hash, violation }
+}

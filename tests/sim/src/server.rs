@@ -1,0 +1,195 @@
+//! The server under test: the real bridge on a simulated disk, the real edges on a simulated bus. Both can end at any
+//! await point, and are started again.
+
+use std::sync::Arc;
+
+use godwit_bridge::admin::Admin;
+use godwit_bridge::decide::Rules;
+use godwit_bridge::{Settings, assemble};
+use godwit_broker::Doors;
+use parking_lot::Mutex;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::bus::SimBus;
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::event::Event;
+use crate::plan::{Plan, Turmoil};
+use crate::record::Record;
+use crate::store::SimStore;
+
+/// Life of an inbox entry.
+pub(crate) const RETENTION_S: u32 = 30 * 24 * 3_600;
+/// Publishes without an answer that an edge takes.
+pub(crate) const UNANSWERED_MAX: u16 = 8;
+
+struct Shared {
+    plan: Plan,
+    turmoil: Turmoil,
+    clock: Clock,
+    record: Record,
+    dice: Dice,
+    bus: SimBus,
+    store: SimStore,
+    admin: Mutex<Option<Admin>>,
+    /// Where edges that run take streams.
+    edges: Mutex<Vec<Option<mpsc::UnboundedSender<DuplexStream>>>>,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Shared>);
+
+impl Server {
+    /// Runs until dropped.
+    pub(crate) fn start(
+        seed: u64,
+        plan: &Plan,
+        turmoil: &Turmoil,
+        clock: &Clock,
+        record: &Record,
+    ) -> (Self, Vec<AbortOnDropHandle<()>>) {
+        let server = Self(Arc::new(Shared {
+            plan: plan.clone(),
+            turmoil: turmoil.clone(),
+            clock: clock.clone(),
+            record: record.clone(),
+            dice: Dice::new(seed, "server"),
+            bus: SimBus::new(seed, plan, turmoil.clone()),
+            store: SimStore::new(seed, plan, turmoil.clone(), clock.clone(), record.clone()),
+            admin: Mutex::default(),
+            edges: Mutex::new((0..plan.edges).map(|_| None).collect()),
+        }));
+        let mut tasks = vec![tokio::spawn(server.clone().keep_bridge())];
+        tasks.extend((0..plan.edges).map(|place| tokio::spawn(server.clone().keep_edge(place))));
+        tasks.push(tokio::spawn(server.clone().set_clock()));
+        (server, tasks.into_iter().map(AbortOnDropHandle::new).collect())
+    }
+
+    pub(crate) fn admin(&self) -> Option<Admin> {
+        self.0.admin.lock().clone()
+    }
+
+    pub(crate) fn store(&self) -> &SimStore {
+        &self.0.store
+    }
+
+    /// A new connection to one of the edges, if that is there.
+    pub(crate) fn dial(&self, dice: &Dice) -> Option<DuplexStream> {
+        let edges = self.0.edges.lock();
+        let edge = edges.get(dice.below(edges.len()))?.as_ref()?;
+        let bytes = dice.within(64..=8_192) as usize;
+        let (near, far) = tokio::io::duplex(bytes);
+        edge.send(far).ok()?;
+        Some(near)
+    }
+
+    /// A time after which something breaks, if it may break at all.
+    async fn until_broken(&self, mean_ms: Option<u64>) {
+        let Some(mean_ms) = mean_ms else { return std::future::pending().await };
+        loop {
+            sleep(self.0.dice.ms(0..=2 * mean_ms)).await;
+            if self.0.turmoil.reigns() {
+                return;
+            }
+        }
+    }
+
+    async fn keep_bridge(self) {
+        let Shared { plan, record, dice, turmoil, .. } = &*self.0;
+        let mut power_lost = false;
+        loop {
+            let lanes = dice.within(1..=plan.lanes_max) as u32;
+            record.emit(Event::Started { lanes, power_lost });
+            tokio::select! {
+                biased;
+                () = self.until_broken(plan.bridge_crash_ms) => record.note("the bridge crashes".to_owned()),
+                () = self.run_bridge(lanes) => record.note("the bridge has failed".to_owned()),
+            }
+            *self.0.admin.lock() = None;
+            power_lost = dice.chance(plan.power_loss);
+            self.0.store.crash(power_lost);
+            let most = if turmoil.reigns() { 3_000 } else { 100 };
+            sleep(dice.ms(0..=most)).await;
+        }
+    }
+
+    /// Until a task of it fails. Dropped: all of them end where they are.
+    async fn run_bridge(&self, lanes: u32) {
+        let Shared { plan, clock, bus, store, dice, .. } = &*self.0;
+        let settings = Settings {
+            rules: Rules { body_bytes_max: 1_000, group_members_max: 4, retention_s: RETENTION_S },
+            lanes,
+            window_messages: plan.window,
+            window_bytes: 2_000,
+            devices_per_user_max: 8,
+            cached_per_lane: plan.cached,
+        };
+        let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number()).await else {
+            return;
+        };
+        *self.0.admin.lock() = Some(bridge.admin());
+        let mut tasks = JoinSet::new();
+        for (_, task) in bridge.tasks {
+            tasks.spawn(task);
+        }
+        tasks.join_next().await;
+    }
+
+    async fn keep_edge(self, place: usize) {
+        let Shared { plan, record, dice, turmoil, bus, .. } = &*self.0;
+        loop {
+            let settings = godwit_broker::Settings {
+                unanswered_publishes_max: UNANSWERED_MAX,
+                connect_deadline: Duration::from_secs(5),
+                drain_deadline: Duration::from_secs(8),
+                ..Default::default()
+            };
+            let doors = Doors::new(dice.number(), settings);
+            let (streams, mut dialled) = mpsc::unbounded_channel();
+            self.0.edges.lock()[place] = Some(streams);
+            let serve = async {
+                let mut connections = JoinSet::new();
+                loop {
+                    tokio::select! {
+                        biased;
+                        Some(_) = connections.join_next() => {}
+                        Some(stream) = dialled.recv() => {
+                            connections.spawn(doors.clone().serve(stream));
+                        }
+                        else => return,
+                    }
+                }
+            };
+            tokio::select! {
+                biased;
+                () = self.until_broken(plan.edge_crash_ms) => {}
+                () = doors.clone().run(bus.clone()) => {}
+                () = serve => {}
+            }
+            self.0.edges.lock()[place] = None;
+            record.note(format!("edge {place} crashes"));
+            let most = if turmoil.reigns() { 3_000 } else { 100 };
+            sleep(dice.ms(0..=most)).await;
+        }
+    }
+
+    async fn set_clock(self) {
+        loop {
+            self.until_broken(self.0.plan.clock_jump_ms).await;
+            let seconds = self.0.dice.within(1..=7_200) as u32;
+            self.0.clock.jump(seconds);
+            self.0.record.note(format!("the clock jumps {seconds} s"));
+        }
+    }
+
+    /// An operator's command; `None`: whether it was carried out is not known.
+    pub(crate) async fn command<T, E>(&self, command: impl AsyncFnOnce(Admin) -> Result<T, E>) -> Option<Result<T, E>> {
+        let admin = self.admin()?;
+        timeout(Duration::from_secs(20), command(admin)).await.ok()
+    }
+}

@@ -1,0 +1,204 @@
+//! A disk: it keeps what was synced. At a loss of power it keeps of the commits after that an arbitrary prefix. It may be
+//! slow, and it may fail.
+//!
+//! What gets on disk is told to the record: inbox entries, their end, and devices' numbers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use godwit_bridge::store::memory::MemoryStore;
+use godwit_bridge::store::{Durability, Row, Store, StoreError, Table, Write, keys};
+use godwit_core::entry::Entry;
+use godwit_core::record::UserRecord;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::event::Event;
+use crate::plan::{Plan, Turmoil};
+use crate::record::Record;
+
+/// All rows of a table.
+const ALL: (&[u8], &[u8]) = (&[], &[0xFF; 64]);
+const TABLES: [Table; 4] = [Table::Directory, Table::Conversations, Table::Inbox, Table::Receipts];
+
+struct State {
+    dice: Dice,
+    plan: Plan,
+    turmoil: Turmoil,
+    clock: Clock,
+    record: Record,
+    disk: Mutex<Disk>,
+}
+
+struct Disk {
+    /// What reads see.
+    current: MemoryStore,
+    synced: MemoryStore,
+    /// Commits after the last sync.
+    tail: Vec<Vec<Write>>,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct SimStore(Arc<State>);
+
+impl SimStore {
+    pub(crate) fn new(seed: u64, plan: &Plan, turmoil: Turmoil, clock: Clock, record: Record) -> Self {
+        let empty = || MemoryStore::new(clock.handed_out());
+        let disk = Disk { current: empty(), synced: empty(), tail: Vec::new() };
+        Self(Arc::new(State {
+            dice: Dice::new(seed, "store"),
+            plan: plan.clone(),
+            turmoil,
+            record,
+            disk: Mutex::new(disk),
+            clock,
+        }))
+    }
+
+    /// The process has ended; with `power_lost` what was not synced may be gone.
+    pub(crate) fn crash(&self, power_lost: bool) {
+        let disk = &mut *self.0.disk.lock();
+        if power_lost {
+            let kept = self.0.dice.within(0..=disk.tail.len() as u64) as usize;
+            self.0.record.note(format!("power lost: {} commits are gone", disk.tail.len() - kept));
+            disk.tail.truncate(kept);
+        }
+        // Whoever starts again reads the log, and syncs what it finds there.
+        self.sync(disk);
+        disk.current = copy(&disk.synced, &self.0.clock);
+    }
+
+    /// Keys of a table.
+    pub(crate) fn keys(&self, table: Table) -> Vec<Bytes> {
+        rows(&self.0.disk.lock().current, table).into_iter().map(|(key, _)| key).collect()
+    }
+
+    fn sync(&self, disk: &mut Disk) {
+        for writes in disk.tail.drain(..) {
+            // Devices before their entries.
+            writes.iter().for_each(|write| self.tell_of_devices(write));
+            writes.iter().for_each(|write| self.tell_of_entries(write));
+            now(disk.synced.commit(writes, Durability::Synced));
+        }
+    }
+
+    fn tell_of_entries(&self, write: &Write) {
+        let Write::Put(Table::Inbox, key, value) = write else { return };
+        if let (Some(id), Some(order), Ok(entry)) =
+            (device_of(key), keys::parse_order(key), Entry::decode(value.clone()))
+        {
+            self.0.record.emit(Event::Stored { id, order: order.get(), entry });
+        }
+    }
+
+    fn tell_of_devices(&self, write: &Write) {
+        let Write::Put(Table::Directory, key, value) = write else { return };
+        let (Some(user), Ok(record)) = (keys::parse_user(key), UserRecord::decode(value.clone())) else { return };
+        for device in record.devices {
+            let (user, name, id) = (user.to_string(), device.name, device.id);
+            if self.0.record.with(|facts| facts.device_of(id).is_none()) {
+                self.0.record.emit(Event::Numbered { user, name, id });
+            }
+        }
+    }
+
+    /// Deletions count when they are asked for.
+    fn tell_of_deletions(&self, writes: &[Write]) {
+        for write in writes {
+            if let Write::Delete(Table::Inbox, key) = write
+                && let (Some(id), Some(order)) = (device_of(key), keys::parse_order(key))
+            {
+                self.0.record.emit(Event::Erased { id, order: order.get() });
+            }
+        }
+    }
+
+    async fn dawdle(&self, most_us: u64) {
+        let State { dice, plan, turmoil, .. } = &*self.0;
+        if turmoil.reigns() && dice.chance(plan.slow_disk) {
+            sleep(dice.ms(1..=800)).await;
+        } else if dice.chance(0.5) {
+            sleep(std::time::Duration::from_micros(dice.within(0..=most_us))).await;
+        }
+    }
+
+    fn fail(&self, doing: &'static str) -> Result<(), StoreError> {
+        let State { dice, plan, turmoil, .. } = &*self.0;
+        if turmoil.reigns() && dice.chance(plan.disk_failure) {
+            return Err(StoreError { doing, cause: "simulated".to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// The device of an inbox key.
+pub(crate) fn device_of(key: &[u8]) -> Option<u64> {
+    key.first_chunk::<8>().map(|id| u64::from_be_bytes(*id))
+}
+
+fn rows(store: &MemoryStore, table: Table) -> Vec<Row> {
+    now(store.scan(table, ALL.0, ALL.1, usize::MAX, usize::MAX))
+}
+
+fn copy(from: &MemoryStore, clock: &Clock) -> MemoryStore {
+    let to = MemoryStore::new(clock.handed_out());
+    for table in TABLES {
+        let writes = rows(from, table).into_iter().map(|(key, value)| Write::Put(table, key.into(), value));
+        now(to.commit(writes.collect(), Durability::Synced));
+    }
+    to
+}
+
+/// The store in memory never waits and never fails.
+fn now<T: Default>(done: impl Future<Output = Result<T, StoreError>>) -> T {
+    done.now_or_never().and_then(Result::ok).unwrap_or_default()
+}
+
+impl Store for SimStore {
+    async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.dawdle(200).await;
+        self.fail("read")?;
+        let current = self.0.disk.lock().current.clone();
+        let found = current.multi_get(keys).await;
+        self.dawdle(200).await;
+        found
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.dawdle(200).await;
+        self.fail("scan")?;
+        let current = self.0.disk.lock().current.clone();
+        let found = current.scan(table, from, to, rows_max, bytes_max).await;
+        self.dawdle(200).await;
+        found
+    }
+
+    async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
+        self.dawdle(1_000).await;
+        self.fail("commit")?;
+        self.tell_of_deletions(&writes);
+        self.0.disk.lock().tail.push(writes.clone());
+        if durability == Durability::Synced {
+            self.dawdle(3_000).await;
+            self.fail("sync")?;
+            self.sync(&mut self.0.disk.lock());
+        }
+        // Nobody reads what is not as durable as it is to be.
+        let current = self.0.disk.lock().current.clone();
+        current.commit(writes, durability).await?;
+        self.dawdle(200).await;
+        Ok(())
+    }
+}
