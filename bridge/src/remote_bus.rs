@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
 use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 /// Largest payload: batches are far smaller.
@@ -22,14 +23,17 @@ const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct RumqttcBus {
+    /// Sockets are served here: lanes have no I/O of their own.
+    runtime: Handle,
     addr: SocketAddr,
     credentials: Option<(String, String)>,
 }
 
 impl RumqttcBus {
-    /// A bus at this address; nothing is connected yet. Credentials are user name and password.
-    pub fn new(addr: SocketAddr, credentials: Option<(String, String)>) -> Self {
-        Self { addr, credentials }
+    /// A bus at this address; nothing is connected yet. Credentials are user name and password. Its connections are
+    /// served by `runtime`.
+    pub fn new(runtime: Handle, addr: SocketAddr, credentials: Option<(String, String)>) -> Self {
+        Self { runtime, addr, credentials }
     }
 
     fn options(&self, name: &str) -> MqttOptions {
@@ -47,10 +51,19 @@ impl Bus for RumqttcBus {
     type Rx = RemoteRx;
 
     async fn open(&self, name: &str, topics: &[String]) -> Result<(RemoteTx, RemoteRx), LinkClosed> {
+        let (bus, topics) = (self.clone(), topics.to_vec());
         // A name of its own for each process: the broker ends an older connection of the same name.
         let name = format!("{name}-{:x}", std::process::id());
+        let opening = AbortOnDropHandle::new(self.runtime.spawn(async move { bus.connect(&name, &topics).await }));
+        opening.await.map_err(|error| LinkClosed(error.to_string()))
+    }
+}
+
+impl RumqttcBus {
+    /// Tries until it succeeds.
+    async fn connect(&self, name: &str, topics: &[String]) -> (RemoteTx, RemoteRx) {
         loop {
-            let (client, mut events) = AsyncClient::new(self.options(&name), QUEUE);
+            let (client, mut events) = AsyncClient::new(self.options(name), QUEUE);
             // A batch must not wait until the one before it was acknowledged.
             let mut network = events.network_options();
             network.set_tcp_nodelay(true);
@@ -60,7 +73,7 @@ impl Bus for RumqttcBus {
                     info!(addr = %self.addr, link = name, "connected to the broker's bus");
                     let (payloads, queue) = mpsc::channel(QUEUE);
                     let polling = tokio::spawn(poll(events, payloads));
-                    return Ok((RemoteTx(client), RemoteRx { queue, polling }));
+                    return (RemoteTx(client), RemoteRx { queue, polling: AbortOnDropHandle::new(polling) });
                 }
                 Err(error) => {
                     warn!(addr = %self.addr, link = name, error, "the broker's bus cannot be reached, trying again");
@@ -117,7 +130,8 @@ impl Tx for RemoteTx {
 /// Receiving half; dropping it closes the connection.
 pub struct RemoteRx {
     queue: mpsc::Receiver<Bytes>,
-    polling: JoinHandle<()>,
+    #[expect(dead_code, reason = "held until the link is dropped")]
+    polling: AbortOnDropHandle<()>,
 }
 
 impl Rx for RemoteRx {
@@ -127,11 +141,5 @@ impl Rx for RemoteRx {
 
     fn try_next(&mut self) -> Option<Bytes> {
         self.queue.try_recv().ok()
-    }
-}
-
-impl Drop for RemoteRx {
-    fn drop(&mut self) {
-        self.polling.abort();
     }
 }

@@ -15,6 +15,7 @@ use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
 use godwit_broker::Broker;
 use godwit_broker::router_bus::RouterBus;
 use godwit_schemas::bus::Bus;
+use tokio::runtime::Handle;
 
 use crate::exit::{Failure, USAGE};
 use crate::settings::{Service, Settings};
@@ -63,7 +64,7 @@ pub(super) fn start_bus(
 
 /// The bus of a broker elsewhere.
 pub(super) fn remote_bus(broker: SocketAddr, login: Option<Login>) -> RumqttcBus {
-    RumqttcBus::new(broker, login)
+    RumqttcBus::new(Handle::current(), broker, login)
 }
 
 /// The lanes.
