@@ -224,9 +224,11 @@ impl Decision<'_> {
         let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };
         self.out.changes.push(Change::State(id));
         let Some(conversation) = self.world.conversation(id) else { return };
-        let told = senders.iter().filter(|sender| **sender != raised.member);
-        let users: Vec<_> =
-            told.filter_map(|sender| conversation.member_by_ordinal(*sender)).map(|m| m.user.clone()).collect();
+        // Senders of what came, and whoever was passed: a device that is new acknowledges what came after it, and its
+        // user's other devices will not raise the watermark again.
+        let passed = |last: Seq| last > raised.before.delivered && last <= raised.after.delivered;
+        let told = conversation.members.iter().filter(|m| senders.contains(&m.ordinal) || passed(m.last_sent));
+        let users: Vec<_> = told.filter(|m| m.ordinal != raised.member).map(|m| m.user.clone()).collect();
         self.tell(id, &users, raised, None);
     }
 

@@ -202,6 +202,25 @@ fn acknowledgement_and_reading_tick_the_sender() {
 }
 
 #[test]
+fn a_new_device_that_is_ahead_ticks_those_it_passes() {
+    let mut scene = Scene::new();
+    let conversation = scene.group(&["bob", "carol"]);
+    scene.post("alice", To::Conversation(conversation), b"for carol's old device");
+    let (_, _, sequence) = published(&scene.post("bob", To::Conversation(conversation), b"for both"));
+    let outcome = scene.run(Command::Acked {
+        user: user("carol"),
+        device: DeviceId::new(77),
+        conversation,
+        up_to: sequence,
+        senders: vec![Ordinal::new(1)],
+        orders: vec![Order::new(40)],
+    });
+    let told = |effect: &&Effect| matches!(effect.kind, EffectKind::Tick { .. });
+    let told: Vec<_> = outcome.effects.iter().filter(told).map(|effect| effect.device.get()).collect();
+    assert_eq!(told, [1, 9, 2], "nobody else will tell Alice");
+}
+
+#[test]
 fn groups_are_made_and_changed_by_those_who_may() {
     let mut scene = Scene::new();
     let id = scene.group(&["bob", "carol"]);
