@@ -35,6 +35,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 return Ok(());
             }
         };
+        if connect.resume.is_some() && self.is_superseded(device, key) {
+            let reason = Reason::SESSION_TAKEN_OVER.into();
+            self.edges.push(key, Frame::Close(bus::Close { reason }));
+            return Ok(());
+        }
         self.take_over(device, key);
         let (now_s, window) = (self.now_s, self.window(&connect));
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
@@ -52,6 +57,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             receipts: Receipts::behind(),
             queued: false,
             started: false,
+            resumed: connect.resume.is_some(),
             resume: connect.resume.map(Box::new),
         }));
         let filters = session.filters;
@@ -88,6 +94,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.sessions.insert(device, Session::new(user, device, record.unwrap_or_default()));
         }
         Ok(())
+    }
+
+    /// Whether a connection that an edge attaches again was taken over before: the client itself has connected since, on
+    /// another edge, and the first has not heard of it yet.
+    fn is_superseded(&self, device: DeviceId, key: ConnectionKey) -> bool {
+        let connection = self.sessions.get(&device).and_then(|session| session.connection.as_ref());
+        connection.is_some_and(|connection| connection.key != key && !connection.resumed)
     }
 
     /// The device's earlier connection, if it has one, ends (MQTT-3.1.4-3).

@@ -33,6 +33,8 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// Nothing that an earlier connection acknowledged is left in the inbox: reading may begin.
     pub(super) started: bool,
+    /// An edge attached it again: its CONNECT was another start of the bridge's, or another generation's.
+    pub(super) resumed: bool,
     /// After a reattachment: what the edge said, until it has been compared with the inbox.
     pub(super) resume: Option<Box<bus::Resume>>,
 }
@@ -234,6 +236,7 @@ mod tests {
             receipts: Receipts::default(),
             queued: false,
             started: false,
+            resumed: false,
             resume: None,
         }));
     }
