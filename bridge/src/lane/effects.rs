@@ -40,6 +40,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.answer(device, to, reason, text, (conversation, sequence));
                 if let Some(session) = self.sessions.get_mut(&device) {
                     session.under_way = session.under_way.saturating_sub(1);
+                    // A repetition of what has just been answered. Carried out, it could succeed where the first was
+                    // refused, and the client was told so.
+                    session.parked.retain(|it| it.key != to.connection || it.publish.number != to.number);
                 }
                 self.unpark(device).await?;
             }

@@ -165,6 +165,20 @@ async fn a_repetition_waits_for_its_first_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_refused_stays_refused() {
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    // The edge repeats itself before the bridge has answered; meanwhile the recipient comes.
+    let frames = [to_user(1, "carol", "hello"), Publish { resent: true, ..to_user(1, "carol", "hello") }];
+    scene.send(ALICE, frames.map(up::Frame::Publish));
+    let reason = scene.published(ALICE).await.reason;
+    assert_eq!(Reason::from_u32(reason), Reason::TOPIC_NAME_INVALID);
+    scene.add("carol", "phone").await;
+    assert!(scene.rest(ALICE).await.is_empty(), "answered once");
+    assert_eq!(scene.store.rows(Table::Inbox), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edge_repeats_exactly_what_was_not_answered() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
