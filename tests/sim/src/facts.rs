@@ -239,6 +239,12 @@ impl Facts {
         self.members_before(Place { sequence: place.sequence + 1, ..place })
     }
 
+    /// Whether this ordinal is a member's when all is over.
+    pub(crate) fn is_member(&self, conversation: u64, ordinal: u32) -> bool {
+        let end = Place { conversation, sequence: u64::MAX };
+        self.members_before(end).contains_key(&ordinal)
+    }
+
     /// Whoever has or had this ordinal, and where they joined.
     pub(crate) fn member_ever(&self, conversation: u64, ordinal: u32) -> Option<(String, u64)> {
         let place = |sequence| Place { conversation, sequence };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use godwit_bridge::store::Table;
+use godwit_bridge::store::{Table, keys};
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
@@ -97,7 +97,10 @@ fn leftover(world: &World) -> Option<String> {
             let Some(id) = device_of(&key) else { continue };
             let found = world.record.with(|facts| {
                 let (index, device) = facts.device_of(id)?;
-                let listens = table == Table::Inbox || device.traits.events;
+                // What was told of one who has left, or of a message that expired, stays until the next connection.
+                let about = keys::parse_receipt(&key).filter(|_| table == Table::Receipts && !world.plan.expiry);
+                let there = about.is_some_and(|(id, ordinal)| facts.is_member(id.get(), ordinal.get()));
+                let listens = table == Table::Inbox || device.traits.events && there;
                 (device.gone.is_some() && erased || device.stays() && listens).then_some(index)
             });
             if let Some(index) = found {

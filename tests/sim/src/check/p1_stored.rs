@@ -46,7 +46,7 @@ impl Check for Stored {
 fn answered(facts: &Facts, device: usize, say: &str, at: Option<Place>) -> Result<(), String> {
     let Some(said) = facts.said.get(say) else { return Err(format!("{say} is answered and was not said")) };
     if let Some(at) = at {
-        let nobody = || recipients(facts, at, facts.step, device).is_empty();
+        let nobody = || recipients(facts, at, said.first_sent, device).is_empty();
         return if said.places.contains(&at) || !facts.log.contains_key(&at) && nobody() {
             Ok(())
         } else {
