@@ -7,9 +7,10 @@ use godwit_core::record::SessionRecord;
 use godwit_core::session::{Deliveries, Window};
 use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
+use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Lane;
 use super::read::decoded;
@@ -22,6 +23,11 @@ use crate::writes;
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(super) async fn connect(&mut self, key: ConnectionKey, connect: bus::Connect) -> Result<(), StoreError> {
+        if UserId::new(&connect.user).is_ok_and(|user| !self.is_home_of(&user)) {
+            // An edge that heard late of a bridge with another number of lanes. It will hear of this one.
+            warn!(lane = self.number, user = connect.user, "a connection came to a lane that does not own its user");
+            return Ok(());
+        }
         let device = match self.authenticate(&connect).await? {
             Ok((user, device)) => {
                 self.session(user, device).await?;
@@ -94,6 +100,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.sessions.insert(device, Session::new(user, device, record.unwrap_or_default()));
         }
         Ok(())
+    }
+
+    fn is_home_of(&self, user: &UserId) -> bool {
+        Partition::of_user(user).lane(self.lanes.len() as u32) == self.number
     }
 
     /// Whether a connection that an edge attaches again was taken over before: the client itself has connected since, on

@@ -162,6 +162,14 @@ impl<S: Store> Scene<S> {
         self.bus.deliver(&bus::up(lane), &batch.encode_to_vec().into());
     }
 
+    /// Sends a frame of Alice's to a lane that does not own her, in a batch of its own.
+    pub(super) fn send_to_another_lane(&mut self, connection: u64, frame: up::Frame) {
+        let owner = Partition::of_user(&UserId::new("alice").unwrap());
+        let other = (0..64).map(Partition::of_hash).find(|it| it.lane(LANES) != owner.lane(LANES));
+        self.owners.insert(connection, other.unwrap());
+        self.send(connection, [frame]);
+    }
+
     /// A CONNECT as a client with a persistent session sends it.
     pub(super) fn connect_frame(&self, user: &str, device: &str) -> Connect {
         Connect {

@@ -54,6 +54,15 @@ async fn only_the_right_password_enters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lane_serves_nobody_elses_users() {
+    let mut scene = scene().await;
+    let connect = scene.connect_frame("alice", "phone");
+    scene.send_to_another_lane(ALICE, up::Frame::Connect(connect.clone()));
+    assert!(scene.rest(ALICE).await.is_empty());
+    assert_eq!(scene.connect(ALICE, connect).await.reason, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_waits_for_its_device_and_leaves_when_acknowledged() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
