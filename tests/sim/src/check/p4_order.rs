@@ -1,6 +1,6 @@
 //! P4: all devices see the same in the same places, and a sender's own order is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use godwit_schemas::client::{Opened, change::Change};
 
@@ -39,7 +39,10 @@ impl Check for InOrder {
 
     fn missing(&self, facts: &Facts) -> Result<(), String> {
         let mut last: BTreeMap<(u64, &str), (u64, Place)> = BTreeMap::new();
-        for (place, slot) in &facts.log {
+        // What was refused when nobody heard of it may succeed later, when members have changed.
+        let moved = facts.log.iter().filter(|(_, slot)| matches!(change(slot), Some(Change::Removed(_))));
+        let moved: BTreeSet<_> = moved.map(|(place, _)| place.conversation).collect();
+        for (place, slot) in facts.log.iter().filter(|(place, _)| !moved.contains(&place.conversation)) {
             let Some((device, number)) = words(slot).and_then(|say| say.rsplit_once('/')) else { continue };
             let Ok(number) = number.parse::<u64>() else { continue };
             if let Some((before, at)) = last.insert((place.conversation, device), (number, *place))
@@ -75,10 +78,14 @@ fn words(slot: &Slot) -> Option<&str> {
     if let Some((say, _)) = &slot.message {
         return Some(say);
     }
-    match slot.change.as_ref()?.change.as_ref()? {
+    match change(slot)? {
         Change::Renamed(title) => Some(title),
         _ => None,
     }
+}
+
+fn change(slot: &Slot) -> Option<&Change> {
+    slot.change.as_ref()?.change.as_ref()
 }
 
 /// A place without an entry was a message that nobody but its sender could have.
