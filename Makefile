@@ -12,12 +12,15 @@ TOOLS := $(CARGO_TARGET_DIR)/tools
 export GODWIT_TEST_PYTHON := $(VENV)/bin/python
 # How long `make soak` kills servers.
 SOAK_S ?= 600
+# What `make sim` simulates.
+SEEDS ?= 1000
+FROM ?= 1
 # What `make bench` measures: a workload with its arguments, or everything.
 BENCH ?=
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak bench bench-mosquitto router-cost fmt lint doc deny audit prerequisites test-prerequisites
+.PHONY: help build run test soak sim bench bench-mosquitto router-cost fmt lint doc deny audit prerequisites test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,6 +38,9 @@ test: test-prerequisites ## every test
 
 soak: test-prerequisites ## kill servers under load for SOAK_S seconds (600) and check what arrives
 	GODWIT_SOAK_S=$(SOAK_S) cargo test --locked --workspace --test e2e -- --nocapture soak
+
+sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), everything going wrong that may
+	GODWIT_SIM_SEEDS=$(SEEDS) GODWIT_SIM_FROM=$(FROM) cargo test --locked --workspace --test seeds -- --nocapture promises
 
 bench: build ## measure a server of its own; BENCH="pairs --window 1" for one workload
 	scripts/bench $(BENCH)

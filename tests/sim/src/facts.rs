@@ -239,10 +239,10 @@ impl Facts {
         self.members_before(Place { sequence: place.sequence + 1, ..place })
     }
 
-    /// Whether this ordinal is a member's when all is over.
-    pub(crate) fn is_member(&self, conversation: u64, ordinal: u32) -> bool {
-        let end = Place { conversation, sequence: u64::MAX };
-        self.members_before(end).contains_key(&ordinal)
+    /// Whether this ordinal is a member's when all is over, and this user is a member too.
+    pub(crate) fn are_members(&self, conversation: u64, ordinal: u32, user: &str) -> bool {
+        let members = self.members_before(Place { conversation, sequence: u64::MAX });
+        members.contains_key(&ordinal) && members.values().any(|(member, _)| member == user)
     }
 
     /// Whoever has or had this ordinal, and where they joined.

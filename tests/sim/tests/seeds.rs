@@ -1,5 +1,5 @@
-//! Seeds. Without anything said, a fixed set; `GODWIT_SIM_SEEDS` says how many, `GODWIT_SIM_FROM` which is
-//! the first, `GODWIT_SIM_LINES` how many events of a failed one to show.
+//! Seeds. Without anything said, a fixed set; `GODWIT_SIM_SEEDS` says how many, `GODWIT_SIM_FROM` which is the first,
+//! `GODWIT_SIM_LINES` how many events of a failed one to show; with `GODWIT_SIM_FIRST` the first that fails ends it.
 
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use godwit_sim::{Outcome, run};
 
 /// What every run of the tests replays.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 300;
 /// Longer than any run takes, in real time.
 const STUCK: Duration = Duration::from_secs(20);
 /// Events that a violation shows.
@@ -46,6 +46,9 @@ fn promises_hold_whatever_goes_wrong() {
         if let Some(violation) = outcome.violation {
             println!("{violation}");
             failed.push(seed);
+            if number("GODWIT_SIM_FIRST").is_some() {
+                break;
+            }
         }
     }
     println!("{seeds} seeds, {steps} events, {:.1} s", began.elapsed().as_secs_f64());
