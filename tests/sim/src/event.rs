@@ -75,9 +75,11 @@ pub(crate) enum Event {
     /// A client has read a PUBLISH. `from`: the sender's name, where it is told.
     Received {
         device: usize,
+        #[expect(dead_code, reason = "for the reader of a trace")]
         connection: u64,
         place: Place,
         what: What,
+        #[expect(dead_code, reason = "for the reader of a trace")]
         again: bool,
         from: Option<String>,
     },
@@ -106,9 +108,11 @@ pub(crate) enum Event {
     },
     /// The bridge starts.
     Started {
+        #[expect(dead_code, reason = "for the reader of a trace")]
         lanes: u32,
+        #[expect(dead_code, reason = "for the reader of a trace")]
         power_lost: bool,
     },
     /// For the reader of a trace.
-    Note(String),
+    Note(#[expect(dead_code, reason = "for the reader of a trace")] String),
 }

@@ -249,10 +249,10 @@ impl<'a> Connection<'a> {
         let Some(other) = dice.pick(&others) else { return };
         let other = other.clone();
         match dice.within(0..=9) {
-            0..=3 => outbox.to_user(&other, expires_in_s),
+            0..=3 => outbox.send_to_user(&other, expires_in_s),
             4..=6 => match group {
-                Some(group) => outbox.to_conversation(group, expires_in_s),
-                None => outbox.to_user(&other, expires_in_s),
+                Some(group) => outbox.send_to_conversation(group, expires_in_s),
+                None => outbox.send_to_user(&other, expires_in_s),
             },
             7 | 8 => {
                 let unread: Vec<_> = seen.iter().filter(|(id, seq)| read.get(id) < Some(seq)).collect();

@@ -128,13 +128,13 @@ impl Outbox {
     }
 
     /// A message to a user.
-    pub(super) fn to_user(&mut self, user: &str, expires_in_s: u32) {
+    pub(super) fn send_to_user(&mut self, user: &str, expires_in_s: u32) {
         let to = send::To::User(user.to_owned());
         self.post(to, format!("to/{user}"), expires_in_s, true);
     }
 
     /// A message to a conversation.
-    pub(super) fn to_conversation(&mut self, id: u64, expires_in_s: u32) {
+    pub(super) fn send_to_conversation(&mut self, id: u64, expires_in_s: u32) {
         self.post(send::To::Conversation(id), format!("send/{id}"), expires_in_s, false);
     }
 
