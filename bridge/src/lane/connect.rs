@@ -144,7 +144,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             connection.deliveries.set_behind();
             connection.receipts.set_behind();
         }
-        let mut durable = session.subscribe(filters);
+        let mut durable = session.subscribe(filters, self.confirmed);
         self.note_change(device);
         if filters.wants_events() {
             durable |= self.reads_events(&user, device).await?;

@@ -173,10 +173,11 @@ impl Session {
         self.changed
     }
 
-    /// Sets what it is subscribed to. True if that must be on disk.
-    pub(super) fn subscribe(&mut self, filters: Filters) -> bool {
+    /// Sets what it is subscribed to. True if that must get on disk, or is on its way there: commits up to `confirmed`
+    /// are.
+    pub(super) fn subscribe(&mut self, filters: Filters, confirmed: Ticket) -> bool {
         self.filters = filters;
-        let lasting = self.record.exists && self.record.filters != filters.bits();
+        let lasting = self.record.exists && (self.record.filters != filters.bits() || self.written_in > confirmed);
         self.changed |= lasting;
         lasting
     }
@@ -246,7 +247,7 @@ mod tests {
         let mut it = session();
         assert!(!it.is_present(0));
         connect(&mut it, false, 60);
-        assert!(it.subscribe(Filters::RAW), "a lasting subscription is written");
+        assert!(it.subscribe(Filters::RAW, 0), "a lasting subscription is written");
         it.end(false, 1_000);
         assert!(it.is_changed());
         let record = it.write(1).clone();
@@ -256,10 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_is_not_there_before_it_is_on_disk() {
+        let mut it = session();
+        connect(&mut it, false, u32::MAX);
+        assert!(it.subscribe(Filters::RAW, 0));
+        it.write(1);
+        assert!(it.subscribe(Filters::RAW, 0), "asked again while it is on its way");
+        it.write(2);
+        assert!(!it.subscribe(Filters::RAW, 2));
+    }
+
+    #[test]
     fn a_session_of_one_connection_writes_nothing() {
         let mut it = session();
         connect(&mut it, false, 0);
-        assert!(!it.subscribe(Filters::RAW));
+        assert!(!it.subscribe(Filters::RAW, 0));
         it.end(false, 1_000);
         assert!(!it.is_changed() && !it.is_present(1_000) && it.may_go(0));
         assert_eq!(it.filters, Filters::NONE);
@@ -269,7 +281,7 @@ mod tests {
     fn a_clean_start_that_does_not_last_ends_a_lasting_session() {
         let mut it = session();
         connect(&mut it, false, u32::MAX);
-        it.subscribe(Filters::RAW);
+        it.subscribe(Filters::RAW, 0);
         it.end(true, 0);
         it.write(1);
         connect(&mut it, false, 0);
