@@ -97,8 +97,10 @@ fn leftover(world: &World) -> Option<String> {
             let Some(id) = device_of(&key) else { continue };
             let found = world.record.with(|facts| {
                 let (index, device) = facts.device_of(id)?;
-                // What was told of or to one who has left, or of a message that expired, stays until the next connection.
-                let about = keys::parse_receipt(&key).filter(|_| table == Table::Receipts && !world.plan.expiry);
+                // What was told of or to one who has left, or of a message that no device has to acknowledge any more (it
+                // expired, or the devices are gone), stays until the next connection.
+                let acknowledged = !world.plan.expiry && world.plan.devices_change_ms.is_none();
+                let about = keys::parse_receipt(&key).filter(|_| table == Table::Receipts && acknowledged);
                 let there = about.is_some_and(|(id, ordinal)| facts.are_members(id.get(), ordinal.get(), &device.user));
                 let listens = table == Table::Inbox || device.traits.events && there;
                 (device.gone.is_some() && erased || device.stays() && listens).then_some(index)

@@ -22,8 +22,8 @@ impl Connection<'_> {
                     "rpc" => self.response(&payload),
                     raw => self.raw(raw, &payload, again, from, sequence),
                 };
-                let delay =
-                    if self.client.dice.chance(0.3) { self.client.dice.ms(0..=700) } else { Default::default() };
+                let slow = self.client.world.turmoil.reigns() && self.client.dice.chance(0.3);
+                let delay = if slow { self.client.dice.ms(0..=700) } else { Default::default() };
                 self.to_ack.push_back((Instant::now() + delay, packet_id, place));
             }
             Packet::Suback { codes } if codes.iter().all(|code| *code < 0x80) => self.is_subscribed(),
@@ -119,7 +119,11 @@ impl Connection<'_> {
         let known = self.client.world.record.with(|facts| {
             let place = match (conversation, sequence) {
                 (Some(conversation), Some(sequence)) => Some(Place { conversation, sequence }),
-                _ => facts.said.get(&say).and_then(|said| said.places.first().copied()),
+                _ => {
+                    let places = facts.said.get(&say).map(|said| &said.places);
+                    let here = places.into_iter().flatten().filter(|it| Some(it.conversation) == conversation);
+                    here.copied().find(|place| !self.received.contains(place))
+                }
             };
             let place = place.filter(|place| Some(place.conversation) == conversation)?;
             Some((place, facts.log.get(&place)?.message.as_ref()?.1))
