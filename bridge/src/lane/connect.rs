@@ -51,6 +51,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
         let goes_on = connect.resume.is_some() || (!connect.clean_start && session.is_present(now_s));
         session.begin(goes_on, connect.session_expiry_s);
+        if connect.resume.is_none() {
+            session.latest = Some(key);
+        }
         if let Some(resume) = &connect.resume {
             session.filters = Filters::from_bits(resume.filters);
         }
@@ -63,7 +66,6 @@ impl<S: Store, B: Bus> Lane<S, B> {
             receipts: Receipts::behind(),
             queued: false,
             started: false,
-            resumed: connect.resume.is_some(),
             resume: connect.resume.map(Box::new),
         }));
         let filters = session.filters;
@@ -109,8 +111,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// Whether a connection that an edge attaches again was taken over before: the client itself has connected since, on
     /// another edge, and the first has not heard of it yet.
     fn is_superseded(&self, device: DeviceId, key: ConnectionKey) -> bool {
-        let connection = self.sessions.get(&device).and_then(|session| session.connection.as_ref());
-        connection.is_some_and(|connection| connection.key != key && !connection.resumed)
+        let latest = self.sessions.get(&device).and_then(|session| session.latest);
+        latest.is_some_and(|latest| latest != key)
     }
 
     /// The device's earlier connection, if it has one, ends (MQTT-3.1.4-3).

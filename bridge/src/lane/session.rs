@@ -33,8 +33,6 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// Nothing that an earlier connection acknowledged is left in the inbox: reading may begin.
     pub(super) started: bool,
-    /// An edge attached it again: its CONNECT was another start of the bridge's, or another generation's.
-    pub(super) resumed: bool,
     /// After a reattachment: what the edge said, until it has been compared with the inbox.
     pub(super) resume: Option<Box<bus::Resume>>,
 }
@@ -50,6 +48,8 @@ pub(super) struct Session {
     pub(super) user: UserId,
     pub(super) device: DeviceId,
     pub(super) connection: Option<Box<Connection>>,
+    /// The last connection that the client itself made, as far as this start of the bridge knows.
+    pub(super) latest: Option<ConnectionKey>,
     pub(super) filters: Filters,
     record: SessionRecord,
     changed: bool,
@@ -69,6 +69,7 @@ impl Session {
             user,
             device,
             connection: None,
+            latest: None,
             filters: Filters::from_bits(record.filters),
             record,
             changed: false,
@@ -237,7 +238,6 @@ mod tests {
             receipts: Receipts::default(),
             queued: false,
             started: false,
-            resumed: false,
             resume: None,
         }));
     }
