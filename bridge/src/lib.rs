@@ -8,15 +8,17 @@
 //!
 //! What is decided, and why, stands in `godwit-core`; nothing here decides.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use godwit_core::decide::Rules;
 use godwit_schemas::bus::{self, Bus};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use self::admin::Admin;
@@ -55,14 +57,16 @@ pub struct Settings {
     pub cached_per_lane: usize,
 }
 
-/// A running bridge. Its lanes and its committer each have a thread of their own, since the store blocks.
+/// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client
+/// sends is taken by a lane without waking a thread. Its committer, which waits for the disk, has a thread of its own.
 pub struct Bridge {
     lanes: Arc<[Mailbox]>,
-    threads: Vec<JoinHandle<()>>,
+    tasks: TaskTracker,
     failure: watch::Receiver<Option<StoreError>>,
 }
 
-/// Starts a bridge: reads its counters, then serves whatever edges come on the bus.
+/// Starts a bridge: reads its counters, then serves whatever edges come on the bus. Must be called within a Tokio
+/// runtime, of more than one thread: lanes block theirs while they read from the store.
 ///
 /// # Errors
 /// The store cannot be read, or the system gives no threads or random numbers.
@@ -73,9 +77,14 @@ pub async fn start<S: Store, B: Bus>(
     bus: B,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, tasks } = assemble(settings, store, clock, bus, epoch()?).await?;
-    let threads = tasks.into_iter().map(|(name, task)| spawn(&name, task, failed.clone()));
-    Ok(Bridge { lanes, threads: threads.collect::<Result<_, _>>()?, failure })
+    let Assembly { lanes, committing, running } = assemble(settings, store, clock, bus, epoch()?).await?;
+    let tasks = TaskTracker::new();
+    spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
+    for lane in running {
+        tasks.spawn(watched(lane, failed.clone()));
+    }
+    tasks.close();
+    Ok(Bridge { lanes, tasks, failure })
 }
 
 /// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
@@ -84,8 +93,8 @@ pub type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 /// A bridge whose tasks do not run yet.
 pub struct Assembly {
     lanes: Arc<[Mailbox]>,
-    /// The committer and the lanes, with their names.
-    pub tasks: Vec<(String, Task)>,
+    committing: Task,
+    running: Vec<Task>,
 }
 
 impl Assembly {
@@ -93,9 +102,14 @@ impl Assembly {
     pub fn admin(&self) -> Admin {
         Admin::new(self.lanes.clone())
     }
+
+    /// The committer and the lanes, each to be run to its end.
+    pub fn into_tasks(self) -> impl Iterator<Item = Task> {
+        std::iter::once(self.committing).chain(self.running)
+    }
 }
 
-/// Puts a bridge together for whoever runs its tasks: [`start`] on threads, a simulation on a clock of its own. When one
+/// Puts a bridge together for whoever runs its tasks: [`start`] as a server does, a simulation on a clock of its own. When one
 /// task fails, the others are to be ended too. `epoch`: random, tells this start from others.
 ///
 /// # Errors
@@ -112,24 +126,23 @@ pub async fn assemble<S: Store, B: Bus>(
     let (lanes, mailboxes): (Vec<_>, Vec<_>) = (0..settings.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let lanes: Arc<[Mailbox]> = lanes.into();
     let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, Told(lanes.clone()));
-    let mut tasks: Vec<(String, Task)> = vec![("committer".to_owned(), Box::pin(committing))];
+    let mut running: Vec<Task> = Vec::new();
     for (number, mailbox) in (0..).zip(mailboxes) {
-        let name = format!("lane-{number}");
         let lane = Lane::new(Parts {
             number,
             epoch,
             settings: settings.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            link: Link::new(bus.clone(), name.clone(), vec![bus::up(number)]),
+            link: Link::new(bus.clone(), format!("lane-{number}"), vec![bus::up(number)]),
             lanes: lanes.clone(),
             mailbox,
             committer: committer.clone(),
             counters: counters.clone(),
         });
-        tasks.push((name, Box::pin(lane.run())));
+        running.push(Box::pin(lane.run()));
     }
-    Ok(Assembly { lanes, tasks })
+    Ok(Assembly { lanes, committing: Box::pin(committing), running })
 }
 
 impl Bridge {
@@ -162,9 +175,7 @@ impl Bridge {
         for lane in self.lanes.iter() {
             let _ = lane.send(Mail::Stop);
         }
-        let threads = self.threads;
-        // How they ended has been told already.
-        let _ = tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join()))).await;
+        self.tasks.wait().await;
     }
 
     async fn drain(&self) {
@@ -189,19 +200,22 @@ impl commit::Tell for Told {
     }
 }
 
-/// Runs a task on a thread of its own, without I/O: waking it takes no more than a futex. Its failure is the bridge's, and so is its panic: half a bridge keeps no promise.
-fn spawn(name: &str, task: Task, failed: watch::Sender<Option<StoreError>>) -> Result<JoinHandle<()>, StoreError> {
+/// A task whose failure is the bridge's, and so is its panic: half a bridge keeps no promise.
+async fn watched(task: Task, failed: watch::Sender<Option<StoreError>>) {
+    let ended = AssertUnwindSafe(task).catch_unwind().await;
+    let panicked = |_| Err(StoreError { doing: "keep a task running", cause: "it panicked".to_owned() });
+    if let Err(error) = ended.unwrap_or_else(panicked) {
+        error!(%error, "the bridge has failed: nothing is acknowledged any more");
+        failed.send_replace(Some(error));
+    }
+}
+
+/// Runs a task on a thread of its own, without I/O: waking it takes no more than a futex.
+fn spawn_thread(name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<(), StoreError> {
     let cannot = |error: std::io::Error| StoreError { doing: "start a thread", cause: error.to_string() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(cannot)?;
-    let run = move || {
-        let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(task)));
-        let panicked = |_| Err(StoreError { doing: "keep a task running", cause: "it panicked".to_owned() });
-        if let Err(error) = ended.unwrap_or_else(panicked) {
-            error!(%error, "the bridge has failed: nothing is acknowledged any more");
-            failed.send_replace(Some(error));
-        }
-    };
-    thread::Builder::new().name(format!("godwit-{name}")).spawn(run).map_err(cannot)
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(cannot)?;
+    thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task)).map_err(cannot)?;
+    Ok(())
 }
 
 /// Tells this start of the bridge from others.

@@ -1,4 +1,4 @@
-//! A bridge on its own threads, before a store that breaks.
+//! A running bridge before a store that breaks.
 
 use std::sync::Arc;
 use std::time::Duration;

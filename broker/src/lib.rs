@@ -15,6 +15,7 @@ mod edge;
 mod lane;
 mod link;
 mod listener;
+pub mod local_bus;
 mod mqtt;
 pub mod router_bus;
 mod session;

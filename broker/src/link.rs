@@ -47,7 +47,11 @@ async fn uplink(edge: &Edge, mut tx: impl Tx) -> LinkClosed {
         let beat = tokio::select! {
             biased;
             _ = heartbeat.tick() => true,
-            () = edge.ready.notified() => false,
+            () = edge.ready.notified() => {
+                // First whoever else has something to say: what is said in one go costs one batch.
+                tokio::task::yield_now().await;
+                false
+            }
         };
         if let Err(closed) = publish(edge, &mut tx, beat).await {
             return closed;

@@ -17,6 +17,7 @@ use godwit_bridge::Bridge;
 use godwit_bridge::http::{self, AdminToken};
 use godwit_bridge::store::rocks::RocksStore;
 use godwit_broker::Broker;
+use godwit_broker::local_bus::LocalBus;
 
 use crate::cli::Place;
 use crate::exit::Failure;
@@ -97,13 +98,13 @@ impl Running {
         let (running, service) = match role {
             Role::Serve => {
                 let store = parts::open_store(settings).await?;
-                let (bus, _) = parts::start_bus(None, None)?;
+                let bus = LocalBus::default();
                 let memory = Memory::start(settings, store, bus.clone()).await?;
                 let doors = parts::start_broker(settings, bus).await?;
                 (Self { doors: Some(doors), memory: Some(memory) }, None)
             }
             Role::Broker => {
-                let (bus, service) = parts::start_bus(Some(settings.service.listen), login)?;
+                let (bus, service) = parts::service_bus(settings.service.listen, login)?;
                 (Self { doors: Some(parts::start_broker(settings, bus).await?), memory: None }, service)
             }
             Role::Bridge => {

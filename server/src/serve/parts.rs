@@ -54,12 +54,9 @@ pub(super) async fn flush(store: RocksStore) {
     }
 }
 
-/// The bus of this process, open to a bridge elsewhere if `service` says where.
-pub(super) fn start_bus(
-    service: Option<SocketAddr>,
-    login: Option<Login>,
-) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
-    RouterBus::start(service, login).context("start the bus")
+/// A bus that is open to a bridge elsewhere, and where.
+pub(super) fn service_bus(listen: SocketAddr, login: Option<Login>) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
+    RouterBus::start(Some(listen), login).context("start the bus")
 }
 
 /// The bus of a broker elsewhere.

@@ -134,7 +134,7 @@ impl Server {
         };
         *self.0.admin.lock() = Some(bridge.admin());
         let mut tasks = JoinSet::new();
-        for (_, task) in bridge.tasks {
+        for task in bridge.into_tasks() {
             tasks.spawn(task);
         }
         tasks.join_next().await;

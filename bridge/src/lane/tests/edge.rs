@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
 use crate::store::Store;
-use crate::{Assembly, Settings, assemble};
+use crate::{Settings, assemble};
 
 pub(super) const LANES: u32 = 2;
 pub(super) const NOW_S: u32 = 1_000_000;
@@ -301,9 +301,8 @@ impl<S: Store> Scene<S> {
 
 async fn run<S: Store>(store: S, bus: MemoryBus, epoch: u64) -> (Admin, Vec<JoinHandle<()>>) {
     let assembly = assemble(settings(), store, Arc::new(|| NOW_S), bus, epoch).await.unwrap();
-    let Assembly { lanes, tasks } = assembly;
     let run = |task: crate::Task| tokio::spawn(async move { task.await.unwrap() });
-    (Admin::new(lanes), tasks.into_iter().map(|(_, task)| run(task)).collect())
+    (assembly.admin(), assembly.into_tasks().map(run).collect())
 }
 
 /// A publish of a raw body to a user.
