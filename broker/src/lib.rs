@@ -1,4 +1,4 @@
-//! The doors: listeners, one light task for each connection, and the bus on rumqttd's router.
+//! The doors: listeners, one light task for each connection, and the bus, within one process or on rumqttd's router.
 //!
 //! A broker knows MQTT and nothing of what messages mean: a client's packets become frames for the lane that owns its
 //! user, and the lane's frames become packets (`godwit_schemas::bus`). It is called by the server, which hands it a

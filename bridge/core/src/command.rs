@@ -124,6 +124,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Nobody waits for what becomes of it: an acknowledgement, which only tidies up and moves ticks.
+    pub fn can_wait(&self) -> bool {
+        matches!(self, Self::Acked { .. } | Self::ReceiptAcked { .. })
+    }
+
     /// Where the conversation is kept. A group lives in the partition of the user that creates it.
     pub fn partition(&self) -> Partition {
         match self {

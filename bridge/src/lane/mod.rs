@@ -23,7 +23,7 @@ use godwit_schemas::ids::{DeviceId, UserId};
 use godwit_schemas::partition::PARTITIONS;
 use prost::Message;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
 use self::edges::{Accepted, Edges};
@@ -49,6 +49,8 @@ mod users;
 
 /// How often a bridge says that it is there.
 const HELLO: Duration = Duration::from_millis(250);
+/// How long acknowledgements wait for a message to share a commit with: alone, each would wake the committer.
+const LINGER: Duration = Duration::from_millis(2);
 /// Payloads and mails taken in one round.
 const GATHER_MAX: usize = 256;
 /// Devices served from the store in one round.
@@ -95,6 +97,10 @@ pub(crate) struct Lane<S, B: Bus> {
     /// Devices that may be forgotten once their record is on disk.
     leaving: Vec<DeviceId>,
     commands: Vec<Command>,
+    /// When what is gathered is to be committed, if it is not due at once.
+    linger: Option<Instant>,
+    /// Somebody waits for what is gathered.
+    due: bool,
     /// Gathered for the next commit, besides what commands decide.
     next: Commit,
     confirmed: Ticket,
@@ -128,6 +134,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             dirty: BTreeSet::new(),
             leaving: Vec::new(),
             commands: Vec::new(),
+            linger: None,
+            due: false,
             next: Commit::default(),
             confirmed: 0,
             sealed: 0,
@@ -158,7 +166,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                         return Ok(());
                     }
                 }
-                reserved = committer.reserve(), if self.has_work() => {
+                () = until(self.linger) => (self.due, self.linger) = (true, None),
+                reserved = committer.reserve(), if self.is_due() => {
                     let Ok(reserved) = reserved else { return Ok(()) };
                     // Kept: given back, it would go to the next lane that waits, and come back from there for ever.
                     permit = Some(reserved);
@@ -175,11 +184,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.take(payload).await?;
             }
             self.feed().await?;
-            if self.has_work()
+            if self.is_due()
                 && let Some(permit) = permit.or_else(|| committer.try_reserve().ok())
             {
                 permit.send(self.commit().await?);
             }
+            self.linger_if_it_may_wait();
             self.let_go_if_drained();
             self.flush().await;
             if self.more_to_feed() {
@@ -223,7 +233,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     async fn open(&mut self, mail: Mail) -> Result<ControlFlow<()>, StoreError> {
         self.now_s = self.now_s.max((self.clock)());
         match mail {
-            Mail::Command(command) => self.commands.push(command),
+            Mail::Command(command) => self.queue(command),
             Mail::Committed(committed) => self.committed(committed).await?,
             Mail::Admin(request) => self.admin(request).await?,
             Mail::UserChanged(user, _) => self.world.forget_user(&user),
@@ -238,10 +248,28 @@ impl<S: Store, B: Bus> Lane<S, B> {
     fn dispatch(&mut self, command: Command) {
         let lane = command.partition().lane(self.lanes.len() as u32);
         if lane == self.number {
-            self.commands.push(command);
+            self.queue(command);
         } else {
             // A lane that is gone: the server is ending, and nothing of this was acknowledged.
             let _ = self.lanes[lane as usize].send(Mail::Command(command));
+        }
+    }
+
+    fn queue(&mut self, command: Command) {
+        self.due |= !command.can_wait();
+        self.commands.push(command);
+    }
+
+    /// There is something to commit, and it should not wait any longer.
+    fn is_due(&self) -> bool {
+        self.has_work() && (self.due || self.next.durable || self.draining.is_some())
+    }
+
+    fn linger_if_it_may_wait(&mut self) {
+        if !self.has_work() || self.is_due() {
+            self.linger = None;
+        } else if self.linger.is_none() {
+            self.linger = Some(Instant::now() + LINGER);
         }
     }
 
@@ -254,6 +282,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Reads, decides, and makes the commit of this round.
     async fn commit(&mut self) -> Result<Commit, StoreError> {
+        (self.due, self.linger) = (false, None);
         self.read_for_commands().await?;
         let mut outcome = Outcome::default();
         for command in std::mem::take(&mut self.commands) {
@@ -315,5 +344,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
         {
             holding.clear();
         }
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
     }
 }

@@ -113,7 +113,7 @@ fn failed(doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
     move |error| StoreError { doing, cause: error.into_string() }
 }
 
-/// Reads block the thread: a lane has one of its own.
+/// Reads block the thread that polls, for as long as the disk takes.
 impl Store for RocksStore {
     async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut found = Vec::with_capacity(keys.len());
