@@ -20,6 +20,7 @@ mod mqtt;
 pub mod router_bus;
 mod session;
 mod timer;
+pub mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use counters::Counters;
 use edge::Edge;
+use tls::Tls;
 
 /// How often a stopping broker looks whether all frames are on the bus.
 const FLUSH: Duration = Duration::from_millis(1);
@@ -46,6 +48,8 @@ const FLUSH: Duration = Duration::from_millis(1);
 pub struct Settings {
     /// Where clients are listened for, plain TCP. Port 0: any free one.
     pub listen: Vec<SocketAddr>,
+    /// Where clients are listened for with TLS, and with which certificate.
+    pub listen_tls: Option<(SocketAddr, tls::Files)>,
     /// Largest packet a client may send, in bytes.
     pub packet_bytes_max: u32,
     /// Most connections at a time; further ones are closed as soon as they are accepted.
@@ -64,6 +68,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 1883))],
+            listen_tls: None,
             packet_bytes_max: 96 * 1024,
             connections_max: 1_000_000,
             connect_deadline: Duration::from_secs(10),
@@ -83,6 +88,9 @@ pub enum BrokerError {
     /// The operating system gives no random numbers.
     #[error("choose a name on the bus: {0}")]
     Random(getrandom::Error),
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(#[from] tls::TlsError),
 }
 
 /// A running broker.
@@ -90,6 +98,7 @@ pub enum BrokerError {
 pub struct Broker {
     edge: Arc<Edge>,
     local_addrs: Vec<SocketAddr>,
+    tls_addr: Option<SocketAddr>,
     /// Stops the listeners.
     accepting: CancellationToken,
     /// Stops everything else.
@@ -105,11 +114,16 @@ pub struct Broker {
 pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, BrokerError> {
     settings.unanswered_publishes_max = settings.unanswered_publishes_max.max(1);
     let id = getrandom::u64().map_err(BrokerError::Random)?;
-    let listeners = listener::bind(&settings.listen)?;
-    let local_addrs = listeners.iter().map(|(_, addr)| *addr).collect();
+    let mut doors: Vec<_> = settings.listen.iter().map(|&addr| (addr, None)).collect();
+    if let Some((addr, files)) = &settings.listen_tls {
+        doors.push((*addr, Some(Tls::open(files.clone(), settings.connect_deadline)?)));
+    }
+    let doors = listener::bind(doors)?;
+    let addrs = |with_tls: bool| doors.iter().filter(move |door| door.tls.is_some() == with_tls).map(|door| door.addr);
     let broker = Broker {
+        local_addrs: addrs(false).collect(),
+        tls_addr: addrs(true).next(),
         edge: Arc::new(Edge::new(id, settings)),
-        local_addrs,
         accepting: CancellationToken::new(),
         running: CancellationToken::new(),
         listeners: TaskTracker::new(),
@@ -118,18 +132,26 @@ pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, Bro
     let edge = &broker.edge;
     tokio::spawn(broker.running.clone().run_until_cancelled_owned(link::run(edge.clone(), bus)));
     tokio::spawn(broker.running.clone().run_until_cancelled_owned(timer::run(edge.clone())));
-    for (listener, addr) in listeners {
-        tracing::info!(%addr, "listening");
-        let accept = listener::run(listener, edge.clone(), broker.connections.clone());
+    for door in doors {
+        tracing::info!(addr = %door.addr, tls = door.tls.is_some(), "listening");
+        if let Some(tls) = &door.tls {
+            tokio::spawn(broker.running.clone().run_until_cancelled_owned(tls.clone().watch()));
+        }
+        let accept = listener::run(door, edge.clone(), broker.connections.clone(), broker.accepting.clone());
         broker.listeners.spawn(broker.accepting.clone().run_until_cancelled_owned(accept));
     }
     Ok(broker)
 }
 
 impl Broker {
-    /// Where it listens, in the order of [`Settings::listen`].
+    /// Where it listens without TLS, in the order of [`Settings::listen`].
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.local_addrs
+    }
+
+    /// Where it listens with TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
     }
 
     /// What it counts.

@@ -33,6 +33,8 @@ pub(crate) struct Listeners {
     pub(crate) pid: u32,
     /// MQTT for clients.
     pub(crate) mqtt: Vec<SocketAddr>,
+    /// MQTT with TLS for clients.
+    pub(crate) mqtts: Option<SocketAddr>,
     /// The HTTP API.
     pub(crate) http: Option<SocketAddr>,
     /// The service listener between broker and bridge.

@@ -121,11 +121,13 @@ impl Running {
     fn announce(&self, role: Role, settings: &Settings, service: Option<SocketAddr>) -> anyhow::Result<()> {
         let mqtt = self.doors.as_ref().map_or_else(Vec::new, |doors| doors.local_addrs().to_vec());
         let http = self.memory.as_ref().map(|memory| memory.http);
-        let listeners = Listeners { pid: std::process::id(), mqtt, http, service };
+        let mqtts = self.doors.as_ref().and_then(Broker::tls_addr);
+        let listeners = Listeners { pid: std::process::id(), mqtt, mqtts, http, service };
         listeners.write(&settings.data_dir, role.listeners_file())?;
         let Listeners { mqtt, http, service, .. } = listeners;
-        let (mqtt, http, service) = (mqtt.first().map(display), http.map(display), service.map(display));
-        tracing::info!(mqtt, http, service, data = %settings.data_dir.display(), version = VERSION, "ready");
+        let (mqtt, mqtts) = (mqtt.first().map(display), mqtts.map(display));
+        let (http, service) = (http.map(display), service.map(display));
+        tracing::info!(mqtt, mqtts, http, service, data = %settings.data_dir.display(), version = VERSION, "ready");
         Ok(())
     }
 

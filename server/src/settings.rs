@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use config::Map;
 use godwit_bridge::doubt;
+use godwit_broker::tls;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use layers::{Effective, Problem};
@@ -28,6 +29,8 @@ const DAY_S: u32 = 24 * 3_600;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) mqtt_listen: SocketAddr,
+    /// With the certificate that is shown there.
+    pub(crate) mqtt_tls: Option<(SocketAddr, tls::Files)>,
     pub(crate) topic_alias_max: u16,
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_connections_max: usize,
@@ -130,15 +133,17 @@ pub(crate) fn render(effective: &[Effective]) -> String {
 fn parse(from: &mut Layers) -> Settings {
     let mqtt_listen = listener(from, "mqtt.listen", "mqtt.allow_plaintext");
     let topic_alias_max = number(from, "mqtt.topic_alias_max", 0..=u16::MAX.into());
+    let mqtt_tls = mqtt_tls(from);
     let http_listen = listener(from, "http.listen", "http.allow_plaintext");
     let http_connections_max = number(from, "http.connections_max", 1..=65_536);
     let service = service(from);
-    ports_differ(
-        from,
-        &[("mqtt.listen", mqtt_listen), ("http.listen", http_listen), ("service.listen", service.listen)],
-    );
+    let mut listeners =
+        vec![("mqtt.listen", mqtt_listen), ("http.listen", http_listen), ("service.listen", service.listen)];
+    listeners.extend(mqtt_tls.as_ref().map(|(addr, _)| ("mqtt.tls_listen", *addr)));
+    ports_differ(from, &listeners);
     Settings {
         mqtt_listen,
+        mqtt_tls,
         topic_alias_max,
         http_listen,
         http_connections_max,
@@ -156,6 +161,21 @@ fn parse(from: &mut Layers) -> Settings {
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),
     }
+}
+
+fn mqtt_tls(from: &mut Layers) -> Option<(SocketAddr, tls::Files)> {
+    let listen = from.take("mqtt.tls_listen", |text: String| match text.as_str() {
+        "" => Ok(None),
+        text => address(text).map(Some),
+    });
+    let mut file = |key| PathBuf::from(from.take(key, Ok::<String, String>));
+    let files = tls::Files { certificates: file("tls.certificates"), key: file("tls.key") };
+    for (key, file) in [("tls.certificates", &files.certificates), ("tls.key", &files.key)] {
+        if listen.is_some() && file.as_os_str().is_empty() {
+            from.refuse(key, "needed with mqtt.tls_listen".to_owned());
+        }
+    }
+    Some((listen?, files))
 }
 
 fn limits(from: &mut Layers) -> Limits {
@@ -216,15 +236,17 @@ fn log(from: &mut Layers) -> Log {
 }
 
 fn listener(from: &mut Layers, listen_key: &'static str, plaintext_key: &'static str) -> SocketAddr {
-    let listen = from.take(listen_key, |text: String| {
-        text.parse().map_err(|_| format!("{text:?} is not an address like 127.0.0.1:1883 or [::1]:1883"))
-    });
+    let listen = from.take(listen_key, |text: String| address(&text));
     let plaintext = from.take(plaintext_key, Ok::<bool, String>);
     if !SocketAddr::ip(&listen).is_loopback() && !plaintext {
         let text = format!("{listen} is not loopback, and nothing would be encrypted: put TLS in front");
         from.refuse(listen_key, format!("{text}, or set {plaintext_key} = true"));
     }
     listen
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address like 127.0.0.1:1883 or [::1]:1883"))
 }
 
 fn ports_differ(from: &mut Layers, listeners: &[(&'static str, SocketAddr)]) {

@@ -3,6 +3,7 @@
 //! They must be there: a test without its client has not passed. `make test` sees to it.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -18,7 +19,10 @@ use crate::server::{Account, Server, without_settings};
 pub(crate) const VERSIONS: [&str; 2] = ["311", "5"];
 
 fn mosquitto(program: &str, server: &Server, account: &Account, version: &str) -> Command {
-    let address = server.mqtt();
+    mosquitto_at(program, server.mqtt(), account, version)
+}
+
+fn mosquitto_at(program: &str, address: SocketAddr, account: &Account, version: &str) -> Command {
     let mut command = Command::new(program);
     command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-V", version]);
     command.args(["-u", &account.user, "-i", &account.device, "-P", &account.password, "-q", "1"]);
@@ -41,6 +45,20 @@ pub(crate) fn publish(server: &Server, account: &Account, version: &str, topic: 
     let Output { status, stderr, .. } = started("mosquitto_pub", command.args(["-t", topic, "-m", body]).output());
     let stderr = String::from_utf8_lossy(&stderr);
     assert!(status.success() && stderr.is_empty(), "mosquitto_pub -t {topic}: {status}\n{stderr}");
+}
+
+/// `mosquitto_pub` with TLS, trusting `root`: how it ended, and what it said.
+pub(crate) fn publish_with_tls(
+    server: &Server,
+    root: &Path,
+    account: &Account,
+    version: &str,
+    (topic, body): (&str, &str),
+) -> (bool, String) {
+    let mut command = mosquitto_at("mosquitto_pub", server.mqtts(), account, version);
+    command.arg("--cafile").arg(root).args(["-t", topic, "-m", body]);
+    let Output { status, stderr, .. } = started("mosquitto_pub", command.output());
+    (status.success(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
 /// A running `mosquitto_sub -c -q 1 -t 'inbox/#' -F '%t %p'`. Killed when dropped.

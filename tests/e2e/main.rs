@@ -20,6 +20,7 @@ mod server;
 mod slow;
 mod soak;
 mod ticks;
+mod tls;
 
 use std::time::{Duration, Instant};
 

@@ -20,6 +20,7 @@ use crate::until;
 struct Listeners {
     pid: u32,
     mqtt: Vec<SocketAddr>,
+    mqtts: Option<SocketAddr>,
     http: Option<SocketAddr>,
     service: Option<SocketAddr>,
 }
@@ -196,6 +197,11 @@ impl Server {
     /// Where clients connect.
     pub(crate) fn mqtt(&self) -> SocketAddr {
         self.doors().listeners.mqtt[0]
+    }
+
+    /// Where clients connect with TLS.
+    pub(crate) fn mqtts(&self) -> SocketAddr {
+        self.doors().listeners.mqtts.expect("a listener with TLS")
     }
 
     /// Its data folder.

@@ -87,6 +87,7 @@ pub(super) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::
     let limits = &settings.limits;
     let parsed = godwit_broker::Settings {
         listen: vec![settings.mqtt_listen],
+        listen_tls: settings.mqtt_tls.clone(),
         packet_bytes_max: limits.packet_bytes_max,
         connections_max: limits.connections_max,
         connect_deadline: limits.connect_deadline,

@@ -128,6 +128,14 @@ fn the_service_listener_needs_a_login_beyond_loopback() {
 }
 
 #[test]
+fn tls_needs_a_certificate() {
+    let problems = check("mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'", &[], None).expect_err("a conflict");
+    assert_eq!(problems, ["tls.certificates: needed with mqtt.tls_listen"]);
+    let whole = "mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'\ntls.certificates = 'c'";
+    assert!(check(whole, &[], None).expect("good").mqtt_tls.is_some());
+}
+
+#[test]
 fn what_is_printed_has_the_same_effect() {
     let variables = [("GODWIT__LOG__LEVEL", "warn"), ("GODWIT__LIMITS__WINDOW_MESSAGES", "9")];
     let (settings, effective) = load_with(None, environment(&variables), Some(Path::new("a \"b\""))).expect("good");
