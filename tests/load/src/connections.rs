@@ -61,6 +61,10 @@ pub struct ConnectionsReport {
 pub struct ConnectionsUse {
     /// Processor time of one connect.
     pub cpu_us_per_connect: f64,
+    /// Context switches for one connect.
+    pub switches_per_connect: f64,
+    /// Bytes sent to a disk for one connect; absent if the kernel does not tell us.
+    pub written_bytes_per_connect: Option<f64>,
     /// User-space memory of one connection: growth of RssAnon, a second after the last was made. Means something only
     /// if the server was started for this run: later ones reuse the heap that earlier ones left, or shrink it.
     pub memory_bytes_per_connection: f64,
@@ -251,8 +255,11 @@ impl ConnectionsUse {
     fn between(before: &Sample, after: &Sample, count: usize) -> Self {
         let cpu = after.cpu.saturating_sub(before.cpu);
         let memory = after.anonymous_bytes as f64 - before.anonymous_bytes as f64;
+        let written = after.written_bytes.zip(before.written_bytes).map(|(after, before)| after.saturating_sub(before));
         Self {
             cpu_us_per_connect: cpu.as_secs_f64() * 1e6 / count as f64,
+            switches_per_connect: after.switches.saturating_sub(before.switches) as f64 / count as f64,
+            written_bytes_per_connect: written.map(|bytes| bytes as f64 / count as f64),
             memory_bytes_per_connection: memory / count as f64,
             memory_before_bytes: before.anonymous_bytes,
             memory_after_bytes: after.anonymous_bytes,
@@ -275,7 +282,10 @@ impl fmt::Display for ConnectionsReport {
         if let Some(server) = &self.server {
             let bytes = server.memory_bytes_per_connection;
             writeln!(f, "  memory       {bytes:.0} bytes of the server's heap per connection")?;
-            writeln!(f, "  server       {:.1} us CPU per connect", server.cpu_us_per_connect)?;
+            let ConnectionsUse { cpu_us_per_connect, switches_per_connect, .. } = server;
+            write!(f, "  server       {cpu_us_per_connect:.1} us CPU, {switches_per_connect:.2} context switches")?;
+            let written = server.written_bytes_per_connect.map(|bytes| format!(", {bytes:.0} bytes to disk"));
+            writeln!(f, "{} per connect", written.unwrap_or_default())?;
         }
         writeln!(f, "  generator    {:.1} us CPU per connect", self.generator_cpu_us_per_connect)?;
         write!(f, "  alive        {} of {connections} after {:.1} s", self.alive, self.held_seconds)?;

@@ -18,6 +18,8 @@ pub(crate) struct Sample {
     pub(crate) anonymous_bytes: u64,
     /// Bytes that it caused to be sent to a disk; `None` if we may not know.
     pub(crate) written_bytes: Option<u64>,
+    /// How often its threads gave up a processor, willingly or not. Of the threads that are there now.
+    pub(crate) switches: u64,
 }
 
 /// Reads /proc/`pid`.
@@ -37,7 +39,20 @@ pub(crate) fn sample(pid: u32) -> Result<Sample> {
         rss_bytes: kib("VmRSS:"),
         anonymous_bytes: kib("RssAnon:"),
         written_bytes: read("io").ok().and_then(|io| field(&io, "write_bytes:")),
+        switches: switches(pid)?,
     })
+}
+
+fn switches(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/task");
+    let mut switches = 0;
+    for task in fs::read_dir(&path).with_context(|| format!("read {path}"))? {
+        // A thread may end meanwhile.
+        let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
+        let count = |key| field(&status, key).unwrap_or(0);
+        switches += count("voluntary_ctxt_switches:") + count("nonvoluntary_ctxt_switches:");
+    }
+    Ok(switches)
 }
 
 /// utime + stime. They are fields 14 and 15, and the name in field 2 may contain anything, even blanks.
@@ -90,6 +105,8 @@ pub struct ServerUse {
     /// Bytes sent to a disk for each delivered message, in whole pages (/proc/pid/io, write_bytes); absent if the
     /// kernel does not tell us.
     pub written_bytes_per_message: Option<f64>,
+    /// Context switches of all its threads for each delivered message.
+    pub switches_per_message: f64,
 }
 
 impl ServerUse {
@@ -103,6 +120,7 @@ impl ServerUse {
             rss_before_bytes: before.rss_bytes,
             rss_after_bytes: after.rss_bytes,
             written_bytes_per_message: written.map(|bytes| per_message(bytes as f64)),
+            switches_per_message: per_message(after.switches.saturating_sub(before.switches) as f64),
         }
     }
 }
@@ -111,6 +129,7 @@ impl fmt::Display for ServerUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = |bytes: u64| bytes as f64 / (1 << 20) as f64;
         write!(f, "{:.1} us CPU per message, {:.2} cores, ", self.cpu_us_per_message, self.cores)?;
+        write!(f, "{:.2} context switches per message, ", self.switches_per_message)?;
         write!(f, "RSS {:.1} -> {:.1} MiB", mib(self.rss_before_bytes), mib(self.rss_after_bytes))?;
         match self.written_bytes_per_message {
             Some(bytes) => write!(f, ", {bytes:.0} bytes to disk per message"),
@@ -136,20 +155,23 @@ mod tests {
     fn reads_a_living_process() {
         let sample = sample(std::process::id()).unwrap();
         assert!(sample.rss_bytes >= sample.anonymous_bytes && sample.anonymous_bytes > 0);
+        assert!(sample.switches > 0);
         assert!(own_cpu() > Duration::ZERO);
     }
 
     #[test]
     fn use_is_per_message() {
-        let sample = |cpu_ms, written| Sample {
+        let sample = |cpu_ms, written, switches| Sample {
             cpu: Duration::from_millis(cpu_ms),
             rss_bytes: 1,
             anonymous_bytes: 1,
             written_bytes: Some(written),
+            switches,
         };
-        let used = ServerUse::between(&sample(100, 5000), &sample(600, 9000), Duration::from_secs(1), 1000);
+        let used = ServerUse::between(&sample(100, 5000, 10), &sample(600, 9000, 510), Duration::from_secs(1), 1000);
         assert!((used.cpu_us_per_message - 500.0).abs() < 1e-9);
         assert!((used.cores - 0.5).abs() < 1e-9);
         assert_eq!(used.written_bytes_per_message, Some(4.0));
+        assert!((used.switches_per_message - 0.5).abs() < 1e-9);
     }
 }
