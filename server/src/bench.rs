@@ -3,6 +3,7 @@
 
 mod accounts;
 mod args;
+mod within;
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<(), Failure> {
     stop_on_signal(control.clone())?;
     let report = match (&subject, target.topic_style) {
         (Subject::Disk(disk), _) => run_disk(disk, &target, &control)?,
+        (Subject::Within(within), _) => within::run(within, &target, &control)?,
         (Subject::Server(workload), Style::Plain) => run_plain(workload, &target, &control)?,
         (Subject::Server(workload), Style::Godwit) => run_godwit(workload, &target, &control)?,
     };
@@ -69,6 +71,7 @@ fn run_godwit(workload: &Workload, args: &TargetArgs, control: &Control) -> Resu
             (addr, args.pid.or(Some(listeners.pid)))
         }
     };
+    workload.allow_open_files()?;
     let accounts = Accounts::make(notice, workload.accounts_needed())?;
     let target =
         Target { addr, style: TopicStyle::Godwit, accounts: accounts.list(), server_pid: pid, threads: args.threads };

@@ -1,7 +1,7 @@
 //! `godwit serve`, and its two halves `godwit broker` and `godwit bridge`: builds the parts from the settings, says when
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
-mod parts;
+pub(crate) mod parts;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

@@ -76,6 +76,14 @@ impl RocksStore {
         self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default()).map_err(failed("flush the store"))
     }
 
+    /// Waits until tables on disk are in the shape that the store gives them while nothing happens. Blocking.
+    ///
+    /// # Errors
+    /// The disk failed; nothing committed is lost.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).map_err(failed("compact the store"))
+    }
+
     fn family(&self, table: Table) -> Result<&rocksdb::ColumnFamily, StoreError> {
         let name = TABLES.iter().find(|(of, _)| *of == table).map_or("", |(_, name)| name);
         let missing = || StoreError { doing: "find a table", cause: format!("no table \"{name}\"") };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use godwit_load::{Connections, Disk, Fanout, Paced, Pairs, Replay, Workload};
+use godwit_load::{Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Workload};
 
 use crate::cli::Place;
 
@@ -112,6 +112,9 @@ enum WorkloadArgs {
         /// Messages in the inbox
         #[arg(long, default_value_t = 100_000)]
         messages: u64,
+        /// Messages that go through the inbox first, and are gone when it is measured
+        #[arg(long, default_value_t = 0)]
+        emptied: u64,
         /// Clients that fill it
         #[arg(long, default_value_t = 8)]
         senders: usize,
@@ -127,6 +130,24 @@ enum WorkloadArgs {
         /// Size of a write in bytes
         #[arg(long, default_value_t = 400)]
         bytes: usize,
+    },
+    /// Fill the data folder of a server that does not run: users in groups, and messages that wait for them
+    Fill {
+        /// Users, with a device each
+        #[arg(long, default_value_t = 1_000_000)]
+        users: usize,
+        /// Inbox entries
+        #[arg(long, default_value_t = 10_000_000)]
+        entries: u64,
+    },
+    /// More connections than a process may open files: a server within this process, reached without sockets
+    Hold {
+        /// Clients
+        #[arg(long, default_value_t = 100_000)]
+        connections: usize,
+        /// Messages per second, once all are connected; each sends one
+        #[arg(long, default_value_t = 5_000.0)]
+        rate: f64,
     },
     /// One sender to a group
     Fanout {
@@ -158,6 +179,13 @@ struct Messages {
 pub(super) enum Subject {
     Server(Workload),
     Disk(Disk),
+    Within(Within),
+}
+
+/// What has its server in this process.
+pub(super) enum Within {
+    Fill { users: usize, entries: u64 },
+    Hold(Hold),
 }
 
 impl BenchArgs {
@@ -176,8 +204,14 @@ impl BenchArgs {
             WorkloadArgs::Connections { count, hold_s, subscribe } => {
                 Workload::Connections(Connections { count, subscribe, hold: seconds(hold_s) })
             }
-            WorkloadArgs::Replay { messages, senders, body_bytes } => {
-                Workload::Replay(Replay { messages, senders, body_bytes })
+            WorkloadArgs::Replay { messages, emptied, senders, body_bytes } => {
+                Workload::Replay(Replay { messages, emptied, senders, body_bytes })
+            }
+            WorkloadArgs::Fill { users, entries } => {
+                return (Subject::Within(Within::Fill { users, entries }), self.target);
+            }
+            WorkloadArgs::Hold { connections, rate } => {
+                return (Subject::Within(Within::Hold(Hold { connections, rate })), self.target);
             }
             WorkloadArgs::Disk { writes, bytes } => return (Subject::Disk(Disk { writes, bytes }), self.target),
             WorkloadArgs::Fanout { members, window, messages: Messages { body_bytes, warmup_s, duration_s } } => {

@@ -21,10 +21,10 @@ use crate::exit::{Failure, USAGE};
 use crate::settings::{Service, Settings};
 
 /// User and password of the service listener.
-pub(super) type Login = (String, String);
+pub(crate) type Login = (String, String);
 
 /// Reads the password file, if there is to be one.
-pub(super) fn read_login(service: &Service) -> Result<Option<Login>, Failure> {
+pub(crate) fn read_login(service: &Service) -> Result<Option<Login>, Failure> {
     let read = |(user, file): &(String, std::path::PathBuf)| match fs::read_to_string(file) {
         Ok(password) if !password.trim_end().is_empty() => Ok((user.clone(), password.trim_end().to_owned())),
         Ok(_) => Err(Failure::new(USAGE, format!("service.password_file: {} is empty", file.display()))),
@@ -34,7 +34,7 @@ pub(super) fn read_login(service: &Service) -> Result<Option<Login>, Failure> {
 }
 
 /// Opens the store, which locks the data folder for this process.
-pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<RocksStore> {
+pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<RocksStore> {
     let path = settings.data_dir.join("store");
     let sizes = RocksSettings { memtable_bytes: settings.memtable_bytes, cache_bytes: settings.cache_bytes };
     let open = move || match RocksStore::open(&path, &sizes, clock()) {
@@ -48,24 +48,24 @@ pub(super) async fn open_store(settings: &Settings) -> anyhow::Result<RocksStore
 }
 
 /// Leaves the next start no log to replay.
-pub(super) async fn flush(store: RocksStore) {
+pub(crate) async fn flush(store: RocksStore) {
     if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.flush()).await {
         tracing::warn!(%error, "the next start replays the store's log");
     }
 }
 
 /// A bus that is open to a bridge elsewhere, and where.
-pub(super) fn service_bus(listen: SocketAddr, login: Option<Login>) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
+pub(crate) fn service_bus(listen: SocketAddr, login: Option<Login>) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
     RouterBus::start(Some(listen), login).context("start the bus")
 }
 
 /// The bus of a broker elsewhere.
-pub(super) fn remote_bus(broker: SocketAddr, login: Option<Login>) -> RumqttcBus {
+pub(crate) fn remote_bus(broker: SocketAddr, login: Option<Login>) -> RumqttcBus {
     RumqttcBus::new(Handle::current(), broker, login)
 }
 
 /// The lanes.
-pub(super) async fn start_bridge(settings: &Settings, store: RocksStore, bus: impl Bus) -> anyhow::Result<Bridge> {
+pub(crate) async fn start_bridge(settings: &Settings, store: RocksStore, bus: impl Bus) -> anyhow::Result<Bridge> {
     let limits = &settings.limits;
     let parsed = godwit_bridge::Settings {
         rules: Rules {
@@ -83,9 +83,14 @@ pub(super) async fn start_bridge(settings: &Settings, store: RocksStore, bus: im
 }
 
 /// The listeners for clients.
-pub(super) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::Result<Broker> {
+pub(crate) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::Result<Broker> {
+    godwit_broker::start(doors(settings), bus).await.context("start the broker")
+}
+
+/// What the doors are told.
+pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
     let limits = &settings.limits;
-    let parsed = godwit_broker::Settings {
+    godwit_broker::Settings {
         listen: vec![settings.mqtt_listen],
         listen_tls: settings.mqtt_tls.clone(),
         packet_bytes_max: limits.packet_bytes_max,
@@ -94,8 +99,7 @@ pub(super) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::
         unanswered_publishes_max: limits.unanswered_publishes_max,
         topic_alias_max: settings.topic_alias_max,
         drain_deadline: limits.drain_deadline,
-    };
-    godwit_broker::start(parsed, bus).await.context("start the broker")
+    }
 }
 
 /// The wall clock in seconds. It may be set back; what is handed on then waits until time has caught up.

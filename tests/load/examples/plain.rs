@@ -28,7 +28,9 @@ fn main() -> Result<()> {
         ["connections", count] => {
             Workload::Connections(Connections { count: count.parse()?, subscribe: false, hold: duration })
         }
-        ["replay", messages] => Workload::Replay(Replay { messages: messages.parse()?, senders: 8, body_bytes }),
+        ["replay", messages] => {
+            Workload::Replay(Replay { messages: messages.parse()?, emptied: 0, senders: 8, body_bytes })
+        }
         ["fanout", members, window] => {
             let (members, window) = (members.parse()?, window.parse()?);
             Workload::Fanout(Fanout { members, window, body_bytes, warmup, duration })

@@ -26,11 +26,13 @@ impl Control {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
+    /// Whether the run is to end.
+    pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn say(&self, line: &str) {
+    /// Tells a line of progress.
+    pub fn say(&self, line: &str) {
         (self.say)(line);
     }
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use godwit_schemas::client::{CreateGroup, Request, Response, request::Call};
-use prost::Message;
+use anyhow::{Context, Result, ensure};
 
 use crate::control::Control;
 use crate::exchange::{self, Channel, DRAIN, Drive, Plan};
+use crate::group;
 use crate::handshake::{Hello, connect_all};
 use crate::messages::MessagesReport;
 use crate::packet::{self, Packet};
@@ -61,39 +60,25 @@ impl Fanout {
 fn create_group(target: &Target, members: usize, control: &Control) -> Result<u64> {
     let clock = Clock::start();
     let mut wire = Wire::new(clock)?;
-    let hello = Hello::receiver(&target.accounts[0], "rpc".into());
+    let hello = Hello::receiver(&target.accounts[0], group::TOPIC.into());
     connect_all(&mut wire, target.addr, &[hello], 0, control, || {})?;
-    let users = target.accounts[1..members].iter().map(|account| account.user.clone()).collect();
     let id = u64::from(std::process::id());
-    let request = Request { id, call: Some(Call::CreateGroup(CreateGroup { title: "bench".into(), users })) };
-    let payload = request.encode_to_vec();
-    packet::publish_head(wire.out.to(0), "rpc", 1, payload.len());
-    wire.out.to(0).extend(payload);
-    let mut caller = Caller { id, response: None };
+    group::create(wire.out.to(0), id, &target.accounts[1..members]);
+    let mut caller = Caller { id, created: None };
     let end = clock.now() + PATIENCE.as_nanos() as u64;
-    while caller.response.is_none() {
+    while caller.created.is_none() {
         ensure!(clock.now() < end, "no response within {PATIENCE:?}");
         wire.turn(Duration::from_millis(100), &mut caller)?;
     }
     packet::disconnect(wire.out.to(0));
     wire.turn(Duration::ZERO, &mut caller)?;
-    caller.conversation()
+    caller.created.context("no response")
 }
 
 /// Waits for the response to one request.
 struct Caller {
     id: u64,
-    response: Option<Response>,
-}
-
-impl Caller {
-    fn conversation(self) -> Result<u64> {
-        match self.response {
-            Some(Response { reason: 0, conversation, .. }) => Ok(conversation),
-            Some(Response { reason, text, .. }) => bail!("refused with {reason:#04x}: {text}"),
-            None => bail!("no response"),
-        }
-    }
+    created: Option<u64>,
 }
 
 impl Handler for Caller {
@@ -102,39 +87,12 @@ impl Handler for Caller {
         if let Some(packet_id) = publish.packet_id {
             packet::puback(out.to(connection), packet_id);
         }
-        let response = Response::decode(publish.payload).context("decode a response")?;
-        if response.id == self.id {
-            self.response = Some(response);
-        }
+        self.created = self.created.or(group::created(publish.payload, self.id)?);
         Ok(())
     }
 
     fn closed(&mut self, _connection: usize, why: &str) -> Result<()> {
-        ensure!(self.response.is_some(), "disconnected by the server: {why}");
+        ensure!(self.created.is_some(), "disconnected by the server: {why}");
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(response: &Response) -> Result<u64> {
-        let (mut caller, mut out) = (Caller { id: 7, response: None }, Outbox::with_connections(1));
-        caller.packet(&mut out, 0, 0, Packet::Puback(1))?;
-        let payload = response.encode_to_vec();
-        let publish = packet::Publish { topic: b"rpc", packet_id: Some(1), payload: &payload };
-        caller.packet(&mut out, 0, 0, Packet::Publish(publish))?;
-        assert_eq!(out.backlog(0), 4, "the response is acknowledged");
-        caller.conversation()
-    }
-
-    #[test]
-    fn responses() {
-        let done = Response { id: 7, conversation: 65, ..Response::default() };
-        assert_eq!(answer(&done).unwrap(), 65);
-        let refused = Response { reason: 0x97, text: "group full".into(), ..done.clone() };
-        assert_eq!(answer(&refused).unwrap_err().to_string(), "refused with 0x97: group full");
-        assert!(answer(&Response { id: 8, ..done }).is_err(), "another request's");
     }
 }

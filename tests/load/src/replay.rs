@@ -31,6 +31,8 @@ const QUIET: Duration = Duration::from_millis(300);
 pub struct Replay {
     /// Messages in the inbox.
     pub messages: u64,
+    /// Messages that go through the same inbox first, and are delivered, acknowledged and gone when it is measured.
+    pub emptied: u64,
     /// Senders that they come from, at least 1.
     pub senders: usize,
     /// Size of a message, at least 24.
@@ -42,6 +44,8 @@ pub struct Replay {
 pub struct ReplayReport {
     /// Messages that were acknowledged to their senders.
     pub messages: u64,
+    /// Messages that had gone through the same inbox before.
+    pub emptied: u64,
     /// Of every message.
     pub body_bytes: usize,
     /// Filling: messages acknowledged per second.
@@ -65,16 +69,20 @@ impl Replay {
         check_body(self.body_bytes)?;
         ensure!(self.messages > 0 && self.senders > 0, "needs at least one message and one sender");
         let clock = Clock::start();
-        let expected = Expected::new(self.body_bytes);
         let receiver = &target.accounts[0];
         let prepare = || visit(target, clock, receiver, false, control);
         prepare().context("subscribe the receiver")?;
-        let (sent, fill_seconds) = self.fill(target, clock, expected, control).context("fill the inbox")?;
+        let mut violations = Violations::default();
+        if self.emptied > 0 {
+            let (mut reader, _) = self.fill(self.emptied, target, clock, control).context("fill the inbox before")?;
+            reader.read_all(target, clock, control).context("empty the inbox before")?;
+            violations = reader.finish();
+        }
+        let (mut reader, fill_seconds) = self.fill(self.messages, target, clock, control).context("fill the inbox")?;
 
         let before = target.sample()?;
         let own_before = process::own_cpu();
         let start = clock.now();
-        let mut reader = Reader::new(receiver, target.filter(0), expected, sent);
         reader.read_all(target, clock, control)?;
         let own_cpu = process::own_cpu().saturating_sub(own_before);
         let after = target.sample().context("the server has ended")?;
@@ -83,30 +91,40 @@ impl Replay {
         }
         ensure!(reader.received > 0, "nothing was replayed within {PATIENCE:?}");
         let since = |at: u64| (at - start) as f64 / 1e9;
-        let elapsed = Duration::from_nanos(reader.last - start);
         let server = before.zip(after);
+        let (first, last, received) = (reader.first, reader.last, reader.received);
+        let elapsed = Duration::from_nanos(last - start);
+        violations.add(&reader.finish());
         Ok(ReplayReport {
             messages: self.messages,
+            emptied: self.emptied,
             body_bytes: self.body_bytes,
             stored_per_second: self.messages as f64 / fill_seconds,
-            first_seconds: since(reader.first),
-            seconds: since(reader.last),
-            messages_per_second: reader.received as f64 / since(reader.last),
-            server: server.map(|(before, after)| ServerUse::between(&before, &after, elapsed, reader.received)),
-            generator_cpu_us_per_message: own_cpu.as_secs_f64() * 1e6 / reader.received as f64,
-            violations: reader.finish(),
+            first_seconds: since(first),
+            seconds: since(last),
+            messages_per_second: received as f64 / since(last),
+            server: server.map(|(before, after)| ServerUse::between(&before, &after, elapsed, received)),
+            generator_cpu_us_per_message: own_cpu.as_secs_f64() * 1e6 / received as f64,
+            violations,
         })
     }
 
-    /// Publishes all messages; returns how many each sender sent, and how long it took.
-    fn fill(&self, target: &Target, clock: Clock, expected: Expected, control: &Control) -> Result<(Vec<u64>, f64)> {
+    /// Publishes `messages`; returns the receiver that expects them, and how many seconds it took.
+    fn fill<'a>(
+        &self,
+        messages: u64,
+        target: &'a Target,
+        clock: Clock,
+        control: &Control,
+    ) -> Result<(Reader<'a>, f64)> {
+        let expected = Expected::new(self.body_bytes);
         let mut wire = Wire::new(clock)?;
         let hellos: Vec<Hello<'_>> = target.accounts[1..=self.senders].iter().map(Hello::sender).collect();
         connect_all(&mut wire, target.addr, &hellos, 0, control, || {})?;
         let start = clock.now();
         let topic = target.topic(0);
         let sender = |number| Sender::new(expected.run, number as u32, &topic, self.body_bytes);
-        let share = |n: u64| self.messages / self.senders as u64 + u64::from(n < self.messages % self.senders as u64);
+        let share = |n: u64| messages / self.senders as u64 + u64::from(n < messages % self.senders as u64);
         let mut filler = Filler {
             senders: (0..self.senders).map(sender).collect(),
             shares: (0..self.senders as u64).map(share).collect(),
@@ -116,7 +134,7 @@ impl Replay {
             filler.publish(&mut wire.out, connection, start);
         }
         let (mut progress, mut told) = ((0, start), start);
-        while filler.acknowledged < self.messages {
+        while filler.acknowledged < messages {
             wire.turn(Duration::from_millis(100), &mut filler)?;
             let now = clock.now();
             if filler.acknowledged > progress.0 {
@@ -125,7 +143,7 @@ impl Replay {
             ensure!(now - progress.1 < PATIENCE.as_nanos() as u64, "no PUBACK for {PATIENCE:?} after {}", progress.0);
             ensure!(!control.is_stopped(), "stopped while filling the inbox");
             if now - told >= 1_000_000_000 {
-                control.say(&format!("replay: {} of {} messages stored", progress.0, self.messages));
+                control.say(&format!("replay: {} of {messages} messages stored", progress.0));
                 told = now;
             }
         }
@@ -134,7 +152,7 @@ impl Replay {
             packet::disconnect(wire.out.to(connection));
         }
         wire.turn(Duration::ZERO, &mut filler)?;
-        Ok((filler.shares, seconds))
+        Ok((Reader::new(&target.accounts[0], target.filter(0), expected, filler.shares), seconds))
     }
 }
 
@@ -297,8 +315,8 @@ impl Handler for Reader<'_> {
 
 impl fmt::Display for ReplayReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { messages, body_bytes, seconds, messages_per_second, .. } = self;
-        writeln!(f, "replay: {messages} messages, {body_bytes} bytes")?;
+        let Self { messages, emptied, body_bytes, seconds, messages_per_second, .. } = self;
+        writeln!(f, "replay: {messages} messages, {body_bytes} bytes, after {emptied}")?;
         writeln!(f, "  stored       {:.0} msg/s", self.stored_per_second)?;
         writeln!(f, "  replayed     {messages_per_second:.0} msg/s ({seconds:.3} s from CONNECT)")?;
         writeln!(f, "  first        {:.1} ms after CONNECT", self.first_seconds * 1e3)?;

@@ -54,7 +54,6 @@ impl Target {
         let accounts = self.accounts.len();
         ensure!(accounts >= accounts_needed, "needs {accounts_needed} accounts and was given {accounts}");
         ensure!(self.threads > 0, "needs at least one thread");
-        process::allow_open_files(accounts_needed as u64 + 64)?;
         self.sample().map(drop)
     }
 

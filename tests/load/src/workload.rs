@@ -9,10 +9,16 @@ use crate::connections::{Connections, ConnectionsReport};
 use crate::control::Control;
 use crate::disk::DiskReport;
 use crate::fanout::Fanout;
+use crate::fill::FillReport;
+use crate::hold::HoldReport;
 use crate::messages::MessagesReport;
 use crate::pairs::{Paced, Pairs};
+use crate::process;
 use crate::replay::{Replay, ReplayReport};
 use crate::target::Target;
+
+/// Open files that are not clients': standard streams, epoll, timers.
+const OWN_FILES: u64 = 64;
 
 /// What to measure of a server.
 #[derive(Debug, Clone)]
@@ -36,6 +42,8 @@ pub enum Report {
     Replay(ReplayReport),
     Fanout(MessagesReport),
     Disk(DiskReport),
+    Fill(FillReport),
+    Hold(HoldReport),
 }
 
 impl Workload {
@@ -49,12 +57,21 @@ impl Workload {
         }
     }
 
+    /// Lets this process open as many files as this takes; [`Workload::run`] does it too.
+    ///
+    /// # Errors
+    /// The limit is lower and cannot be raised: better known before accounts are made.
+    pub fn allow_open_files(&self) -> Result<()> {
+        process::allow_open_files(self.accounts_needed() as u64 + OWN_FILES)
+    }
+
     /// Runs to the end, on threads of its own, and blocks meanwhile.
     ///
     /// # Errors
     /// The server refuses, goes away or does not answer; the parameters make no sense; the run was stopped before it
     /// had measured anything.
     pub fn run(&self, target: &Target, control: &Control) -> Result<Report> {
+        self.allow_open_files()?;
         target.check(self.accounts_needed())?;
         Ok(match self {
             Self::Pairs(pairs) => Report::Pairs(pairs.run(target, control)?),
@@ -73,7 +90,8 @@ impl Report {
             Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.is_clean(),
             Self::Connections(report) => report.is_clean(),
             Self::Replay(report) => report.violations.total() == 0,
-            Self::Disk(_) => true,
+            Self::Hold(report) => report.is_clean(),
+            Self::Disk(_) | Self::Fill(_) => true,
         }
     }
 }
@@ -85,6 +103,8 @@ impl fmt::Display for Report {
             Self::Connections(report) => report.fmt(f),
             Self::Replay(report) => report.fmt(f),
             Self::Disk(report) => report.fmt(f),
+            Self::Fill(report) => report.fmt(f),
+            Self::Hold(report) => report.fmt(f),
         }
     }
 }
