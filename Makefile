@@ -15,12 +15,13 @@ SOAK_S ?= 600
 # What `make sim` simulates.
 SEEDS ?= 1000
 FROM ?= 1
-# What `make bench` measures: a workload with its arguments, or everything.
+# What `make bench` measures: a workload with its arguments, or everything; and on which server.
 BENCH ?=
+export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak sim bench bench-mosquitto router-cost fmt lint doc deny audit prerequisites test-prerequisites
+.PHONY: help build run test soak sim bench profile router-cost fmt lint doc deny audit prerequisites test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -42,11 +43,14 @@ soak: test-prerequisites ## kill servers under load for SOAK_S seconds (600) and
 sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), everything going wrong that may
 	GODWIT_SIM_SEEDS=$(SEEDS) GODWIT_SIM_FROM=$(FROM) cargo test --locked --workspace --test seeds -- --nocapture promises
 
-bench: build ## measure a server of its own; BENCH="pairs --window 1" for one workload
+bench: build ## measure it beside mosquitto and nats-server, 20 minutes; BENCH="pairs --window 1" SERVER=mosquitto for one
+	@scripts/prerequisites bench
+	install -m 755 $(CARGO_TARGET_DIR)/debug/figures dist/figures
 	scripts/bench $(BENCH)
 
-bench-mosquitto: build test-prerequisites ## the same load on mosquitto, side by side
-	scripts/bench-mosquitto $(BENCH)
+profile: build ## where BENCH ("pairs") spends its time: dist/profile.svg, and the twenty widest functions
+	install -m 755 $(CARGO_TARGET_DIR)/debug/figures dist/figures
+	scripts/profile $(or $(BENCH),pairs)
 
 router-cost: prerequisites ## measure rumqttd's router, as ARCHITECTURE.md quotes it; CLIENTS="1000 50000"
 	cargo build --locked --workspace --example router_cost
