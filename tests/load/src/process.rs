@@ -91,6 +91,12 @@ pub(crate) fn allow_open_files(count: u64) -> Result<()> {
     })
 }
 
+/// How many files `pid` may have open now; `None`: no limit, or we may not know.
+pub(crate) fn open_files_max(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    field(&limits, "Max open files")
+}
+
 /// What the server used between two readings.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct ServerUse {
@@ -156,6 +162,8 @@ mod tests {
         let sample = sample(std::process::id()).unwrap();
         assert!(sample.rss_bytes >= sample.anonymous_bytes && sample.anonymous_bytes > 0);
         assert!(sample.switches > 0);
+        let limit = rustix::process::getrlimit(Resource::Nofile).current;
+        assert!(open_files_max(std::process::id()).zip(limit).is_none_or(|(read, limit)| read >= limit));
         assert!(own_cpu() > Duration::ZERO);
     }
 

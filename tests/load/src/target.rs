@@ -54,7 +54,13 @@ impl Target {
         let accounts = self.accounts.len();
         ensure!(accounts >= accounts_needed, "needs {accounts_needed} accounts and was given {accounts}");
         ensure!(self.threads > 0, "needs at least one thread");
-        self.sample().map(drop)
+        self.sample()?;
+        let files = self.server_pid.and_then(process::open_files_max).unwrap_or(u64::MAX);
+        ensure!(
+            files > accounts_needed as u64,
+            "the server may open {files} files (see `ulimit -Hn`), too few for {accounts_needed} connections"
+        );
+        Ok(())
     }
 
     /// Where a sender publishes so that `receiver` (an index of an account) gets it.
