@@ -1,7 +1,7 @@
 //! The bus within one process: a queue for each link, and nothing in between.
 //!
 //! `godwit serve` runs on it. A payload goes from the publisher's task straight to the reader's, without a third thread
-//! that would have to be woken on the way. A reader that is further behind than [`WAITING_BYTES_MAX`] misses payloads:
+//! that would have to be woken on the way. A reader that is further behind than 32 MiB misses payloads:
 //! the streams of bus.proto notice and recover.
 
 use std::collections::HashMap;
