@@ -9,6 +9,7 @@ use godwit_schemas::ids::Order;
 use godwit_schemas::partition::Partition;
 use tokio::sync::mpsc;
 
+use crate::crash::{self, Point};
 use crate::mail::{Commit, Committed, Wake};
 use crate::store::{Durability, Store, StoreError, Write, keys};
 
@@ -90,7 +91,9 @@ async fn write<S: Store>(
         writes.push(Write::Put(table, key, Bytes::copy_from_slice(&last_order.get().to_be_bytes())));
     }
     let durability = if durable { Durability::Synced } else { Durability::Buffered };
+    crash::point(Point::BeforeCommit);
     store.commit(writes, durability).await?;
+    crash::point(Point::AfterCommit);
     for (lane, committed) in (0..).zip(told) {
         if !committed.is_empty() {
             tell.tell(lane, committed);

@@ -5,6 +5,7 @@
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`http`]: the same over HTTP.
 //! - [`remote_bus`]: the bus of a broker in another process.
+//! - [`crash`]: named points at which tests of crashes have it die.
 //!
 //! What is decided, and why, stands in `godwit-core`; nothing here decides.
 
@@ -22,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use self::admin::Admin;
+use self::crash::Point;
 use self::lane::{Counters, Lane, Parts};
 use self::link::Link;
 use self::mail::{Committed, Mail, Mailbox, WhenAll};
@@ -29,6 +31,7 @@ use self::store::{ClockS, Store, StoreError};
 
 pub mod admin;
 mod commit;
+pub mod crash;
 pub mod http;
 mod lane;
 mod link;
@@ -172,6 +175,7 @@ impl Bridge {
         if drained.await.is_err() {
             warn!(deadline_s = deadline.as_secs(), "stopped before everything under way was on disk");
         }
+        crash::point(Point::Shutdown);
         for lane in self.lanes.iter() {
             let _ = lane.send(Mail::Stop);
         }

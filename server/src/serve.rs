@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
 use godwit_bridge::Bridge;
+use godwit_bridge::crash;
 use godwit_bridge::http::{self, AdminToken};
 use godwit_bridge::store::rocks::RocksStore;
 use godwit_broker::Broker;
 use godwit_broker::local_bus::LocalBus;
 
 use crate::cli::Place;
-use crate::exit::Failure;
+use crate::exit::{Failure, USAGE};
 use crate::notice::{self, AdminNotice, Listeners};
 use crate::settings::{self, Settings};
 use crate::{log, memory, stop};
@@ -59,6 +60,7 @@ pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
     let login = if role == Role::Serve { None } else { parts::read_login(&settings.service)? };
     log::start(&settings.log)?;
+    arm_crash()?;
     let files = memory::raise_open_files()?;
     if role != Role::Bridge && files < settings.limits.connections_max + OWN_FILES {
         tracing::info!(files, "the system's limit of open files bounds the number of connections");
@@ -67,6 +69,15 @@ pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
     let ended = runtime.block_on(live(role, &settings, login));
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(ended?)
+}
+
+/// Only for tests of crashes: `GODWIT_CRASH_AT`, see [`crash`].
+fn arm_crash() -> Result<(), Failure> {
+    const VARIABLE: &str = "GODWIT_CRASH_AT";
+    let Ok(point) = std::env::var(VARIABLE) else { return Ok(()) };
+    crash::arm(&point).map_err(|problem| Failure::new(USAGE, format!("{VARIABLE}: {problem}")))?;
+    tracing::warn!(point, "this process is going to kill itself: {VARIABLE} is set");
+    Ok(())
 }
 
 async fn live(role: Role, settings: &Settings, login: Option<Login>) -> anyhow::Result<()> {

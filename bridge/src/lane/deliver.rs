@@ -12,6 +12,7 @@ use tracing::error;
 use super::receipts::Receipts;
 use super::session::Session;
 use super::{FEED_MAX, Lane};
+use crate::crash::{self, Point};
 use crate::mail::Wake;
 use crate::store::{Store, StoreError, Table, keys};
 
@@ -97,6 +98,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 deliveries.pass_over(order);
                 continue;
             };
+            crash::point(Point::Replay);
             match deliveries.next(order, &entry, filters) {
                 Offer::Deliver { again } => {
                     self.edges.push(connection.key, deliver(order, &entry, again, filters, self.now_s));

@@ -14,6 +14,7 @@ use rocksdb::{
 };
 
 use super::{ClockS, Durability, Row, Store, StoreError, Table, Write, expiry_s};
+use crate::crash::{self, Point};
 
 /// Expired entries that nobody reads are dropped at the latest after this time.
 const SWEEP_S: u64 = 24 * 3_600;
@@ -105,7 +106,12 @@ fn table_options(table: Table, settings: &RocksSettings, cache: &Cache, clock: C
     options.set_level_compaction_dynamic_level_bytes(true);
     if table == Table::Inbox {
         options.set_compaction_filter("expiry", move |_level, _key, value: &[u8]| {
-            if expiry_s(value) > clock() { Decision::Keep } else { Decision::Remove }
+            if expiry_s(value) > clock() {
+                crash::point(Point::Compaction);
+                return Decision::Keep;
+            }
+            crash::point(Point::Expiry);
+            Decision::Remove
         });
         options.set_periodic_compaction_seconds(SWEEP_S);
     } else {
