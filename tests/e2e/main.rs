@@ -10,6 +10,7 @@
 mod admin;
 mod bad_input;
 mod clients;
+mod crash;
 mod first_chat;
 mod halves;
 mod mqtt;

@@ -4,19 +4,24 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use crate::until;
+use crate::{PATIENCE, until};
+
+/// Has a process die at a point.
+const CRASH_AT: &str = "GODWIT_CRASH_AT";
 
 /// Where a process listens: the file it leaves in its data folder.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Listeners {
     pid: u32,
     mqtt: Vec<SocketAddr>,
@@ -64,8 +69,8 @@ struct Process {
 }
 
 impl Process {
-    /// Returns when it is ready.
-    fn start(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Self {
+    /// Does not wait for anything.
+    fn spawn(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Self {
         let mut command = godwit(&[role], data, settings);
         let mut child = command.stderr(Stdio::piped()).stdin(Stdio::null()).spawn().expect("godwit starts");
         let stderr = BufReader::new(child.stderr.take().expect("piped"));
@@ -75,16 +80,23 @@ impl Process {
                 into.push(&format!("{name}: {line}\n"));
             }
         });
+        Self { child, listeners: Listeners::default(), reader: Some(reader) }
+    }
+
+    /// Returns when it is ready.
+    fn start(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Self {
+        let mut it = Self::spawn(role, data, settings, log);
         let file = data.join(if role == "serve" { "listeners.json".into() } else { format!("listeners.{role}.json") });
         let mut listeners = None;
         until(&format!("godwit {role} is ready"), || {
-            let ended = child.try_wait().expect("a child");
+            let ended = it.child.try_wait().expect("a child");
             assert!(ended.is_none(), "godwit {role} ended at once: {ended:?}\n{}", log.text());
             let told = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Listeners>(&text).ok());
-            listeners = told.filter(|told| told.pid == child.id());
+            listeners = told.filter(|told| told.pid == it.child.id());
             listeners.is_some()
         });
-        Self { child, listeners: listeners.expect("told"), reader: Some(reader) }
+        it.listeners = listeners.expect("told");
+        it
     }
 
     fn signal(&self, name: &str) {
@@ -93,12 +105,16 @@ impl Process {
     }
 
     /// Waits for its end and for the rest of its log.
-    fn wait(&mut self) -> Option<i32> {
-        let code = self.child.wait().expect("a child").code();
+    fn wait(&mut self) -> ExitStatus {
+        let status = self.child.wait().expect("a child");
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the log is read to its end");
         }
-        code
+        status
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     fn kill(&mut self) {
@@ -126,6 +142,15 @@ impl Log {
     fn text(&self) -> String {
         self.0.lock().expect("no panic").clone()
     }
+}
+
+/// One process of two, or of one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Half {
+    /// `godwit serve` or `godwit broker`.
+    Doors,
+    /// `godwit bridge`.
+    Memory,
 }
 
 /// See the module.
@@ -219,6 +244,22 @@ impl Server {
         self.memory.as_mut().expect("it runs").kill();
     }
 
+    /// SIGKILL.
+    pub(crate) fn kill_half(&mut self, half: Half) {
+        match half {
+            Half::Doors => self.kill(),
+            Half::Memory => self.kill_bridge(),
+        }
+    }
+
+    /// Starts the process that ended.
+    pub(crate) fn start_half(&mut self, half: Half) {
+        match half {
+            Half::Doors => self.start_again(),
+            Half::Memory => self.start_bridge(),
+        }
+    }
+
     /// SIGKILL, and a new start.
     pub(crate) fn kill_and_start(&mut self) {
         self.kill();
@@ -228,7 +269,49 @@ impl Server {
     /// SIGTERM; returns the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.doors().signal("-TERM");
-        self.doors.as_mut().expect("it runs").wait()
+        self.doors.as_mut().expect("it runs").wait().code()
+    }
+
+    /// Waits for the end that the process comes to by itself; returns the exit code, if it was not killed.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let doors = self.doors.as_mut().expect("it runs");
+        until("the process ends by itself", || doors.has_ended());
+        doors.wait().code()
+    }
+
+    /// Starts the process that ended, once, to die at a point (see `godwit_bridge::crash`).
+    pub(crate) fn start_armed(&mut self, point: &str) {
+        self.settings.push((CRASH_AT.to_owned(), point.to_owned()));
+        self.start_again();
+        self.settings.retain(|(name, _)| name != CRASH_AT);
+    }
+
+    /// Like [`Self::start_armed`] and waits until it has died, which may be before it is ready.
+    pub(crate) fn start_and_die(&mut self, point: &str) {
+        assert!(self.stumble(Half::Doors, Some(point), PATIENCE), "it died at {point}");
+    }
+
+    /// Starts a process that ended, armed or not, and does not wait until it is ready. After this time it is killed;
+    /// returns whether it had died by itself.
+    pub(crate) fn stumble(&mut self, half: Half, point: Option<&str>, within: Duration) -> bool {
+        let armed = point.map(|point| (CRASH_AT.to_owned(), point.to_owned()));
+        let settings: Vec<_> = self.settings.iter().cloned().chain(armed).collect();
+        let (role, slot) = match half {
+            Half::Doors => (self.role, &mut self.doors),
+            Half::Memory => ("bridge", &mut self.memory),
+        };
+        *slot = None;
+        let process = slot.insert(Process::spawn(role, self.data.path(), &settings, &self.log));
+        let end = Instant::now() + within;
+        while !process.has_ended() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let died = process.has_ended();
+        process.kill();
+        if died {
+            assert_eq!(process.wait().signal(), Some(9), "it failed:\n{}", self.log.text());
+        }
+        died
     }
 
     /// Runs a command with this server's settings.

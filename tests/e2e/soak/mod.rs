@@ -1,14 +1,15 @@
-//! The headline, tried hard: a server under load is killed with SIGKILL at random moments, again and again on the same
-//! data; then every acknowledged message is everywhere exactly once and in order, and no other more than once.
+//! The headline, tried hard: a server under load is killed with SIGKILL, again and again on the same data: at random
+//! moments, at named ones (`godwit_bridge::crash`), and while it starts; then every acknowledged message is everywhere exactly once and in order, and no other more than once.
 //!
 //! Six users with two devices each talk in six direct conversations and one group. Half of the senders retry as plain
 //! MQTT clients do, with DUP; half count their messages (`client_sequence`). Some messages are given up after a crash,
 //! as by an app that was closed. Half of the devices read raw bodies over MQTT 5, half read events over 3.1.1.
 //!
-//! Once it is `godwit serve` that is killed, once the bridge behind a broker: there no connection may end.
+//! Once it is `godwit serve` that is killed, once the bridge behind a broker: there no connection may end; and once the
+//! broker before a bridge.
 //!
-//! One round of 20 kills of each belongs to every test run. `make soak` goes on with rounds, on the same data, for
-//! `GODWIT_SOAK_S` seconds. `GODWIT_SOAK_SEED` repeats the choices of a run; moments still differ.
+//! One round of 20 kills of each belongs to every test run. `make soak` goes on with rounds, on the same data, until
+//! `GODWIT_SOAK_KILLS` have been killed in all. `GODWIT_SOAK_SEED` repeats the choices of a run; moments still differ.
 
 mod device;
 mod record;
@@ -23,13 +24,17 @@ use godwit_schemas::client::{CreateGroup, Request, Response, request::Call};
 use prost::Message as _;
 
 use crate::mqtt::{Client, RESUME, Version};
-use crate::server::{Account, Server};
+use crate::server::{Account, Half, Server};
 use crate::{PATIENCE, until};
 use device::Device;
 use record::Record;
 
 const USERS: usize = 6;
 const KILLS_PER_ROUND: u32 = 20;
+/// Small tables, so that they are written and compacted often.
+const SETTINGS: &[(&str, &str)] = &[("store.memtable_mib", "1")];
+/// Named points, and the most passings before the last.
+const POINTS: [(&str, u64); 4] = [("before-commit", 300), ("after-commit", 300), ("replay", 20), ("compaction", 50)];
 /// Most acknowledgements between a start and the next kill.
 const ACKNOWLEDGED_MAX: u64 = 1_500;
 
@@ -73,36 +78,74 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
+/// What is killed, and what of the kills: their number is shared by the soaks.
+struct Victim {
+    name: &'static str,
+    half: Half,
+    /// Has points at which it can die by itself.
+    has_points: bool,
+}
+
+/// How many soaks there are.
+const SOAKS: u64 = 3;
+
 #[test]
 fn soak_server() {
-    soak("server", Server::start(), Server::kill_and_start);
+    let victim = Victim { name: "server", half: Half::Doors, has_points: true };
+    soak(&victim, Server::with(SETTINGS));
 }
 
 #[test]
 fn soak_bridge() {
-    let devices = soak("bridge", Server::halves(&[]), |server| {
-        server.kill_bridge();
-        server.start_bridge();
-    });
+    let victim = Victim { name: "bridge", half: Half::Memory, has_points: true };
+    let devices = soak(&victim, Server::halves(SETTINGS));
     devices.iter().for_each(|device| device.has_stayed_connected());
 }
 
+#[test]
+fn soak_broker() {
+    let victim = Victim { name: "broker", half: Half::Doors, has_points: false };
+    soak(&victim, Server::halves(SETTINGS));
+}
+
+impl Victim {
+    /// Kills it in one of three ways, and starts it.
+    fn kill(&self, server: &mut Server, random: &mut Random) {
+        server.kill_half(self.half);
+        match random.below(4) {
+            0 => {
+                let moment = Duration::from_micros(random.below(100_000));
+                server.stumble(self.half, None, moment);
+            }
+            1 if self.has_points => {
+                let (point, most) = POINTS[random.below(POINTS.len() as u64) as usize];
+                let point = format!("{point}:{}", 1 + random.below(most));
+                // Nobody may be behind enough for a replay, nor the tables due to be compacted.
+                server.stumble(self.half, Some(&point), Duration::from_secs(1));
+            }
+            _ => {}
+        }
+        server.start_half(self.half);
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the seed, and the progress of `make soak`")]
-fn soak(what: &str, mut server: Server, kill: fn(&mut Server)) -> Vec<Device> {
+fn soak(victim: &Victim, mut server: Server) -> Vec<Device> {
+    let what = victim.name;
     let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
     let seed = variable("GODWIT_SOAK_SEED").unwrap_or(time);
     println!("soak of the {what}: GODWIT_SOAK_SEED={seed}");
-    let end = Instant::now() + Duration::from_secs(variable("GODWIT_SOAK_S").unwrap_or(0));
+    let kills = variable("GODWIT_SOAK_KILLS").unwrap_or(0).div_ceil(SOAKS);
     let mut random = Random(seed);
     let mut devices = devices(&server, &mut random);
     let mut before = BTreeMap::new();
     for round in 1.. {
         let begun = Instant::now();
-        let record = run_round(&mut server, kill, &mut devices, round, &mut random, before);
+        let record = run_round(&mut server, victim, &mut devices, round, &mut random, before);
         before = record.check();
         let (took, summary) = (begun.elapsed(), record.summary());
         println!("soak of the {what}: round {round}, {KILLS_PER_ROUND} kills in {took:.1?}: {summary}");
-        if Instant::now() >= end {
+        if u64::from(round * KILLS_PER_ROUND) >= kills {
             break;
         }
     }
@@ -143,7 +186,7 @@ fn make_group(server: &Server, phones: &[Account]) -> u64 {
 /// Kills the server, lets everybody finish, and returns what was sent and received.
 fn run_round(
     server: &mut Server,
-    kill: fn(&mut Server),
+    victim: &Victim,
     devices: &mut [Device],
     round: u32,
     random: &mut Random,
@@ -162,7 +205,7 @@ fn run_round(
             let enough = shared.acknowledged.load(Ordering::Relaxed) + random.below(ACKNOWLEDGED_MAX);
             until("messages are acknowledged", || shared.acknowledged.load(Ordering::Relaxed) >= enough);
             thread::sleep(Duration::from_micros(random.below(20_000)));
-            kill(server);
+            victim.kill(server, random);
         }
         shared.draining.store(true, Ordering::Relaxed);
         until("what is under way is acknowledged", || shared.pending.load(Ordering::Relaxed) == 0);
