@@ -37,6 +37,9 @@ pub enum AdminError {
     /// The system gave no random bits for a password.
     #[error("no randomness for a password: {0}")]
     NoRandomness(String),
+    /// The store is nearly full.
+    #[error("the disk is nearly full (store.reserve_mib)")]
+    NoRoom,
     /// The bridge is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -76,7 +79,7 @@ impl Admin {
     /// Adds a user with its first device.
     ///
     /// # Errors
-    /// [`AdminError::UserExists`], [`AdminError::ShuttingDown`].
+    /// [`AdminError::UserExists`], [`AdminError::NoRoom`], [`AdminError::ShuttingDown`].
     pub async fn add_user(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
         self.ask(Some(&user.clone()), |reply| AdminRequest::AddUser(user, device, reply)).await
     }
@@ -93,7 +96,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::DeviceExists`], [`AdminError::TooManyDevices`],
-    /// [`AdminError::ShuttingDown`].
+    /// [`AdminError::NoRoom`], [`AdminError::ShuttingDown`].
     pub async fn add_device(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
         self.ask(Some(&user.clone()), |reply| AdminRequest::AddDevice(user, device, reply)).await
     }

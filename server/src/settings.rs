@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) cached_per_lane: usize,
     pub(crate) memtable_bytes: usize,
     pub(crate) cache_bytes: usize,
+    pub(crate) reserve_bytes: u64,
     pub(crate) log: Log,
     pub(crate) shutdown_deadline: Duration,
 }
@@ -158,6 +159,7 @@ fn parse(from: &mut Layers) -> Settings {
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
         memtable_bytes: mib(from, "store.memtable_mib", 1..=1_024),
         cache_bytes: mib(from, "store.cache_mib", 1..=1_048_576),
+        reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),
     }

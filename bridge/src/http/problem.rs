@@ -31,6 +31,7 @@ impl From<AdminError> for Problem {
             | AdminError::BeingRemoved(_)
             | AdminError::DeviceExists(..)
             | AdminError::TooManyDevices(..) => StatusCode::CONFLICT,
+            AdminError::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
             AdminError::NoRandomness(_) | AdminError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())
@@ -79,6 +80,7 @@ mod tests {
         check(AdminError::BeingRemoved(user()), StatusCode::CONFLICT);
         check(AdminError::DeviceExists(user(), device), StatusCode::CONFLICT);
         check(AdminError::TooManyDevices(user(), 16), StatusCode::CONFLICT);
+        check(AdminError::NoRoom, StatusCode::INSUFFICIENT_STORAGE);
         check(AdminError::ShuttingDown, StatusCode::SERVICE_UNAVAILABLE);
         let bad = UserId::new("").expect_err("no name");
         check(AdminError::BadName(bad), StatusCode::UNPROCESSABLE_ENTITY);

@@ -24,7 +24,7 @@ use godwit_schemas::partition::PARTITIONS;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tracing::warn;
+use tracing::{error, warn};
 
 use self::edges::{Accepted, Edges};
 use self::session::Session;
@@ -107,6 +107,8 @@ pub(crate) struct Lane<S, B: Bus> {
     sealed: Ticket,
     next_device: [u64; PARTITIONS as usize],
     next_receipt: u64,
+    /// The store is: what would add to it waits.
+    nearly_full: bool,
     removals: BTreeMap<UserId, Removal>,
     draining: Option<Vec<Arc<WhenAll>>>,
 }
@@ -141,6 +143,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             sealed: 0,
             next_device: counters.devices,
             next_receipt: bus::RECEIPTS_FROM,
+            nearly_full: false,
             removals: BTreeMap::new(),
             draining: None,
         }
@@ -158,7 +161,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let mut permit = None;
             tokio::select! {
                 biased;
-                _ = hello.tick() => self.tick().await,
+                _ = hello.tick() => self.tick().await?,
                 payload = self.link.next(), if self.draining.is_none() => self.take(payload).await?,
                 mail = self.mailbox.recv() => {
                     let Some(mail) = mail else { return Ok(()) };
@@ -312,10 +315,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
     }
 
-    async fn tick(&mut self) {
+    async fn tick(&mut self) -> Result<(), StoreError> {
         if self.draining.is_some() {
-            return;
+            return Ok(());
         }
+        self.look_for_room().await?;
         if self.number == 0 {
             let hello = bus::BridgeHello { epoch: self.epoch, lanes: self.lanes.len() as u32 };
             self.link.publish(bus::EDGES, hello.encode_to_vec().into()).await;
@@ -328,6 +332,26 @@ impl<S: Store, B: Bus> Lane<S, B> {
             warn!(edge = format!("{edge:016x}"), "an edge has gone silent: its connections have ended");
             self.end_connections_of(edge);
         }
+        Ok(())
+    }
+
+    /// Asks the store; when there is room again, takes in what waited for it.
+    async fn look_for_room(&mut self) -> Result<(), StoreError> {
+        let before = std::mem::replace(&mut self.nearly_full, self.store.is_nearly_full().await);
+        if self.nearly_full == before {
+            return Ok(());
+        }
+        // All lanes see the same: one says it.
+        match self.nearly_full {
+            true if self.number == 0 => error!("the disk is nearly full (store.reserve_mib): messages wait"),
+            false if self.number == 0 => warn!("there is room on the disk again: messages are taken"),
+            _ => {}
+        }
+        let waiting: Vec<_> = self.sessions.values().filter(|it| !it.parked.is_empty()).map(|it| it.device).collect();
+        for device in waiting {
+            self.unpark(device).await?;
+        }
+        Ok(())
     }
 
     fn drain(&mut self, let_go: Arc<WhenAll>) {

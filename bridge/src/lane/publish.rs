@@ -86,15 +86,32 @@ impl Wish {
     }
 }
 
+/// Whether it makes entries that take room in the store. Whoever is to lose access loses it all the same.
+fn adds(publish: &bus::Publish) -> bool {
+    match Kind::try_from(publish.kind) {
+        Ok(Kind::Send | Kind::ToUser | Kind::ToConversation) => true,
+        Ok(Kind::Receipt) | Err(_) => false,
+        Ok(Kind::Rpc) => {
+            let call = client::Request::decode(publish.payload.clone()).ok().and_then(|request| request.call);
+            matches!(call, Some(Call::CreateGroup(_) | Call::AddMember(_) | Call::Rename(_)))
+        }
+    }
+}
+
 impl<S: Store, B: Bus> Lane<S, B> {
-    /// A publish of a connection.
+    /// A publish of a connection. While the store is nearly full, what would add to it waits, and all behind it: refused,
+    /// it could be sent again after what was sent behind it and accepted.
     pub(super) async fn publish(&mut self, key: ConnectionKey, publish: bus::Publish) -> Result<(), StoreError> {
         let Some(device) = self.connections.get(&key).copied() else { return Ok(()) };
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
         let repeated = publish.duplicate || publish.resent;
+        let no_room = self.nearly_full && adds(&publish);
         // The fate of a repetition's first attempt may be under way; and nothing overtakes what is parked.
-        if !session.parked.is_empty() || (repeated && session.under_way > 0) {
-            session.parked.push_back(Parked { key, publish });
+        if !session.parked.is_empty() || (repeated && session.under_way > 0) || no_room {
+            // The client waits for answers, which bounds what is parked; with QoS 0 it does not.
+            if !self.nearly_full || publish.number != 0 {
+                session.parked.push_back(Parked { key, publish });
+            }
             return Ok(());
         }
         self.carry_out(device, key, publish).await
@@ -105,7 +122,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         while let Some(session) = self.sessions.get_mut(&device)
             && let Some(first) = session.parked.front()
         {
-            if session.under_way > 0 && (first.publish.duplicate || first.publish.resent) {
+            let in_doubt = session.under_way > 0 && (first.publish.duplicate || first.publish.resent);
+            if in_doubt || (self.nearly_full && adds(&first.publish)) {
                 return Ok(());
             }
             let Some(Parked { key, publish }) = session.parked.pop_front() else { return Ok(()) };

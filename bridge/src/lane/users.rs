@@ -26,9 +26,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         match request {
             AdminRequest::AddUser(user, device, reply) => match self.user_record(&user).await? {
                 Some(_) => answer(reply, Err(AdminError::UserExists(user))),
+                None if self.nearly_full => answer(reply, Err(AdminError::NoRoom)),
                 None => self.add_device(user, UserRecord::default(), &device, reply),
             },
             AdminRequest::AddDevice(user, device, reply) => match self.changeable(&user).await? {
+                Ok(_) if self.nearly_full => answer(reply, Err(AdminError::NoRoom)),
                 Ok(record) => self.add_device(user, record, &device, reply),
                 Err(error) => answer(reply, Err(error)),
             },

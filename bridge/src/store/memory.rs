@@ -1,6 +1,7 @@
 //! The store in memory: for tests and simulation. Keeps the same promises as the one on disk but survives nothing.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,12 +15,18 @@ type Rows = BTreeMap<(Table, Vec<u8>), Bytes>;
 pub struct MemoryStore {
     rows: Arc<Mutex<Rows>>,
     clock: ClockS,
+    nearly_full: Arc<AtomicBool>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(clock: ClockS) -> Self {
-        Self { rows: Arc::default(), clock }
+        Self { rows: Arc::default(), clock, nearly_full: Arc::default() }
+    }
+
+    /// Plays a disk that is, or is not, nearly full.
+    pub fn set_nearly_full(&self, nearly_full: bool) {
+        self.nearly_full.store(nearly_full, Ordering::Relaxed);
     }
 
     /// Number of rows in a table, expired ones included.
@@ -88,6 +95,10 @@ impl Store for MemoryStore {
             }
         });
         Ok(())
+    }
+
+    async fn is_nearly_full(&self) -> bool {
+        self.nearly_full.load(Ordering::Relaxed)
     }
 }
 

@@ -85,6 +85,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     /// Applies all writes, in order, or none. What it wrote is read by whatever is called after it returns.
     fn commit(&self, writes: Vec<Write>, durability: Durability)
     -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Whether there is so little room left that it should be kept for what makes room: acknowledgements and deletions
+    /// are written too. Asked some times a second.
+    fn is_nearly_full(&self) -> impl Future<Output = bool> + Send {
+        std::future::ready(false)
+    }
 }
 
 /// Expiry of an inbox value; a value too short to have one has expired.

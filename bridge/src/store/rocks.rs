@@ -1,4 +1,5 @@
-//! The embedded default: RocksDB. The only module that names it.
+//! The embedded default: RocksDB. The only module that names it, with its submodules: `before` looks at what is on disk
+//! before RocksDB does, `wal` at its logs, `fault` says what went wrong.
 //!
 //! One write-ahead log for all tables; a synced commit is one fsync of it. Small tables of records are compressed and
 //! filtered; the inbox is a queue: entries are written, read once and deleted, mostly before they leave memory.
@@ -13,11 +14,16 @@ use rocksdb::{
     WriteBatch, WriteOptions,
 };
 
+use self::fault::failed;
 use super::{ClockS, Durability, Row, Store, StoreError, Table, Write, expiry_s};
 use crate::crash::{self, Point};
 
 /// Expired entries that nobody reads are dropped at the latest after this time.
 const SWEEP_S: u64 = 24 * 3_600;
+
+mod before;
+mod fault;
+mod wal;
 
 const TABLES: [(Table, &str); 4] = [
     (Table::Directory, "directory"),
@@ -26,13 +32,15 @@ const TABLES: [(Table, &str); 4] = [
     (Table::Receipts, "receipts"),
 ];
 
-/// How much memory the store may use.
+/// How much memory and disk the store may use.
 #[derive(Debug, Clone)]
 pub struct RocksSettings {
     /// Bytes written to memory before they go to disk, for each table.
     pub memtable_bytes: usize,
     /// Bytes of recently read blocks kept, in all.
     pub cache_bytes: usize,
+    /// With fewer bytes free on its disk the store is nearly full.
+    pub reserve_bytes: u64,
 }
 
 /// See the module.
@@ -40,18 +48,24 @@ pub struct RocksSettings {
 pub struct RocksStore {
     db: Arc<DB>,
     clock: ClockS,
+    reserve_bytes: u64,
 }
 
 impl RocksStore {
     /// Opens the store in a folder, making it if there is none, and replays its log. One process at a time.
     ///
     /// # Errors
-    /// The folder cannot be written, another process has it, or what is on disk is damaged.
+    /// The folder cannot be written, another process has it, or what is on disk is damaged. The text names the file and
+    /// says what to do.
     pub fn open(path: &Path, settings: &RocksSettings, clock: ClockS) -> Result<Self, StoreError> {
         let mut options = Options::default();
-        options.create_if_missing(true);
+        options.create_if_missing(before::look(path)?);
         options.create_missing_column_families(true);
-        // A torn tail is what a crash leaves; damage before the tail is an error.
+        // A crash may leave a torn record at the end of a log: it was not acknowledged, since PUBACK follows the fsync,
+        // and must not keep the server from starting (as `AbsoluteConsistency` would). A record with a wrong checksum
+        // may have been synced and acknowledged: it and what is behind it must not be dropped in silence (as the default,
+        // `PointInTime`, would do), nor be jumped over (`SkipAnyCorruptedRecord`). This mode tells one from the other,
+        // but for a damaged length, which it takes for a torn end: `before` looks for that.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_max_total_wal_size(4 * settings.memtable_bytes as u64);
         options.set_keep_log_file_num(4);
@@ -63,8 +77,13 @@ impl RocksStore {
         let tables = TABLES.map(|(table, name)| {
             ColumnFamilyDescriptor::new(name, table_options(table, settings, &cache, clock.clone()))
         });
-        let db = DB::open_cf_descriptors(&options, path, tables).map_err(failed("open the store"))?;
-        Ok(Self { db: Arc::new(db), clock })
+        let db = DB::open_cf_descriptors(&options, path, tables);
+        let db = db.map_err(|error| {
+            let damaged = error.kind() == rocksdb::ErrorKind::Corruption;
+            let error = failed("open the store")(error);
+            if damaged { before::name_damage(path, error) } else { error }
+        })?;
+        Ok(Self { db: Arc::new(db), clock, reserve_bytes: settings.reserve_bytes })
     }
 
     /// Writes what is in memory to tables on disk, so that the next start has no log to replay. Blocking.
@@ -121,10 +140,6 @@ fn table_options(table: Table, settings: &RocksSettings, cache: &Cache, clock: C
     }
     options.set_block_based_table_factory(&blocks);
     options
-}
-
-fn failed(doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
-    move |error| StoreError { doing, cause: error.into_string() }
 }
 
 /// Reads block the thread that polls, for as long as the disk takes.
@@ -194,6 +209,12 @@ impl Store for RocksStore {
         options.set_sync(durability == Durability::Synced);
         self.db.write_opt(batch, &options).map_err(failed("commit"))
     }
+
+    /// Where the disk cannot be asked, the next commit will tell.
+    async fn is_nearly_full(&self) -> bool {
+        let Ok(disk) = rustix::fs::statvfs(self.db.path()) else { return false };
+        disk.f_bavail.saturating_mul(disk.f_frsize) < self.reserve_bytes
+    }
 }
 
 /// About what a write takes in a batch.
@@ -224,7 +245,7 @@ mod tests {
     use super::*;
     use crate::store::conformance;
 
-    const SETTINGS: RocksSettings = RocksSettings { memtable_bytes: 1 << 20, cache_bytes: 1 << 20 };
+    const SETTINGS: RocksSettings = RocksSettings { memtable_bytes: 1 << 20, cache_bytes: 1 << 20, reserve_bytes: 1 };
 
     #[tokio::test]
     async fn conforms() {

@@ -36,14 +36,12 @@ pub(crate) fn read_login(service: &Service) -> Result<Option<Login>, Failure> {
 /// Opens the store, which locks the data folder for this process.
 pub(crate) async fn open_store(settings: &Settings) -> anyhow::Result<RocksStore> {
     let path = settings.data_dir.join("store");
-    let sizes = RocksSettings { memtable_bytes: settings.memtable_bytes, cache_bytes: settings.cache_bytes };
-    let open = move || match RocksStore::open(&path, &sizes, clock()) {
-        Err(error) if error.cause.contains("LOCK") => {
-            let held = format!("the data in {} is held by another server that runs", path.display());
-            Err(error).context(held)
-        }
-        opened => opened.with_context(|| path.display().to_string()),
+    let sizes = RocksSettings {
+        memtable_bytes: settings.memtable_bytes,
+        cache_bytes: settings.cache_bytes,
+        reserve_bytes: settings.reserve_bytes,
     };
+    let open = move || RocksStore::open(&path, &sizes, clock()).with_context(|| path.display().to_string());
     tokio::task::spawn_blocking(open).await.context("open the store")?
 }
 

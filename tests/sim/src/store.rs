@@ -201,4 +201,9 @@ impl Store for SimStore {
         self.dawdle(200).await;
         Ok(())
     }
+
+    async fn is_nearly_full(&self) -> bool {
+        let State { dice, plan, turmoil, .. } = &*self.0;
+        turmoil.reigns() && dice.chance(plan.disk_full)
+    }
 }

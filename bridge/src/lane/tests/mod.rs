@@ -13,6 +13,7 @@ use crate::store::memory::MemoryStore;
 
 mod edge;
 mod replay;
+mod room;
 
 async fn scene() -> Scene<MemoryStore> {
     let mut scene = Scene::new(MemoryStore::new(std::sync::Arc::new(|| NOW_S))).await;

@@ -10,7 +10,7 @@ use super::{ALICE, BOB, bodies};
 use crate::store::rocks::{self, RocksSettings, RocksStore};
 
 const DELIVERED_BEFORE: u64 = 8_000;
-const SMALL: RocksSettings = RocksSettings { memtable_bytes: 64 << 20, cache_bytes: 1 << 20 };
+const SMALL: RocksSettings = RocksSettings { memtable_bytes: 64 << 20, cache_bytes: 1 << 20, reserve_bytes: 1 };
 
 #[tokio::test(start_paused = true)]
 async fn deleted_entries_do_not_slow_a_replay() {
