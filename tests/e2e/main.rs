@@ -11,6 +11,7 @@ mod admin;
 mod bad_input;
 mod clients;
 mod crash;
+mod disk;
 mod first_chat;
 mod halves;
 mod mqtt;

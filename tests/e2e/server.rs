@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
@@ -83,20 +83,19 @@ impl Process {
         Self { child, listeners: Listeners::default(), reader: Some(reader) }
     }
 
-    /// Returns when it is ready.
-    fn start(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Self {
+    /// Returns when it is ready; as an error if it ends before.
+    fn start(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Result<Self, ExitStatus> {
         let mut it = Self::spawn(role, data, settings, log);
         let file = data.join(if role == "serve" { "listeners.json".into() } else { format!("listeners.{role}.json") });
         let mut listeners = None;
         until(&format!("godwit {role} is ready"), || {
-            let ended = it.child.try_wait().expect("a child");
-            assert!(ended.is_none(), "godwit {role} ended at once: {ended:?}\n{}", log.text());
             let told = fs::read(&file).ok().and_then(|text| serde_json::from_slice::<Listeners>(&text).ok());
             listeners = told.filter(|told| told.pid == it.child.id());
-            listeners.is_some()
+            listeners.is_some() || it.has_ended()
         });
-        it.listeners = listeners.expect("told");
-        it
+        let Some(listeners) = listeners else { return Err(it.wait()) };
+        it.listeners = listeners;
+        Ok(it)
     }
 
     fn signal(&self, name: &str) {
@@ -163,7 +162,9 @@ pub(crate) struct Server {
     role: &'static str,
     settings: Vec<(String, String)>,
     log: Log,
-    data: TempDir,
+    path: PathBuf,
+    /// Removed with its files when dropped, unless the folder is a test's own.
+    data: Option<TempDir>,
 }
 
 impl Server {
@@ -187,6 +188,14 @@ impl Server {
         it
     }
 
+    /// `godwit serve` on a folder of the test's own.
+    pub(crate) fn on(path: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut it = Self::prepare("serve", settings);
+        (it.path, it.data) = (path.to_owned(), None);
+        it.start_again();
+        it
+    }
+
     fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
         let variable = |key: &str| format!("GODWIT__{}", key.replace('.', "__").to_uppercase());
         let host = own_host();
@@ -194,25 +203,36 @@ impl Server {
         let given = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned()));
         let settings = listeners.into_iter().chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");
-        Self { doors: None, memory: None, role, settings, log: Log::default(), data }
+        let (path, data) = (data.path().to_owned(), Some(data));
+        Self { doors: None, memory: None, role, settings, log: Log::default(), path, data }
     }
 
     /// Starts the process that ended: on the same data, and on the same ports as the first time.
     pub(crate) fn start_again(&mut self) {
+        let started = self.try_start_again();
+        started.unwrap_or_else(|(code, log)| panic!("godwit {} ended at once: {code:?}\n{log}", self.role));
+    }
+
+    /// Like [`Self::start_again`]; it may end before it is ready: exit code, and what it logged.
+    pub(crate) fn try_start_again(&mut self) -> Result<(), (Option<i32>, String)> {
         self.doors = None;
-        let doors = Process::start(self.role, self.data.path(), &self.settings, &self.log);
+        let before = self.log.text().len();
+        let doors = Process::start(self.role, &self.path, &self.settings, &self.log);
+        let doors = doors.map_err(|status| (status.code(), self.log.text().split_off(before)))?;
         let Listeners { mqtt, http, service, .. } = &doors.listeners;
         let told = [("MQTT", mqtt.first()), ("HTTP", http.as_ref()), ("SERVICE", service.as_ref())];
         for (name, address) in told.into_iter().filter_map(|(name, address)| Some((name, address?))) {
             self.settings.push((format!("GODWIT__{name}__LISTEN"), address.to_string()));
         }
         self.doors = Some(doors);
+        Ok(())
     }
 
     /// Starts `godwit bridge`, anew if it ended.
     pub(crate) fn start_bridge(&mut self) {
         self.memory = None;
-        self.memory = Some(Process::start("bridge", self.data.path(), &self.settings, &self.log));
+        let started = Process::start("bridge", &self.path, &self.settings, &self.log);
+        self.memory = Some(started.unwrap_or_else(|status| panic!("the bridge ended: {status}\n{}", self.log.text())));
     }
 
     fn doors(&self) -> &Process {
@@ -231,12 +251,19 @@ impl Server {
 
     /// Its data folder.
     pub(crate) fn data(&self) -> &Path {
-        self.data.path()
+        &self.path
+    }
+
+    /// Everything that was logged.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
-        self.doors.as_mut().expect("it runs").kill();
+        if let Some(doors) = &mut self.doors {
+            doors.kill();
+        }
     }
 
     /// SIGKILL to the bridge.
@@ -301,7 +328,7 @@ impl Server {
             Half::Memory => ("bridge", &mut self.memory),
         };
         *slot = None;
-        let process = slot.insert(Process::spawn(role, self.data.path(), &settings, &self.log));
+        let process = slot.insert(Process::spawn(role, &self.path, &settings, &self.log));
         let end = Instant::now() + within;
         while !process.has_ended() && Instant::now() < end {
             thread::sleep(Duration::from_millis(1));
@@ -317,7 +344,7 @@ impl Server {
     /// Runs a command with this server's settings.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         let Output { status, stdout, stderr } =
-            godwit(arguments, self.data.path(), &self.settings).output().expect("godwit starts");
+            godwit(arguments, &self.path, &self.settings).output().expect("godwit starts");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").trim_end().to_owned();
         Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
     }
