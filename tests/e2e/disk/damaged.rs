@@ -158,6 +158,24 @@ fn a_damaged_log_is_refused_wherever_it_is_damaged() {
 }
 
 #[test]
+fn a_damaged_log_that_is_cut_off_where_the_message_says_is_read_up_to_there() {
+    let mut scene = Scene::new(Server::kill);
+    let file = scene.with(is_log, |log| {
+        let middle = log.len() / 2;
+        log[middle] ^= 1;
+    });
+    let (_, log) = scene.server.try_start_again().expect_err("damaged");
+    let (_, place) = log.split_once("at byte ").expect("a place");
+    let place = place.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
+    let log = fs::File::options().write(true).open(&file).expect("a file");
+    log.set_len(place.expect("a number")).expect("cut off");
+    scene.server.start_again();
+    let received = scene.chat.received(&scene.server).expect("all there is");
+    let count = received.len();
+    assert!((MESSAGES / 3..MESSAGES).contains(&count) && received == scene.chat.acknowledged[..count], "{count}");
+}
+
+#[test]
 fn a_damaged_table_is_never_served() {
     let mut scene = Scene::new(|server| assert_eq!(server.stop(), Some(0)));
     // Data, index, and the end, which says where those are.
