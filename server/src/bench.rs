@@ -52,13 +52,15 @@ fn run_plain(workload: &Workload, args: &TargetArgs, control: &Control) -> Resul
     let no_target = || Failure::new(USAGE, "--topic-style plain needs --target");
     let addr = resolve(args.target.as_deref().ok_or_else(no_target)?)?;
     let accounts = Account::anonymous(workload.accounts_needed());
-    let target = Target { addr, style: TopicStyle::Plain, accounts, server_pid: args.pid, threads: args.threads };
+    let (style, tls, server_pid, threads) = (TopicStyle::Plain, args.tls()?, args.pid, args.threads);
+    let target = Target { addr, tls, style, accounts, server_pid, threads };
     Ok(workload.run(&target, control)?)
 }
 
 fn run_godwit(workload: &Workload, args: &TargetArgs, control: &Control) -> Result<Report, Failure> {
     let place = args.place();
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    let tls = args.tls()?;
     let notice = AdminNotice::read(&settings.data_dir)?;
     let listeners = running(&settings.data_dir);
     let (addr, pid) = match &args.target {
@@ -66,15 +68,15 @@ fn run_godwit(workload: &Workload, args: &TargetArgs, control: &Control) -> Resu
         None => {
             let listeners =
                 listeners.ok_or_else(|| Failure::new(UNREACHABLE, "no server is ready in the data folder"))?;
-            let addr = listeners.mqtt.first().copied();
-            let addr = addr.ok_or_else(|| Failure::new(UNREACHABLE, "the server has no MQTT listener"))?;
+            let addr = if tls.is_some() { listeners.mqtts } else { listeners.mqtt.first().copied() };
+            let addr = addr.ok_or_else(|| Failure::new(UNREACHABLE, "the server has no such MQTT listener"))?;
             (addr, args.pid.or(Some(listeners.pid)))
         }
     };
     workload.allow_open_files()?;
     let accounts = Accounts::make(notice, workload.accounts_needed())?;
-    let target =
-        Target { addr, style: TopicStyle::Godwit, accounts: accounts.list(), server_pid: pid, threads: args.threads };
+    let (style, list, threads) = (TopicStyle::Godwit, accounts.list(), args.threads);
+    let target = Target { addr, tls, style, accounts: list, server_pid: pid, threads };
     let report = workload.run(&target, control);
     if !args.keep_accounts {
         accounts.remove()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use godwit_load::{Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Workload};
+use godwit_load::{Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Tls, Workload};
 
 use crate::cli::Place;
 
@@ -35,6 +35,9 @@ pub(crate) struct TargetArgs {
     /// How topics are named: `plain` for any other broker
     #[arg(long, global = true, value_enum, default_value_t = Style::Godwit)]
     pub(super) topic_style: Style,
+    /// Connect with TLS, trusting the certificates in this PEM file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) cafile: Option<std::path::PathBuf>,
     /// Its process, for its processor time, memory and writes; known if it runs in the data folder
     #[arg(long, global = true)]
     pub(super) pid: Option<u32>,
@@ -56,6 +59,11 @@ pub(crate) struct TargetArgs {
 }
 
 impl TargetArgs {
+    /// What clients trust, if they use TLS.
+    pub(super) fn tls(&self) -> anyhow::Result<Option<Tls>> {
+        self.cafile.as_deref().map(Tls::trusting).transpose()
+    }
+
     /// Where the server's settings and data are.
     pub(super) fn place(&self) -> Place {
         Place { config: self.config.clone(), data: self.data.clone() }

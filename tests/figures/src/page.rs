@@ -16,6 +16,7 @@ pub(crate) const SERVERS: [(&str, &str); 4] = [
     ("mosquitto, persistent", "mosquitto-persistent"),
     ("nats-server", "nats-server"),
 ];
+const TLS: [(&str, &str); 2] = [("with TLS", "godwit-tls"), ("without", "godwit")];
 const GROWTH: [(&str, &str); 2] = [("full", "godwit-filled"), ("empty", "godwit-empty")];
 
 /// Replaces what stands between the markers.
@@ -50,6 +51,8 @@ pub(crate) fn render(results: &Results) -> String {
         "### What a message costs the server".to_owned(),
         table::compare(results, &SERVERS, &cost),
         "![processor time](plots/cpu.svg)".to_owned(),
+        "### TLS".to_owned(),
+        table::compare(results, &TLS, &[PAIRS[0], CPU[0], MEMORY]),
         "### Growth".to_owned(),
         table::list(results, "godwit", &FILLED),
         table::compare(results, &GROWTH, &growth),

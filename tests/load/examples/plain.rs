@@ -39,6 +39,7 @@ fn main() -> Result<()> {
     };
     let number = |name| env::var(name).ok().map(|value| value.parse().context(name)).transpose();
     let target = Target {
+        tls: None,
         addr: addr.parse()?,
         style: TopicStyle::Plain,
         accounts: Account::anonymous(workload.accounts_needed()),

@@ -175,7 +175,7 @@ fn client_thread(shared: &Shared<'_>, thread: usize, threads: usize, notes: &Sen
         Hello { filter, keep_alive_s: KEEP_ALIVE_S, ..Hello::sender(&target.accounts[nth]) }
     };
     let hellos: Vec<Hello<'_>> = (first..end).map(hello).collect();
-    let mut wire = Wire::new(*clock)?;
+    let mut wire = Wire::new(*clock, target.tls.clone())?;
     connect_all(&mut wire, target.addr, &hellos, first, control, || {
         shared.connected.fetch_add(1, Relaxed);
     })?;
@@ -302,7 +302,7 @@ mod tests {
     fn check(fault: Fault, alive: usize) {
         let (addr, accounts) = (start(fault), Account::anonymous(100));
         let server_pid = Some(std::process::id());
-        let target = Target { addr, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
+        let target = Target { addr, tls: None, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
         let workload = Connections { count: 100, subscribe: true, hold: Duration::ZERO };
         let report = workload.run(&target, &Control::new(|_| {})).unwrap();
         assert_eq!((report.connections, report.alive), (100, alive));

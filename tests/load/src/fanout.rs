@@ -59,7 +59,7 @@ impl Fanout {
 /// Lets the first account create a group with the next ones; returns its number.
 fn create_group(target: &Target, members: usize, control: &Control) -> Result<u64> {
     let clock = Clock::start();
-    let mut wire = Wire::new(clock)?;
+    let mut wire = Wire::new(clock, target.tls.clone())?;
     let hello = Hello::receiver(&target.accounts[0], group::TOPIC.into());
     connect_all(&mut wire, target.addr, &[hello], 0, control, || {})?;
     let id = u64::from(std::process::id());

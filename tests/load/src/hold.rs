@@ -128,7 +128,7 @@ impl<'a> Crowd<'a> {
     fn gather(rate: f64, accounts: Vec<Account>, count: usize, control: &'a Control) -> (Self, Vec<DuplexStream>) {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let shared = Arc::new(Shared {
-            target: Target { addr, style: TopicStyle::Godwit, accounts, server_pid: None, threads: 1 },
+            target: Target { addr, tls: None, style: TopicStyle::Godwit, accounts, server_pid: None, threads: 1 },
             rate,
             expected: Expected::new(BODY_BYTES),
             clock: Clock::start(),

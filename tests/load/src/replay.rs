@@ -118,7 +118,7 @@ impl Replay {
         control: &Control,
     ) -> Result<(Reader<'a>, f64)> {
         let expected = Expected::new(self.body_bytes);
-        let mut wire = Wire::new(clock)?;
+        let mut wire = Wire::new(clock, target.tls.clone())?;
         let hellos: Vec<Hello<'_>> = target.accounts[1..=self.senders].iter().map(Hello::sender).collect();
         connect_all(&mut wire, target.addr, &hellos, 0, control, || {})?;
         let start = clock.now();
@@ -159,7 +159,7 @@ impl Replay {
 /// Connects a receiver, acknowledges what is there, and disconnects: with `forget` its session ends, without it stays
 /// behind, subscribed.
 fn visit(target: &Target, clock: Clock, account: &Account, forget: bool, control: &Control) -> Result<()> {
-    let mut wire = Wire::new(clock)?;
+    let mut wire = Wire::new(clock, target.tls.clone())?;
     let hello = Hello { clean_session: forget, ..Hello::receiver(account, target.filter(0)) };
     connect_all(&mut wire, target.addr, &[hello], 0, control, || {})?;
     let end = clock.now() + PATIENCE.as_nanos() as u64;
@@ -251,7 +251,7 @@ impl<'a> Reader<'a> {
 
     /// Reads until everything is there and the server is quiet, or nothing comes for [`PATIENCE`].
     fn read_all(&mut self, target: &Target, clock: Clock, control: &Control) -> Result<()> {
-        let mut wire = Wire::new(clock)?;
+        let mut wire = Wire::new(clock, target.tls.clone())?;
         let hello = Hello { clean_session: false, ..Hello::sender(self.account) };
         hello.open(&mut wire, target.addr, None)?;
         self.last = clock.now();

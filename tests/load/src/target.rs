@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, Sample};
+use crate::socket::Tls;
 
 /// What a run is directed at.
 #[derive(Debug, Clone)]
 pub struct Target {
-    /// MQTT over TCP, without TLS.
+    /// MQTT over TCP, with TLS if there is `tls`.
     pub addr: SocketAddr,
+    /// What clients trust.
+    pub tls: Option<Tls>,
     /// How topics are named.
     pub style: TopicStyle,
     /// At least as many as [`crate::Workload::accounts_needed`]; each is one client.

@@ -19,6 +19,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use socket2::{Domain, Socket, Type};
 
 use crate::packet::{self, Packet};
+use crate::socket::{Stream, Tls};
 
 /// Size of the read buffer, and so of the largest packet.
 const READ_BYTES: usize = 256 * 1024;
@@ -97,7 +98,7 @@ impl Outbox {
 
 /// One connection's socket, and the beginning of a packet whose end did not arrive yet.
 struct Line {
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     partial: Vec<u8>,
 }
 
@@ -112,16 +113,18 @@ pub(crate) struct Wire {
     pub(crate) out: Outbox,
     lines: Vec<Line>,
     buffer: Box<[u8]>,
+    tls: Option<Tls>,
 }
 
 impl Wire {
-    pub(crate) fn new(clock: Clock) -> Result<Self> {
+    /// With `tls` all connections use it.
+    pub(crate) fn new(clock: Clock, tls: Option<Tls>) -> Result<Self> {
         let poll = Poll::new().context("create epoll")?;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let buffer = vec![0; READ_BYTES].into_boxed_slice();
         let events = Events::with_capacity(1024);
-        Ok(Self { poll, events, timer, armed: 0, clock, out: Outbox::default(), lines: Vec::new(), buffer })
+        Ok(Self { poll, events, timer, armed: 0, clock, out: Outbox::default(), lines: Vec::new(), buffer, tls })
     }
 
     /// Number of connections ever opened, and so the index of the next one.
@@ -146,6 +149,7 @@ impl Wire {
         let mut stream = TcpStream::from_std(socket.into());
         let index = self.lines.len();
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        let stream = Stream::new(stream, to.ip(), self.tls.as_ref())?;
         self.lines.push(Line { stream: Some(stream), partial: Vec::new() });
         self.out.pending.push(Pending::default());
         Ok(index)
@@ -204,9 +208,11 @@ impl Wire {
     }
 }
 
-fn write_out(stream: &mut TcpStream, pending: &mut Pending) -> io::Result<()> {
-    while pending.written < pending.bytes.len() {
-        match stream.write(&pending.bytes[pending.written..]) {
+fn write_out(stream: &mut Stream, pending: &mut Pending) -> io::Result<()> {
+    loop {
+        let rest = &pending.bytes[pending.written..];
+        match if rest.is_empty() { stream.flush().map(|()| 0) } else { stream.write(rest) } {
+            Ok(0) => break,
             Ok(bytes) => pending.written += bytes,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 pending.writable = false;

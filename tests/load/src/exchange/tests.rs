@@ -29,7 +29,7 @@ fn plan(target: &Target, drive: Drive) -> Plan {
 fn run_against(fault: Fault, drive: Drive) -> Result<MessagesReport> {
     let (addr, accounts) = (start(fault), Account::anonymous(6));
     let server_pid = Some(std::process::id());
-    let target = Target { addr, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
+    let target = Target { addr, tls: None, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
     run(&target, &plan(&target, drive), &Control::new(|_| {}))
 }
 
@@ -85,8 +85,14 @@ fn nobody_there() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
-    let target =
-        Target { addr, style: TopicStyle::Plain, accounts: Account::anonymous(6), server_pid: None, threads: 1 };
+    let target = Target {
+        addr,
+        tls: None,
+        style: TopicStyle::Plain,
+        accounts: Account::anonymous(6),
+        server_pid: None,
+        threads: 1,
+    };
     let error = run(&target, &plan(&target, CLOSED), &Control::new(|_| {})).unwrap_err();
     assert!(format!("{error:#}").contains("0 of 6 clients are connected"), "{error:#}");
 }
@@ -94,6 +100,7 @@ fn nobody_there() {
 #[test]
 fn a_stopped_run_reports_what_it_has() {
     let target = Target {
+        tls: None,
         addr: start(Fault::Nothing),
         style: TopicStyle::Plain,
         accounts: Account::anonymous(6),

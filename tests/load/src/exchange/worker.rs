@@ -63,7 +63,7 @@ impl Tally {
 /// Connects this thread's share of the channels, says `ready`, and takes part in the run.
 pub(super) fn work(shared: &Shared<'_>, thread: usize, threads: usize, ready: impl FnOnce()) -> Result<Tally> {
     let Shared { target, plan, .. } = shared;
-    let mut wire = Wire::new(shared.clock)?;
+    let mut wire = Wire::new(shared.clock, shared.target.tls.clone())?;
     let mine: Vec<usize> = (thread..plan.channels.len()).step_by(threads).collect();
     let (mut hellos, mut channels, mut roles) = (Vec::new(), Vec::new(), Vec::new());
     for &number in &mine {
