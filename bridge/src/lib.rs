@@ -116,7 +116,7 @@ impl Assembly {
 /// task fails, the others are to be ended too. `epoch`: random, tells this start from others.
 ///
 /// # Errors
-/// The counters cannot be read from the store.
+/// The counters cannot be read from the store, or the start cannot be counted there.
 pub async fn assemble<S: Store, B: Bus>(
     settings: Settings,
     store: S,
@@ -124,7 +124,7 @@ pub async fn assemble<S: Store, B: Bus>(
     bus: B,
     epoch: u64,
 ) -> Result<Assembly, StoreError> {
-    let counters = Counters::read(&store).await?;
+    let counters = Counters::begin(&store).await?;
     let (committer, commits) = mpsc::channel(commit::QUEUE);
     let (lanes, mailboxes): (Vec<_>, Vec<_>) = (0..settings.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let lanes: Arc<[Mailbox]> = lanes.into();

@@ -1,6 +1,6 @@
 //! A running bridge before a store that breaks.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,7 +45,8 @@ impl Rx for Silence {
 #[derive(Clone)]
 struct Breaking {
     store: MemoryStore,
-    how: fn() -> StoreError,
+    /// Set when it breaks.
+    how: Arc<OnceLock<fn() -> StoreError>>,
 }
 
 impl Store for Breaking {
@@ -64,8 +65,11 @@ impl Store for Breaking {
         self.store.scan(table, from, to, rows_max, bytes_max).await
     }
 
-    async fn commit(&self, _writes: Vec<Write>, _durability: Durability) -> Result<(), StoreError> {
-        Err((self.how)())
+    async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
+        match self.how.get() {
+            Some(how) => Err(how()),
+            None => self.store.commit(writes, durability).await,
+        }
     }
 }
 
@@ -89,8 +93,9 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
     };
     for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {
         let clock: ClockS = Arc::new(|| 0);
-        let store = Breaking { store: MemoryStore::new(clock.clone()), how };
-        let bridge = start(settings.clone(), store, clock, Silence).await.unwrap();
+        let store = Breaking { store: MemoryStore::new(clock.clone()), how: Arc::default() };
+        let bridge = start(settings.clone(), store.clone(), clock, Silence).await.unwrap();
+        store.how.set(how).unwrap();
         let (alice, phone) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
         let added = bridge.admin().add_user(alice, phone).await;
         assert!(matches!(added, Err(AdminError::ShuttingDown)), "{cause}");

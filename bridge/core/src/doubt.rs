@@ -7,13 +7,17 @@
 //! a new one. (A clean start does not: clients repeat what is in doubt across one.)
 //!
 //! An edge that sends a publish again, because frames were lost or the bridge started anew, knows exactly which one it
-//! is: its `mark` says so, and nothing else counts.
+//! is: rank and number say so, and nothing else counts.
+//!
+//! An edge may not know yet that its client has gone, come through another edge and published there. What it sends then
+//! was repeated by the client itself, or given up: where a connection of a higher rank has left its publish, nothing of
+//! a lower one is carried out any more.
 
 use godwit_schemas::ids::{ConversationId, Seq};
 use prost::Message;
-use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+use xxhash_rust::xxh3::Xxh3;
 
-use crate::command::{ConnectionKey, ReplyTo};
+use crate::command::ReplyTo;
 
 /// Places per device. A client that has at most this many publishes unanswered, as it sees it, never overwrites one
 /// that is in doubt. (The receive maximum of MQTT 5 is lower; clients of MQTT 3.1.1 are told in docs/clients.md.)
@@ -37,17 +41,30 @@ pub struct Doubt {
     /// What it became.
     #[prost(uint64, tag = "5")]
     pub sequence: u64,
-    /// Of edge, connection and the publish's number there.
-    #[prost(fixed64, tag = "6")]
-    pub mark: u64,
+    /// Rank of its connection.
+    #[prost(uint64, tag = "7")]
+    pub rank: u64,
+    /// Its number there.
+    #[prost(uint64, tag = "8")]
+    pub number: u64,
+}
+
+/// What is known of a publish that may be a repetition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It has not taken effect.
+    Open,
+    /// This is what it became.
+    Done(ConversationId, Seq),
+    /// It comes from a connection that its client has left for a later one.
+    Superseded,
 }
 
 impl Doubt {
-    /// A publish whose fate is not known yet.
-    pub fn new(from: &ReplyTo, epoch: u32, digest: u64) -> Self {
-        let ConnectionKey { edge, connection } = from.connection;
-        let mark = [edge, connection, from.number].map(u64::to_le_bytes).concat();
-        Self { packet_id: from.packet_id.into(), epoch, digest, mark: xxh3_64(&mark), ..Self::default() }
+    /// A publish whose fate is not known yet, of a connection of this rank.
+    pub fn new(from: &ReplyTo, rank: u64, epoch: u32, digest: u64) -> Self {
+        let ReplyTo { packet_id, number, .. } = *from;
+        Self { packet_id: packet_id.into(), epoch, digest, rank, number, ..Self::default() }
     }
 
     /// Where it is kept.
@@ -55,12 +72,18 @@ impl Doubt {
         (packet_id % SLOTS) as u8
     }
 
-    /// What the publish became, if `other` is a repetition of it: by the client (`duplicate`: it set DUP) or by the
-    /// edge.
-    pub fn matches(&self, other: &Self, duplicate: bool) -> Option<(ConversationId, Seq)> {
+    /// What `other`, whose place this is in, has become: it may be a repetition of this one by the client (`duplicate`:
+    /// it set DUP) or by the edge.
+    pub fn fate_of(&self, other: &Self, duplicate: bool) -> Fate {
         let alike = self.packet_id == other.packet_id && self.epoch == other.epoch && self.digest == other.digest;
-        let same = self.mark == other.mark || (duplicate && alike);
-        same.then(|| (ConversationId::new(self.conversation), Seq::new(self.sequence)))
+        let same = self.rank == other.rank && self.number == other.number;
+        match () {
+            () if self.rank > other.rank => Fate::Superseded,
+            () if same || (duplicate && alike) => {
+                Fate::Done(ConversationId::new(self.conversation), Seq::new(self.sequence))
+            }
+            () => Fate::Open,
+        }
     }
 }
 
@@ -78,21 +101,32 @@ pub fn digest(kind: i32, user: &str, conversation: u64, payload: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::ConnectionKey;
+
+    fn publish(rank: u64, number: u64, packet_id: u16, epoch: u32, payload: &[u8]) -> Doubt {
+        let connection = ConnectionKey { edge: 5, connection: 1 };
+        Doubt::new(&ReplyTo { connection, number, packet_id }, rank, epoch, digest(1, "bob", 0, payload))
+    }
 
     #[test]
-    fn only_the_same_publish_matches() {
-        let publish = |connection, number, packet_id, epoch, payload: &[u8]| {
-            let connection = ConnectionKey { edge: 5, connection };
-            Doubt::new(&ReplyTo { connection, number, packet_id }, epoch, digest(1, "bob", 0, payload))
-        };
+    fn only_the_same_publish_is_done() {
         let stored = Doubt { conversation: 65, sequence: 3, ..publish(1, 4, 9, 1, b"hello") };
-        let place = Some((ConversationId::new(65), Seq::new(3)));
-        assert_eq!(stored.matches(&publish(2, 1, 9, 1, b"hello"), true), place);
-        assert_eq!(stored.matches(&publish(2, 1, 9 + SLOTS, 1, b"hello"), true), None);
-        assert_eq!(stored.matches(&publish(2, 1, 9, 2, b"hello"), true), None);
-        assert_eq!(stored.matches(&publish(2, 1, 9, 1, b"hellO"), true), None);
-        assert_eq!(stored.matches(&publish(1, 4, 9, 1, b"hello"), false), place, "the edge sent it again");
-        assert_eq!(stored.matches(&publish(1, 5, 9, 1, b"hello"), false), None, "another with the same bytes");
+        let done = Fate::Done(ConversationId::new(65), Seq::new(3));
+        assert_eq!(stored.fate_of(&publish(2, 1, 9, 1, b"hello"), true), done);
+        assert_eq!(stored.fate_of(&publish(2, 1, 9 + SLOTS, 1, b"hello"), true), Fate::Open);
+        assert_eq!(stored.fate_of(&publish(2, 1, 9, 2, b"hello"), true), Fate::Open);
+        assert_eq!(stored.fate_of(&publish(2, 1, 9, 1, b"hellO"), true), Fate::Open);
+        assert_eq!(stored.fate_of(&publish(1, 4, 9, 1, b"hello"), false), done, "the edge sent it again");
+        assert_eq!(stored.fate_of(&publish(1, 5, 9, 1, b"hello"), false), Fate::Open, "another with the same bytes");
+    }
+
+    #[test]
+    fn what_a_later_connection_has_published_nothing_of_an_earlier_one_follows() {
+        let stored = publish(7, 1, 9, 1, b"hello");
+        for earlier in [publish(6, 4, 9, 1, b"hello"), publish(6, 5, 9, 1, b"world")] {
+            assert_eq!(stored.fate_of(&earlier, false), Fate::Superseded);
+        }
+        assert_eq!(stored.fate_of(&publish(8, 1, 9, 1, b"world"), false), Fate::Open);
     }
 
     #[test]

@@ -124,6 +124,9 @@ pub struct SessionRecord {
     /// Something was published in this epoch.
     #[prost(bool, tag = "7")]
     pub published: bool,
+    /// Rank of the last connection that published something in doubt, at the least (see `bus.proto`, `Connected`).
+    #[prost(uint64, tag = "8")]
+    pub rank: u64,
 }
 
 /// Watermarks in a receipt that a device has still to get.

@@ -41,25 +41,22 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 return Ok(());
             }
         };
-        if connect.resume.is_some() && self.is_superseded(device, key) {
-            let reason = Reason::SESSION_TAKEN_OVER.into();
-            self.edges.push(key, Frame::Close(bus::Close { reason }));
+        let Some(rank) = self.rank_of(device, &connect) else {
+            self.edges.push(key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
             return Ok(());
-        }
+        };
         self.take_over(device, key);
         let (now_s, window) = (self.now_s, self.window(&connect));
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
         let goes_on = connect.resume.is_some() || (!connect.clean_start && session.is_present(now_s));
-        session.begin(goes_on, connect.session_expiry_s);
-        if connect.resume.is_none() {
-            session.latest = Some(key);
-        }
+        session.begin(goes_on, connect.session_expiry_s, rank);
         if let Some(resume) = &connect.resume {
             session.filters = Filters::from_bits(resume.filters);
         }
         let deliveries = Deliveries::new(window, session.low(), session.sent());
         session.connection = Some(Box::new(Connection {
             key,
+            rank,
             protocol: connect.protocol,
             expiry_s: connect.session_expiry_s,
             deliveries,
@@ -71,7 +68,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let filters = session.filters;
         self.connections.insert(key, device);
         self.note_change(device);
-        let connected = bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits() };
+        let connected = bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits(), rank };
         self.edges.push(key, Frame::Connected(connected));
         self.hunger(device);
         Ok(())
@@ -108,11 +105,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Partition::of_user(user).lane(self.lanes.len() as u32) == self.number
     }
 
-    /// Whether a connection that an edge attaches again was taken over before: the client itself has connected since, on
-    /// another edge, and the first has not heard of it yet.
-    fn is_superseded(&self, device: DeviceId, key: ConnectionKey) -> bool {
-        let latest = self.sessions.get(&device).and_then(|session| session.latest);
-        latest.is_some_and(|latest| latest != key)
+    /// The rank of a connection. `None`: an edge attaches it again, and the client itself has connected since on another
+    /// edge, of which the first has not heard yet.
+    fn rank_of(&mut self, device: DeviceId, connect: &bus::Connect) -> Option<u64> {
+        let known = self.sessions.get(&device).map_or(0, Session::rank);
+        match &connect.resume {
+            Some(resume) => Some(resume.rank).filter(|rank| *rank >= known),
+            None => {
+                // A store brought back from a copy may know fewer starts than there were.
+                self.last_rank = (self.last_rank + 1).max(known + 1);
+                Some(self.last_rank)
+            }
+        }
     }
 
     /// The device's earlier connection, if it has one, ends (MQTT-3.1.4-3).

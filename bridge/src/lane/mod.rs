@@ -53,6 +53,8 @@ const HELLO: Duration = Duration::from_millis(250);
 const LINGER: Duration = Duration::from_millis(2);
 /// Payloads and mails taken in one round.
 const GATHER_MAX: usize = 256;
+/// Ranks of one start of the bridge: more than a lane will ever see connections.
+const RANKS: u64 = 1 << 40;
 /// Devices served from the store in one round.
 const FEED_MAX: usize = 64;
 
@@ -109,6 +111,9 @@ pub(crate) struct Lane<S, B: Bus> {
     next_receipt: u64,
     /// The store is: what would add to it waits.
     nearly_full: bool,
+    /// Connections made before this start have a lower rank.
+    first_rank: u64,
+    last_rank: u64,
     removals: BTreeMap<UserId, Removal>,
     draining: Option<Vec<Arc<WhenAll>>>,
 }
@@ -144,6 +149,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             next_device: counters.devices,
             next_receipt: bus::RECEIPTS_FROM,
             nearly_full: false,
+            first_rank: counters.starts * RANKS,
+            last_rank: counters.starts * RANKS,
             removals: BTreeMap::new(),
             draining: None,
         }

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use godwit_core::command::{Command, ConnectionKey, Origin, ReplyTo, To};
-use godwit_core::doubt::{Doubt, digest};
+use godwit_core::doubt::{Doubt, Fate, digest};
 use godwit_schemas::bus::{self, Bus, Kind, down::Frame};
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
@@ -154,13 +154,23 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let mut doubt = None;
         if let Some(reply_to) = reply_to.filter(|_| wish.needs_doubt()) {
             let digest = digest(publish.kind, &publish.user, publish.conversation, &publish.payload);
-            let this = Doubt::new(&reply_to, session.doubt_epoch(), digest);
+            let Some(rank) = session.connection(key).map(|connection| connection.rank) else { return Ok(()) };
+            let this = Doubt::new(&reply_to, rank, session.doubt_epoch(), digest);
             session.has_published();
-            if (publish.duplicate || publish.resent)
-                && let Some(place) = self.effect_of(device, &this, publish.duplicate).await?
-            {
-                self.answer_again(device, &wish, reply_to, place);
-                return Ok(());
+            // Of a connection from before this start it is not certain yet that it is the client's last.
+            if publish.duplicate || publish.resent || rank < self.first_rank {
+                match self.fate_of(device, &this, publish.duplicate).await? {
+                    Fate::Open => {}
+                    Fate::Done(conversation, sequence) => {
+                        self.answer_again(device, &wish, reply_to, (conversation, sequence));
+                        return Ok(());
+                    }
+                    Fate::Superseded => {
+                        self.edges.push(key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
+                        self.disconnect(key, &bus::Disconnect::default());
+                        return Ok(());
+                    }
+                }
             }
             doubt = Some(this);
         }
@@ -172,16 +182,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// What an earlier attempt at this publish became.
-    async fn effect_of(
-        &mut self,
-        device: DeviceId,
-        this: &Doubt,
-        duplicate: bool,
-    ) -> Result<Option<(ConversationId, Seq)>, StoreError> {
+    async fn fate_of(&mut self, device: DeviceId, this: &Doubt, duplicate: bool) -> Result<Fate, StoreError> {
         let slot = Doubt::slot((this.packet_id & 0xFFFF) as u16);
         let stored = self.store.multi_get(&[keys::doubt(device, slot)]).await?.pop().flatten();
         let stored = stored.and_then(|value| decoded::<Doubt>("doubt", &device, &value));
-        Ok(stored.and_then(|stored| stored.matches(this, duplicate)))
+        Ok(stored.map_or(Fate::Open, |stored| stored.fate_of(this, duplicate)))
     }
 
     fn answer_again(&mut self, device: DeviceId, wish: &Wish, to: ReplyTo, (id, sequence): (ConversationId, Seq)) {

@@ -10,7 +10,8 @@ use prost::Message;
 use tracing::error;
 
 use super::Lane;
-use crate::store::{Store, StoreError, keys};
+use crate::store::{Durability, Store, StoreError, keys};
+use crate::writes;
 
 /// Numbers given so far, as stored.
 #[derive(Debug, Clone)]
@@ -18,10 +19,13 @@ pub(crate) struct Counters {
     pub(crate) conversations: [u64; PARTITIONS as usize],
     pub(crate) devices: [u64; PARTITIONS as usize],
     pub(crate) last_order: Order,
+    /// Of this bridge, the one under way counted.
+    pub(crate) starts: u64,
 }
 
 impl Counters {
-    pub(crate) async fn read<S: Store>(store: &S) -> Result<Self, StoreError> {
+    /// Reads them, and counts this start. Durable when it returns.
+    pub(crate) async fn begin<S: Store>(store: &S) -> Result<Self, StoreError> {
         let counters = async |key: fn(Partition) -> keys::Key| {
             let keys: Vec<_> = Partition::all().map(key).collect();
             let found = store.multi_get(&keys).await?;
@@ -31,11 +35,16 @@ impl Counters {
             }
             Ok::<_, StoreError>(numbers)
         };
-        let last = store.multi_get(&[keys::last_order()]).await?.pop().flatten();
+        let found = store.multi_get(&[keys::last_order(), keys::starts()]).await?;
+        let mut found = found.into_iter().map(|value| value.as_deref().and_then(keys::parse_counter).unwrap_or(0));
+        let last_order = Order::new(found.next().unwrap_or(0));
+        let starts = found.next().unwrap_or(0) + 1;
+        store.commit(vec![writes::set(keys::starts(), Some(writes::counter(starts)))], Durability::Synced).await?;
         Ok(Self {
             conversations: counters(keys::conversation_counter).await?,
             devices: counters(keys::device_counter).await?,
-            last_order: Order::new(last.as_deref().and_then(keys::parse_counter).unwrap_or(0)),
+            last_order,
+            starts,
         })
     }
 }

@@ -23,6 +23,8 @@ const EXPIRY_NEVER: u32 = u32::MAX;
 /// A live connection.
 pub(super) struct Connection {
     pub(super) key: ConnectionKey,
+    /// See bus.proto, `Connected`.
+    pub(super) rank: u64,
     /// 4 or 5.
     pub(super) protocol: u32,
     /// What becomes of the session when it ends, in seconds.
@@ -48,8 +50,6 @@ pub(super) struct Session {
     pub(super) user: UserId,
     pub(super) device: DeviceId,
     pub(super) connection: Option<Box<Connection>>,
-    /// The last connection that the client itself made, as far as this start of the bridge knows.
-    pub(super) latest: Option<ConnectionKey>,
     pub(super) filters: Filters,
     record: SessionRecord,
     changed: bool,
@@ -69,7 +69,6 @@ impl Session {
             user,
             device,
             connection: None,
-            latest: None,
             filters: Filters::from_bits(record.filters),
             record,
             changed: false,
@@ -86,9 +85,16 @@ impl Session {
         self.record.exists && (self.record.ends_at_s == NEVER || self.record.ends_at_s > now_s.into())
     }
 
-    /// The MQTT session begins or goes on.
-    pub(super) fn begin(&mut self, goes_on: bool, expiry_s: u32) {
+    /// The highest rank that a connection of it had, as far as is known.
+    pub(super) fn rank(&self) -> u64 {
+        self.record.rank
+    }
+
+    /// The MQTT session begins or goes on, with a connection of this rank.
+    pub(super) fn begin(&mut self, goes_on: bool, expiry_s: u32, rank: u64) {
         let lasts = expiry_s > 0;
+        // Written with whatever else is to be written: at the latest when a connection ends that has published.
+        self.record.rank = rank;
         if !goes_on {
             self.filters = Filters::NONE;
         }
@@ -228,10 +234,11 @@ mod tests {
     }
 
     fn connect(session: &mut Session, goes_on: bool, expiry_s: u32) {
-        session.begin(goes_on, expiry_s);
+        session.begin(goes_on, expiry_s, 1);
         let window = Window { count: 1, bytes: 1, entry_bytes: 1 };
         session.connection = Some(Box::new(Connection {
             key: KEY,
+            rank: 1,
             protocol: 5,
             expiry_s,
             deliveries: Deliveries::new(window, session.low(), session.sent()),

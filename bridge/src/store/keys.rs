@@ -7,6 +7,7 @@
 //! | Directory | `d` device, slot (1) | `Doubt` |
 //! | Directory | `n` partition (1) | counter of devices (8) |
 //! | Directory | `o` | order given last (8) |
+//! | Directory | `b` | how often the bridge has started (8) |
 //! | Conversations | `c` conversation | `ConversationRecord` |
 //! | Conversations | `t` conversation | `StateRecord` |
 //! | Conversations | `p` lower user, 0, higher user | conversation (8) |
@@ -73,6 +74,11 @@ pub fn device_counter(partition: Partition) -> Key {
 /// The order given last.
 pub fn last_order() -> Key {
     key(Table::Directory, b'o', &[])
+}
+
+/// How often the bridge has started.
+pub fn starts() -> Key {
+    key(Table::Directory, b'b', &[])
 }
 
 /// What seldom changes of a conversation.

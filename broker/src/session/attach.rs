@@ -26,6 +26,7 @@ impl Session {
                     cursor: self.deliveries.cursor(),
                     outstanding: self.deliveries.outstanding(),
                     filters: self.subscriptions.filters().bits(),
+                    rank: self.rank,
                 };
                 self.deliveries.forget_acknowledged();
                 bus::Connect { resume: Some(resume), ..self.connect_frame(client) }

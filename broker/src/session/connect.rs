@@ -98,6 +98,7 @@ impl Session {
         match self.phase {
             Phase::Asking(_) if reason.is_success() => {
                 self.phase = Phase::Open;
+                self.rank = connected.rank;
                 self.heard_at = edge.now();
                 self.subscriptions.begin(Filters::from_bits(connected.filters));
                 let settings = &edge.settings;

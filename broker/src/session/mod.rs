@@ -87,6 +87,8 @@ pub(crate) struct Session {
     version: Version,
     phase: Phase,
     client: Option<Client>,
+    /// Which of the device's connections this is, as the lane counts them.
+    rank: u64,
     /// The lane of this user and the generation it is attached in; 0: in none.
     lane: Option<Arc<Lane>>,
     generation: u64,
@@ -114,6 +116,7 @@ impl Session {
             version: Version::V4,
             phase: Phase::Silent,
             client: None,
+            rank: 0,
             lane: None,
             generation: 0,
             attached: false,

@@ -3,7 +3,7 @@ use godwit_schemas::partition::PARTITIONS;
 
 use super::*;
 use crate::command::{ConnectionKey, ReplyTo};
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, Fate};
 use crate::record::{DeviceRecord, UserRecord};
 use crate::world::Need;
 
@@ -72,7 +72,7 @@ impl Scene {
 const REPLY_TO: ReplyTo = ReplyTo { connection: ConnectionKey { edge: 1, connection: 1 }, number: 1, packet_id: 3 };
 
 fn doubt() -> Doubt {
-    Doubt::new(&REPLY_TO, 0, 77)
+    Doubt::new(&REPLY_TO, 1, 0, 77)
 }
 
 fn user(name: &str) -> UserId {
@@ -125,10 +125,10 @@ fn the_first_message_opens_the_direct_conversation() {
     assert_eq!(published(&outcome), (Reason::SUCCESS, id, Seq::new(3)));
     assert_eq!(recipients(&outcome, Kind::Message), [1, 9]);
     let again = outcome.changes.iter().find_map(|change| match change {
-        Change::Doubt(_, doubt) => doubt.matches(&self::doubt(), false),
+        Change::Doubt(_, doubt) => Some(doubt.fate_of(&self::doubt(), false)),
         _ => None,
     });
-    assert_eq!(again, Some((id, Seq::new(3))), "the answer is kept for a retry");
+    assert_eq!(again, Some(Fate::Done(id, Seq::new(3))), "the answer is kept for a retry");
 }
 
 #[test]

@@ -94,6 +94,7 @@ pub(super) struct Scene<S> {
     generation: u64,
     sequences: HashMap<u32, u64>,
     owners: HashMap<u64, Partition>,
+    ranks: HashMap<u64, u64>,
     passwords: HashMap<(String, String), String>,
     pending: Vec<Down>,
 }
@@ -114,6 +115,7 @@ impl<S: Store> Scene<S> {
             generation: 1,
             sequences: HashMap::new(),
             owners: HashMap::new(),
+            ranks: HashMap::new(),
             passwords: HashMap::new(),
             pending: Vec::new(),
         }
@@ -186,11 +188,13 @@ impl<S: Store> Scene<S> {
     pub(super) async fn connect(&mut self, connection: u64, connect: Connect) -> Connected {
         self.owners.insert(connection, Partition::of_user(&UserId::new(&connect.user).unwrap()));
         self.send(connection, [up::Frame::Connect(connect)]);
-        self.expect(connection, |frame| match frame {
+        let connected = self.expect(connection, |frame| match frame {
             down::Frame::Connected(connected) => Some(*connected),
             _ => None,
-        })
-        .await
+        });
+        let connected = connected.await;
+        self.ranks.insert(connection, connected.rank);
+        connected
     }
 
     /// Connects with these filters.
@@ -207,9 +211,13 @@ impl<S: Store> Scene<S> {
 
     /// Attaches a connection again, as an edge does that knows this of it.
     pub(super) async fn resume(&mut self, connection: u64, user: &str, device: &str, resume: Resume) {
-        let connect = self.connect_frame(user, device);
-        let connect = Connect { password: Bytes::new(), resume: Some(resume), ..connect };
+        let connect = self.resume_frame(connection, user, device, resume);
         assert_eq!(self.connect(connection, connect).await.reason, 0);
+    }
+
+    pub(super) fn resume_frame(&self, connection: u64, user: &str, device: &str, resume: Resume) -> Connect {
+        let resume = Resume { rank: self.ranks[&connection], ..resume };
+        Connect { password: Bytes::new(), resume: Some(resume), ..self.connect_frame(user, device) }
     }
 
     pub(super) fn publish(&mut self, connection: u64, publish: Publish) {

@@ -205,6 +205,41 @@ async fn an_edge_repeats_exactly_what_was_not_answered() {
     assert_eq!((second.number, second.sequence), (2, first.sequence + 1));
 }
 
+/// Found by the simulator, seed 22286: frames of an edge that its client had left arrived when the client had come and
+/// gone through another, and took effect once more.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_has_repeated_elsewhere_is_not_carried_out_again() {
+    for (crashes, says_more) in [(false, false), (true, false), (true, true)] {
+        let mut scene = scene().await;
+        scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+        // The edge keeps the publish, and its frame is lost. The client repeats it on another connection, and goes.
+        scene.enter(3, "alice", "phone", Filters::NONE).await;
+        scene.publish(3, Publish { packet_id: 7, duplicate: true, ..to_user(1, "bob", "hello") });
+        let stored = scene.published(3).await;
+        if says_more {
+            scene.publish(3, Publish { packet_id: 7, ..to_user(2, "bob", "world") });
+            scene.published(3).await;
+        }
+        if crashes {
+            scene.crash().await;
+        } else {
+            scene.disconnect(3, false);
+            scene.settle().await;
+            scene.next_generation();
+        }
+        let connect = scene.resume_frame(ALICE, "alice", "phone", Resume::default());
+        let again = Publish { packet_id: 7, resent: true, ..to_user(1, "bob", "hello") };
+        let late = Publish { packet_id: 7, ..to_user(2, "bob", "late") };
+        let frames = [up::Frame::Connect(connect), up::Frame::Publish(again), up::Frame::Publish(late)];
+        scene.send(ALICE, frames);
+        let rest = scene.rest(ALICE).await;
+        assert!(matches!(rest.last(), Some(Frame::Close(_))), "{rest:?}");
+        scene.enter(4, "alice", "phone", Filters::NONE).await;
+        scene.publish(4, to_user(1, "bob", "next"));
+        assert_eq!(scene.published(4).await.sequence, stored.sequence + 1 + u64::from(says_more));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_reattached_connection_goes_on_where_it_was() {
     let mut scene = scene().await;
@@ -217,7 +252,7 @@ async fn a_reattached_connection_goes_on_where_it_was() {
     let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
     // Bob acknowledged the first, and the edge could not tell the bridge.
     scene.crash().await;
-    let resume = Resume { cursor: orders[2], outstanding: orders[1..].to_vec(), filters: Filters::RAW.bits() };
+    let resume = Resume { cursor: orders[2], outstanding: orders[1..].to_vec(), filters: Filters::RAW.bits(), ..Default::default() };
     scene.resume(BOB, "bob", "phone", resume).await;
     assert_eq!(scene.deliveries(BOB).await, [], "the edge has them still");
     scene.resume(ALICE, "alice", "phone", Resume::default()).await;
@@ -240,12 +275,8 @@ async fn what_is_acknowledged_right_after_a_reattachment_counts() {
     }
     let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
     scene.next_generation();
-    let resume = Resume { cursor: orders[3], outstanding: orders.clone(), filters: Filters::RAW.bits() };
-    let connect = godwit_schemas::bus::Connect {
-        password: bytes::Bytes::new(),
-        resume: Some(resume),
-        ..scene.connect_frame("bob", "phone")
-    };
+    let resume = Resume { cursor: orders[3], outstanding: orders.clone(), filters: Filters::RAW.bits(), ..Default::default() };
+    let connect = scene.resume_frame(BOB, "bob", "phone", resume);
     // Both are there before the bridge has looked into the inbox.
     scene.send(BOB, [up::Frame::Connect(connect), up::Frame::Acks(Acks { orders })]);
     assert_eq!(bodies(&scene.deliveries(BOB).await), ["5"]);
