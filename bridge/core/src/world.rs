@@ -222,6 +222,11 @@ impl World {
         self.users.insert(id, user, self.ticket);
     }
 
+    /// Whether the user was changed in a commit after this one, which is not on disk yet.
+    pub fn is_user_on_its_way(&self, id: &UserId, confirmed: Ticket) -> bool {
+        self.users.0.get(id).is_some_and(|cached| cached.pinned_until > confirmed)
+    }
+
     /// The user was changed by another lane: read it again when it is needed.
     pub fn forget_user(&mut self, id: &UserId) {
         self.users.0.remove(id);
@@ -303,6 +308,18 @@ mod tests {
         world.confirmed(second);
         world.confirmed(second);
         assert!(world.conversation(ConversationId::new(2)).is_none());
+    }
+
+    #[test]
+    fn a_changed_user_is_on_its_way_until_its_commit_is_on_disk() {
+        let mut world = World::new(2, [0; PARTITIONS as usize], 0);
+        let alice = UserId::new("alice").unwrap();
+        world.found_user(alice.clone(), None);
+        assert!(!world.is_user_on_its_way(&alice, 0));
+        world.set_user(alice.clone(), Some(UserRecord::default()));
+        let ticket = world.seal();
+        assert!(world.is_user_on_its_way(&alice, ticket - 1));
+        assert!(!world.is_user_on_its_way(&alice, ticket));
     }
 
     #[test]

@@ -152,12 +152,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.when_durable(Done::Announce(user, then));
     }
 
-    /// The device subscribed to events: from the first time on, receipts are kept for it. True if that was new.
+    /// The device subscribed to events: from the first time on, receipts are kept for it. True if that is not on disk yet.
     pub(super) async fn reads_events(&mut self, user: &UserId, device: DeviceId) -> Result<bool, StoreError> {
         let Some(mut record) = self.user_record(user).await? else { return Ok(false) };
         let Some(entry) = record.devices.iter_mut().find(|entry| entry.id == device.get()) else { return Ok(false) };
         if std::mem::replace(&mut entry.reads_events, true) {
-            return Ok(false);
+            return Ok(self.world.is_user_on_its_way(user, self.confirmed));
         }
         self.change_user(user.clone(), Some(record), Box::new(|| ()));
         Ok(true)
