@@ -56,6 +56,8 @@ pub struct Settings {
     pub window_bytes: u32,
     /// Most devices of a user.
     pub devices_per_user_max: usize,
+    /// Entries that an inbox takes, at least 4.
+    pub inbox_entries: u32,
     /// Users, pairs and conversations that each lane keeps in memory (of each about so many).
     pub cached_per_lane: usize,
 }

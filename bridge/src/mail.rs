@@ -23,6 +23,8 @@ pub(crate) enum Mail {
     Admin(AdminRequest),
     /// A user of another lane is not what it was.
     UserChanged(UserId, #[expect(dead_code, reason = "held until the mail is opened")] Arc<WhenAll>),
+    /// A device's inbox is full (`true`), or is so no longer.
+    Full(DeviceId, bool),
     /// No lane has anything to do with these devices any more: erase what they left, then tell.
     Erase(Vec<DeviceId>, Then),
     /// Take no more from the bus; let go when all that is under way is on disk.
@@ -80,8 +82,8 @@ pub(crate) enum Done {
     Subscribed(ConnectionKey, u32),
     /// Tell all lanes that the user changed, and go on when all know.
     Announce(UserId, Then),
-    /// Go on.
-    Then(Then),
+    /// Nothing is kept of these devices any more: go on.
+    Erased(Vec<DeviceId>, Then),
 }
 
 /// A step that is taken later, by whoever gets that far.

@@ -3,7 +3,7 @@
 //! A conversation's partition is part of its id, so the number of partitions can never change; the number of lanes
 //! can, from one start to the next.
 
-use crate::ids::{ConversationId, UserId};
+use crate::ids::{ConversationId, DeviceId, UserId};
 
 /// Number of partitions, for ever.
 pub const PARTITIONS: u64 = 64;
@@ -26,6 +26,11 @@ impl Partition {
 
     /// Where this conversation is kept.
     pub fn of_conversation(id: ConversationId) -> Self {
+        Self((id.get() % PARTITIONS) as u8)
+    }
+
+    /// Where this device's session is: its user's partition, which its number carries.
+    pub fn of_device(id: DeviceId) -> Self {
         Self((id.get() % PARTITIONS) as u8)
     }
 

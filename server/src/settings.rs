@@ -68,6 +68,7 @@ pub(crate) struct Limits {
     pub(crate) unanswered_publishes_max: u16,
     pub(crate) group_members_max: usize,
     pub(crate) devices_per_user_max: usize,
+    pub(crate) inbox_entries: u32,
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u32,
 }
@@ -197,6 +198,7 @@ fn limits(from: &mut Layers) -> Limits {
         unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=doubt::SLOTS.into()),
         group_members_max: number(from, "limits.group_members_max", 2..=10_000),
         devices_per_user_max: number(from, "limits.devices_per_user_max", 1..=256),
+        inbox_entries: number(from, "limits.inbox_entries", 100..=1_000_000_000),
         window_messages: number(from, "limits.window_messages", 1..=u16::MAX.into()),
         window_bytes: number(from, "limits.window_bytes", 1_024..=1_073_741_824),
     }

@@ -94,18 +94,24 @@ impl Conversation {
         self.last_seq
     }
 
-    /// Orders a message.
+    /// Orders a message, if there is `room` for it in every inbox.
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` if the user is no member; `TOPIC_NAME_INVALID` if the other side of a direct conversation
-    /// is gone.
-    pub fn send(&mut self, user: &UserId, device: DeviceId, client_sequence: u64) -> Result<Sent, Reason> {
+    /// is gone; `QUOTA_EXCEEDED` if there is no room.
+    pub fn send(&mut self, user: &UserId, device: DeviceId, client_sequence: u64, room: bool) -> Result<Sent, Reason> {
         let index = self.members.iter().position(|member| member.user == *user).ok_or(Reason::NOT_AUTHORIZED)?;
         if !self.group && self.members.len() < 2 && self.next_ordinal > 1 {
             return Err(Reason::TOPIC_NAME_INVALID);
         }
-        if client_sequence > 0 && !self.accept(device, client_sequence) {
+        if client_sequence > 0 && client_sequence <= self.accepted(device) {
             return Ok(Sent::Again);
+        }
+        if !room {
+            return Err(Reason::QUOTA_EXCEEDED);
+        }
+        if client_sequence > 0 {
+            self.accept(device, client_sequence);
         }
         let seq = self.advance();
         let member = &mut self.members[index];
@@ -113,19 +119,21 @@ impl Conversation {
         Ok(Sent::New(seq, member.ordinal))
     }
 
-    /// Whether this count is above the device's last one; then it is the last one.
-    fn accept(&mut self, device: DeviceId, client_sequence: u64) -> bool {
+    /// The device's last count; 0: none yet.
+    pub fn accepted(&self, device: DeviceId) -> u64 {
+        self.accepted.iter().find(|(id, _)| *id == device).map_or(0, |(_, last)| *last)
+    }
+
+    fn accept(&mut self, device: DeviceId, client_sequence: u64) {
         match self.accepted.iter_mut().find(|(id, _)| *id == device) {
-            Some((_, last)) if client_sequence <= *last => false,
-            Some((_, last)) => {
-                *last = client_sequence;
-                true
-            }
-            None => {
-                self.accepted.push((device, client_sequence));
-                true
-            }
+            Some((_, last)) => *last = client_sequence,
+            None => self.accepted.push((device, client_sequence)),
         }
+    }
+
+    /// Forgets the counts of devices that are no member's any more. Keeps P8: they would be written with each message.
+    pub fn keep_counts_of(&mut self, devices: &[DeviceId]) {
+        self.accepted.retain(|(device, _)| devices.contains(device));
     }
 
     /// Adds a member.
@@ -265,9 +273,9 @@ mod tests {
     fn order_has_no_gaps_and_only_members_send() {
         let mut it = group(&["alice", "bob"]);
         let phone = DeviceId::new(1);
-        assert_eq!(it.send(&user("alice"), phone, 0), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
-        assert_eq!(it.send(&user("bob"), DeviceId::new(2), 0), Ok(Sent::New(Seq::new(2), Ordinal::new(1))));
-        assert_eq!(it.send(&user("carol"), DeviceId::new(3), 0), Err(Reason::NOT_AUTHORIZED));
+        assert_eq!(it.send(&user("alice"), phone, 0, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
+        assert_eq!(it.send(&user("bob"), DeviceId::new(2), 0, true), Ok(Sent::New(Seq::new(2), Ordinal::new(1))));
+        assert_eq!(it.send(&user("carol"), DeviceId::new(3), 0, true), Err(Reason::NOT_AUTHORIZED));
         assert_eq!(it.last_seq, Seq::new(2));
     }
 
@@ -275,7 +283,7 @@ mod tests {
     fn a_count_takes_effect_once_for_each_device() {
         let mut it = group(&["alice", "bob"]);
         let (phone, tablet) = (DeviceId::new(1), DeviceId::new(2));
-        let mut send = |device, count| it.send(&user("alice"), device, count).unwrap();
+        let mut send = |device, count| it.send(&user("alice"), device, count, true).unwrap();
         assert_eq!(send(phone, 1), Sent::New(Seq::new(1), Ordinal::new(0)));
         assert_eq!(send(phone, 1), Sent::Again);
         assert_eq!(send(tablet, 1), Sent::New(Seq::new(2), Ordinal::new(0)));
@@ -284,13 +292,23 @@ mod tests {
     }
 
     #[test]
+    fn what_there_is_no_room_for_takes_no_place_and_no_count() {
+        let mut it = group(&["alice", "bob"]);
+        let phone = DeviceId::new(1);
+        assert_eq!(it.send(&user("alice"), phone, 1, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
+        assert_eq!(it.send(&user("alice"), phone, 2, false), Err(Reason::QUOTA_EXCEEDED));
+        assert_eq!(it.send(&user("alice"), phone, 1, false), Ok(Sent::Again), "a retry needs no room");
+        assert_eq!(it.send(&user("alice"), phone, 2, true), Ok(Sent::New(Seq::new(2), Ordinal::new(0))));
+    }
+
+    #[test]
     fn a_direct_conversation_ends_with_its_other_side() {
         let users = [user("alice"), user("bob")];
         let mut it = Conversation::new(ConversationId::new(65), false, "", &users);
         it.part(&user("bob"), &[]);
-        assert_eq!(it.send(&user("alice"), DeviceId::new(1), 0), Err(Reason::TOPIC_NAME_INVALID));
+        assert_eq!(it.send(&user("alice"), DeviceId::new(1), 0, true), Err(Reason::TOPIC_NAME_INVALID));
         let mut own = Conversation::new(ConversationId::new(66), false, "", &users[..1]);
-        assert!(own.send(&user("alice"), DeviceId::new(1), 0).is_ok());
+        assert!(own.send(&user("alice"), DeviceId::new(1), 0, true).is_ok());
     }
 
     #[test]
@@ -305,7 +323,7 @@ mod tests {
     fn watermarks_only_grow_and_stay_behind_the_order() {
         let mut it = group(&["alice", "bob"]);
         for _ in 0..5 {
-            it.send(&user("alice"), DeviceId::new(1), 0).unwrap();
+            it.send(&user("alice"), DeviceId::new(1), 0, true).unwrap();
         }
         let mut raise = |delivered, read| it.raise(&user("bob"), Seq::new(delivered), Seq::new(read));
         let mark = |delivered, read| Watermark { delivered: Seq::new(delivered), read: Seq::new(read) };
@@ -318,7 +336,7 @@ mod tests {
     #[test]
     fn survives_storage() {
         let mut it = group(&["alice", "bob", "carol"]);
-        it.send(&user("alice"), DeviceId::new(1), 7).unwrap();
+        it.send(&user("alice"), DeviceId::new(1), 7, true).unwrap();
         it.raise(&user("bob"), Seq::new(1), Seq::new(0));
         it.part(&user("carol"), &[]);
         let (record, state) = it.to_records();

@@ -40,6 +40,7 @@ const NO_CONVERSATION: Refused = (Reason::TOPIC_NAME_INVALID, "no such conversat
 const NO_MEMBER: Refused = (Reason::NOT_AUTHORIZED, "not a member of this conversation");
 // PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
 const BODY_TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "body over the limit");
+const INBOX_FULL: Refused = (Reason::QUOTA_EXCEEDED, "the inbox of a recipient is full");
 
 /// Decides one command. `now_s`: second since 1970, never going back.
 pub fn decide(world: &mut World, rules: &Rules, now_s: u32, command: Command, out: &mut Outcome) {
@@ -90,9 +91,15 @@ impl Decision<'_> {
             To::Conversation(id) => *id,
             To::User(user) => self.open_direct(&origin.user, user)?,
         };
+        let room = self.has_room(id, Some(origin.device));
+        if client_sequence > 0 {
+            self.forget_old_counts(id, origin.device);
+        }
         let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        let sent = conversation.send(&origin.user, origin.device, client_sequence).map_err(|reason| match reason {
+        let sent = conversation.send(&origin.user, origin.device, client_sequence, room);
+        let sent = sent.map_err(|reason| match reason {
             Reason::NOT_AUTHORIZED => NO_MEMBER,
+            Reason::QUOTA_EXCEEDED => INBOX_FULL,
             reason => (reason, NO_USER.1),
         })?;
         let Sent::New(sequence, sender) = sent else { return Ok((id, Seq::default())) };
@@ -124,11 +131,30 @@ impl Decision<'_> {
         if self.world.user(from).is_none() || self.world.user(to).is_none() {
             return Err(NO_USER);
         }
+        if !self.world.has_room([from, to], None) {
+            return Err(INBOX_FULL);
+        }
         let users = if from == to { vec![from.clone()] } else { vec![from.clone(), to.clone()] };
         let id = self.create(Partition::of_pair(from, to), false, "", &users);
         self.world.set_direct(pair.clone(), Some(id));
         self.out.changes.push(Change::Pair(pair.0, pair.1, Some(id)));
         Ok(id)
+    }
+
+    /// Makes room for the count of a device that has none yet.
+    fn forget_old_counts(&mut self, id: ConversationId, device: DeviceId) {
+        let Some(conversation) = self.world.conversation(id).filter(|it| it.accepted(device) == 0) else { return };
+        let users = conversation.members.iter().filter_map(|member| self.world.user(&member.user));
+        let devices: Vec<_> = users.flat_map(|user| &user.devices).map(|device| device.id).collect();
+        if let Some(conversation) = self.world.conversation_mut(id) {
+            conversation.keep_counts_of(&devices);
+        }
+    }
+
+    /// Whether every inbox that a message or a change of the conversation goes to takes it.
+    fn has_room(&self, id: ConversationId, except: Option<DeviceId>) -> bool {
+        let members = self.world.conversation(id).map_or(&[][..], |conversation| &conversation.members);
+        self.world.has_room(members.iter().map(|member| &member.user), except)
     }
 
     /// A new conversation with its first event.
@@ -218,7 +244,8 @@ impl Decision<'_> {
         orders: &[Order],
     ) {
         self.out.changes.extend(orders.iter().map(|order| Change::EntryGone(device, *order)));
-        let kind = EffectKind::Settled(orders.iter().copied().min().unwrap_or_default());
+        let lowest = orders.iter().copied().min().unwrap_or_default();
+        let kind = EffectKind::Settled { lowest, entries: orders.len() as u32 };
         self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
         let Some(conversation) = self.world.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };

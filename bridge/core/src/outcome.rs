@@ -87,8 +87,13 @@ pub enum EffectKind {
         /// How far.
         watermark: Watermark,
     },
-    /// One `Acked` command of the device is on disk: the one whose lowest order this is.
-    Settled(Order),
+    /// One `Acked` command of the device is on disk.
+    Settled {
+        /// The lowest order it had.
+        lowest: Order,
+        /// How many it had.
+        entries: u32,
+    },
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
 }

@@ -103,6 +103,11 @@ impl Deliveries {
         self.behind
     }
 
+    /// Entries in the store, all of them in flight. `None`: there are others, or may be.
+    pub fn waiting(&self) -> Option<u32> {
+        (!self.behind && self.passed_over.is_none()).then_some(self.flights.len() as u32)
+    }
+
     /// Forget what is certain about the store: there may be more.
     pub fn set_behind(&mut self) {
         self.behind = true;
@@ -257,9 +262,12 @@ mod tests {
         assert_eq!((it.low(), it.cursor()), (order(1), order(2)));
         assert!(it.acknowledge(order(1)).is_some());
         assert!(it.acknowledge(order(1)).is_none(), "twice");
+        assert_eq!(it.waiting(), None, "there are more");
         assert!(it.wants_read());
         assert_eq!(it.next(order(3), &message, Filters::RAW), NEW);
         assert_eq!(it.low(), order(2));
+        it.caught_up();
+        assert_eq!(it.waiting(), Some(2));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A command is decided only when nothing it needs is missing. What was changed and is not on disk yet is pinned: it
 //! must not be read again from the store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use foldhash::fast::FixedState;
@@ -105,6 +105,7 @@ pub struct World {
     pairs: Cache<Pair, ConversationId>,
     conversations: Cache<ConversationId, Conversation>,
     next_conversation: [u64; PARTITIONS as usize],
+    full: BTreeSet<DeviceId>,
     ticket: Ticket,
     room: usize,
 }
@@ -118,6 +119,7 @@ impl World {
             pairs: Cache::new(seed),
             conversations: Cache::new(seed),
             next_conversation,
+            full: BTreeSet::new(),
             ticket: 1,
             room,
         }
@@ -230,6 +232,20 @@ impl World {
     /// The user was changed by another lane: read it again when it is needed.
     pub fn forget_user(&mut self, id: &UserId) {
         self.users.0.remove(id);
+    }
+
+    /// The device's inbox takes no more (`full`), or does again.
+    pub fn set_full(&mut self, device: DeviceId, full: bool) {
+        if full { self.full.insert(device) } else { self.full.remove(&device) };
+    }
+
+    /// Whether the inboxes of these users' devices take an entry, but for one device.
+    pub fn has_room<'a>(&self, users: impl IntoIterator<Item = &'a UserId>, except: Option<DeviceId>) -> bool {
+        if self.full.is_empty() {
+            return true;
+        }
+        let devices = users.into_iter().filter_map(|user| self.user(user)).flat_map(|user| &user.devices);
+        !devices.into_iter().any(|device| Some(device.id) != except && self.full.contains(&device.id))
     }
 
     /// The direct conversation of two users.

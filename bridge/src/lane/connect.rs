@@ -240,14 +240,15 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// Removes everything that is kept for devices that are no more.
-    pub(super) fn erase(&mut self, devices: &[DeviceId], then: crate::mail::Then) {
-        for device in devices {
+    pub(super) fn erase(&mut self, devices: Vec<DeviceId>, then: crate::mail::Then) {
+        for device in &devices {
             let writes = &mut self.next.writes;
             writes.push(writes::delete_range(Table::Inbox, keys::inbox(*device)));
             writes.push(writes::delete_range(Table::Receipts, keys::receipts(*device)));
             writes.push(writes::delete_range(Table::Directory, keys::doubts(*device)));
             writes.push(writes::set(keys::session(*device), None));
+            writes.push(writes::set(keys::backlog(*device), None));
         }
-        self.when_durable(Done::Then(then));
+        self.when_durable(Done::Erased(devices, then));
     }
 }

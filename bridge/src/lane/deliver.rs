@@ -22,6 +22,7 @@ const RECEIPT_BYTES: usize = 64 << 10;
 impl<S: Store, B: Bus> Lane<S, B> {
     /// A new entry is on disk.
     pub(super) fn wake(&mut self, wake: Wake) {
+        self.backlogs.added(wake.device, wake.order);
         let Some(session) = self.sessions.get_mut(&wake.device) else { return };
         let filters = session.filters;
         let Some(connection) = session.connection.as_deref_mut() else { return };
@@ -106,6 +107,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Offer::Settle(flight) => settled.push(flight),
                 Offer::Skip => {}
             }
+        }
+        if let Some(waiting) = deliveries.waiting().filter(|_| session.unsettled.is_empty()) {
+            // What is settled here is still to be subtracted.
+            self.backlogs.measured(device, waiting + settled.len() as u32, deliveries.cursor());
         }
         self.acked(device, &settled);
         Ok(())
@@ -233,7 +238,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// One `Acked` command is on disk.
-    pub(super) fn settled(&mut self, device: DeviceId, lowest: Order) {
+    pub(super) fn settled(&mut self, device: DeviceId, lowest: Order, entries: u32) {
+        self.backlogs.removed(device, entries);
         let Some(session) = self.sessions.get_mut(&device) else { return };
         session.unsettled.remove(&lowest);
         if session.unsettled.is_empty() && session.connection.as_ref().is_some_and(|connection| !connection.started) {

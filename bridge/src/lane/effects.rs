@@ -22,7 +22,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             match done {
                 Done::Subscribed(key, token) => self.edges.push(key, Frame::Subscribed(bus::Subscribed { token })),
                 Done::Announce(user, then) => self.announce(&user, then),
-                Done::Then(then) => then(),
+                Done::Erased(devices, then) => {
+                    devices.into_iter().for_each(|device| self.backlogs.forget(device));
+                    then();
+                }
             }
         }
         if let Some(ticket) = committed.ticket {
@@ -54,7 +57,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     self.hunger(device);
                 }
             }
-            EffectKind::Settled(lowest) => self.settled(device, lowest),
+            EffectKind::Settled { lowest, entries } => self.settled(device, lowest, entries),
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
         }
         Ok(())

@@ -20,12 +20,13 @@ use godwit_core::outcome::Outcome;
 use godwit_core::world::{Ticket, World};
 use godwit_schemas::bus::{self, Bus, UpBatch, up};
 use godwit_schemas::ids::{DeviceId, UserId};
-use godwit_schemas::partition::PARTITIONS;
+use godwit_schemas::partition::{PARTITIONS, Partition};
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, warn};
 
+use self::backlog::{Backlogs, Recount};
 use self::edges::{Accepted, Edges};
 use self::session::Session;
 use self::users::Removal;
@@ -35,6 +36,7 @@ use crate::mail::{Commit, Done, Mail, Mailbox, WhenAll};
 use crate::store::{ClockS, Store, StoreError};
 use crate::writes;
 
+mod backlog;
 mod connect;
 mod deliver;
 mod edges;
@@ -92,6 +94,8 @@ pub(crate) struct Lane<S, B: Bus> {
     edges: Edges,
     sessions: HashMap<DeviceId, Session, FixedState>,
     connections: HashMap<ConnectionKey, DeviceId, FixedState>,
+    backlogs: Backlogs,
+    recount: Recount,
     /// Devices whose next entries are to be read from the store.
     hungry: Vec<DeviceId>,
     /// Devices whose session record is to be written.
@@ -121,9 +125,13 @@ pub(crate) struct Lane<S, B: Bus> {
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(crate) fn new(parts: Parts<S, B>) -> Self {
         let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters } = parts;
+        let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
+        let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
         Self {
             number,
             epoch,
+            backlogs: Backlogs::new(settings.inbox_entries, epoch, stored),
+            recount: Recount::default(),
             rules: settings.rules.clone(),
             now_s: clock(),
             world: World::new(settings.cached_per_lane, counters.conversations, epoch),
@@ -201,6 +209,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             self.linger_if_it_may_wait();
             self.let_go_if_drained();
+            self.tell_of_full();
             self.flush().await;
             if self.more_to_feed() {
                 // What waits in the store is as urgent as what waits in the queues.
@@ -247,7 +256,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Mail::Committed(committed) => self.committed(committed).await?,
             Mail::Admin(request) => self.admin(request).await?,
             Mail::UserChanged(user, _) => self.world.forget_user(&user),
-            Mail::Erase(devices, then) => self.erase(&devices, then),
+            Mail::Full(device, full) => self.world.set_full(device, full),
+            Mail::Erase(devices, then) => self.erase(devices, then),
             Mail::Drain(let_go) => self.drain(let_go),
             Mail::Stop => return Ok(ControlFlow::Break(())),
         }
@@ -288,6 +298,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             || !self.dirty.is_empty()
             || !self.next.writes.is_empty()
             || !self.next.done.is_empty()
+            || self.backlogs.has_unwritten()
     }
 
     /// Reads, decides, and makes the commit of this round.
@@ -301,6 +312,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let mut commit = std::mem::take(&mut self.next);
         writes::of_changes(&self.world, outcome.changes, &mut commit.writes);
         self.write_sessions(&mut commit.writes);
+        self.write_backlogs(&mut commit.writes);
         self.sealed = self.world.seal();
         commit.lane = self.number;
         commit.ticket = self.sealed;
@@ -339,7 +351,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             warn!(edge = format!("{edge:016x}"), "an edge has gone silent: its connections have ended");
             self.end_connections_of(edge);
         }
-        Ok(())
+        self.recount().await
     }
 
     /// Asks the store; when there is room again, takes in what waited for it.

@@ -4,13 +4,13 @@ use godwit_core::conversation::Conversation;
 use godwit_core::record::{ConversationRecord, StateRecord, UserRecord};
 use godwit_core::world::Need;
 use godwit_schemas::bus::Bus;
-use godwit_schemas::ids::{ConversationId, Order, UserId};
+use godwit_schemas::ids::{ConversationId, DeviceId, Order, UserId};
 use godwit_schemas::partition::{PARTITIONS, Partition};
 use prost::Message;
 use tracing::error;
 
 use super::Lane;
-use crate::store::{Durability, Store, StoreError, keys};
+use crate::store::{Durability, Store, StoreError, Table, keys};
 use crate::writes;
 
 /// Numbers given so far, as stored.
@@ -21,6 +21,8 @@ pub(crate) struct Counters {
     pub(crate) last_order: Order,
     /// Of this bridge, the one under way counted.
     pub(crate) starts: u64,
+    /// Entries in inboxes that have many.
+    pub(crate) backlogs: Vec<(DeviceId, u32)>,
 }
 
 impl Counters {
@@ -45,6 +47,7 @@ impl Counters {
             devices: counters(keys::device_counter).await?,
             last_order,
             starts,
+            backlogs: backlogs(store).await?,
         })
     }
 }
@@ -111,11 +114,25 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (mut from, to) = keys::memberships(user);
         let mut found = Vec::new();
         loop {
-            let rows = self.store.scan(crate::store::Table::Conversations, &from, &to, 1_000, usize::MAX).await?;
+            let rows = self.store.scan(Table::Conversations, &from, &to, 1_000, usize::MAX).await?;
             found.extend(rows.iter().filter_map(|(key, _)| keys::parse_membership(key)));
             let Some((last, _)) = rows.last().filter(|_| rows.len() == 1_000) else { return Ok(found) };
             from = [last, &b"\0"[..]].concat();
         }
+    }
+}
+
+async fn backlogs<S: Store>(store: &S) -> Result<Vec<(DeviceId, u32)>, StoreError> {
+    let (mut from, to) = keys::backlogs();
+    let mut found = Vec::new();
+    loop {
+        let rows = store.scan(Table::Directory, &from, &to, 1_000, usize::MAX).await?;
+        found.extend(rows.iter().filter_map(|(key, value)| {
+            let entries = keys::parse_counter(value)?;
+            Some((keys::parse_backlog(key)?, u32::try_from(entries).unwrap_or(u32::MAX)))
+        }));
+        let Some((last, _)) = rows.last().filter(|_| rows.len() == 1_000) else { return Ok(found) };
+        from = [last, &b"\0"[..]].concat();
     }
 }
 

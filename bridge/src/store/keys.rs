@@ -5,6 +5,7 @@
 //! | Directory | `u` user | `UserRecord` |
 //! | Directory | `s` device | `SessionRecord` |
 //! | Directory | `d` device, slot (1) | `Doubt` |
+//! | Directory | `q` device | entries in its inbox, about (8) |
 //! | Directory | `n` partition (1) | counter of devices (8) |
 //! | Directory | `o` | order given last (8) |
 //! | Directory | `b` | how often the bridge has started (8) |
@@ -64,6 +65,21 @@ pub fn doubt(device: DeviceId, slot: u8) -> Key {
 /// All of a device's publishes.
 pub fn doubts(device: DeviceId) -> (Vec<u8>, Vec<u8>) {
     (doubt(device, 0).1, doubt(DeviceId::new(device.get() + 1), 0).1)
+}
+
+/// About how many entries a device's inbox has.
+pub fn backlog(device: DeviceId) -> Key {
+    key(Table::Directory, b'q', &[&device.get().to_be_bytes()])
+}
+
+/// All of these.
+pub fn backlogs() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'q'], vec![b'q' + 1])
+}
+
+/// The device of a key of [`backlog`].
+pub fn parse_backlog(key: &[u8]) -> Option<DeviceId> {
+    Some(DeviceId::new(parse_counter(key.strip_prefix(b"q")?)?))
 }
 
 /// A partition's counter of devices.
@@ -178,6 +194,7 @@ mod tests {
         let (id, device) = (ConversationId::new(300), DeviceId::new(7));
         assert_eq!(parse_user(&user(&alice).1), Some(alice.clone()));
         assert_eq!(parse_membership(&membership(&alice, id).1), Some(id));
+        assert_eq!(parse_backlog(&backlog(device).1), Some(device));
         assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
         assert_eq!(parse_receipt(&receipt(device, id, Ordinal::new(2)).1), Some((id, Ordinal::new(2))));
     }

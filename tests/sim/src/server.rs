@@ -127,6 +127,7 @@ impl Server {
             window_messages: plan.window,
             window_bytes: 2_000,
             devices_per_user_max: 8,
+            inbox_entries: 100_000,
             cached_per_lane: plan.cached,
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number()).await else {

@@ -7,7 +7,7 @@ use godwit_schemas::ids::{ConversationId, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use super::{Decision, NO_CONVERSATION, NO_MEMBER, NO_USER, Refused, TITLE_BYTES_MAX, opened};
+use super::{Decision, INBOX_FULL, NO_CONVERSATION, NO_MEMBER, NO_USER, Refused, TITLE_BYTES_MAX, opened};
 use crate::command::Origin;
 use crate::outcome::{Change, Effect, EffectKind};
 
@@ -109,6 +109,7 @@ impl Decision<'_> {
         match users.len() {
             len if len < 2 => Err(TOO_FEW),
             len if len > self.rules.group_members_max => Err(FULL),
+            _ if !self.world.has_room(&users, None) => Err(INBOX_FULL),
             _ => Ok(self.create(Partition::of_user(caller), true, &call.title, &users)),
         }
     }
@@ -122,12 +123,16 @@ impl Decision<'_> {
     fn add_member(&mut self, id: ConversationId, by: &UserId, name: &str) -> Result<ConversationId, Refused> {
         let user = self.known_user(name)?;
         let members_max = self.rules.group_members_max;
+        let room = self.has_room(id, None) && self.world.has_room([&user], None);
         let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
         if conversation.member(&user).is_some() {
             return Err(ALREADY);
         }
         if conversation.members.len() >= members_max {
             return Err(FULL);
+        }
+        if !room {
+            return Err(INBOX_FULL);
         }
         let by = conversation.member(by).map_or_else(Default::default, |member| member.ordinal);
         let sequence = conversation.advance();
@@ -166,6 +171,9 @@ impl Decision<'_> {
     fn rename(&mut self, id: ConversationId, by: &UserId, title: &str) -> Result<ConversationId, Refused> {
         if title.len() > TITLE_BYTES_MAX {
             return Err(BAD_TITLE);
+        }
+        if !self.has_room(id, None) {
+            return Err(INBOX_FULL);
         }
         let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
         title.clone_into(&mut conversation.title);

@@ -132,6 +132,49 @@ fn the_first_message_opens_the_direct_conversation() {
 }
 
 #[test]
+fn nothing_is_stored_while_one_inbox_of_the_recipients_is_full() {
+    let mut scene = Scene::new();
+    let group = scene.group(&["bob", "carol"]);
+    scene.world.set_full(Scene::device("carol"), true);
+    let nothing = |outcome: &Outcome| outcome.entries.is_empty() && outcome.changes.is_empty();
+    for (from, to) in [("bob", To::Conversation(group)), ("alice", To::User(user("carol")))] {
+        let outcome = scene.post(from, to, b"hello");
+        assert_eq!(published(&outcome).0, Reason::QUOTA_EXCEEDED);
+        assert!(nothing(&outcome));
+    }
+    let calls = [
+        Call::CreateGroup(client::CreateGroup { title: "g".into(), users: vec!["carol".into()] }),
+        Call::AddMember(client::AddMember { conversation: group.get(), user: "dave".into() }),
+        Call::Rename(client::Rename { conversation: group.get(), title: "h".into() }),
+    ];
+    for call in calls {
+        let (response, outcome) = scene.call("alice", call);
+        assert_eq!(Reason::from_u32(response.reason), Reason::QUOTA_EXCEEDED);
+        assert!(nothing(&outcome));
+    }
+    assert_eq!(published(&scene.post("alice", To::User(user("bob")), b"hello")).0, Reason::SUCCESS, "without Carol");
+    // Her own device has the message already; and whoever is full can be removed.
+    assert_eq!(published(&scene.post("carol", To::Conversation(group), b"hello")).0, Reason::SUCCESS);
+    let remove = Call::RemoveMember(client::RemoveMember { conversation: group.get(), user: "carol".into() });
+    assert_eq!(scene.call("alice", remove).0.reason, 0);
+    assert_eq!(published(&scene.post("bob", To::Conversation(group), b"hello")).0, Reason::SUCCESS);
+}
+
+#[test]
+fn counts_of_devices_that_are_gone_are_not_kept() {
+    let mut scene = Scene::new();
+    let group = scene.group(&["bob"]);
+    let mut send = |device: u64| {
+        let origin = Origin { device: DeviceId::new(device), ..origin("alice") };
+        let (to, body) = (To::Conversation(group), Bytes::from_static(b"x"));
+        scene.run(Command::Post { origin, to, body, client_sequence: 1, expires_in_s: 0 });
+        scene.world.conversation(group).unwrap().to_state().accepted.len()
+    };
+    // Number 7 is not Alice's any more when number 9 comes.
+    assert_eq!([send(7), send(9), send(1)], [1, 1, 2]);
+}
+
+#[test]
 fn refusals_change_nothing() {
     let mut scene = Scene::new();
     let direct = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;

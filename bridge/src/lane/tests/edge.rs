@@ -22,6 +22,7 @@ use crate::{Settings, assemble};
 
 pub(super) const LANES: u32 = 2;
 pub(super) const NOW_S: u32 = 1_000_000;
+pub(super) const INBOX_ENTRIES: u32 = 100;
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -30,6 +31,7 @@ pub(super) fn settings() -> Settings {
         window_messages: 4,
         window_bytes: 100_000,
         devices_per_user_max: 3,
+        inbox_entries: INBOX_ENTRIES,
         cached_per_lane: 1_000,
     }
 }

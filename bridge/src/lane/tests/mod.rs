@@ -1,5 +1,8 @@
 //! The bridge as an edge sees it, on a store in memory and paused time.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use godwit_schemas::bus::{Acks, Publish, Published, Resume, down::Frame, up};
 use godwit_schemas::client::{self, event};
 use godwit_schemas::ids::{DeviceName, UserId};
@@ -7,7 +10,7 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 use prost::Message;
 
-use self::edge::{NOW_S, Scene, to_user};
+use self::edge::{INBOX_ENTRIES, NOW_S, Scene, to_user};
 use crate::store::Table;
 use crate::store::memory::MemoryStore;
 
@@ -16,7 +19,7 @@ mod replay;
 mod room;
 
 async fn scene() -> Scene<MemoryStore> {
-    let mut scene = Scene::new(MemoryStore::new(std::sync::Arc::new(|| NOW_S))).await;
+    let mut scene = Scene::new(MemoryStore::new(Arc::new(|| NOW_S))).await;
     scene.add("alice", "phone").await;
     scene.add("bob", "phone").await;
     scene
@@ -361,6 +364,61 @@ async fn a_refusal_says_why_and_mqtt_3_1_1_hears_it_as_an_event() {
         let reason = Reason::from_u32(scene.published(ALICE).await.reason);
         assert_eq!(reason, Reason::PAYLOAD_FORMAT_INVALID, "{kind:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    let mut number = 0;
+    let mut send = async |scene: &mut Scene<MemoryStore>, connection| {
+        number += 1;
+        scene.publish(connection, to_user(number, "bob", "hello"));
+        let reason = Reason::from_u32(scene.published(connection).await.reason);
+        scene.settle().await;
+        reason
+    };
+    // The opening is an entry too.
+    for _ in 1..INBOX_ENTRIES {
+        assert_eq!(send(&mut scene, ALICE).await, Reason::SUCCESS);
+    }
+    assert_eq!(send(&mut scene, ALICE).await, Reason::QUOTA_EXCEEDED);
+    assert_eq!(scene.store.rows(Table::Inbox) as u32, 1 + INBOX_ENTRIES, "and Alice's opening");
+    scene.crash().await;
+    scene.enter(3, "alice", "phone", Filters::NONE).await;
+    assert_eq!(send(&mut scene, 3).await, Reason::QUOTA_EXCEEDED, "not forgotten");
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    let mut fetched = 1;
+    while fetched < INBOX_ENTRIES / 4 {
+        let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
+        assert_eq!(send(&mut scene, 3).await, Reason::QUOTA_EXCEEDED);
+        fetched += orders.len() as u32;
+        scene.acknowledge(BOB, orders);
+        scene.settle().await;
+    }
+    assert_eq!(send(&mut scene, 3).await, Reason::SUCCESS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
+    let now_s = Arc::new(AtomicU32::new(NOW_S));
+    let clock = now_s.clone();
+    let mut scene = Scene::new(MemoryStore::new(Arc::new(move || clock.load(Ordering::Relaxed)))).await;
+    scene.add("alice", "phone").await;
+    scene.add("bob", "phone").await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    for number in 1..=u64::from(INBOX_ENTRIES) {
+        scene.publish(ALICE, Publish { expires_in_s: 60, ..to_user(number, "bob", "hello") });
+        scene.published(ALICE).await;
+        scene.settle().await;
+    }
+    scene.publish(ALICE, to_user(1_000, "bob", "hello"));
+    assert_eq!(Reason::from_u32(scene.published(ALICE).await.reason), Reason::QUOTA_EXCEEDED);
+    now_s.fetch_add(60, Ordering::Relaxed);
+    // It is counted now and then.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    scene.publish(ALICE, to_user(1_001, "bob", "hello"));
+    assert_eq!(scene.published(ALICE).await.reason, 0);
 }
 
 #[tokio::test(start_paused = true)]
