@@ -236,7 +236,11 @@ impl World {
 
     /// The device's inbox takes no more (`full`), or does again.
     pub fn set_full(&mut self, device: DeviceId, full: bool) {
-        if full { self.full.insert(device) } else { self.full.remove(&device) };
+        if full {
+            self.full.insert(device)
+        } else {
+            self.full.remove(&device)
+        };
     }
 
     /// Whether the inboxes of these users' devices take an entry, but for one device.

@@ -137,7 +137,11 @@ impl Backlogs {
         let moved = entries.abs_diff(backlog.written) >= step;
         if is_full != was_full {
             self.turned.push((device, is_full));
-            if is_full { self.full.insert(device) } else { self.full.remove(&device) };
+            if is_full {
+                self.full.insert(device)
+            } else {
+                self.full.remove(&device)
+            };
         }
         if moved || is_full != was_full {
             self.unwritten.insert(device);

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use godwit_schemas::bus::{self, Bus, LinkClosed};
+use godwit_schemas::bus::{self, Bus, LinkClosed, Up, UpBatch, up};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::dice::Dice;
 use crate::plan::{Plan, Turmoil};
+use crate::record::Record;
+
+/// Topics of lanes.
+const UP: &str = "up/";
 
 type Payloads = mpsc::UnboundedSender<(Instant, Bytes)>;
 
@@ -24,6 +29,7 @@ struct State {
     dice: Dice,
     plan: Plan,
     turmoil: Turmoil,
+    record: Record,
     last_link: Mutex<u64>,
     subscribers: Mutex<BTreeMap<u64, Subscriber>>,
 }
@@ -46,11 +52,12 @@ pub(crate) struct SimRx {
 }
 
 impl SimBus {
-    pub(crate) fn new(seed: u64, plan: &Plan, turmoil: Turmoil) -> Self {
+    pub(crate) fn new(seed: u64, plan: &Plan, turmoil: Turmoil, record: Record) -> Self {
         Self(Arc::new(State {
             dice: Dice::new(seed, "bus"),
             plan: plan.clone(),
             turmoil,
+            record,
             last_link: Mutex::default(),
             subscribers: Mutex::default(),
         }))
@@ -72,6 +79,9 @@ impl SimBus {
     fn hand_out(&self, topic: &str, payload: &Bytes) {
         let State { dice, plan, turmoil, subscribers, .. } = &*self.0;
         for subscriber in subscribers.lock().values().filter(|it| it.topics.iter().any(|of| of == topic)) {
+            if topic.starts_with(UP) {
+                self.0.record.with(|facts| facts.cost.asked += asked(payload));
+            }
             let soon = Instant::now() + Duration::from_micros(dice.within(0..=2_000));
             if turmoil.reigns() && dice.chance(plan.frames_late) {
                 let (payloads, payload, late) = (subscriber.payloads.clone(), payload.clone(), dice.ms(1..=1_500));
@@ -85,6 +95,17 @@ impl SimBus {
             }
         }
     }
+}
+
+/// What a batch asks a lane to do: frames, and each acknowledgement for itself.
+fn asked(batch: &Bytes) -> u64 {
+    let frames = UpBatch::decode(batch.clone()).unwrap_or_default().frames;
+    let acks = |frame: &Up| match &frame.frame {
+        Some(up::Frame::Acks(acks)) => acks.orders.len(),
+        Some(up::Frame::Connect(connect)) => connect.resume.as_ref().map_or(0, |resume| resume.outstanding.len()),
+        _ => 0,
+    };
+    frames.iter().map(|frame| 1 + acks(frame) as u64).sum()
 }
 
 impl Bus for SimBus {

@@ -1,19 +1,19 @@
-//! The wall clock that the bridge and its store are handed: virtual time plus what operators set it forward. Like the
-//! program's own it never goes back.
+//! The wall clock that the bridge and its store are handed: virtual time plus what operators set it forward or back. Like
+//! the program's own it does not go back while a process lives; the next one sees what it is set to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use godwit_bridge::store::ClockS;
 use tokio::time::Instant;
 
-const START_S: u32 = 1_000_000_000;
+const START_S: i64 = 1_000_000_000;
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     began: Instant,
-    ahead_s: Arc<AtomicU32>,
+    ahead_s: Arc<AtomicI64>,
 }
 
 impl Clock {
@@ -22,7 +22,7 @@ impl Clock {
     }
 
     pub(crate) fn now_s(&self) -> u32 {
-        START_S + self.began.elapsed().as_secs() as u32 + self.ahead_s.load(Ordering::Relaxed)
+        (START_S + self.began.elapsed().as_secs() as i64 + self.ahead_s.load(Ordering::Relaxed)) as u32
     }
 
     /// Since the run began.
@@ -30,12 +30,16 @@ impl Clock {
         self.began.elapsed().as_millis() as u64
     }
 
-    pub(crate) fn jump(&self, seconds: u32) {
+    pub(crate) fn jump(&self, seconds: i64) {
         self.ahead_s.fetch_add(seconds, Ordering::Relaxed);
     }
 
+    /// For one process.
     pub(crate) fn handed_out(&self) -> ClockS {
-        let clock = self.clone();
-        Arc::new(move || clock.now_s())
+        let (clock, latest) = (self.clone(), AtomicU32::new(0));
+        Arc::new(move || {
+            let now_s = clock.now_s();
+            latest.fetch_max(now_s, Ordering::Relaxed).max(now_s)
+        })
     }
 }

@@ -43,6 +43,10 @@ pub(crate) enum Event {
         name: String,
         id: u64,
     },
+    /// A client begins a connection.
+    Dialled {
+        device: usize,
+    },
     /// A device that reads events was told that it is subscribed.
     Subscribed {
         device: usize,
@@ -71,6 +75,11 @@ pub(crate) enum Event {
     Erased {
         id: u64,
         order: u64,
+    },
+    /// A scan of a device's inbox walked over entries that were deleted.
+    Passed {
+        id: u64,
+        orders: Vec<u64>,
     },
     /// A client has read a PUBLISH. `from`: the sender's name, where it is told.
     Received {
@@ -110,7 +119,6 @@ pub(crate) enum Event {
     Started {
         #[expect(dead_code, reason = "for the reader of a trace")]
         lanes: u32,
-        #[expect(dead_code, reason = "for the reader of a trace")]
         power_lost: bool,
     },
     /// For the reader of a trace.

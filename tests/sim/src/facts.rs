@@ -28,6 +28,8 @@ pub(crate) struct Device {
     pub(crate) gone: Option<Step>,
     /// It is known to the server as a reader of events.
     pub(crate) subscribed: Option<Step>,
+    /// Connections it has begun.
+    pub(crate) connections: u64,
     /// Its inbox: every entry that it ever had.
     pub(crate) held: BTreeMap<Place, Held>,
 }
@@ -36,6 +38,11 @@ impl Device {
     /// It is there to stay.
     pub(crate) fn stays(&self) -> bool {
         self.added.is_some() && self.leaving.is_none()
+    }
+
+    /// Entries of its inbox, expired ones too.
+    fn waiting(&self) -> usize {
+        self.held.values().filter(|held| held.erased.is_none()).count()
     }
 }
 
@@ -46,6 +53,46 @@ pub(crate) struct Held {
     pub(crate) message: bool,
     pub(crate) received: bool,
     pub(crate) acked: bool,
+    /// Its deletion was asked for.
+    pub(crate) erased: Option<Moment>,
+}
+
+/// When something happened to a device.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) at_ms: u64,
+    /// Which of its connections.
+    pub(crate) connection: u64,
+    /// Which start of the bridge.
+    pub(crate) start: u64,
+}
+
+/// What the server's work costs.
+#[derive(Debug, Default)]
+pub(crate) struct Cost {
+    /// Frames that lanes were handed, with acknowledgements counted one by one.
+    pub(crate) asked: u64,
+    /// Keys that were read.
+    pub(crate) keys: u64,
+    /// Rows that scans returned.
+    pub(crate) rows: u64,
+    /// Bytes of the largest record that is no inbox entry.
+    pub(crate) largest: usize,
+    /// Most devices whose counts a conversation kept.
+    pub(crate) counts: usize,
+}
+
+/// What the store has when all is calm.
+#[derive(Debug, Default)]
+pub(crate) struct Left {
+    /// Inbox entries of devices that should have none.
+    pub(crate) entries: Vec<String>,
+    /// Receipts of devices that should have none.
+    pub(crate) receipts: Vec<String>,
+    /// Words in rows that are no inbox entries.
+    pub(crate) words: BTreeSet<String>,
+    /// Devices whose inbox counts as full.
+    pub(crate) full: Vec<usize>,
 }
 
 /// What stands at a place of a conversation. A new member sees a change as the opening.
@@ -91,8 +138,21 @@ pub(crate) struct Facts {
     pub(crate) untitled: BTreeSet<String>,
     /// What was said in the last entry.
     pub(crate) newest: Option<String>,
-    /// What the store still has, when all is calm, and should not.
-    pub(crate) leftover: Option<String>,
+    pub(crate) left: Left,
+    pub(crate) cost: Cost,
+    /// Starts of the bridge.
+    pub(crate) starts: u64,
+    /// Of these, after a loss of power.
+    pub(crate) power_losses: u64,
+    /// Most devices that there were at a time.
+    pub(crate) devices_max: usize,
+    /// Devices with publishes that have no answer.
+    pub(crate) busy: BTreeSet<usize>,
+    pub(crate) inbox_entries: u32,
+    /// When an inbox was at least half full for the last time.
+    pub(crate) half_full_ms: Option<u64>,
+    pub(crate) window: u32,
+    pub(crate) now_ms: u64,
     orders: BTreeMap<(u64, u64), Place>,
 }
 
@@ -102,6 +162,11 @@ impl Facts {
         self.step += 1;
         let step = self.step;
         match event {
+            Event::Started { power_lost, .. } => {
+                self.starts += 1;
+                self.power_losses += u64::from(*power_lost);
+            }
+            Event::Dialled { device } => self.devices[*device].connections += 1,
             Event::Adding { user, name, traits } => self.devices.push(Device {
                 user: user.clone(),
                 name: name.clone(),
@@ -111,6 +176,7 @@ impl Facts {
                 leaving: None,
                 gone: None,
                 subscribed: None,
+                connections: 0,
                 held: BTreeMap::new(),
             }),
             Event::Added { device } => self.devices[*device].added = Some(step),
@@ -147,10 +213,25 @@ impl Facts {
             Event::Stored { id, order, entry } => self.stored(*id, *order, entry),
             Event::Received { device, place, .. } => self.mark(*device, *place, |held| held.received = true),
             Event::Acked { device, place } => self.mark(*device, *place, |held| held.acked = true),
+            Event::Erased { id, order } => {
+                let place = self.place_of(*id, *order);
+                let device = self.device_of(*id).map(|(index, device)| (index, device.connections));
+                if let (Some((device, connection)), Some(place)) = (device, place) {
+                    let now = Moment { at_ms: self.now_ms, connection, start: self.starts };
+                    self.mark(device, place, |held| held.erased = Some(now));
+                }
+            }
             Event::ReadSent { device, place } => self.read(*device, *place).sent.max_with(place.sequence),
             Event::ReadStored { device, place } => self.read(*device, *place).stored.max_with(place.sequence),
             _ => {}
         }
+        if let Event::Stored { id, .. } | Event::Erased { id, .. } = event
+            && self.device_of(*id).is_some_and(|(_, device)| device.waiting() * 2 >= self.inbox_entries as usize)
+        {
+            self.half_full_ms = Some(self.now_ms);
+        }
+        let there = self.devices.iter().filter(|device| device.gone.is_none()).count();
+        self.devices_max = self.devices_max.max(there);
     }
 
     fn mark(&mut self, device: usize, place: Place, set: impl FnOnce(&mut Held)) {
@@ -196,6 +277,7 @@ impl Facts {
             message: entry.kind == Kind::Message,
             received: false,
             acked: false,
+            erased: None,
         };
         if let Some(device) = self.devices.iter_mut().find(|it| it.id == Some(id)) {
             device.held.entry(place).or_insert(held);

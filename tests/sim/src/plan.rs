@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::dice::Dice;
 
+/// More entries than any inbox ever has.
+const INBOX_LARGE: u32 = 100_000;
+
 /// How a device reads its inbox, and what it speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Traits {
@@ -31,6 +34,10 @@ pub(crate) struct Plan {
     /// Deliveries a client takes.
     pub(crate) receive_maximum: u16,
     pub(crate) cached: usize,
+    /// Entries that an inbox takes.
+    pub(crate) inbox_entries: u32,
+    /// Things that a client has to say at a time: more than a lane can take at once.
+    pub(crate) burst: usize,
     /// Milliseconds of faults.
     pub(crate) turmoil_ms: u64,
     /// Milliseconds between a client's actions.
@@ -64,6 +71,8 @@ impl Plan {
             if dice.chance(probability) { most * (dice.within(1..=100) as f64) / 100.0 } else { 0.0 }
         };
         let every = |probability: f64, range| dice.chance(probability).then(|| dice.within(range));
+        // What came later has dice of its own: plans of older seeds stay what they were.
+        let later = Dice::new(seed, "plan, later");
         Self {
             users: dice.within(2..=5) as usize,
             devices_max: dice.within(1..=3) as usize,
@@ -72,6 +81,8 @@ impl Plan {
             window: dice.within(1..=12) as u32,
             receive_maximum: dice.within(1..=20) as u16,
             cached: dice.within(1..=8) as usize,
+            inbox_entries: if later.chance(0.25) { later.within(8..=40) as u32 } else { INBOX_LARGE },
+            burst: if later.chance(0.15) { later.within(5..=40) as usize } else { 1 },
             turmoil_ms: dice.within(5_000..=30_000),
             pace_ms: if dice.chance(0.2) { dice.within(5..=50) } else { dice.within(50..=1_000) },
             membership: dice.chance(0.6),
@@ -93,6 +104,11 @@ impl Plan {
             black_hole: often(0.5, 0.1),
             deaf: often(0.3, 0.1),
         }
+    }
+
+    /// None is ever full.
+    pub(crate) fn inboxes_are_large(&self) -> bool {
+        self.inbox_entries == INBOX_LARGE
     }
 
     /// A device's traits.

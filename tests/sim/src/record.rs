@@ -11,6 +11,7 @@ use crate::check::{self, Check};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::facts::Facts;
+use crate::plan::Plan;
 
 /// See the module.
 #[derive(Clone)]
@@ -26,6 +27,14 @@ struct Inner {
     violation: Option<String>,
 }
 
+impl Inner {
+    fn tell_time(&mut self) {
+        // What has expired stays so when the clock is set back.
+        self.facts.now_s = self.facts.now_s.max(self.clock.now_s());
+        self.facts.now_ms = self.clock.elapsed_ms();
+    }
+}
+
 /// What a run leaves.
 pub(crate) struct Trace {
     pub(crate) steps: u64,
@@ -35,8 +44,9 @@ pub(crate) struct Trace {
 }
 
 impl Record {
-    pub(crate) fn new(clock: Clock, lines_max: usize) -> Self {
-        let (facts, checks) = (Facts::default(), check::all());
+    pub(crate) fn new(clock: Clock, plan: &Plan, lines_max: usize) -> Self {
+        let (mut facts, checks) = (Facts::default(), check::all());
+        (facts.inbox_entries, facts.window) = (plan.inbox_entries, plan.window);
         let inner = Inner { clock, facts, checks, tail: VecDeque::new(), lines_max, hash: 0, violation: None };
         Self(Arc::new(Mutex::new(inner)))
     }
@@ -49,7 +59,7 @@ impl Record {
         if inner.tail.len() > inner.lines_max {
             inner.tail.pop_front();
         }
-        inner.facts.now_s = inner.clock.now_s();
+        inner.tell_time();
         inner.facts.take(&event);
         for check in &mut inner.checks {
             if let Err(wrong) = check.see(&inner.facts, &event)
@@ -76,7 +86,7 @@ impl Record {
     /// What is still to happen before the run may end.
     pub(crate) fn missing(&self) -> Result<(), String> {
         let inner = &mut *self.0.lock();
-        inner.facts.now_s = inner.clock.now_s();
+        inner.tell_time();
         inner
             .checks
             .iter()

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use godwit_bridge::store::{Table, keys};
+use godwit_core::entry::Entry;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
+use crate::facts::Left;
 use crate::operator::Operator;
 use crate::plan::{Plan, Turmoil};
 use crate::record::{Record, Trace};
@@ -33,7 +36,7 @@ pub struct Outcome {
 pub async fn run(seed: u64, lines_max: usize) -> Outcome {
     let plan = Plan::draw(seed);
     let (clock, turmoil) = (Clock::new(), Turmoil::calm());
-    let record = Record::new(clock.clone(), lines_max);
+    let record = Record::new(clock.clone(), &plan, lines_max);
     record.note(format!("{plan:?}"));
     let (server, _tasks) = Server::start(seed, &plan, &turmoil, &clock, &record);
     let world = World {
@@ -44,7 +47,6 @@ pub async fn run(seed: u64, lines_max: usize) -> Outcome {
         server,
         users: Arc::default(),
         groups: Arc::default(),
-        busy: Arc::default(),
         tasks: Arc::default(),
     };
     let mut operator = Operator::new(seed, world.clone());
@@ -69,48 +71,70 @@ async fn rage(world: &World) {
 async fn calm_down(world: &World) {
     let until = Instant::now() + CALM;
     while !world.record.is_violated() {
-        let busy = world.busy.lock().iter().next().copied();
-        let missing = match busy {
-            Some(device) => Err(format!("device {device} has publishes without an answer")),
-            None => {
-                let leftover = leftover(world);
-                world.record.with(|facts| facts.leftover = leftover);
-                world.record.missing()
-            }
-        };
-        match missing {
+        let left = left(world);
+        world.record.with(|facts| facts.left = left);
+        match world.record.missing() {
             Ok(()) => return,
             Err(missing) if Instant::now() >= until => {
-                world.record.violate(format!("liveness: after {} s of calm: {missing}", CALM.as_secs()));
+                world.record.violate(format!("after {} s of calm: {missing}", CALM.as_secs()));
             }
             Err(_) => sleep(LOOK).await,
         }
     }
 }
 
-/// What is still in the store of devices that have or should have acknowledged everything.
-fn leftover(world: &World) -> Option<String> {
-    // A crash in the middle of a removal leaves what the device had: not yet a promise.
-    let erased = world.plan.bridge_crash_ms.is_none() && world.plan.disk_failure == 0.0;
-    for table in [Table::Inbox, Table::Receipts] {
-        for key in world.server.store().keys(table) {
-            let Some(id) = device_of(&key) else { continue };
-            let found = world.record.with(|facts| {
-                let (index, device) = facts.device_of(id)?;
-                // What was told of or to one who has left, or of a message that no device has to acknowledge any more (it
-                // expired, or the devices are gone), stays until the next connection.
-                let acknowledged = !world.plan.expiry && world.plan.devices_change_ms.is_none();
-                let about = keys::parse_receipt(&key).filter(|_| table == Table::Receipts && acknowledged);
-                let there = about.is_some_and(|(id, ordinal)| facts.are_members(id.get(), ordinal.get(), &device.user));
-                let listens = table == Table::Inbox || device.traits.events && there;
-                (device.gone.is_some() && erased || device.stays() && listens).then_some(index)
-            });
-            if let Some(index) = found {
-                return Some(format!("the store has something in {table:?} for device {index}: {key:?}"));
+/// What is still in the store.
+fn left(world: &World) -> Left {
+    let mut left = Left::default();
+    for (table, (key, value)) in world.server.store().rows() {
+        match table {
+            Table::Inbox | Table::Receipts => {
+                let Some(device) = device_of(&key).and_then(|id| should_have_none(world, table, id, &key, &value))
+                else {
+                    continue;
+                };
+                let what = format!("the store has something in {table:?} for device {device}: {key:?}");
+                if table == Table::Inbox { left.entries.push(what) } else { left.receipts.push(what) }
             }
+            Table::Directory | Table::Conversations => left.words.extend(words(&value)),
+        }
+        if let (Table::Directory, Some(id)) = (table, keys::parse_backlog(&key)) {
+            let full = keys::parse_counter(&value) >= Some(world.plan.inbox_entries.into());
+            let device =
+                world.record.with(|facts| facts.device_of(id.get()).map(|(index, device)| (index, device.stays())));
+            left.full.extend(device.filter(|(_, stays)| full && *stays).map(|(index, _)| index));
         }
     }
-    None
+    left
+}
+
+/// A device that has or should have acknowledged everything.
+fn should_have_none(world: &World, table: Table, id: u64, key: &[u8], value: &Bytes) -> Option<usize> {
+    // A crash in the middle of a removal leaves what the device had: not yet a promise.
+    let erased = world.plan.bridge_crash_ms.is_none() && world.plan.disk_failure == 0.0;
+    let expires_at_s =
+        Entry::decode(value.clone()).ok().filter(|_| table == Table::Inbox).map(|entry| entry.expires_at_s);
+    world.record.with(|facts| {
+        let (index, device) = facts.device_of(id)?;
+        // It had expired before the clock was set back.
+        if expires_at_s.is_some_and(|at_s| at_s <= facts.now_s) {
+            return None;
+        }
+        // What was told of or to one who has left, or of a message that no device has to acknowledge any more (it
+        // expired, or the devices are gone), stays until the next connection.
+        let acknowledged = !world.plan.expiry && world.plan.devices_change_ms.is_none();
+        let about = keys::parse_receipt(key).filter(|_| table == Table::Receipts && acknowledged);
+        let there = about.is_some_and(|(id, ordinal)| facts.are_members(id.get(), ordinal.get(), &device.user));
+        let listens = table == Table::Inbox || device.traits.events && there;
+        (device.gone.is_some() && erased || device.stays() && listens).then_some(index)
+    })
+}
+
+/// What looks like something that a device says: `u1-d2/3`, `u1-d2/same`.
+fn words(value: &[u8]) -> Vec<String> {
+    let inside = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/');
+    let pieces = value.split(|byte| !inside(byte)).filter(|piece| piece.contains(&b'/'));
+    pieces.map(|piece| String::from_utf8_lossy(piece).into_owned()).collect()
 }
 
 fn outcome(seed: u64, world: &World) -> Outcome {

@@ -59,7 +59,7 @@ impl Server {
             clock: clock.clone(),
             record: record.clone(),
             dice: Dice::new(seed, "server"),
-            bus: SimBus::new(seed, plan, turmoil.clone()),
+            bus: SimBus::new(seed, plan, turmoil.clone(), record.clone()),
             store: SimStore::new(seed, plan, turmoil.clone(), clock.clone(), record.clone()),
             admin: Mutex::default(),
             edges: Mutex::new((0..plan.edges).map(|_| None).collect()),
@@ -127,7 +127,7 @@ impl Server {
             window_messages: plan.window,
             window_bytes: 2_000,
             devices_per_user_max: 8,
-            inbox_entries: 100_000,
+            inbox_entries: plan.inbox_entries,
             cached_per_lane: plan.cached,
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number()).await else {
@@ -182,7 +182,8 @@ impl Server {
     async fn set_clock(self) {
         loop {
             self.until_broken(self.0.plan.clock_jump_ms).await;
-            let seconds = self.0.dice.within(1..=7_200) as u32;
+            let seconds = self.0.dice.within(1..=7_200) as i64;
+            let seconds = if self.0.dice.chance(0.3) { -seconds } else { seconds };
             self.0.clock.jump(seconds);
             self.0.record.note(format!("the clock jumps {seconds} s"));
         }

@@ -3,6 +3,7 @@
 //!
 //! What gets on disk is told to the record: inbox entries, their end, and devices' numbers.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use futures::FutureExt as _;
 use godwit_bridge::store::memory::MemoryStore;
 use godwit_bridge::store::{Durability, Row, Store, StoreError, Table, Write, keys};
 use godwit_core::entry::Entry;
-use godwit_core::record::UserRecord;
+use godwit_core::record::{StateRecord, UserRecord};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::time::sleep;
@@ -40,6 +41,8 @@ struct Disk {
     synced: MemoryStore,
     /// Commits after the last sync.
     tail: Vec<Vec<Write>>,
+    /// Keys of the inbox that were deleted: a store does not forget them at once, and a scan walks over them.
+    deleted: BTreeSet<Vec<u8>>,
 }
 
 /// See the module.
@@ -49,7 +52,7 @@ pub(crate) struct SimStore(Arc<State>);
 impl SimStore {
     pub(crate) fn new(seed: u64, plan: &Plan, turmoil: Turmoil, clock: Clock, record: Record) -> Self {
         let empty = || MemoryStore::new(clock.handed_out());
-        let disk = Disk { current: empty(), synced: empty(), tail: Vec::new() };
+        let disk = Disk { current: empty(), synced: empty(), tail: Vec::new(), deleted: BTreeSet::new() };
         Self(Arc::new(State {
             dice: Dice::new(seed, "store"),
             plan: plan.clone(),
@@ -73,9 +76,42 @@ impl SimStore {
         disk.current = copy(&disk.synced, &self.0.clock);
     }
 
-    /// Keys of a table.
-    pub(crate) fn keys(&self, table: Table) -> Vec<Bytes> {
-        rows(&self.0.disk.lock().current, table).into_iter().map(|(key, _)| key).collect()
+    /// All rows of all tables.
+    pub(crate) fn rows(&self) -> Vec<(Table, Row)> {
+        let current = &self.0.disk.lock().current;
+        TABLES.iter().flat_map(|table| rows(current, *table).into_iter().map(|row| (*table, row))).collect()
+    }
+
+    /// What a scan costs: rows, and deleted keys on the way to the last of them.
+    fn tell_of_scan(&self, table: Table, from: &[u8], to: &[u8], found: &[Row], rows_max: usize) {
+        self.0.record.with(|facts| facts.cost.rows += found.len() as u64);
+        let last = found.last().filter(|_| found.len() == rows_max).map_or(to, |(key, _)| key);
+        let (Table::Inbox, Some(id)) = (table, device_of(from)) else { return };
+        if from < last {
+            let disk = self.0.disk.lock();
+            let orders = disk.deleted.range(from.to_vec()..last.to_vec()).filter_map(|key| keys::parse_order(key));
+            let orders: Vec<_> = orders.map(|order| order.get()).collect();
+            drop(disk);
+            if !orders.is_empty() {
+                self.0.record.emit(Event::Passed { id, orders });
+            }
+        }
+    }
+
+    fn tell_of_costs(&self, writes: &[Write]) {
+        for write in writes {
+            let Write::Put(table, key, value) = write else { continue };
+            if *table != Table::Inbox {
+                self.0.record.with(|facts| facts.cost.largest = facts.cost.largest.max(value.len()));
+            }
+            if *table == Table::Conversations
+                && key.first() == Some(&b't')
+                && let Ok(state) = StateRecord::decode(value.clone())
+            {
+                let devices = state.accepted.len();
+                self.0.record.with(|facts| facts.cost.counts = facts.cost.counts.max(devices));
+            }
+        }
     }
 
     fn sync(&self, disk: &mut Disk) {
@@ -114,6 +150,7 @@ impl SimStore {
                 && let (Some(id), Some(order)) = (device_of(key), keys::parse_order(key))
             {
                 self.0.record.emit(Event::Erased { id, order: order.get() });
+                self.0.disk.lock().deleted.insert(key.clone());
             }
         }
     }
@@ -163,6 +200,7 @@ impl Store for SimStore {
     async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.dawdle(200).await;
         self.fail("read")?;
+        self.0.record.with(|facts| facts.cost.keys += keys.len() as u64);
         let current = self.0.disk.lock().current.clone();
         let found = current.multi_get(keys).await;
         self.dawdle(200).await;
@@ -180,15 +218,17 @@ impl Store for SimStore {
         self.dawdle(200).await;
         self.fail("scan")?;
         let current = self.0.disk.lock().current.clone();
-        let found = current.scan(table, from, to, rows_max, bytes_max).await;
+        let found = current.scan(table, from, to, rows_max, bytes_max).await?;
+        self.tell_of_scan(table, from, to, &found, rows_max);
         self.dawdle(200).await;
-        found
+        Ok(found)
     }
 
     async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
         self.dawdle(1_000).await;
         self.fail("commit")?;
         self.tell_of_deletions(&writes);
+        self.tell_of_costs(&writes);
         self.0.disk.lock().tail.push(writes.clone());
         if durability == Durability::Synced {
             self.dawdle(3_000).await;

@@ -22,8 +22,6 @@ pub(crate) struct World {
     pub(crate) users: Arc<Mutex<Vec<String>>>,
     /// Groups that anybody has heard of: those who are not in them may try.
     pub(crate) groups: Arc<Mutex<BTreeSet<u64>>>,
-    /// Devices with something left to send.
-    pub(crate) busy: Arc<Mutex<BTreeSet<usize>>>,
     pub(crate) tasks: Arc<Mutex<Vec<AbortOnDropHandle<()>>>>,
 }
 

@@ -255,7 +255,12 @@ async fn a_reattached_connection_goes_on_where_it_was() {
     let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
     // Bob acknowledged the first, and the edge could not tell the bridge.
     scene.crash().await;
-    let resume = Resume { cursor: orders[2], outstanding: orders[1..].to_vec(), filters: Filters::RAW.bits(), ..Default::default() };
+    let resume = Resume {
+        cursor: orders[2],
+        outstanding: orders[1..].to_vec(),
+        filters: Filters::RAW.bits(),
+        ..Default::default()
+    };
     scene.resume(BOB, "bob", "phone", resume).await;
     assert_eq!(scene.deliveries(BOB).await, [], "the edge has them still");
     scene.resume(ALICE, "alice", "phone", Resume::default()).await;
@@ -278,7 +283,8 @@ async fn what_is_acknowledged_right_after_a_reattachment_counts() {
     }
     let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
     scene.next_generation();
-    let resume = Resume { cursor: orders[3], outstanding: orders.clone(), filters: Filters::RAW.bits(), ..Default::default() };
+    let resume =
+        Resume { cursor: orders[3], outstanding: orders.clone(), filters: Filters::RAW.bits(), ..Default::default() };
     let connect = scene.resume_frame(BOB, "bob", "phone", resume);
     // Both are there before the bridge has looked into the inbox.
     scene.send(BOB, [up::Frame::Connect(connect), up::Frame::Acks(Acks { orders })]);

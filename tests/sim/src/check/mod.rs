@@ -1,15 +1,18 @@
-//! One checker for each promise. A checker sees every event after the facts have taken it in, and says at the end what
+//! One checker for each promise, and one for what must come true at all. A checker sees every event after the facts have taken it in, and says at the end what
 //! is still missing.
 
 use crate::event::Event;
 use crate::facts::Facts;
 
+mod live;
 mod p1_stored;
 mod p2_kept;
 mod p3_once;
 mod p4_order;
 mod p5_own;
+mod p6_gone;
 mod p7_ticks;
+mod p8_cost;
 
 /// See the module.
 pub(crate) trait Check: Send {
@@ -24,11 +27,14 @@ pub(crate) trait Check: Send {
 
 pub(crate) fn all() -> Vec<Box<dyn Check>> {
     vec![
+        Box::new(live::Live),
         Box::new(p1_stored::Stored),
         Box::new(p2_kept::Kept),
         Box::new(p3_once::Once),
         Box::new(p4_order::InOrder::default()),
         Box::new(p5_own::Own),
+        Box::new(p6_gone::Gone),
         Box::new(p7_ticks::Ticks::default()),
+        Box::new(p8_cost::Cost),
     ]
 }

@@ -43,7 +43,10 @@ impl Check for Ticks {
                 }
             }
         }
-        Ok(())
+        match facts.left.receipts.first() {
+            Some(receipt) => Err(receipt.clone()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -227,8 +227,10 @@ impl<'a> Connection<'a> {
             self.write(&mqtt::disconnect()).await?;
             return Err(Over);
         }
-        if self.client.subscribed && self.client.outbox.len() < 10 {
-            self.send();
+        for _ in 0..plan.burst {
+            if self.client.subscribed && self.client.outbox.len() < 10.max(plan.burst) {
+                self.send();
+            }
         }
         Ok(())
     }

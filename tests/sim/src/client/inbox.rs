@@ -49,7 +49,8 @@ impl Connection<'_> {
         let at = at.map(|(conversation, sequence)| Place { conversation, sequence });
         match item.kind {
             Kind::Post { sure } => {
-                let unsure = reason == 0 && at.is_none() && !sure;
+                // MQTT 3.1.1 does not say that an inbox was full.
+                let unsure = reason == 0 && at.is_none() && !(sure && self.client.world.plan.inboxes_are_large());
                 let reason = if unsure { UNSURE } else { reason.into() };
                 record.emit(Event::Answered { device, say: item.say, reason, at });
             }
@@ -122,7 +123,9 @@ impl Connection<'_> {
                 _ => {
                     let places = facts.said.get(&say).map(|said| &said.places);
                     let here = places.into_iter().flatten().filter(|it| Some(it.conversation) == conversation);
-                    here.copied().find(|place| !self.received.contains(place))
+                    let held = &facts.devices[self.client.device].held;
+                    let done = |place: &Place| held.get(place).is_none_or(|held| held.acked);
+                    here.copied().filter(|place| !self.received.contains(place)).min_by_key(done)
                 }
             };
             let place = place.filter(|place| Some(place.conversation) == conversation)?;

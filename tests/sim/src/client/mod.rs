@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use self::connection::Connection;
 use self::outbox::Outbox;
 use crate::dice::Dice;
+use crate::event::Event;
 use crate::plan::Traits;
 use crate::world::World;
 
@@ -60,11 +61,12 @@ impl Client {
             let most = if self.world.turmoil.reigns() { 3_000 } else { 200 };
             sleep(self.dice.ms(0..=most)).await;
             if self.is_leaving() && !self.world.turmoil.reigns() {
-                self.world.busy.lock().remove(&self.device);
+                self.world.record.with(|facts| facts.busy.remove(&self.device));
                 return;
             }
             if let Some(stream) = self.world.server.dial(&self.dice) {
                 self.connections += 1;
+                self.world.record.emit(Event::Dialled { device: self.device });
                 self.outbox.disconnected();
                 Connection::new(&mut self, stream).live().await;
             }
@@ -77,11 +79,13 @@ impl Client {
 
     /// Says whether the outbox is empty.
     fn report(&self) {
-        let mut busy = self.world.busy.lock();
-        if self.outbox.is_empty() {
-            busy.remove(&self.device);
-        } else {
-            busy.insert(self.device);
-        }
+        let empty = self.outbox.is_empty();
+        self.world.record.with(|facts| {
+            if empty {
+                facts.busy.remove(&self.device)
+            } else {
+                facts.busy.insert(self.device)
+            };
+        });
     }
 }
