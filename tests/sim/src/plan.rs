@@ -73,6 +73,7 @@ impl Plan {
         let every = |probability: f64, range| dice.chance(probability).then(|| dice.within(range));
         // What came later has dice of its own: plans of older seeds stay what they were.
         let later = Dice::new(seed, "plan, later");
+        let (burst, slow) = if later.chance(0.15) { (later.within(5..=20) as usize, 1_000) } else { (1, 0) };
         Self {
             users: dice.within(2..=5) as usize,
             devices_max: dice.within(1..=3) as usize,
@@ -82,9 +83,10 @@ impl Plan {
             receive_maximum: dice.within(1..=20) as u16,
             cached: dice.within(1..=8) as usize,
             inbox_entries: if later.chance(0.25) { later.within(8..=40) as u32 } else { INBOX_LARGE },
-            burst: if later.chance(0.15) { later.within(5..=40) as usize } else { 1 },
+            burst,
             turmoil_ms: dice.within(5_000..=30_000),
-            pace_ms: if dice.chance(0.2) { dice.within(5..=50) } else { dice.within(50..=1_000) },
+            // Whoever has much to say at a time says it seldom.
+            pace_ms: slow.max(if dice.chance(0.2) { dice.within(5..=50) } else { dice.within(50..=1_000) }),
             membership: dice.chance(0.6),
             expiry: dice.chance(0.2),
             repetitive: dice.chance(0.3),

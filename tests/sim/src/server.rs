@@ -184,8 +184,9 @@ impl Server {
             self.until_broken(self.0.plan.clock_jump_ms).await;
             let seconds = self.0.dice.within(1..=7_200) as i64;
             let seconds = if self.0.dice.chance(0.3) { -seconds } else { seconds };
-            self.0.clock.jump(seconds);
+            // First, so that the record knows what time it was.
             self.0.record.note(format!("the clock jumps {seconds} s"));
+            self.0.clock.jump(seconds);
         }
     }
 

@@ -51,6 +51,7 @@ fn watch(seed: u64) -> mpsc::Sender<()> {
 }
 
 /// Replays seeds until they end, or until the first that fails if that is wanted.
+#[expect(clippy::print_stdout, reason = "the tests' own output")]
 fn promises_hold(seeds: impl Iterator<Item = u64>) {
     let (began, mut count, mut steps, mut failed) = (Instant::now(), 0, 0, Vec::new());
     for seed in seeds {

@@ -60,7 +60,9 @@ fn records(facts: &Facts) -> Result<(), String> {
 fn passed(facts: &Facts, id: u64, orders: &[u64]) -> Result<(), String> {
     let Some((index, device)) = facts.device_of(id) else { return Ok(()) };
     let places = orders.iter().filter_map(|order| facts.place_of(id, *order));
-    let erased = places.filter_map(|place| device.held.get(&place)?.erased);
+    // Changes are settled without the device, also while a message before them waits to be acknowledged.
+    let messages = places.filter_map(|place| device.held.get(&place)).filter(|held| held.message);
+    let erased = messages.filter_map(|held| held.erased);
     let old = erased.filter(|erased| {
         let Moment { at_ms, connection, start } = *erased;
         start == facts.starts && connection + 2 < device.connections && at_ms + SETTLED_MS < facts.now_ms
@@ -68,6 +70,6 @@ fn passed(facts: &Facts, id: u64, orders: &[u64]) -> Result<(), String> {
     // What was on its way to be deleted when a connection ended is walked over until something is delivered.
     match old.count() {
         count if count <= facts.window as usize => Ok(()),
-        count => Err(format!("a scan of the inbox of device {index} walks over {count} entries that are long gone")),
+        count => Err(format!("a scan of the inbox of device {index} walks over {count} messages that are long gone")),
     }
 }
