@@ -151,7 +151,6 @@ pub(crate) struct Facts {
     pub(crate) inbox_entries: u32,
     /// When an inbox was at least half full for the last time.
     pub(crate) half_full_ms: Option<u64>,
-    pub(crate) window: u32,
     pub(crate) now_ms: u64,
     orders: BTreeMap<(u64, u64), Place>,
 }

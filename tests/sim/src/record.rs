@@ -46,7 +46,7 @@ pub(crate) struct Trace {
 impl Record {
     pub(crate) fn new(clock: Clock, plan: &Plan, lines_max: usize) -> Self {
         let (mut facts, checks) = (Facts::default(), check::all());
-        (facts.inbox_entries, facts.window) = (plan.inbox_entries, plan.window);
+        facts.inbox_entries = plan.inbox_entries;
         let inner = Inner { clock, facts, checks, tail: VecDeque::new(), lines_max, hash: 0, violation: None };
         Self(Arc::new(Mutex::new(inner)))
     }

@@ -14,6 +14,8 @@ const AT_START: u64 = 2_000;
 const ROWS: u64 = 50;
 /// Bytes of a record that is no inbox entry: members and devices are bounded, and so is this.
 const RECORD_BYTES: usize = 1_500;
+/// Deletions that a slow disk holds up, at the most, when a connection ends.
+const HELD_UP: usize = 60;
 /// A deletion takes no longer to get on disk.
 const SETTLED_MS: u64 = 5_000;
 
@@ -55,8 +57,8 @@ fn records(facts: &Facts) -> Result<(), String> {
     Ok(())
 }
 
-/// A scan may walk over what was deleted during its device's last connection, but over no more than a window of what was
-/// deleted before that, unless the bridge has started anew since.
+/// A scan may walk over what was deleted during its device's last connection, but over little of what was deleted before
+/// that, unless the bridge has started anew since.
 fn passed(facts: &Facts, id: u64, orders: &[u64]) -> Result<(), String> {
     let Some((index, device)) = facts.device_of(id) else { return Ok(()) };
     let places = orders.iter().filter_map(|order| facts.place_of(id, *order));
@@ -69,7 +71,7 @@ fn passed(facts: &Facts, id: u64, orders: &[u64]) -> Result<(), String> {
     });
     // What was on its way to be deleted when a connection ended is walked over until something is delivered.
     match old.count() {
-        count if count <= facts.window as usize => Ok(()),
+        count if count <= HELD_UP => Ok(()),
         count => Err(format!("a scan of the inbox of device {index} walks over {count} messages that are long gone")),
     }
 }
