@@ -28,6 +28,8 @@ pub(crate) struct Connection<S> {
     read: BytesMut,
     /// Bytes that the socket has still to take.
     write: Bytes,
+    /// The stream holds bytes that its socket has still to take.
+    holds: bool,
     shut: bool,
 }
 
@@ -35,7 +37,7 @@ impl<S> Connection<S> {
     /// A connection that was just accepted.
     pub(crate) fn new(stream: S, edge: Arc<Edge>) -> Self {
         let peer = edge.admit();
-        Self { stream, edge, peer, read: BytesMut::new(), write: Bytes::new(), shut: false }
+        Self { stream, edge, peer, read: BytesMut::new(), write: Bytes::new(), holds: false, shut: false }
     }
 
     /// Feeds what was read to the session, packet by packet, as long as it takes packets.
@@ -70,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if self.write.is_empty() {
                 self.write = Bytes::new();
+                ready!(self.poll_flush(cx))?;
                 return Poll::Ready(Ok(total));
             }
             let taken = match Pin::new(&mut self.stream).poll_write(cx, &self.write) {
@@ -85,6 +88,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.edge.counters.bytes_out.add(taken);
             self.peer.session.lock().wrote(false, self.edge.now());
         }
+    }
+
+    /// Streams with TLS hold what their socket did not take, and say that they have taken it.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() || self.holds {
+            self.holds = flushed.is_pending();
+            self.peer.session.lock().wrote(self.holds, self.edge.now());
+        }
+        flushed
     }
 
     /// Reads once. `Ready(Ok(0))`: the client has hung up.

@@ -373,3 +373,23 @@ async fn nothing_is_read_while_much_is_unwritten() {
     tokio::io::AsyncReadExt::read_exact(&mut reader, &mut pongs).await.unwrap();
     pings.await.unwrap();
 }
+
+/// As with TLS: what a stream has taken may have still to go.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_holds_bytes_back_is_flushed() {
+    let settings = Settings { drain_deadline: Duration::from_secs(5), ..Settings::default() };
+    let mut world = World::start(settings).await;
+    let (near, far) = tokio::io::duplex(16);
+    world.serve(tokio::io::BufWriter::with_capacity(64 * 1024, far));
+    let mut client = Client(near);
+    client.send(&connect(4, &[])).await;
+    let (number, _) = world.lane.next().await;
+    world.lane.send(number, Connected::default()).await;
+    assert_eq!(client.packet().await[0], 0x20);
+    let payload = Bytes::from(vec![7; 1_000]);
+    world.lane.send(number, Deliver { order: 1, payload: payload.clone(), ..Deliver::default() }).await;
+    assert!(client.packet().await.ends_with(&payload));
+    world.lane.send(number, Deliver { order: 2, payload, ..Deliver::default() }).await;
+    // Nothing more is read: it is closed, since what it was given does not go.
+    world.lane.next_disconnect().await;
+}

@@ -15,7 +15,7 @@ use godwit_schemas::bus::{self as frames, BridgeHello, Bus, DownBatch, LinkClose
 use godwit_schemas::bus::{down, up};
 use parking_lot::Mutex;
 use prost::Message as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -191,8 +191,12 @@ impl World {
 
     fn dial_buffered(&self, bytes: usize) -> Client {
         let (near, far) = tokio::io::duplex(bytes);
-        tokio::spawn(Connection::new(far, self.edge.clone()));
+        self.serve(far);
         Client(near)
+    }
+
+    fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        tokio::spawn(Connection::new(stream, self.edge.clone()));
     }
 
     /// A client of this level that is welcome, and its connection's number.
