@@ -45,7 +45,8 @@ pub struct Conversation {
     /// Sequence of the last message or change.
     pub last_seq: Seq,
     next_ordinal: u32,
-    accepted: Vec<(DeviceId, u64)>,
+    /// Of devices that count their sends: the last accepted one, and its place.
+    accepted: Vec<(DeviceId, u64, Seq)>,
 }
 
 /// What became of a send.
@@ -53,8 +54,8 @@ pub struct Conversation {
 pub enum Sent {
     /// It is the next message.
     New(Seq, Ordinal),
-    /// A retry of one that was accepted.
-    Again,
+    /// A retry of one that was accepted; at this place, if it was the device's last one (otherwise 0).
+    Again(Seq),
 }
 
 impl Conversation {
@@ -105,15 +106,15 @@ impl Conversation {
             return Err(Reason::TOPIC_NAME_INVALID);
         }
         if client_sequence > 0 && client_sequence <= self.accepted(device) {
-            return Ok(Sent::Again);
+            return Ok(Sent::Again(self.place_of(device, client_sequence)));
         }
         if !room {
             return Err(Reason::QUOTA_EXCEEDED);
         }
-        if client_sequence > 0 {
-            self.accept(device, client_sequence);
-        }
         let seq = self.advance();
+        if client_sequence > 0 {
+            self.accept(device, client_sequence, seq);
+        }
         let member = &mut self.members[index];
         member.last_sent = seq;
         Ok(Sent::New(seq, member.ordinal))
@@ -121,19 +122,25 @@ impl Conversation {
 
     /// The device's last count; 0: none yet.
     pub fn accepted(&self, device: DeviceId) -> u64 {
-        self.accepted.iter().find(|(id, _)| *id == device).map_or(0, |(_, last)| *last)
+        self.accepted.iter().find(|(id, ..)| *id == device).map_or(0, |(_, last, _)| *last)
     }
 
-    fn accept(&mut self, device: DeviceId, client_sequence: u64) {
-        match self.accepted.iter_mut().find(|(id, _)| *id == device) {
-            Some((_, last)) => *last = client_sequence,
-            None => self.accepted.push((device, client_sequence)),
+    /// Where the send of this count stands, if it is the device's last; otherwise 0.
+    fn place_of(&self, device: DeviceId, client_sequence: u64) -> Seq {
+        let last = self.accepted.iter().find(|(id, last, _)| *id == device && *last == client_sequence);
+        last.map_or(Seq::default(), |(_, _, at)| *at)
+    }
+
+    fn accept(&mut self, device: DeviceId, client_sequence: u64, at: Seq) {
+        match self.accepted.iter_mut().find(|(id, ..)| *id == device) {
+            Some(known) => *known = (device, client_sequence, at),
+            None => self.accepted.push((device, client_sequence, at)),
         }
     }
 
     /// Forgets the counts of devices that are no member's any more. Keeps P8: they would be written with each message.
     pub fn keep_counts_of(&mut self, devices: &[DeviceId]) {
-        self.accepted.retain(|(device, _)| devices.contains(device));
+        self.accepted.retain(|(device, ..)| devices.contains(device));
     }
 
     /// Adds a member.
@@ -150,7 +157,7 @@ impl Conversation {
     pub fn part(&mut self, user: &UserId, devices: &[DeviceId]) -> Option<Member> {
         let index = self.members.iter().position(|member| member.user == *user)?;
         let gone = self.members.remove(index);
-        self.accepted.retain(|(device, _)| !devices.contains(device));
+        self.accepted.retain(|(device, ..)| !devices.contains(device));
         if gone.role == Role::Owner {
             let heir = self.members.iter().position(|member| member.role == Role::Admin).unwrap_or(0);
             if let Some(heir) = self.members.get_mut(heir) {
@@ -213,8 +220,11 @@ impl Conversation {
             delivered: member.watermark.delivered.get(),
             read: member.watermark.read.get(),
         });
-        let accepted = self.accepted.iter();
-        let accepted = accepted.map(|(id, last)| AcceptedRecord { device: id.get(), client_sequence: *last });
+        let accepted = self.accepted.iter().map(|(id, last, at)| AcceptedRecord {
+            device: id.get(),
+            client_sequence: *last,
+            sequence: at.get(),
+        });
         StateRecord { last_seq: self.last_seq.get(), progress: progress.collect(), accepted: accepted.collect() }
     }
 
@@ -232,7 +242,8 @@ impl Conversation {
                 watermark: Watermark { delivered: Seq::new(progress.delivered), read: Seq::new(progress.read) },
             });
         }
-        let accepted = state.accepted.iter().map(|entry| (DeviceId::new(entry.device), entry.client_sequence));
+        let accepted = state.accepted.iter();
+        let accepted = accepted.map(|it| (DeviceId::new(it.device), it.client_sequence, Seq::new(it.sequence)));
         Some(Self {
             id,
             group: record.group,
@@ -285,10 +296,11 @@ mod tests {
         let (phone, tablet) = (DeviceId::new(1), DeviceId::new(2));
         let mut send = |device, count| it.send(&user("alice"), device, count, true).unwrap();
         assert_eq!(send(phone, 1), Sent::New(Seq::new(1), Ordinal::new(0)));
-        assert_eq!(send(phone, 1), Sent::Again);
+        assert_eq!(send(phone, 1), Sent::Again(Seq::new(1)));
         assert_eq!(send(tablet, 1), Sent::New(Seq::new(2), Ordinal::new(0)));
         assert_eq!(send(phone, 3), Sent::New(Seq::new(3), Ordinal::new(0)));
-        assert_eq!(send(phone, 2), Sent::Again);
+        assert_eq!(send(phone, 2), Sent::Again(Seq::default()), "only of the last one the place is known");
+        assert_eq!(send(phone, 3), Sent::Again(Seq::new(3)));
     }
 
     #[test]
@@ -297,7 +309,7 @@ mod tests {
         let phone = DeviceId::new(1);
         assert_eq!(it.send(&user("alice"), phone, 1, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
         assert_eq!(it.send(&user("alice"), phone, 2, false), Err(Reason::QUOTA_EXCEEDED));
-        assert_eq!(it.send(&user("alice"), phone, 1, false), Ok(Sent::Again), "a retry needs no room");
+        assert_eq!(it.send(&user("alice"), phone, 1, false), Ok(Sent::Again(Seq::new(1))), "a retry needs no room");
         assert_eq!(it.send(&user("alice"), phone, 2, true), Ok(Sent::New(Seq::new(2), Ordinal::new(0))));
     }
 

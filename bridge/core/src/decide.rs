@@ -102,7 +102,10 @@ impl Decision<'_> {
             Reason::QUOTA_EXCEEDED => INBOX_FULL,
             reason => (reason, NO_USER.1),
         })?;
-        let Sent::New(sequence, sender) = sent else { return Ok((id, Seq::default())) };
+        let (sequence, sender) = match sent {
+            Sent::New(sequence, sender) => (sequence, sender),
+            Sent::Again(sequence) => return Ok((id, sequence)),
+        };
         self.out.changes.push(Change::State(id));
         self.out.durable = true;
         let lifetime_s =

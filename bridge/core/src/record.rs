@@ -59,6 +59,9 @@ pub struct AcceptedRecord {
     /// Its client sequence.
     #[prost(uint64, tag = "2")]
     pub client_sequence: u64,
+    /// Where that message stands.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
 }
 
 /// What changes with every message.
