@@ -1,21 +1,62 @@
-//! What apps link to speak with Godwit. So far the payloads: what to publish, and what arrives. No I/O: use any MQTT
-//! client below it. Connections, and an outbox and inbox that survive the app, build on this.
+//! What apps link to speak with Godwit: [`Client`], a handle on one task that keeps a connection, an outbox and an inbox
+//! which survive the app, and everything between them.
 //!
-//! - [`Publication`]: a topic and a payload, to be published with QoS 1.
-//! - [`Event`]: what the server publishes to `inbox`, read and checked.
+//! ```no_run
+//! use godwit_client::{Client, Event};
+//! use godwit_client::ids::{DeviceName, UserId};
 //!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let (alice, phone) = (UserId::new("alice")?, DeviceName::new("phone")?);
+//! let client = Client::builder("mqtt://127.0.0.1:1883", alice, phone, "password").open().await?;
+//! let sent = client.send(UserId::new("bob")?, "hello").await?;
+//! sent.delivered().await?;
+//! let mut events = client.events();
+//! loop {
+//!     let delivery = events.next().await?;
+//!     if let Event::Message(message) = &delivery.event {
+//!         println!("{:?}", message.body);
+//!     }
+//!     events.confirm(&delivery).await?;
+//! }
+//! # }
 //! ```
-//! use godwit_client::{Event, Publication};
-//! use godwit_schemas::ids::UserId;
 //!
-//! let hello = Publication::to_user(&UserId::new("bob")?, 1, "hello");
-//! assert_eq!(hello.topic, "send");
-//! assert!(Event::parse(b"not an event"[..].into()).is_err());
-//! # Ok::<(), godwit_schemas::ids::BadName>(())
-//! ```
+//! What it promises:
+//!
+//! - [`Client::send`] returns when the message is on this device's disk. From then on it is delivered once, whoever is
+//!   killed when.
+//! - An event is on this device's disk before the server is told that it was received, so the delivered tick is true.
+//!   The app sees each event until it has [confirmed](Events::confirm) it, and never afterwards.
+//! - Within a conversation events come in its order, each once. A place that stays empty is told ([`Event::Missing`]).
+//!
+//! Inside: the `engine` (one task) speaks through the `network` (one connection; the only place that names rumqttc) and
+//! remembers in the `ledger` (one thread) on a [`store`]. [`wire`] has the payloads alone, for those who bring an MQTT
+//! client of their own.
 
+mod builder;
+mod client;
+mod conversation;
+mod engine;
+mod error;
 mod event;
-mod publication;
+mod ledger;
+mod network;
+mod send;
+pub mod store;
+mod tracker;
+pub mod wire;
 
-pub use event::{Change, Event, Malformed, Member};
-pub use publication::Publication;
+pub use builder::Builder;
+pub use bytes::Bytes;
+pub use client::Client;
+pub use conversation::{Conversation, Member};
+pub use engine::Status;
+pub use error::{Error, Refusal};
+pub use event::{Delivery, Event, Events, Message};
+pub use godwit_schemas::client::Role;
+pub use godwit_schemas::{ids, reason};
+pub use ledger::Pending;
+pub use network::Protocol;
+pub use network::traffic::{Bytes as ByteCount, Purpose, Traffic};
+pub use send::{Recipient, SendHandle, SendId, SendState};
+pub use wire::Change;

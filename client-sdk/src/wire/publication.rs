@@ -5,6 +5,8 @@ use godwit_schemas::client::{ReadReceipt, Request, Send, request::Call, send};
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use prost::Message;
 
+use crate::send::{Recipient, SendId};
+
 /// Publish it with QoS 1. If the answer does not come, publish the same again: it takes effect once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
@@ -17,18 +19,28 @@ pub struct Publication {
 impl Publication {
     /// A message to a user; opens the direct conversation if there is none yet.
     ///
-    /// `client_sequence` counts up from 1 for each recipient, and must survive the app: it is what makes a retry safe.
+    /// `client_sequence` must be above that of every earlier message to the same recipient, and survive the app: it is
+    /// what makes a retry safe.
     pub fn to_user(user: &UserId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
-        Self::send(send::To::User(user.to_string()), client_sequence, body.into())
+        Self::send(send::To::User(user.to_string()), client_sequence, body.into(), 0)
     }
 
     /// A message to a conversation. See [`Self::to_user`] for `client_sequence`.
     pub fn to_conversation(conversation: ConversationId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
-        Self::send(send::To::Conversation(conversation.get()), client_sequence, body.into())
+        Self::send(send::To::Conversation(conversation.get()), client_sequence, body.into(), 0)
     }
 
-    fn send(to: send::To, client_sequence: u64, body: Bytes) -> Self {
-        let send = Send { to: Some(to), client_sequence, body, expires_in_s: 0 };
+    /// A send from the outbox.
+    pub(crate) fn of(id: SendId, to: &Recipient, body: Bytes, expires_in_s: u32) -> Self {
+        let to = match to {
+            Recipient::User(user) => send::To::User(user.to_string()),
+            Recipient::Conversation(conversation) => send::To::Conversation(conversation.get()),
+        };
+        Self::send(to, id.get(), body, expires_in_s)
+    }
+
+    fn send(to: send::To, client_sequence: u64, body: Bytes, expires_in_s: u32) -> Self {
+        let send = Send { to: Some(to), client_sequence, body, expires_in_s };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 

@@ -1,0 +1,209 @@
+//! How a client is made: where the server is, who this device is, where its store is; everything else has a default.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use godwit_schemas::ids::{DeviceName, UserId};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::spawn_blocking;
+
+use crate::client::Client;
+use crate::engine::{Calls, Engine, Habits, Shared, Status, now_s};
+use crate::error::Error;
+use crate::ledger::Ledger;
+use crate::ledger::thread::LedgerThread;
+use crate::network::backoff::Backoff;
+use crate::network::endpoint::Endpoint;
+use crate::network::keepalive::KeepAlive;
+use crate::network::{Dial, Protocol};
+use crate::store::{MemoryStore, Store, StoreError};
+
+/// Commands that wait for the engine; further callers wait in their call.
+const COMMANDS: usize = 64;
+/// Second since 1970 from which an empty store counts: 2026 began.
+const EPOCH_S: u64 = 1_767_225_600;
+
+type OpenStore = Box<dyn FnOnce() -> Result<Box<dyn Store>, StoreError> + Send>;
+
+/// See the module.
+#[must_use = "nothing happens before `open`"]
+pub struct Builder {
+    address: String,
+    user: UserId,
+    device: DeviceName,
+    password: String,
+    store: OpenStore,
+    archive: bool,
+    receive: bool,
+    saver: bool,
+    protocol: Protocol,
+    keep_alive: (Duration, Duration),
+    longest_wait: Duration,
+    patience: Duration,
+    call_timeout: Duration,
+    seed: Option<u64>,
+    #[cfg(feature = "tls")]
+    trusted: Option<Vec<u8>>,
+}
+
+impl Builder {
+    pub(crate) fn new(address: &str, user: UserId, device: DeviceName, password: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            user,
+            device,
+            password: password.to_owned(),
+            store: Box::new(|| Ok(Box::new(MemoryStore::new()))),
+            archive: true,
+            receive: true,
+            saver: false,
+            protocol: Protocol::Auto,
+            keep_alive: (Duration::from_secs(60), Duration::from_secs(15 * 60)),
+            longest_wait: Duration::from_secs(60),
+            patience: Duration::from_secs(30),
+            call_timeout: Duration::from_secs(30),
+            seed: None,
+            #[cfg(feature = "tls")]
+            trusted: None,
+        }
+    }
+
+    /// Keeps everything in a SQLite file, made if it is not there. Without a store everything ends with the app: what
+    /// was not sent is lost, and what was not confirmed.
+    #[cfg(feature = "sqlite")]
+    pub fn sqlite(self, path: impl Into<std::path::PathBuf>) -> Self {
+        let path = path.into();
+        Self { store: Box::new(move || Ok(Box::new(crate::store::SqliteStore::open(path)?))), ..self }
+    }
+
+    /// Keeps everything in a store that the app brings.
+    pub fn store(self, store: impl Store) -> Self {
+        Self { store: Box::new(move || Ok(Box::new(store))), ..self }
+    }
+
+    /// Whether messages stay in the store when the app has confirmed them (they do): for `Client::messages`. If not,
+    /// the app keeps what it wants to show.
+    pub fn archive(self, archive: bool) -> Self {
+        Self { archive, ..self }
+    }
+
+    /// For devices that only send: nothing is received and no ticks but the first come; what others send to this user
+    /// waits for other devices.
+    pub fn send_only(self) -> Self {
+        Self { receive: false, ..self }
+    }
+
+    /// Begins in saver mode: see `Client::set_saver`.
+    pub fn saver(self, saver: bool) -> Self {
+        Self { saver, ..self }
+    }
+
+    /// Which MQTT to speak. `Auto` unless given.
+    pub fn protocol(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// How long a connection may be silent: the interval to begin with (60 s unless given, at least 10 s), and the
+    /// longest one (15 min) to which it grows while the path holds.
+    pub fn keep_alive(self, first: Duration, longest: Duration) -> Self {
+        let first = first.max(Duration::from_secs(10));
+        Self { keep_alive: (first, longest.clamp(first, Duration::from_secs(18 * 3600))), ..self }
+    }
+
+    /// The longest wait between two attempts to connect; 60 s unless given.
+    pub fn longest_wait(self, longest_wait: Duration) -> Self {
+        Self { longest_wait, ..self }
+    }
+
+    /// How long the server may owe an answer in silence before the connection is given up; 30 s unless given.
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long a call may take, waiting for a connection included; 30 s unless given.
+    pub fn call_timeout(self, call_timeout: Duration) -> Self {
+        Self { call_timeout, ..self }
+    }
+
+    /// What chance begins with, for tests.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Trusts these certificates (PEM) rather than those of the system.
+    #[cfg(feature = "tls")]
+    pub fn trust(self, pem: impl Into<Vec<u8>>) -> Self {
+        Self { trusted: Some(pem.into()), ..self }
+    }
+
+    /// Opens the store and starts to connect. Returns when the store is open: whether there is a connection is for
+    /// `Client::status` to say. To be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error::Address`], [`Error::Store`], [`Error::Owner`]
+    pub async fn open(self) -> Result<Client, Error> {
+        let endpoint = Endpoint::parse(&self.address)?;
+        #[cfg(feature = "tls")]
+        let tls = crate::network::tls::trusting(self.trusted.as_deref())?;
+        let (user, device, archive, store) = (self.user.clone(), self.device.clone(), self.archive, self.store);
+        let ledger = spawn_blocking(move || {
+            let ledger = Ledger::open(store()?, &user, device.as_str(), archive, first_send())?;
+            Ok::<_, Error>(LedgerThread::start(ledger)?)
+        });
+        let ledger = ledger.await.map_err(|error| StoreError::new("open the store", error))??;
+        let shared = Arc::new(Shared {
+            ledger,
+            wake: Notify::new(),
+            tracker: Default::default(),
+            news: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
+            status: watch::Sender::new(Status::Connecting),
+            saver: AtomicBool::new(self.saver),
+        });
+        let dial = Dial {
+            endpoint,
+            user: self.user.to_string(),
+            device: self.device.to_string(),
+            password: self.password,
+            keep_alive: self.keep_alive.1,
+            timeout: self.patience,
+            nodelay: true,
+            traffic: Default::default(),
+            #[cfg(feature = "tls")]
+            tls,
+        };
+        let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let client = Client::new(shared.clone(), sender, dial.traffic.clone(), self.user, self.call_timeout);
+        let engine = Engine {
+            protocol: self.protocol,
+            welcome: false,
+            unwelcome: 0,
+            habits: Habits {
+                protocol: self.protocol,
+                receive: self.receive,
+                patience: self.patience,
+                gather: Duration::from_secs(3),
+            },
+            dial,
+            shared,
+            commands,
+            backoff: Backoff::new(self.longest_wait, seed),
+            keep_alive: KeepAlive::new(self.keep_alive.0, self.keep_alive.1),
+            // Responses to calls of an earlier run, which may still come, are none to this run's.
+            calls: Calls::new(now_s() << 16),
+        };
+        tokio::spawn(engine.run());
+        Ok(client)
+    }
+}
+
+/// Where an empty store begins to count sends: above what this device has counted with an earlier store, by the clock,
+/// in steps of 16 ms. So a device may lose its store, as long as it sends less than sixty messages a second and its
+/// clock is not set back.
+fn first_send() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH + Duration::from_secs(EPOCH_S));
+    since.map_or(0, |since| u64::try_from(since.as_millis() / 16).unwrap_or(0))
+}

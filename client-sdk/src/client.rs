@@ -1,0 +1,296 @@
+//! The handle that an app holds. Cheap to clone; when the last clone is dropped the connection ends, and everything that
+//! was promised is in the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use godwit_schemas::client::request::Call;
+use godwit_schemas::client::{AddMember, CreateGroup, Describe, Leave, RemoveMember, Rename, Response};
+use godwit_schemas::ids::{ConversationId, DeviceName, Seq, UserId};
+use godwit_schemas::reason::Reason;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::builder::Builder;
+use crate::conversation::Conversation;
+use crate::engine::{Command, Shared, Status, now_s};
+use crate::error::Error;
+use crate::event::{Events, Message};
+use crate::ledger::Pending;
+use crate::network::traffic::Traffic;
+use crate::send::{Recipient, SendHandle, SendId, SendState, refusal};
+use crate::store::StoreError;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    traffic: Arc<Traffic>,
+    user: UserId,
+    call_timeout: Duration,
+}
+
+impl Client {
+    /// A client of the server at this address (`mqtt://host:1883`, `mqtts://`, `ws://`, `wss://`), for this user's
+    /// device, with the device's own password.
+    pub fn builder(address: &str, user: UserId, device: DeviceName, password: &str) -> Builder {
+        Builder::new(address, user, device, password)
+    }
+
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        commands: mpsc::Sender<Command>,
+        traffic: Arc<Traffic>,
+        user: UserId,
+        call_timeout: Duration,
+    ) -> Self {
+        Self(Arc::new(Inner { shared, commands, traffic, user, call_timeout }))
+    }
+
+    /// The user that this device is one of.
+    pub fn user(&self) -> &UserId {
+        &self.0.user
+    }
+
+    /// Sends a message. When it returns the message is in the store: it will be sent, once, whatever happens to the
+    /// app. To one recipient messages go in the order of the calls.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]: it will not be sent.
+    pub async fn send(&self, to: impl Into<Recipient>, body: impl Into<Bytes>) -> Result<SendHandle, Error> {
+        self.queue(to.into(), body.into(), 0).await
+    }
+
+    /// Sends a message that vanishes where it was not delivered within this time (whole seconds, at least one).
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_expiring(
+        &self,
+        to: impl Into<Recipient>,
+        body: impl Into<Bytes>,
+        expires_in: Duration,
+    ) -> Result<SendHandle, Error> {
+        let expires_in_s = u32::try_from(expires_in.as_secs()).unwrap_or(u32::MAX).max(1);
+        self.queue(to.into(), body.into(), expires_in_s).await
+    }
+
+    async fn queue(&self, to: Recipient, body: Bytes, expires_in_s: u32) -> Result<SendHandle, Error> {
+        let now_s = now_s();
+        let id = self.0.shared.ledger.call(move |it| it.queue(&to, body, expires_in_s, now_s)).await?;
+        let handle = self.0.shared.tracker.follow(id, SendState::Queued);
+        self.0.shared.changes.send_modify(|changes| *changes += 1);
+        self.0.shared.wake.notify_one();
+        Ok(handle)
+    }
+
+    /// The handle of an earlier send; `None`: there was none, or it is no longer in the store.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn follow(&self, id: SendId) -> Result<Option<SendHandle>, Error> {
+        let tracker = &self.0.shared.tracker;
+        // First somebody follows, then the state is read: nothing falls in between.
+        let handle = tracker.follow(id, SendState::Queued);
+        let Some(state) = self.0.shared.ledger.call(move |it| it.state(id)).await? else { return Ok(None) };
+        tracker.set(id, state);
+        Ok(Some(handle))
+    }
+
+    /// What the app is to be told, beginning with the oldest event that it has not confirmed. Meant for one reader.
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+
+    /// Whether there is a connection, to be watched.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.0.shared.status.subscribe()
+    }
+
+    /// Changes whenever something that conversations, messages and pending sends show may have: for a screen that is to
+    /// be drawn anew.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.0.shared.changes.subscribe()
+    }
+
+    /// All conversations of this device, the one in which something happened last first.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn conversations(&self) -> Result<Vec<Conversation>, Error> {
+        self.0.shared.ledger.call(|it| it.conversations()).await
+    }
+
+    /// One conversation, if this device knows of it.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, Error> {
+        self.0.shared.ledger.call(move |it| it.conversation(id)).await
+    }
+
+    /// The direct conversation with a user, if this device knows of one.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn direct(&self, user: &UserId) -> Result<Option<ConversationId>, Error> {
+        let user = user.clone();
+        self.0.shared.ledger.call(move |it| it.direct(&user)).await
+    }
+
+    /// The newest `limit` messages below `before` that this device keeps, oldest first, with the state of those that it
+    /// sent itself. What has no place yet is in [`Self::pending`].
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn messages(
+        &self,
+        id: ConversationId,
+        before: Option<Seq>,
+        limit: usize,
+    ) -> Result<Vec<(Message, Option<SendState>)>, Error> {
+        self.0.shared.ledger.call(move |it| it.messages(id, before, limit)).await
+    }
+
+    /// What was sent to this recipient and has no place in the conversation yet, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn pending(&self, to: impl Into<Recipient>) -> Result<Vec<Pending>, Error> {
+        let to = to.into();
+        self.0.shared.ledger.call(move |it| it.pending(&to)).await
+    }
+
+    /// The user has read everything up to here: told to the others as soon as there is a connection. Going back has no
+    /// effect. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn mark_read(&self, id: ConversationId, up_to: Seq) -> Result<(), Error> {
+        if self.0.shared.ledger.call(move |it| it.mark_read(id, up_to)).await? {
+            self.0.shared.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Removes the messages up to here from this device.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn forget(&self, id: ConversationId, up_to: Seq) -> Result<(), Error> {
+        self.0.shared.ledger.call(move |it| it.forget(id, up_to)).await
+    }
+
+    /// Makes a group of this user and others. Its `Opened` event comes to all of them.
+    ///
+    /// # Errors
+    /// Any but [`Error::Owner`] and [`Error::Address`]. As for all calls: [`Error::retry_helps`] says what to do.
+    pub async fn create_group(&self, title: &str, users: &[UserId]) -> Result<ConversationId, Error> {
+        let users = users.iter().map(UserId::to_string).collect();
+        let response = self.call(Call::CreateGroup(CreateGroup { title: title.to_owned(), users })).await?;
+        Ok(ConversationId::new(response.conversation))
+    }
+
+    /// Adds a user to a group. For its owner and admins.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn add_member(&self, id: ConversationId, user: &UserId) -> Result<(), Error> {
+        let user = user.to_string();
+        self.call(Call::AddMember(AddMember { conversation: id.get(), user })).await.map(drop)
+    }
+
+    /// Removes a member from a group. For its owner and admins.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn remove_member(&self, id: ConversationId, user: &UserId) -> Result<(), Error> {
+        let user = user.to_string();
+        self.call(Call::RemoveMember(RemoveMember { conversation: id.get(), user })).await.map(drop)
+    }
+
+    /// Leaves a group.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn leave(&self, id: ConversationId) -> Result<(), Error> {
+        self.call(Call::Leave(Leave { conversation: id.get() })).await.map(drop)
+    }
+
+    /// Gives a group another title. For its owner and admins.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn rename(&self, id: ConversationId, title: &str) -> Result<(), Error> {
+        let title = title.to_owned();
+        self.call(Call::Rename(Rename { conversation: id.get(), title })).await.map(drop)
+    }
+
+    /// Asks the server for members and title, and keeps them. Seldom needed: changes come as events.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn describe(&self, id: ConversationId) -> Result<(), Error> {
+        self.call(Call::Describe(Describe { conversation: id.get() })).await.map(drop)
+    }
+
+    async fn call(&self, call: Call) -> Result<Response, Error> {
+        let (answer, answered) = oneshot::channel();
+        let deadline = Instant::now() + self.0.call_timeout;
+        let command = Command::Call { call, deadline, answer };
+        self.0.commands.send(command).await.map_err(|_| Error::Closed)?;
+        let response = answered.await.map_err(|_| Error::Closed)??;
+        match Reason::from_u32(response.reason) {
+            reason if reason.is_success() => Ok(response),
+            _ => Err(Error::Refused(refusal(response.reason, &response.text))),
+        }
+    }
+
+    /// The phone is on another network, or on one again: connects anew at once, and learns anew how long it may be
+    /// silent.
+    pub fn network_changed(&self) {
+        // If so many commands wait, one of them is of this kind or the engine is about to look anyway.
+        _ = self.0.commands.try_send(Command::NetworkChanged);
+    }
+
+    /// Saver mode: what goes up is gathered for three seconds, acknowledgements included, so that the radio wakes less
+    /// often and packets share segments (the latter from the next connection on). Ticks come later.
+    pub fn set_saver(&self, saver: bool) {
+        self.0.shared.saver.store(saver, Ordering::Relaxed);
+        self.0.shared.wake.notify_one();
+    }
+
+    /// How many bytes were sent and received, and what for.
+    pub fn traffic(&self) -> &Traffic {
+        &self.0.traffic
+    }
+
+    /// Says goodbye to the server and closes the store. What was not sent is sent when the store is opened again. Every
+    /// other call of any clone fails afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: the store did not close; nothing that was promised is lost.
+    pub async fn close(&self) -> Result<(), Error> {
+        let mut status = self.status();
+        if self.0.commands.send(Command::Close).await.is_ok() {
+            // An engine that is gone has closed.
+            _ = status.wait_for(|status| *status == Status::Closed).await;
+        }
+        let shared = self.0.shared.clone();
+        let closed = spawn_blocking(move || shared.ledger.close()).await;
+        self.0.shared.tracker.clear();
+        self.0.shared.news.send_modify(|news| *news += 1);
+        closed.map_err(|error| StoreError::new("close the store", error).into())
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+}

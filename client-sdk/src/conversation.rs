@@ -1,0 +1,54 @@
+//! Conversations as the app sees them, from this device's own store.
+
+use std::time::SystemTime;
+
+use godwit_schemas::client::Role;
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+
+/// A member of a conversation, or a former one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its number in the conversation; messages and receipts name it by that.
+    pub ordinal: Ordinal,
+    /// Who it is.
+    pub user: UserId,
+    /// What it may do.
+    pub role: Role,
+    /// It is one now.
+    pub present: bool,
+    /// One of its devices has everything up to here.
+    pub delivered_up_to: Seq,
+    /// It has read up to here.
+    pub read_up_to: Seq,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// Its number.
+    pub id: ConversationId,
+    /// Group rather than direct.
+    pub group: bool,
+    /// Of a group.
+    pub title: String,
+    /// In the order they joined. Empty until this device has learned them.
+    pub members: Vec<Member>,
+    /// This user has read up to here.
+    pub read_up_to: Seq,
+    /// The newest message on this device; 0: none.
+    pub last_message: Seq,
+    /// When something happened last.
+    pub active_at: SystemTime,
+}
+
+impl Conversation {
+    /// The other side of a direct conversation.
+    pub fn other(&self, me: &UserId) -> Option<&Member> {
+        if self.group { None } else { self.members.iter().find(|member| member.user != *me) }
+    }
+
+    /// The member of this number.
+    pub fn member(&self, ordinal: Ordinal) -> Option<&Member> {
+        self.members.iter().find(|member| member.ordinal == ordinal)
+    }
+}

@@ -1,0 +1,74 @@
+//! What came on a connection at once and goes into the ledger in one commit.
+
+use bytes::Bytes;
+use godwit_schemas::client::Opened;
+use godwit_schemas::ids::{ConversationId, Seq};
+
+use crate::ledger::{Ledger, Received};
+use crate::network::traffic::Purpose;
+use crate::send::{SendId, SendState};
+use crate::store::StoreError;
+use crate::wire::Event;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Sends that the server has stored, and where.
+    pub(super) stored: Vec<(SendId, Option<(ConversationId, Seq)>)>,
+    /// Sends that it does not take, and why.
+    pub(super) refused: Vec<(SendId, u8, String)>,
+    /// What it knows to be read.
+    pub(super) told: Vec<(ConversationId, Seq)>,
+    /// What it delivered, parsed and as it came.
+    pub(super) deliveries: Vec<(Event, Bytes)>,
+    /// Conversations that it described.
+    pub(super) described: Vec<(ConversationId, Opened)>,
+    /// It holds this device's subscriptions.
+    pub(super) subscribed: bool,
+    /// To be acknowledged after the commit.
+    pub(super) acks: Vec<(u16, Purpose)>,
+}
+
+impl Batch {
+    /// Nothing of it needs a commit.
+    pub(super) fn is_empty(&self) -> bool {
+        let nothing = self.stored.is_empty() && self.refused.is_empty() && self.told.is_empty();
+        nothing && self.deliveries.is_empty() && self.described.is_empty() && !self.subscribed
+    }
+
+    /// Returns what changed, and how far those of the `followed` sends are that it concerns.
+    pub(super) fn apply(
+        self,
+        ledger: &mut Ledger,
+        now_s: u64,
+        followed: &[SendId],
+    ) -> Result<(Received, Vec<(SendId, SendState)>), StoreError> {
+        let mut concerned: Vec<SendId> = Vec::new();
+        let news = !self.refused.is_empty() || !self.described.is_empty();
+        let mut all = !self.described.is_empty();
+        for (id, at) in self.stored {
+            concerned.push(id);
+            concerned.extend(ledger.stored(id, at)?);
+        }
+        for (id, reason, text) in self.refused {
+            concerned.push(id);
+            concerned.extend(ledger.refused(id, reason.into(), &text)?);
+        }
+        for (conversation, up_to) in self.told {
+            ledger.read_told(conversation, up_to)?;
+        }
+        for (conversation, opened) in self.described {
+            ledger.described(conversation, opened)?;
+        }
+        if self.subscribed {
+            ledger.set_subscribed()?;
+        }
+        let mut received = ledger.receive(self.deliveries, now_s)?;
+        received.news |= news;
+        concerned.extend(&received.placed);
+        all |= received.ticked;
+        let wanted: Vec<_> = followed.iter().copied().filter(|id| all || concerned.contains(id)).collect();
+        let states = ledger.states(&wanted)?;
+        Ok((received, states))
+    }
+}

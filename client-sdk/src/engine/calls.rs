@@ -1,0 +1,133 @@
+//! Calls: requests that wait for their response. A call keeps its packet identifier until it is answered and is
+//! repeated with DUP on the next connection, so that it takes effect once although connections break.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use godwit_schemas::client::request::Call;
+use godwit_schemas::client::{Describe, Opened, Response};
+use godwit_schemas::ids::ConversationId;
+use prost::Message as _;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::error::Error;
+use crate::wire::Publication;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    last: u64,
+    waiting: BTreeMap<u64, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    call: Call,
+    deadline: Instant,
+    /// `None`: the engine's own.
+    answer: Option<oneshot::Sender<Result<Response, Error>>>,
+    packet_id: Option<u16>,
+    /// Published on this connection.
+    under_way: bool,
+}
+
+/// A call to be published.
+pub(super) struct Published {
+    pub(super) id: u64,
+    pub(super) packet_id: u16,
+    pub(super) again: bool,
+    pub(super) payload: Bytes,
+}
+
+impl Calls {
+    /// Calls of an earlier run may still be answered: numbers begin at `first`.
+    pub(crate) fn new(first: u64) -> Self {
+        Self { last: first, waiting: BTreeMap::new() }
+    }
+
+    pub(crate) fn add(
+        &mut self,
+        call: Call,
+        deadline: Instant,
+        answer: Option<oneshot::Sender<Result<Response, Error>>>,
+    ) {
+        self.last += 1;
+        let waiting = Waiting { call, deadline, answer, packet_id: None, under_way: false };
+        self.waiting.insert(self.last, waiting);
+    }
+
+    /// Asks for the members of a conversation, once.
+    pub(super) fn describe(&mut self, id: ConversationId, deadline: Instant) {
+        let call = Call::Describe(Describe { conversation: id.get() });
+        if !self.waiting.values().any(|waiting| waiting.answer.is_none() && waiting.call == call) {
+            self.add(call, deadline, None);
+        }
+    }
+
+    /// Nothing is under way any more.
+    pub(super) fn disconnected(&mut self) {
+        self.waiting.values_mut().for_each(|waiting| waiting.under_way = false);
+    }
+
+    /// The next to be published, under the identifier it had or this `free` one.
+    pub(super) fn next(&mut self, free: Option<u16>) -> Option<Published> {
+        let (id, waiting) = self.waiting.iter_mut().find(|(_, waiting)| !waiting.under_way)?;
+        let again = waiting.packet_id.is_some();
+        let packet_id = waiting.packet_id.or(free)?;
+        waiting.packet_id = Some(packet_id);
+        waiting.under_way = true;
+        Some(Published { id: *id, packet_id, again, payload: Publication::call(*id, waiting.call.clone()).payload })
+    }
+
+    /// Whether a call holds this identifier.
+    pub(super) fn holds(&self, packet_id: u16) -> bool {
+        self.waiting.values().any(|waiting| waiting.packet_id == Some(packet_id))
+    }
+
+    /// A response came. Returns the members of a conversation that somebody asked for.
+    pub(super) fn answered(&mut self, payload: Bytes) -> Option<(ConversationId, Opened)> {
+        let response = Response::decode(payload).ok()?;
+        let waiting = self.waiting.remove(&response.id)?;
+        let described = response.description.clone();
+        let described = described.map(|opened| (ConversationId::new(response.conversation), opened));
+        if let Some(answer) = waiting.answer {
+            // Whoever went away needs no answer.
+            _ = answer.send(Ok(response));
+        }
+        described
+    }
+
+    /// The server did not take the publish itself.
+    pub(super) fn refused(&mut self, id: u64, refusal: crate::error::Refusal) {
+        if let Some(answer) = self.waiting.remove(&id).and_then(|waiting| waiting.answer) {
+            _ = answer.send(Err(Error::Refused(refusal)));
+        }
+    }
+
+    /// When the first call is too old.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.waiting.values().map(|waiting| waiting.deadline).min()
+    }
+
+    /// Gives up what is too old. Its identifiers stay taken on this connection.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        let old: Vec<_> = self.waiting.iter().filter(|(_, it)| it.deadline <= now).map(|(id, _)| *id).collect();
+        for id in old {
+            if let Some(waiting) = self.waiting.remove(&id)
+                && let Some(answer) = waiting.answer
+            {
+                let error = if waiting.packet_id.is_some() { Error::NoAnswer } else { Error::Offline };
+                _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    pub(crate) fn fail_all(&mut self, error: &Error) {
+        for waiting in std::mem::take(&mut self.waiting).into_values() {
+            if let Some(answer) = waiting.answer {
+                _ = answer.send(Err(error.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! One connection, from CONNECT to its end. In rounds: put what there is to send into the link, wait for what happens,
+//! take in everything that came at once with one commit, acknowledge it. A delivery is acknowledged after the commit
+//! that holds it, and a send leaves the outbox in the commit that says so.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use godwit_schemas::ids::{ConversationId, Seq};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, warn};
+
+use super::batch::Batch;
+use super::{Command, Engine, Over, Status, now_s};
+use crate::error::Refusal;
+use crate::ledger::Outgoing;
+use crate::network::traffic::Purpose;
+use crate::network::{Answer, Down, FIRST_PACKET_ID, LAST_PACKET_ID, Link, Lost, Topic, Up};
+use crate::send::{SendId, refusal};
+use crate::wire::{Event, Publication};
+
+/// Sends without an answer at a time.
+const WINDOW: usize = 32;
+/// Bytes of them: more would only wait in a slow network's queue, before the pings.
+const WINDOW_BYTES: usize = 64 * 1024;
+/// What comes is taken in together, up to this many packets.
+const BATCH: usize = 128;
+/// How long the engine asks for members.
+const DESCRIBE: Duration = Duration::from_secs(60);
+/// How long a goodbye may take on a network that takes nothing.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Fixed header, topic, packet identifier and property length of a publish.
+const OVERHEAD: usize = 16;
+
+/// A publish without its PUBACK.
+enum InFlight {
+    Send { id: SendId, bytes: usize },
+    Read { conversation: ConversationId, up_to: Seq },
+    Call { id: u64 },
+}
+
+/// See the module.
+pub(super) struct Connection<'a> {
+    engine: &'a mut Engine,
+    link: Link,
+    welcome: bool,
+    unanswered_max: usize,
+    packet_bytes_max: usize,
+    in_flight: HashMap<u16, InFlight>,
+    bytes_in_flight: usize,
+    last_packet_id: u16,
+    /// MQTT 3.1.1: why the next PUBACK of this identifier means a refusal.
+    refusals: HashMap<u16, Refusal>,
+    /// Read from the outbox and not sent.
+    outbox: VecDeque<Outgoing>,
+    read_up_to: u64,
+    /// There may be more to send than was read.
+    more: bool,
+    /// Acknowledgements that saver mode holds back.
+    acks: VecDeque<(u16, Purpose)>,
+    /// Until when saver mode holds back what is to go up.
+    held_until: Option<Instant>,
+    heard: Instant,
+    pinged: Option<Instant>,
+    /// Since when publishes wait for the answer that is next.
+    waiting_since: Option<Instant>,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(engine: &'a mut Engine) -> Self {
+        let mut dial = engine.dial.clone();
+        dial.nodelay = !engine.shared.saves();
+        let link = Link::new(&dial, engine.protocol);
+        engine.calls.disconnected();
+        Self {
+            engine,
+            link,
+            welcome: false,
+            unanswered_max: 0,
+            packet_bytes_max: usize::MAX,
+            in_flight: HashMap::new(),
+            bytes_in_flight: 0,
+            last_packet_id: FIRST_PACKET_ID - 1,
+            refusals: HashMap::new(),
+            outbox: VecDeque::new(),
+            read_up_to: 0,
+            more: true,
+            acks: VecDeque::new(),
+            held_until: None,
+            heard: Instant::now(),
+            pinged: None,
+            waiting_since: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> Over {
+        let over = loop {
+            if let Err(over) = self.round().await {
+                break over;
+            }
+        };
+        match &over {
+            Over::Closed => self.say_goodbye().await,
+            Over::Lost(Lost::Broken(_)) if self.welcome => {
+                let silence = self.pinged.unwrap_or_else(Instant::now).duration_since(self.heard);
+                self.engine.keep_alive.broke(silence);
+            }
+            _ => {}
+        }
+        over
+    }
+
+    async fn round(&mut self) -> Result<(), Over> {
+        if self.welcome {
+            self.load().await?;
+            self.fill().await?;
+        }
+        let mut next = self.happens().await?;
+        let mut batch = Batch::default();
+        let mut taken = 0;
+        while let Some(down) = next.take() {
+            self.take(down, &mut batch).await?;
+            taken += 1;
+            if taken < BATCH && self.link.is_idle() {
+                next = self.link.next().now_or_never().transpose().map_err(Over::Lost)?;
+            }
+        }
+        self.commit(batch).await
+    }
+
+    /// Waits for the next thing; `None`: there may be something new to send.
+    async fn happens(&mut self) -> Result<Option<Down>, Over> {
+        if !self.link.is_idle() {
+            let written = timeout(self.engine.habits.patience, self.link.next()).await;
+            let stuck = |_| Over::Lost(Lost::Broken("the network takes nothing".to_owned()));
+            return written.map_err(stuck)?.map(Some).map_err(Over::Lost);
+        }
+        if !self.welcome {
+            return self.connect().await.map(Some);
+        }
+        let deadline = self.deadline();
+        tokio::select! {
+            down = self.link.next() => down.map(Some).map_err(Over::Lost),
+            () = sleep_until(deadline) => self.due().map(|()| None),
+            () = self.engine.shared.wake.notified() => {
+                self.more = true;
+                Ok(None)
+            }
+            command = self.engine.commands.recv() => match command {
+                None | Some(Command::Close) => Err(Over::Closed),
+                Some(Command::NetworkChanged) => Err(Over::NetworkChanged),
+                Some(Command::Call { call, deadline, answer }) => {
+                    self.engine.calls.add(call, deadline, Some(answer));
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    /// Until CONNACK. Nothing but the end interrupts it: it would begin anew.
+    async fn connect(&mut self) -> Result<Down, Over> {
+        let Self { link, engine, .. } = self;
+        let mut connected = std::pin::pin!(link.next());
+        loop {
+            let expiry = engine.calls.deadline();
+            tokio::select! {
+                down = &mut connected => return down.map_err(Over::Lost),
+                () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
+                    engine.calls.expire(Instant::now());
+                }
+                command = engine.commands.recv() => match command {
+                    None | Some(Command::Close) => return Err(Over::Closed),
+                    Some(Command::NetworkChanged) => return Err(Over::NetworkChanged),
+                    Some(Command::Call { call, deadline, answer }) => engine.calls.add(call, deadline, Some(answer)),
+                },
+            }
+        }
+    }
+
+    /// Since when the server owes something, which it has not begun to say.
+    fn owed_since(&self) -> Option<Instant> {
+        let since = self.pinged.into_iter().chain(self.waiting_since).min()?;
+        Some(since.max(self.heard))
+    }
+
+    /// When to look, although nothing has happened.
+    fn deadline(&self) -> Instant {
+        let patience = self.engine.habits.patience;
+        let silence = match self.owed_since() {
+            Some(since) => since + patience,
+            None => self.heard + self.engine.keep_alive.interval(),
+        };
+        let others = [self.held_until, self.engine.calls.deadline()].into_iter().flatten().min();
+        others.map_or(silence, |other| other.min(silence))
+    }
+
+    /// A deadline has passed.
+    fn due(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        self.engine.calls.expire(now);
+        if self.held_until.is_some_and(|until| now >= until) {
+            self.held_until = None;
+            self.more = true;
+            self.release();
+        }
+        match self.owed_since() {
+            Some(since) if now >= since + self.engine.habits.patience => {
+                Err(Over::Lost(Lost::Broken("the server does not answer".to_owned())))
+            }
+            None if now >= self.heard + self.engine.keep_alive.interval() => {
+                self.pinged = Some(now);
+                self.link.push(Up::Ping);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads on in the outbox.
+    async fn load(&mut self) -> Result<(), Over> {
+        if !self.more || !self.outbox.is_empty() || self.is_held() {
+            return Ok(());
+        }
+        let after = self.read_up_to;
+        let ledger = &self.engine.shared.ledger;
+        let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW)?, it.untold_reads()?))).await;
+        let (outbox, reads) = read.map_err(Over::Failed)?;
+        self.more = outbox.len() == WINDOW;
+        self.read_up_to = outbox.last().map_or(after, |last| last.id.get());
+        self.outbox = outbox.into();
+        for (conversation, up_to) in reads {
+            self.tell_read(conversation, up_to);
+        }
+        Ok(())
+    }
+
+    /// In saver mode what goes up is gathered: the first goes at once, what follows when the time is over.
+    fn is_held(&mut self) -> bool {
+        if !self.engine.shared.saves() {
+            self.held_until = None;
+            return false;
+        }
+        let now = Instant::now();
+        match self.held_until {
+            Some(until) => now < until,
+            None => {
+                self.held_until = Some(now + self.engine.habits.gather);
+                false
+            }
+        }
+    }
+
+    fn tell_read(&mut self, conversation: ConversationId, up_to: Seq) {
+        let told = self
+            .in_flight
+            .values()
+            .any(|it| matches!(it, InFlight::Read { conversation: c, up_to: u } if (*c, *u) == (conversation, up_to)));
+        if told {
+            return;
+        }
+        if self.in_flight.len() < self.unanswered_max
+            && let Some(packet_id) = self.free_packet_id()
+        {
+            let payload = Publication::read(conversation, up_to).payload;
+            self.in_flight.insert(packet_id, InFlight::Read { conversation, up_to });
+            self.publish(packet_id, false, "receipt", payload, Purpose::Receipts);
+        }
+    }
+
+    /// Puts as much into the link as there is room for.
+    async fn fill(&mut self) -> Result<(), Over> {
+        while let Some(next) = self.outbox.front() {
+            let payload = Publication::of(next.id, &next.to, next.body.clone(), next.expires_in_s).payload;
+            let (id, bytes) = (next.id, payload.len() + OVERHEAD);
+            if bytes > self.packet_bytes_max {
+                // The server would close the connection, and the next one, and the next.
+                self.outbox.pop_front();
+                let refused = vec![(id, 0x95, "larger than the server takes".to_owned())];
+                self.commit(Batch { refused, ..Batch::default() }).await?;
+                continue;
+            }
+            let room = self.bytes_in_flight == 0 || self.bytes_in_flight + bytes <= WINDOW_BYTES;
+            if !room || self.in_flight.len() >= WINDOW.min(self.unanswered_max) {
+                break;
+            }
+            let Some(packet_id) = self.free_packet_id() else { break };
+            self.outbox.pop_front();
+            self.bytes_in_flight += bytes;
+            self.in_flight.insert(packet_id, InFlight::Send { id, bytes });
+            self.publish(packet_id, false, "send", payload, Purpose::Messages);
+        }
+        while self.in_flight.len() < self.unanswered_max {
+            let free = self.free_packet_id();
+            let Some(call) = self.engine.calls.next(free) else { break };
+            self.in_flight.insert(call.packet_id, InFlight::Call { id: call.id });
+            self.publish(call.packet_id, call.again, "rpc", call.payload, Purpose::Calls);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, packet_id: u16, again: bool, topic: &'static str, payload: Bytes, purpose: Purpose) {
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.link.push(Up::Publish { packet_id, again, topic, payload, purpose });
+    }
+
+    fn free_packet_id(&mut self) -> Option<u16> {
+        for _ in FIRST_PACKET_ID..=LAST_PACKET_ID {
+            let next = self.last_packet_id + 1;
+            self.last_packet_id = if next > LAST_PACKET_ID { FIRST_PACKET_ID } else { next };
+            let id = self.last_packet_id;
+            if !self.in_flight.contains_key(&id) && !self.engine.calls.holds(id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+
+    async fn take(&mut self, down: Down, batch: &mut Batch) -> Result<(), Over> {
+        if down == Down::Written {
+            return Ok(());
+        }
+        self.heard = Instant::now();
+        match down {
+            Down::Written => {}
+            Down::Welcome { session_present, unanswered_max, packet_bytes_max } => {
+                (self.welcome, self.engine.welcome) = (true, true);
+                // One less than the server takes: at the limit rumqttc would hold acknowledgements back.
+                self.unanswered_max = usize::from(unanswered_max).saturating_sub(1).max(1);
+                self.packet_bytes_max = usize::try_from(packet_bytes_max).unwrap_or(usize::MAX);
+                return self.greet(session_present).await;
+            }
+            Down::Publish { packet_id, topic, payload } => self.delivered(packet_id, topic, payload, batch),
+            Down::Answer { packet_id, answer } => self.answered(packet_id, answer, batch),
+            Down::Subscribed(granted) => {
+                batch.subscribed = granted;
+                if !granted {
+                    warn!("the server does not let this device subscribe");
+                }
+            }
+            Down::Pong => {
+                self.pinged = None;
+                self.engine.keep_alive.held();
+            }
+        }
+        // It works: whatever comes after it, the next failure is a first one.
+        self.engine.backoff.reset();
+        Ok(())
+    }
+
+    async fn greet(&mut self, session_present: bool) -> Result<(), Over> {
+        debug!(session_present, protocol = ?self.engine.protocol, "connected");
+        let read = self.engine.shared.ledger.call(|ledger| Ok((ledger.is_subscribed()?, ledger.unknown()?)));
+        let (subscribed, unknown) = read.await.map_err(Over::Failed)?;
+        if self.engine.habits.receive {
+            if !(session_present && subscribed) {
+                self.link.push(Up::Subscribe);
+            }
+            self.describe(unknown);
+        }
+        self.engine.shared.status.send_replace(Status::Online);
+        Ok(())
+    }
+
+    fn describe(&mut self, unknown: impl IntoIterator<Item = ConversationId>) {
+        for id in unknown {
+            self.engine.calls.describe(id, Instant::now() + DESCRIBE);
+        }
+    }
+
+    fn delivered(&mut self, packet_id: u16, topic: Topic, payload: Bytes, batch: &mut Batch) {
+        batch.acks.push((packet_id, topic.purpose()));
+        match topic {
+            Topic::Inbox => match Event::parse(payload.clone()) {
+                Ok(Event::Refused { packet_id, reason, text }) => {
+                    self.refusals.insert(packet_id, Refusal { reason, text });
+                }
+                Ok(event) => batch.deliveries.push((event, payload)),
+                Err(error) => warn!(%error, "passed over what this version does not understand"),
+            },
+            Topic::Rpc => batch.described.extend(self.engine.calls.answered(payload)),
+            Topic::Other => {}
+        }
+    }
+
+    fn answered(&mut self, packet_id: u16, answer: Answer, batch: &mut Batch) {
+        let refused = match self.refusals.remove(&packet_id) {
+            Some(refusal) => Some(refusal),
+            None if answer.reason >= 0x80 => Some(refusal(answer.reason.into(), &answer.text)),
+            None => None,
+        };
+        let purpose = match self.in_flight.remove(&packet_id) {
+            Some(InFlight::Send { id, bytes }) => {
+                self.bytes_in_flight -= bytes;
+                match refused {
+                    Some(refusal) => batch.refused.push((id, refusal.reason.get(), refusal.text)),
+                    None => batch.stored.push((id, answer.at)),
+                }
+                Purpose::Messages
+            }
+            Some(InFlight::Read { conversation, up_to }) => {
+                // If it was refused this user is no member any more, and nobody wants to know.
+                batch.told.push((conversation, up_to));
+                self.more = true;
+                Purpose::Receipts
+            }
+            Some(InFlight::Call { id }) => {
+                if let Some(refusal) = refused {
+                    self.engine.calls.refused(id, refusal);
+                }
+                Purpose::Calls
+            }
+            None => Purpose::Connection,
+        };
+        self.waiting_since = if self.in_flight.is_empty() { None } else { Some(Instant::now()) };
+        self.engine.dial.traffic.received(purpose, answer.bytes);
+    }
+
+    async fn commit(&mut self, mut batch: Batch) -> Result<(), Over> {
+        self.acks.extend(std::mem::take(&mut batch.acks));
+        if !batch.is_empty() {
+            let shared = self.engine.shared.clone();
+            let (now, followed) = (now_s(), shared.tracker.followed());
+            let done = shared.ledger.call(move |ledger| batch.apply(ledger, now, &followed)).await;
+            let (received, states) = done.map_err(Over::Failed)?;
+            for (id, state) in states {
+                shared.tracker.set(id, state);
+            }
+            shared.changes.send_modify(|changes| *changes += 1);
+            if received.news {
+                shared.news.send_modify(|news| *news += 1);
+            }
+            self.describe(received.unknown);
+        }
+        if !self.acks.is_empty() && !self.is_held() {
+            self.release();
+        }
+        Ok(())
+    }
+
+    /// Sends the acknowledgements.
+    fn release(&mut self) {
+        for (packet_id, purpose) in std::mem::take(&mut self.acks) {
+            self.link.push(Up::Ack { packet_id, purpose });
+        }
+    }
+
+    /// So that the server knows that nothing is in doubt.
+    async fn say_goodbye(&mut self) {
+        if !self.welcome {
+            return;
+        }
+        self.release();
+        self.link.push(Up::Goodbye);
+        let written = async {
+            while !self.link.is_idle() {
+                if self.link.next().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // If it cannot be said the server finds out by itself.
+        _ = timeout(GOODBYE, written).await;
+    }
+}

@@ -1,0 +1,206 @@
+//! The one task behind a client: it keeps a connection, sends what is in the outbox, and takes in what comes. It owns all
+//! of that alone; handles reach it by a bounded channel, and the store by the ledger's thread. Nothing it knows is lost
+//! with it: what must survive is in the ledger before anybody is told.
+//!
+//! The whole story of a send: `Client::send` commits it to the outbox and wakes the engine. The engine publishes what the
+//! outbox holds, oldest first, as far as there is room. PUBACK takes it out. When a connection breaks, the next one
+//! begins with the oldest that was not answered; the server recognises by its number what it has already stored. So a
+//! message is never lost and never doubled, and nothing of this needs to be remembered between connections.
+//!
+//! - `connection`: one connection, from CONNECT to its end.
+//! - `batch`: what came at once.
+//! - `calls`: requests that wait for a response.
+
+mod batch;
+mod calls;
+mod connection;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use godwit_schemas::client::Response;
+use godwit_schemas::client::request::Call;
+use godwit_schemas::reason::Reason;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info};
+
+pub(crate) use self::calls::Calls;
+use self::connection::Connection;
+use crate::error::Error;
+use crate::ledger::thread::LedgerThread;
+use crate::network::backoff::Backoff;
+use crate::network::keepalive::KeepAlive;
+use crate::network::{Dial, Lost, Protocol};
+use crate::tracker::Tracker;
+
+#[cfg(test)]
+mod tests;
+
+/// Whether there is a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// There is none; one is tried again by itself.
+    Offline,
+    /// One is being made.
+    Connecting,
+    /// There is one.
+    Online,
+    /// The server does not want this device; tried again now and then.
+    Refused(Reason),
+    /// The client was closed.
+    Closed,
+}
+
+/// What handles ask for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Call { call: Call, deadline: Instant, answer: oneshot::Sender<Result<Response, Error>> },
+    NetworkChanged,
+    Close,
+}
+
+/// What handles and engine share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) ledger: Arc<LedgerThread>,
+    /// Something is in the outbox, or was read.
+    pub(crate) wake: Notify,
+    pub(crate) tracker: Tracker,
+    /// Counts changes of what waits for the app.
+    pub(crate) news: watch::Sender<u64>,
+    /// Counts commits that may have changed what queries show.
+    pub(crate) changes: watch::Sender<u64>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) saver: AtomicBool,
+}
+
+/// How the engine behaves.
+#[derive(Debug, Clone)]
+pub(crate) struct Habits {
+    pub(crate) protocol: Protocol,
+    /// Subscribe, receive and acknowledge.
+    pub(crate) receive: bool,
+    /// Silence after which a connection is over, while something is not answered.
+    pub(crate) patience: Duration,
+    /// How long what goes up may be gathered in saver mode.
+    pub(crate) gather: Duration,
+}
+
+/// See the module.
+pub(crate) struct Engine {
+    pub(crate) dial: Dial,
+    pub(crate) habits: Habits,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) backoff: Backoff,
+    pub(crate) keep_alive: KeepAlive,
+    /// What the next connection speaks.
+    pub(crate) protocol: Protocol,
+    /// A connection in this protocol succeeded: it stays.
+    pub(crate) welcome: bool,
+    /// Attempts that were not even refused.
+    pub(crate) unwelcome: u32,
+    pub(crate) calls: Calls,
+}
+
+/// Why a connection is no more.
+enum Over {
+    Lost(Lost),
+    NetworkChanged,
+    Closed,
+    /// The ledger is gone.
+    Failed(Error),
+}
+
+impl Engine {
+    /// Until the client is closed.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.shared.status.send_replace(Status::Connecting);
+            let over = Connection::new(&mut self).run().await;
+            let next = match over {
+                Over::Closed => break,
+                Over::NetworkChanged => {
+                    self.begin_anew();
+                    continue;
+                }
+                Over::Failed(error) => {
+                    info!(%error, "the store failed; the connection begins anew");
+                    self.shared.status.send_replace(Status::Offline);
+                    self.backoff.next()
+                }
+                Over::Lost(lost) => self.wait_after(&lost),
+            };
+            if !self.wait(Instant::now() + next).await {
+                break;
+            }
+        }
+        self.calls.fail_all(&Error::Closed);
+        self.shared.status.send_replace(Status::Closed);
+    }
+
+    fn wait_after(&mut self, lost: &Lost) -> Duration {
+        if self.habits.protocol == Protocol::Auto && !self.welcome {
+            // Every third attempt is in the old version, as long as none succeeds.
+            self.unwelcome += u32::from(*lost == Lost::NoWelcome);
+            self.protocol = if self.unwelcome % 3 == 2 { Protocol::V311 } else { Protocol::V5 };
+        }
+        let (status, wait) = match lost {
+            // The same device elsewhere: to come back at once would only begin a quarrel.
+            Lost::Closed(Reason::SESSION_TAKEN_OVER) => (Status::Offline, self.backoff.long()),
+            Lost::Refused(
+                reason @ (Reason::BAD_USER_NAME_OR_PASSWORD
+                | Reason::NOT_AUTHORIZED
+                | Reason::CLIENT_IDENTIFIER_NOT_VALID),
+            ) => (Status::Refused(*reason), self.backoff.long()),
+            _ => (Status::Offline, self.backoff.next()),
+        };
+        debug!(%lost, ?wait, "no connection");
+        self.shared.status.send_replace(status);
+        wait
+    }
+
+    /// Waits without a connection; false: the client was closed.
+    async fn wait(&mut self, until: Instant) -> bool {
+        loop {
+            let wake = self.calls.deadline().map_or(until, |deadline| deadline.min(until));
+            tokio::select! {
+                () = sleep_until(wake) => {
+                    self.calls.expire(Instant::now());
+                    if Instant::now() >= until {
+                        return true;
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    None | Some(Command::Close) => return false,
+                    Some(Command::NetworkChanged) => {
+                        self.begin_anew();
+                        return true;
+                    }
+                    Some(Command::Call { call, deadline, answer }) => self.calls.add(call, deadline, Some(answer)),
+                },
+            }
+        }
+    }
+
+    /// On another network nothing is known.
+    fn begin_anew(&mut self) {
+        self.backoff.reset();
+        self.keep_alive.reset();
+        self.protocol = self.habits.protocol;
+        (self.welcome, self.unwelcome) = (false, 0);
+    }
+}
+
+impl Shared {
+    pub(crate) fn saves(&self) -> bool {
+        self.saver.load(Ordering::Relaxed)
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,309 @@
+//! The traps of rumqttc, each with a server that springs it, and what the engine does when servers misbehave.
+
+mod broker;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use godwit_schemas::client::{self, Send, event};
+use godwit_schemas::ids::{ConversationId, DeviceName, UserId};
+use prost::Message as _;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Packet, Publish, PublishProperties};
+use tokio::time::timeout;
+
+use self::broker::{Broker, Peer};
+use crate::store::MemoryStore;
+use crate::{Builder, Client, Error, Event, Protocol, SendState, Status};
+
+/// How long anything may take on a slow and busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+const HERE: ConversationId = ConversationId::new(65);
+
+fn builder(broker: &Broker, store: &MemoryStore) -> Builder {
+    let (user, device) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
+    let builder =
+        Client::builder(&broker.address(), user, device, "secret").store(store.clone()).protocol(Protocol::V5);
+    builder.longest_wait(Duration::from_millis(20)).seed(1)
+}
+
+async fn client(broker: &Broker) -> Client {
+    builder(broker, &MemoryStore::new()).open().await.unwrap()
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it happens")
+}
+
+fn said(publish: &Publish) -> (u64, String) {
+    let send = Send::decode(publish.payload.clone()).unwrap();
+    (send.client_sequence, String::from_utf8(send.body.to_vec()).unwrap())
+}
+
+fn inbox(packet_id: u16, sequence: u64, topic: &str, alias: Option<u16>) -> Packet {
+    let message = client::Message { conversation: 65, sequence, sender: 1, age_s: 0, body: "hi".into() };
+    let payload = client::Event { event: Some(event::Event::Message(message)) }.encode_to_vec();
+    let properties = alias.map(|alias| PublishProperties { topic_alias: Some(alias), ..Default::default() });
+    let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, properties);
+    publish.pkid = packet_id;
+    Packet::Publish(publish)
+}
+
+async fn acked(peer: &mut Peer) -> u16 {
+    loop {
+        match peer.next().await {
+            Some(Packet::PubAck(ack)) => return ack.pkid,
+            Some(_) => {}
+            None => panic!("closed"),
+        }
+    }
+}
+
+/// Trap: publish and poll in one task wait for each other, when the network takes nothing.
+#[tokio::test]
+async fn a_network_that_takes_nothing_holds_up_no_caller_and_is_given_up() {
+    let broker = Broker::start().await;
+    let store = MemoryStore::new();
+    let client = builder(&broker, &store).patience(Duration::from_millis(500)).open().await.unwrap();
+    let deaf = broker.welcome(false, 128).await;
+    let mut handles = Vec::new();
+    for number in 0..300 {
+        handles.push(soon(client.send(HERE, format!("{number}/{}", "x".repeat(30_000)))).await.unwrap());
+    }
+    // It owes answers and says nothing: the next connection hears everything, in order.
+    let mut peer = broker.welcome(false, 128).await;
+    for number in 0..300 {
+        let publish = peer.publish().await;
+        assert!(said(&publish).1.starts_with(&format!("{number}/")), "in order");
+        peer.puback(&publish).await;
+    }
+    soon(handles[299].sent()).await.unwrap();
+    drop(deaf);
+}
+
+/// Trap: what was pending is cleared when the server has no session; what breaks a connection is repeated for ever.
+#[tokio::test]
+async fn what_was_not_answered_is_sent_again_on_every_connection_until_it_is() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    let handles = [client.send(HERE, "one").await.unwrap(), client.send(HERE, "two").await.unwrap()];
+    let first = [said(&peer.publish().await), said(&peer.publish().await)];
+    for session_present in [true, false, false, true, false] {
+        drop(peer);
+        peer = broker.welcome(session_present, 128).await;
+        let again = [peer.publish().await, peer.publish().await];
+        assert_eq!([said(&again[0]), said(&again[1])], first, "with their numbers, in order");
+        assert_eq!(handles[0].state(), SendState::Queued);
+        if !session_present {
+            assert_eq!(client.send(HERE, "three").await.map(|it| it.state()).unwrap(), SendState::Queued);
+            let three = peer.publish().await;
+            assert_eq!(said(&three).1, "three");
+            // Answering the others would not do: only the first two are watched here.
+            peer.puback(&three).await;
+        }
+    }
+    drop(peer);
+    let mut peer = broker.welcome(true, 128).await;
+    for _ in 0..2 {
+        let publish = peer.publish().await;
+        peer.puback(&publish).await;
+    }
+    soon(handles[1].sent()).await.unwrap();
+    assert_eq!(handles[0].state().rank(), Some(1));
+}
+
+/// Trap: two publishes get one packet identifier when the server does not answer in order.
+#[tokio::test]
+async fn identifiers_are_used_once_at_a_time_though_answers_come_backwards() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut handles = Vec::new();
+    for number in 0..600 {
+        handles.push(client.send(HERE, number.to_string()).await.unwrap());
+    }
+    let mut peer = broker.welcome(false, 20).await;
+    let (mut open, mut heard) = (Vec::<Publish>::new(), BTreeSet::new());
+    while heard.len() < 600 {
+        let publish = peer.publish().await;
+        assert!(!open.iter().any(|other| other.pkid == publish.pkid), "{} is in use", publish.pkid);
+        assert!(heard.insert(said(&publish).0), "once");
+        open.push(publish);
+        assert!(open.len() < 20, "more than the server takes");
+        // One stays unanswered all the time; the others are answered, the newest first.
+        if open.len() == 19 || heard.len() == 600 {
+            for publish in open.split_off(1).into_iter().rev() {
+                peer.puback(&publish).await;
+            }
+        }
+    }
+    for publish in open {
+        peer.puback(&publish).await;
+    }
+    for handle in handles {
+        soon(handle.sent()).await.unwrap();
+    }
+}
+
+/// Trap: with as many publishes unanswered as the server takes, rumqttc holds acknowledgements back.
+#[tokio::test]
+async fn acknowledgements_go_out_though_the_server_answers_nothing() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 4).await;
+    for number in 0..9 {
+        client.send(HERE, number.to_string()).await.unwrap();
+    }
+    for _ in 0..3 {
+        peer.publish().await;
+    }
+    for sequence in 1..=50 {
+        peer.send(inbox(sequence, sequence.into(), "inbox", None)).await;
+        assert_eq!(acked(&mut peer).await, sequence);
+    }
+}
+
+/// Trap: an aliased publish has no topic.
+#[tokio::test]
+async fn topics_may_be_aliased() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    peer.send(inbox(1, 1, "inbox", Some(1))).await;
+    peer.send(inbox(2, 2, "", Some(1))).await;
+    let mut events = client.events();
+    for sequence in 1..=2 {
+        let delivery = soon(events.next()).await.unwrap();
+        assert!(matches!(&delivery.event, Event::Message(it) if it.sequence.get() == sequence), "{delivery:?}");
+    }
+}
+
+/// Trap: a poll that is cancelled while it connects begins anew.
+#[tokio::test]
+async fn nothing_interrupts_a_connection_that_is_being_made() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.connection().await;
+    assert!(matches!(peer.next().await, Some(Packet::Connect(..))));
+    for number in 0..20 {
+        client.send(HERE, number.to_string()).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    peer.connack(true, 128).await;
+    loop {
+        match peer.next().await {
+            Some(Packet::Publish(_)) => break,
+            Some(_) => {}
+            None => panic!("it began anew"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_burst_larger_than_a_batch_loses_nothing() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    let mut bytes = BytesMut::new();
+    for sequence in 1..=1_000 {
+        inbox(sequence, sequence.into(), "inbox", None).write(&mut bytes, None).unwrap();
+    }
+    peer.raw(&bytes).await;
+    let mut events = client.events();
+    for sequence in 1..=1_000 {
+        let delivery = soon(events.next()).await.unwrap();
+        assert!(matches!(&delivery.event, Event::Message(it) if it.sequence.get() == sequence), "{delivery:?}");
+    }
+}
+
+/// What the server was not told to be there is not acknowledged, and what it was told is there after any crash.
+#[tokio::test]
+async fn a_delivery_is_acknowledged_after_it_is_in_the_store() {
+    let broker = Broker::start().await;
+    let store = MemoryStore::new();
+    let client = builder(&broker, &store).open().await.unwrap();
+    let mut peer = broker.welcome(false, 128).await;
+    peer.send(inbox(7, 1, "inbox", None)).await;
+    assert_eq!(acked(&mut peer).await, 7);
+    client.close().await.unwrap();
+    let client = builder(&broker, &store).open().await.unwrap();
+    let delivery = soon(client.events().next()).await.unwrap();
+    assert!(matches!(delivery.event, Event::Message(_)));
+}
+
+#[tokio::test]
+async fn a_payload_that_nobody_understands_is_passed_over() {
+    let broker = Broker::start().await;
+    let _client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    for (packet_id, topic) in [(1, "inbox"), (2, "rpc"), (3, "elsewhere")] {
+        let mut publish = Publish::new(topic, QoS::AtLeastOnce, b"\xff\xff".to_vec(), None);
+        publish.pkid = packet_id;
+        peer.send(Packet::Publish(publish)).await;
+        assert_eq!(acked(&mut peer).await, packet_id, "{topic}: or it would come again for ever");
+    }
+}
+
+#[tokio::test]
+async fn a_new_network_ends_a_connection_at_once() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    soon(client.status().wait_for(|status| *status == Status::Online)).await.unwrap();
+    client.network_changed();
+    assert!(peer.next().await.is_none());
+    broker.welcome(true, 128).await;
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_only_the_old_version_is_spoken_to_in_it() {
+    let broker = Broker::start().await;
+    let client = builder(&broker, &MemoryStore::new()).protocol(Protocol::Auto).open().await.unwrap();
+    for _ in 0..2 {
+        let mut peer = broker.connection().await;
+        assert!(matches!(peer.next().await, Some(Packet::Connect(..))));
+        // CONNACK of MQTT 3.1.1: unacceptable protocol version.
+        peer.raw(&[0x20, 2, 0, 1]).await;
+    }
+    let mut peer = broker.connection().await;
+    peer.raw(&[0x20, 2, 1, 0]).await;
+    soon(client.status().wait_for(|status| *status == Status::Online)).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_wait_for_a_connection_and_say_how_they_failed() {
+    let broker = Broker::start().await;
+    let client = builder(&broker, &MemoryStore::new()).call_timeout(Duration::from_millis(300)).open().await.unwrap();
+    let offline = soon(client.leave(HERE)).await;
+    assert!(matches!(offline, Err(Error::Offline)), "{offline:?}");
+    let mut peer = broker.welcome(false, 128).await;
+    let unanswered = soon(client.leave(HERE)).await;
+    assert!(matches!(unanswered, Err(Error::NoAnswer)), "{unanswered:?}");
+    assert_eq!(peer.publish().await.topic, "rpc");
+    client.close().await.unwrap();
+    assert!(matches!(client.leave(HERE).await, Err(Error::Closed)));
+    assert!(matches!(client.send(HERE, "x").await, Err(Error::Closed)));
+    assert!(matches!(soon(client.events().next()).await, Err(Error::Closed)));
+}
+
+#[tokio::test]
+async fn a_call_is_repeated_under_its_identifier_on_the_next_connection() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    let call = tokio::spawn(async move { client.create_group("walk", &[]).await });
+    let first = peer.publish().await;
+    // Stored, but the response is lost with the connection.
+    peer.puback(&first).await;
+    drop(peer);
+    let mut peer = broker.welcome(true, 128).await;
+    let again = peer.publish().await;
+    assert_eq!((again.pkid, &again.payload, first.dup, again.dup), (first.pkid, &first.payload, false, true));
+    let request = client::Request::decode(again.payload.clone()).unwrap();
+    let response = client::Response { id: request.id, conversation: 99, ..Default::default() };
+    let mut publish = Publish::new("rpc", QoS::AtLeastOnce, response.encode_to_vec(), None);
+    publish.pkid = 1;
+    peer.send(Packet::Publish(publish)).await;
+    assert_eq!(soon(call).await.unwrap().unwrap(), ConversationId::new(99));
+}

@@ -1,0 +1,63 @@
+//! What a call may fail with, and whether a retry helps.
+
+use godwit_schemas::reason::Reason;
+
+use crate::store::StoreError;
+
+/// The server understood and said no.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("refused with {:#04x}: {text}", reason.get())]
+pub struct Refusal {
+    /// MQTT 5 reason code; client.proto says which call is refused with which.
+    pub reason: Reason,
+    /// The same in English; may be empty.
+    pub text: String,
+}
+
+impl Refusal {
+    /// The server is busy, not against it.
+    pub fn retry_helps(&self) -> bool {
+        let passing = [Reason::SERVER_UNAVAILABLE, Reason::SERVER_BUSY, Reason::MESSAGE_RATE_TOO_HIGH];
+        passing.contains(&self.reason)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The client's store cannot be read or written.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// The store belongs to another device: two devices of one store would mix their messages.
+    #[error("the store belongs to {owner}")]
+    Owner {
+        /// User and device.
+        owner: String,
+    },
+    /// The address is none that this build can connect to.
+    #[error("address: {0}")]
+    Address(String),
+    /// The server did not take it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A call needs a connection, and there was none in the time it had. It had no effect.
+    #[error("no connection to the server")]
+    Offline,
+    /// A call was sent and not answered in the time it had: it may have taken effect.
+    #[error("no answer from the server")]
+    NoAnswer,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+}
+
+impl Error {
+    /// Whether the same may succeed later. After [`Error::NoAnswer`] it may also take effect a second time.
+    pub fn retry_helps(&self) -> bool {
+        match self {
+            Self::Store(_) | Self::Offline | Self::NoAnswer => true,
+            Self::Owner { .. } | Self::Address(_) | Self::Closed => false,
+            Self::Refused(refusal) => refusal.retry_helps(),
+        }
+    }
+}

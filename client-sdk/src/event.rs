@@ -1,0 +1,144 @@
+//! What an app is told. Events wait in the store until the app has confirmed them: it sees each at least until then, in
+//! order, and exactly once thereafter, whoever is killed when.
+
+use std::collections::VecDeque;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+use tokio::sync::watch;
+
+use crate::client::Client;
+use crate::error::{Error, Refusal};
+use crate::send::{Recipient, SendId};
+use crate::wire::Change;
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Where.
+    pub conversation: ConversationId,
+    /// Its place there, among messages and changes.
+    pub sequence: Seq,
+    /// The sender's number in the conversation.
+    pub sender: Ordinal,
+    /// Who that is, if the members are known.
+    pub user: Option<UserId>,
+    /// Sent by this user, on this device (then with its number) or on another.
+    pub mine: bool,
+    /// Of a message that this device sent.
+    pub send: Option<SendId>,
+    /// When the server stored it, by this device's clock, to a second or so.
+    pub at: SystemTime,
+    /// Opaque to the server.
+    pub body: Bytes,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody else sent a message, or this user did on another device.
+    Message(Message),
+    /// A conversation began for this device, or its members or title changed.
+    Changed {
+        /// Which.
+        conversation: ConversationId,
+        /// The change's place among the messages.
+        sequence: Seq,
+        /// Who did it.
+        by: Ordinal,
+        /// What.
+        change: Change,
+    },
+    /// How far a member is now. An event that waits is replaced by a newer one of the same member.
+    Receipt {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        member: Ordinal,
+        /// Who that is, if the members are known.
+        user: Option<UserId>,
+        /// One of its devices has everything up to here.
+        delivered_up_to: Seq,
+        /// It has read up to here.
+        read_up_to: Seq,
+    },
+    /// These places hold messages that did not come: they expired before this device fetched them, or they are larger
+    /// than it takes.
+    Missing {
+        /// Where.
+        conversation: ConversationId,
+        /// The first.
+        first: Seq,
+        /// The last.
+        last: Seq,
+    },
+    /// A send was refused. Its handle says so too; this also reaches an app that was killed in between.
+    Refused {
+        /// Which.
+        send: SendId,
+        /// Whom it was for.
+        to: Recipient,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// An event, and the number under which it is confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// Grows.
+    pub id: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The events of a client, beginning with the oldest that was not confirmed. Keeps the client open.
+#[derive(Debug)]
+pub struct Events {
+    client: Client,
+    news: watch::Receiver<u64>,
+    /// The last one read from the store.
+    last: u64,
+    ready: VecDeque<Delivery>,
+}
+
+/// Read from the store at a time.
+const BATCH: usize = 64;
+
+impl Events {
+    pub(crate) fn new(client: Client) -> Self {
+        let news = client.shared().news.subscribe();
+        Self { client, news, last: 0, ready: VecDeque::new() }
+    }
+
+    /// The next event. Waits until there is one. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Store`]
+    pub async fn next(&mut self) -> Result<Delivery, Error> {
+        loop {
+            if let Some(delivery) = self.ready.pop_front() {
+                return Ok(delivery);
+            }
+            self.news.mark_unchanged();
+            let last = self.last;
+            let (read_up_to, ready) = self.client.shared().ledger.call(move |it| it.events(last, BATCH)).await?;
+            self.last = read_up_to;
+            self.ready = ready.into();
+            if read_up_to == last {
+                self.news.changed().await.map_err(|_| Error::Closed)?;
+            }
+        }
+    }
+
+    /// The app has done what it wanted with this event and all before it: none of them is told again, after any crash.
+    /// Durable when it returns. If it is dropped before, they may be told again.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn confirm(&self, delivery: &Delivery) -> Result<(), Error> {
+        let id = delivery.id;
+        self.client.shared().ledger.call(move |it| it.confirm(id)).await
+    }
+}

@@ -1,0 +1,106 @@
+//! Every key of the store. A letter says what it is, numbers follow in big-endian so that they sort.
+
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+
+use crate::send::SendId;
+
+/// Whose store this is: user, a slash, device.
+pub(crate) const OWNER: &[u8] = b"M/owner";
+/// The last number that a send was given.
+pub(crate) const LAST_SEND: &[u8] = b"M/send";
+/// The last number that an event for the app was given.
+pub(crate) const LAST_EVENT: &[u8] = b"M/event";
+/// The server's session was told what this device wants.
+pub(crate) const SUBSCRIBED: &[u8] = b"M/subscribed";
+
+/// Sends that were not answered.
+pub(crate) const OUTBOX: u8 = b'O';
+/// Sends that were answered.
+pub(crate) const SENT: u8 = b'S';
+/// Conversations.
+pub(crate) const CONVERSATIONS: u8 = b'C';
+/// Messages at their places.
+pub(crate) const MESSAGES: u8 = b'A';
+/// Events that the app has not confirmed.
+pub(crate) const INBOX: u8 = b'I';
+/// What was read and not told to the server.
+pub(crate) const READ: u8 = b'R';
+
+/// The key of a number in one of the above.
+pub(crate) fn numbered(kind: u8, number: u64) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// The number in a key of [`numbered`].
+pub(crate) fn number(key: &[u8]) -> u64 {
+    key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
+}
+
+/// Everything of a kind above a number: the bounds of a scan.
+pub(crate) fn above(kind: u8, number: u64) -> (Vec<u8>, Vec<u8>) {
+    let mut from = numbered(kind, number);
+    from.push(0);
+    (from, vec![kind + 1])
+}
+
+/// An unanswered send.
+pub(crate) fn outbox(id: SendId) -> Vec<u8> {
+    numbered(OUTBOX, id.get())
+}
+
+/// An answered send.
+pub(crate) fn sent(id: SendId) -> Vec<u8> {
+    numbered(SENT, id.get())
+}
+
+/// A conversation.
+pub(crate) fn conversation(id: ConversationId) -> Vec<u8> {
+    numbered(CONVERSATIONS, id.get())
+}
+
+/// A message.
+pub(crate) fn message(id: ConversationId, sequence: Seq) -> Vec<u8> {
+    let mut key = numbered(MESSAGES, id.get());
+    key.extend_from_slice(&sequence.get().to_be_bytes());
+    key
+}
+
+/// The sequence in a key of [`message`].
+pub(crate) fn sequence(key: &[u8]) -> Seq {
+    let bytes = key.get(9..17).and_then(|bytes| bytes.try_into().ok());
+    Seq::new(bytes.map_or(0, u64::from_be_bytes))
+}
+
+/// Read, and not told.
+pub(crate) fn read(id: ConversationId) -> Vec<u8> {
+    numbered(READ, id.get())
+}
+
+/// How many sends to this recipient were not answered.
+pub(crate) fn unanswered_of_user(user: &UserId) -> Vec<u8> {
+    [b"N/", user.as_str().as_bytes()].concat()
+}
+
+/// The same of a conversation.
+pub(crate) fn unanswered_of(id: ConversationId) -> Vec<u8> {
+    numbered(b'Q', id.get())
+}
+
+/// Sends to a user that were stored in a conversation which this device does not know yet.
+pub(crate) fn homeless(user: &UserId) -> Vec<u8> {
+    [b"H/", user.as_str().as_bytes()].concat()
+}
+
+/// The direct conversation with a user.
+pub(crate) fn direct(user: &UserId) -> Vec<u8> {
+    [b"D/", user.as_str().as_bytes()].concat()
+}
+
+/// The event that waits for the app with a receipt of this member.
+pub(crate) fn receipt(id: ConversationId, member: Ordinal) -> Vec<u8> {
+    let mut key = numbered(b'U', id.get());
+    key.extend_from_slice(&member.get().to_be_bytes());
+    key
+}

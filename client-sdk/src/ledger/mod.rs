@@ -1,0 +1,189 @@
+//! The client's memory: what was sent and how far it is, what was received and what the app has confirmed. Everything
+//! that must survive the app is decided here, in jobs that run one after another and are committed before anybody is
+//! told (`thread`). No network, no clock.
+//!
+//! - `outbound`: sends, from the call to the last tick.
+//! - `inbound`: what the server delivered, each thing once; the events that wait for the app.
+//! - `queries`: what an app asks.
+//! - `order`: which places of a conversation are accounted for.
+
+mod inbound;
+mod keys;
+mod order;
+mod outbound;
+mod queries;
+mod record;
+#[cfg(test)]
+mod tests;
+pub(crate) mod thread;
+
+use std::collections::BTreeSet;
+
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+
+use self::order::{Doubt, Order};
+use self::record::{ConversationRecord, DoubtRecord, InboxRecord, MessageRecord, MissingRecord, PlaceRecord, Waiting};
+use crate::error::Error;
+use crate::send::SendId;
+use crate::store::{Store, StoreError};
+
+pub(crate) use self::inbound::Received;
+pub(crate) use self::outbound::Outgoing;
+pub use self::queries::Pending;
+
+/// Sends that an app without an archive can still ask about.
+const SENT_KEPT: u64 = 1_000;
+
+/// See the module.
+pub(crate) struct Ledger {
+    store: Box<dyn Store>,
+    me: UserId,
+    /// Messages are kept when the app has confirmed them.
+    archive: bool,
+}
+
+impl Ledger {
+    /// Takes a store over, or begins one. `first_send`: what an empty store counts from; above all numbers that an
+    /// earlier store of this device may have used.
+    pub(crate) fn open(
+        store: Box<dyn Store>,
+        user: &UserId,
+        device: &str,
+        archive: bool,
+        first_send: u64,
+    ) -> Result<Self, Error> {
+        let mut ledger = Self { store, me: user.clone(), archive };
+        let owner = format!("{user}/{device}");
+        match ledger.store.get(keys::OWNER)? {
+            Some(stored) if stored != owner.as_bytes() => {
+                return Err(Error::Owner { owner: String::from_utf8_lossy(&stored).into_owned() });
+            }
+            Some(_) => {}
+            None => {
+                ledger.store.put(keys::OWNER, owner.as_bytes())?;
+                ledger.set_number(keys::LAST_SEND, first_send)?;
+                ledger.store.commit()?;
+            }
+        }
+        Ok(ledger)
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        self.store.commit()
+    }
+
+    pub(crate) fn rollback(&mut self) -> Result<(), StoreError> {
+        self.store.rollback()
+    }
+
+    /// The server's session was told what this device wants.
+    pub(crate) fn is_subscribed(&mut self) -> Result<bool, StoreError> {
+        Ok(self.store.get(keys::SUBSCRIBED)?.is_some())
+    }
+
+    /// See [`Self::is_subscribed`].
+    pub(crate) fn set_subscribed(&mut self) -> Result<(), StoreError> {
+        self.store.put(keys::SUBSCRIBED, b"")
+    }
+
+    fn number(&mut self, key: &[u8]) -> Result<u64, StoreError> {
+        let value = self.store.get(key)?;
+        Ok(value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
+    }
+
+    fn set_number(&mut self, key: &[u8], number: u64) -> Result<(), StoreError> {
+        self.store.put(key, &number.to_be_bytes())
+    }
+
+    fn record<R: prost::Message + Default>(&mut self, key: &[u8]) -> Result<Option<R>, StoreError> {
+        self.store.get(key)?.map(|value| decoded(&value)).transpose()
+    }
+
+    fn put(&mut self, key: &[u8], record: &impl prost::Message) -> Result<(), StoreError> {
+        self.store.put(key, &record.encode_to_vec())
+    }
+
+    fn conversation_record(&mut self, id: ConversationId) -> Result<ConversationRecord, StoreError> {
+        Ok(self.record(&keys::conversation(id))?.unwrap_or_default())
+    }
+
+    /// An event for the app.
+    fn tell(&mut self, waiting: Waiting) -> Result<u64, StoreError> {
+        let id = self.number(keys::LAST_EVENT)? + 1;
+        self.set_number(keys::LAST_EVENT, id)?;
+        self.put(&keys::numbered(keys::INBOX, id), &InboxRecord { waiting: Some(waiting) })?;
+        Ok(id)
+    }
+
+    /// Gives places to sends in doubt, and tells the app of what is missing. Returns the sends.
+    fn settle(&mut self, id: ConversationId, it: &mut ConversationRecord) -> Result<Vec<SendId>, StoreError> {
+        let mut order = order_of(it);
+        let mut doubts: Vec<_> =
+            it.doubts.iter().map(|it| Doubt { id: it.id, above: it.above, below: it.below }).collect();
+        let waiting = self.has_unanswered(id, it)?;
+        let settled = order.settle(&mut doubts, waiting);
+        keep_order(it, order);
+        it.doubts = doubts.iter().map(|it| DoubtRecord { id: it.id, above: it.above, below: it.below }).collect();
+        for (first, last) in settled.missing {
+            self.tell(Waiting::Missing(MissingRecord { conversation: id.get(), first, last }))?;
+        }
+        let mut placed = Vec::new();
+        for (send, place) in settled.placed {
+            self.place(SendId::new(send), id, Seq::new(place), it)?;
+            placed.push(SendId::new(send));
+        }
+        Ok(placed)
+    }
+
+    /// A send of this device stands at this place.
+    fn place(
+        &mut self,
+        send: SendId,
+        id: ConversationId,
+        at: Seq,
+        it: &mut ConversationRecord,
+    ) -> Result<(), StoreError> {
+        it.last_own = it.last_own.max(at.get());
+        let Some(mut sent) = self.record::<record::SentRecord>(&keys::sent(send))? else { return Ok(()) };
+        (sent.conversation, sent.sequence) = (id.get(), at.get());
+        let body = std::mem::take(&mut sent.body);
+        self.put(&keys::sent(send), &sent)?;
+        if self.archive {
+            let sender = it.members.iter().find(|member| member.user == self.me.as_str());
+            let sender = sender.map_or(0, |member| member.ordinal);
+            let message = MessageRecord { sender, at_s: sent.queued_at_s, body, send: send.get() };
+            self.put(&keys::message(id, at), &message)?;
+        }
+        it.last_message = it.last_message.max(at.get());
+        Ok(())
+    }
+}
+
+/// Reads a stored value.
+fn decoded<R: prost::Message + Default>(value: &[u8]) -> Result<R, StoreError> {
+    R::decode(value).map_err(|error| StoreError::new("read a damaged record", error))
+}
+
+fn order_of(it: &ConversationRecord) -> Order {
+    Order {
+        next: it.next,
+        seen: it.seen.iter().copied().collect::<BTreeSet<_>>(),
+        missing: it.missing.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect(),
+        last_received: it.last_received,
+    }
+}
+
+fn keep_order(it: &mut ConversationRecord, order: Order) {
+    it.next = order.next;
+    it.seen = order.seen.into_iter().collect();
+    it.missing = order.missing.into_iter().flat_map(|(first, last)| [first, last]).collect();
+    it.last_received = order.last_received;
+}
+
+fn place_of(conversation: ConversationId, sequence: u64) -> PlaceRecord {
+    PlaceRecord { conversation: conversation.get(), sequence }
+}
+
+fn ordinal_of(place: PlaceRecord) -> Ordinal {
+    Ordinal::new(u32::try_from(place.sequence).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,206 @@
+//! Sends: queued, answered, placed, ticked.
+
+use bytes::Bytes;
+use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use prost::Message as _;
+
+use super::record::{ConversationRecord, DoubtRecord, HomelessRecord, OutRecord, SentRecord, Waiting};
+use super::{Ledger, SENT_KEPT, decoded, keep_order, keys, order_of};
+use crate::send::{Recipient, SendId, SendState, refusal};
+use crate::store::{Scan, StoreError};
+
+/// A send that was not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outgoing {
+    pub(crate) id: SendId,
+    /// The conversation, where it is known: that is shorter than a name.
+    pub(crate) to: Recipient,
+    pub(crate) body: Bytes,
+    pub(crate) expires_in_s: u32,
+}
+
+impl Ledger {
+    /// Puts a message in the outbox.
+    pub(crate) fn queue(
+        &mut self,
+        to: &Recipient,
+        body: Bytes,
+        expires_in_s: u32,
+        now_s: u64,
+    ) -> Result<SendId, StoreError> {
+        let id = SendId::new(self.number(keys::LAST_SEND)? + 1);
+        self.set_number(keys::LAST_SEND, id.get())?;
+        let (user, conversation) = match to {
+            Recipient::User(user) => (user.to_string(), 0),
+            Recipient::Conversation(conversation) => (String::new(), conversation.get()),
+        };
+        let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s };
+        self.store.put(&keys::outbox(id), &out.encode_to_vec())?;
+        self.count_unanswered(to, 1)?;
+        Ok(id)
+    }
+
+    /// The oldest unanswered sends after this one.
+    pub(crate) fn unanswered(&mut self, after: u64, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
+        let (from, to) = keys::above(keys::OUTBOX, after);
+        let pairs = self.store.scan(&from, &to, Scan::Forward, limit)?;
+        pairs
+            .into_iter()
+            .map(|(key, value)| {
+                let out = decoded::<OutRecord>(&value)?;
+                let mut to = recipient(&out);
+                if let Recipient::User(user) = &to
+                    && let Some(known) = self.direct(user)?
+                {
+                    to = Recipient::Conversation(known);
+                }
+                let id = SendId::new(keys::number(&key));
+                Ok(Outgoing { id, to, body: out.body, expires_in_s: out.expires_in_s })
+            })
+            .collect()
+    }
+
+    /// The server has stored a send, at this place if it says so. Returns every send that has a place now.
+    pub(crate) fn stored(&mut self, id: SendId, at: Option<(ConversationId, Seq)>) -> Result<Vec<SendId>, StoreError> {
+        let Some((to, out)) = self.answered(id)? else { return Ok(Vec::new()) };
+        let conversation = match (&at, &to) {
+            (Some((conversation, _)), _) | (None, Recipient::Conversation(conversation)) => Some(*conversation),
+            (None, Recipient::User(user)) => self.direct(user)?,
+        };
+        let sent = SentRecord {
+            conversation: conversation.unwrap_or_default().get(),
+            body: out.body,
+            queued_at_s: out.queued_at_s,
+            user: out.user,
+            ..SentRecord::default()
+        };
+        self.put(&keys::sent(id), &sent)?;
+        if !self.archive && id.get() > SENT_KEPT {
+            self.store.delete(&keys::sent(SendId::new(id.get() - SENT_KEPT)))?;
+        }
+        let Some(conversation) = conversation else {
+            if let Recipient::User(user) = to {
+                let mut homeless: HomelessRecord = self.record(&keys::homeless(&user))?.unwrap_or_default();
+                homeless.sends.push(id.get());
+                self.put(&keys::homeless(&user), &homeless)?;
+            }
+            return Ok(Vec::new());
+        };
+        let mut it = self.conversation_record(conversation)?;
+        it.active_at_s = it.active_at_s.max(out.queued_at_s);
+        let mut placed = Vec::new();
+        match at {
+            Some((_, place)) => {
+                let mut order = order_of(&it);
+                order.own(place.get());
+                keep_order(&mut it, order);
+                self.place(id, conversation, place, &mut it)?;
+                placed.push(id);
+                let earlier = it.doubts.iter_mut().filter(|doubt| doubt.id < id.get() && doubt.below == 0);
+                earlier.for_each(|doubt| doubt.below = place.get());
+            }
+            None => it.doubts.push(DoubtRecord { id: id.get(), above: it.last_own, below: 0 }),
+        }
+        placed.extend(self.settle(conversation, &mut it)?);
+        self.put(&keys::conversation(conversation), &it)?;
+        Ok(placed)
+    }
+
+    /// The server does not take a send.
+    pub(crate) fn refused(&mut self, id: SendId, reason: u32, text: &str) -> Result<Vec<SendId>, StoreError> {
+        let Some((to, out)) = self.answered(id)? else { return Ok(Vec::new()) };
+        let OutRecord { conversation, queued_at_s, user, .. } = out;
+        let sent = SentRecord { conversation, queued_at_s, reason, text: text.to_owned(), user, ..Default::default() };
+        self.put(&keys::sent(id), &sent)?;
+        self.tell(Waiting::Refused(id.get()))?;
+        let Recipient::Conversation(conversation) = to else { return Ok(Vec::new()) };
+        let mut it = self.conversation_record(conversation)?;
+        let placed = self.settle(conversation, &mut it)?;
+        self.put(&keys::conversation(conversation), &it)?;
+        Ok(placed)
+    }
+
+    fn answered(&mut self, id: SendId) -> Result<Option<(Recipient, OutRecord)>, StoreError> {
+        let Some(out) = self.record::<OutRecord>(&keys::outbox(id))? else { return Ok(None) };
+        self.store.delete(&keys::outbox(id))?;
+        let to = recipient(&out);
+        self.count_unanswered(&to, -1)?;
+        Ok(Some((to, out)))
+    }
+
+    fn count_unanswered(&mut self, to: &Recipient, by: i64) -> Result<(), StoreError> {
+        let key = match to {
+            Recipient::User(user) => keys::unanswered_of_user(user),
+            Recipient::Conversation(id) => keys::unanswered_of(*id),
+        };
+        match self.number(&key)?.saturating_add_signed(by) {
+            0 => self.store.delete(&key),
+            count => self.set_number(&key, count),
+        }
+    }
+
+    /// Sends to this conversation are on their way, under its number or the other side's name.
+    pub(super) fn has_unanswered(&mut self, id: ConversationId, it: &ConversationRecord) -> Result<bool, StoreError> {
+        let mut keys = vec![keys::unanswered_of(id)];
+        if !it.group {
+            let users = it.members.iter().filter_map(|member| UserId::new(&member.user).ok());
+            keys.extend(users.map(|user| keys::unanswered_of_user(&user)));
+        }
+        for key in keys {
+            if self.number(&key)? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The direct conversation with a user, if this device knows of it.
+    pub(crate) fn direct(&mut self, user: &UserId) -> Result<Option<ConversationId>, StoreError> {
+        Ok(Some(self.number(&keys::direct(user))?).filter(|id| *id > 0).map(ConversationId::new))
+    }
+
+    /// How far a send is; `None`: there is none, or it is no longer kept.
+    pub(crate) fn state(&mut self, id: SendId) -> Result<Option<SendState>, StoreError> {
+        if self.store.get(&keys::outbox(id))?.is_some() {
+            return Ok(Some(SendState::Queued));
+        }
+        let Some(sent) = self.record::<SentRecord>(&keys::sent(id))? else { return Ok(None) };
+        if sent.reason != 0 {
+            return Ok(Some(SendState::Refused(refusal(sent.reason, &sent.text))));
+        }
+        if sent.sequence == 0 {
+            return Ok(Some(SendState::Sent { at: None }));
+        }
+        let at = (ConversationId::new(sent.conversation), Seq::new(sent.sequence));
+        let it = self.conversation_record(at.0)?;
+        Ok(Some(ticks(&it, &self.me, at)))
+    }
+
+    /// How far these sends are; those that are gone are left out.
+    pub(crate) fn states(&mut self, ids: &[SendId]) -> Result<Vec<(SendId, SendState)>, StoreError> {
+        let states = ids.iter().map(|id| Ok(self.state(*id)?.map(|state| (*id, state))));
+        states.filter_map(Result::transpose).collect()
+    }
+}
+
+/// What a message at this place has reached with all who were to get it and are still there.
+pub(super) fn ticks(it: &ConversationRecord, me: &UserId, at: (ConversationId, Seq)) -> SendState {
+    let place = at.1.get();
+    let others = it.members.iter().filter(|m| m.user != me.as_str() && !m.gone && m.since < place);
+    let reached = others.fold(None, |least: Option<(u64, u64)>, member| {
+        let (delivered, read) = least.unwrap_or((u64::MAX, u64::MAX));
+        Some((delivered.min(member.delivered.max(member.read)), read.min(member.read)))
+    });
+    match reached {
+        Some((_, read)) if read >= place => SendState::Read { at },
+        Some((delivered, _)) if delivered >= place => SendState::Delivered { at },
+        _ => SendState::Sent { at: Some(at) },
+    }
+}
+
+pub(super) fn recipient(out: &OutRecord) -> Recipient {
+    match UserId::new(&out.user) {
+        Ok(user) => Recipient::User(user),
+        Err(_) => Recipient::Conversation(ConversationId::new(out.conversation)),
+    }
+}

@@ -1,0 +1,196 @@
+//! Stored values, as protobuf. Numbers are never reused.
+
+use prost::Message;
+
+/// A conversation as this device knows it.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ConversationRecord {
+    /// Members and title are known.
+    #[prost(bool, tag = "1")]
+    pub(crate) known: bool,
+    #[prost(bool, tag = "2")]
+    pub(crate) group: bool,
+    #[prost(string, tag = "3")]
+    pub(crate) title: String,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) members: Vec<MemberRecord>,
+    /// See `Order`.
+    #[prost(uint64, tag = "5")]
+    pub(crate) next: u64,
+    #[prost(uint64, repeated, tag = "6")]
+    pub(crate) seen: Vec<u64>,
+    /// First and last, in turn.
+    #[prost(uint64, repeated, tag = "7")]
+    pub(crate) missing: Vec<u64>,
+    #[prost(uint64, tag = "8")]
+    pub(crate) last_received: u64,
+    /// The highest place of a message of this device.
+    #[prost(uint64, tag = "9")]
+    pub(crate) last_own: u64,
+    /// This user has read up to here.
+    #[prost(uint64, tag = "10")]
+    pub(crate) read: u64,
+    /// Sends whose place is not known.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) doubts: Vec<DoubtRecord>,
+    /// The last message or change of any kind, to sort by.
+    #[prost(uint64, tag = "12")]
+    pub(crate) active_at_s: u64,
+    /// The newest message.
+    #[prost(uint64, tag = "13")]
+    pub(crate) last_message: u64,
+    /// Receipts that came before the members were known.
+    #[prost(message, repeated, tag = "14")]
+    pub(crate) early: Vec<EarlyRecord>,
+}
+
+/// A member, also a former one.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MemberRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) ordinal: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) user: String,
+    #[prost(int32, tag = "3")]
+    pub(crate) role: i32,
+    /// Joined with this change.
+    #[prost(uint64, tag = "4")]
+    pub(crate) since: u64,
+    /// Is no member any more.
+    #[prost(bool, tag = "5")]
+    pub(crate) gone: bool,
+    #[prost(uint64, tag = "6")]
+    pub(crate) delivered: u64,
+    #[prost(uint64, tag = "7")]
+    pub(crate) read: u64,
+}
+
+/// A receipt of a member that is not known yet.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EarlyRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) ordinal: u32,
+    #[prost(uint64, tag = "2")]
+    pub(crate) delivered: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) read: u64,
+}
+
+/// See `order::Doubt`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct DoubtRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) above: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) below: u64,
+}
+
+/// Sends that were stored, the device does not know where.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct HomelessRecord {
+    #[prost(uint64, repeated, tag = "1")]
+    pub(crate) sends: Vec<u64>,
+}
+
+/// A send that was not answered.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct OutRecord {
+    /// The recipient, if it is a user.
+    #[prost(string, tag = "1")]
+    pub(crate) user: String,
+    /// Otherwise.
+    #[prost(uint64, tag = "2")]
+    pub(crate) conversation: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: bytes::Bytes,
+    #[prost(uint32, tag = "4")]
+    pub(crate) expires_in_s: u32,
+    #[prost(uint64, tag = "5")]
+    pub(crate) queued_at_s: u64,
+}
+
+/// A send that was answered.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct SentRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) conversation: u64,
+    /// 0: not known yet.
+    #[prost(uint64, tag = "2")]
+    pub(crate) sequence: u64,
+    /// Until the place is known.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: bytes::Bytes,
+    #[prost(uint64, tag = "4")]
+    pub(crate) queued_at_s: u64,
+    /// Refused with this reason; 0: it was stored.
+    #[prost(uint32, tag = "5")]
+    pub(crate) reason: u32,
+    #[prost(string, tag = "6")]
+    pub(crate) text: String,
+    /// Whom it was for, if it was refused.
+    #[prost(string, tag = "7")]
+    pub(crate) user: String,
+}
+
+/// A message at its place.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct MessageRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) sender: u32,
+    #[prost(uint64, tag = "2")]
+    pub(crate) at_s: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: bytes::Bytes,
+    /// Sent by this device, under this number.
+    #[prost(uint64, tag = "4")]
+    pub(crate) send: u64,
+}
+
+/// What the app has not confirmed.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct InboxRecord {
+    #[prost(oneof = "Waiting", tags = "1, 2, 3, 4, 5")]
+    pub(crate) waiting: Option<Waiting>,
+}
+
+/// See [`InboxRecord`].
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(crate) enum Waiting {
+    /// A message; it is among the messages.
+    #[prost(message, tag = "1")]
+    Message(PlaceRecord),
+    /// `client.Change`.
+    #[prost(bytes = "bytes", tag = "2")]
+    Change(bytes::Bytes),
+    /// A receipt; its watermarks are with the member, so that a newer one is told at once. `sequence`: the ordinal.
+    #[prost(message, tag = "3")]
+    Receipt(PlaceRecord),
+    /// What did not come.
+    #[prost(message, tag = "4")]
+    Missing(MissingRecord),
+    /// A send that was refused.
+    #[prost(uint64, tag = "5")]
+    Refused(u64),
+}
+
+/// A place.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct PlaceRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) conversation: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) sequence: u64,
+}
+
+/// Places.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct MissingRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) conversation: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) first: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) last: u64,
+}

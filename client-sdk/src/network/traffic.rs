@@ -1,0 +1,65 @@
+//! How many bytes a client has sent and received, by purpose: whole MQTT packets, without what TCP, TLS and WebSocket add.
+
+use std::array;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a packet is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Making, keeping apart and ending connections: CONNECT, SUBSCRIBE, DISCONNECT and their answers.
+    Connection,
+    /// Messages, changes and ticks that come, and messages that go, with their acknowledgements.
+    Messages,
+    /// Telling what was read.
+    Receipts,
+    /// Calls and their answers.
+    Calls,
+    /// Pings and their answers.
+    KeepAlive,
+}
+
+impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Connection, Self::Messages, Self::Receipts, Self::Calls, Self::KeepAlive];
+}
+
+/// Bytes in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bytes {
+    /// To the server.
+    pub sent: u64,
+    /// From the server.
+    pub received: u64,
+}
+
+/// Counters since the client was opened.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    sent: [AtomicU64; 5],
+    received: [AtomicU64; 5],
+}
+
+impl Traffic {
+    pub(crate) fn sent(&self, purpose: Purpose, bytes: usize) {
+        self.sent[purpose as usize].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, purpose: Purpose, bytes: usize) {
+        self.received[purpose as usize].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What was sent and received for a purpose.
+    pub fn of(&self, purpose: Purpose) -> Bytes {
+        let load = |counters: &[AtomicU64; 5]| counters[purpose as usize].load(Ordering::Relaxed);
+        Bytes { sent: load(&self.sent), received: load(&self.received) }
+    }
+
+    /// All in all.
+    pub fn total(&self) -> Bytes {
+        let [sent, received]: [u64; 2] = array::from_fn(|at| {
+            let counters = [&self.sent, &self.received][at];
+            counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+        });
+        Bytes { sent, received }
+    }
+}

@@ -1,0 +1,218 @@
+//! MQTT 5 on rumqttc.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use godwit_schemas::reason::Reason;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{
+    ConnAck, ConnectReturnCode, Filter, Packet, PubAck, PubAckReason, Publish, Subscribe, SubscribeReasonCode,
+};
+use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Request, StateError};
+
+use super::traffic::{Purpose, Traffic};
+use super::{Answer, Dial, Down, INFLIGHT, Lost, PACKET_BYTES_MAX, TOPIC_ALIASES, Topic, Up, place};
+
+/// Acknowledgements in rumqttc's channel; further ones wait in its queue of requests.
+const ACKS: usize = 64;
+
+/// See the module above.
+pub(crate) struct Link {
+    /// For acknowledgements: rumqttc takes a millisecond for each request of its own queue, and none for these.
+    acks: AsyncClient,
+    events: EventLoop,
+    aliases: HashMap<u16, Topic>,
+    traffic: Arc<Traffic>,
+    /// Requests that rumqttc has not confirmed to have written.
+    pub(super) unwritten: usize,
+    /// Size of CONNECT, until it is answered.
+    connect_bytes: usize,
+}
+
+impl Link {
+    pub(super) fn new(dial: &Dial) -> Self {
+        let (host, port) = dial.endpoint.address();
+        let mut options = MqttOptions::new(&dial.device, host, port);
+        options
+            .set_credentials(&dial.user, &dial.password)
+            .set_clean_start(false)
+            .set_session_expiry_interval(Some(u32::MAX))
+            .set_max_packet_size(Some(PACKET_BYTES_MAX))
+            .set_topic_alias_max(Some(TOPIC_ALIASES))
+            .set_keep_alive(dial.keep_alive)
+            .set_connection_timeout(dial.timeout.as_secs().max(1))
+            .set_manual_acks(true)
+            .set_outgoing_inflight_upper_limit(INFLIGHT)
+            .set_transport(dial.transport());
+        let mut network = options.network_options();
+        network.set_tcp_nodelay(dial.nodelay);
+        options.set_network_options(network);
+        let connect_bytes = connect_bytes(&options);
+        let (acks, events) = AsyncClient::new(options, ACKS);
+        let traffic = dial.traffic.clone();
+        Self { acks, events, aliases: HashMap::new(), traffic, unwritten: 0, connect_bytes }
+    }
+
+    pub(super) fn push(&mut self, up: Up) {
+        self.unwritten += 1;
+        let request = match up {
+            Up::Publish { packet_id, again, topic, payload, purpose } => {
+                let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
+                (publish.pkid, publish.dup) = (packet_id, again);
+                self.traffic.sent(purpose, publish.size());
+                Request::Publish(publish)
+            }
+            Up::Ack { packet_id, purpose } => {
+                let ack = PubAck::new(packet_id, None);
+                self.traffic.sent(purpose, ack.size());
+                let publish = Publish { pkid: packet_id, qos: QoS::AtLeastOnce, ..Publish::default() };
+                if self.acks.try_ack(&publish).is_ok() {
+                    return;
+                }
+                Request::PubAck(ack)
+            }
+            Up::Subscribe => {
+                let filters = ["inbox", "rpc"].map(|name| Filter::new(name, QoS::AtLeastOnce));
+                let subscribe = Subscribe::new_many(filters, None);
+                self.traffic.sent(Purpose::Connection, subscribe.size());
+                Request::Subscribe(subscribe)
+            }
+            Up::Ping => {
+                self.traffic.sent(Purpose::KeepAlive, 2);
+                Request::PingReq
+            }
+            Up::Goodbye => {
+                self.traffic.sent(Purpose::Connection, 2);
+                Request::Disconnect
+            }
+        };
+        self.events.pending.push_back(request);
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Down, Lost> {
+        loop {
+            let polled = self.events.poll().await;
+            // rumqttc cannot read what a server that knows only 3.1.1 answers, and then that server closes.
+            let unread = |error: &_| matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted));
+            if self.connect_bytes > 0 && polled.as_ref().is_err_and(unread) {
+                return Err(Lost::NoWelcome);
+            }
+            match polled.map_err(lost)? {
+                Event::Outgoing(_) => {
+                    self.unwritten = self.unwritten.saturating_sub(1);
+                    return Ok(Down::Written);
+                }
+                Event::Incoming(packet) => {
+                    if let Some(down) = self.incoming(packet) {
+                        return Ok(down);
+                    }
+                }
+            }
+        }
+    }
+
+    fn incoming(&mut self, packet: Packet) -> Option<Down> {
+        let bytes = packet.size();
+        match packet {
+            Packet::ConnAck(connack) => {
+                self.traffic.sent(Purpose::Connection, std::mem::take(&mut self.connect_bytes));
+                self.traffic.received(Purpose::Connection, bytes);
+                Some(welcome(&connack))
+            }
+            Packet::Publish(publish) => {
+                let alias = publish.properties.as_ref().and_then(|properties| properties.topic_alias);
+                let topic = self.topic(&publish.topic, alias);
+                self.traffic.received(topic.purpose(), bytes);
+                Some(Down::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
+            }
+            Packet::PubAck(ack) => {
+                let (text, at) = ack.properties.map_or((None, None), |properties| {
+                    let at = properties.user_properties.iter().find(|(name, _)| name == "at");
+                    (properties.reason_string, at.and_then(|(_, at)| place(at)))
+                });
+                let answer = Answer { reason: reason(ack.reason), text: text.unwrap_or_default(), at, bytes };
+                Some(Down::Answer { packet_id: ack.pkid, answer })
+            }
+            Packet::SubAck(ack) => {
+                self.traffic.received(Purpose::Connection, bytes);
+                let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
+                Some(Down::Subscribed(ack.return_codes.iter().all(granted)))
+            }
+            Packet::PingResp(_) => {
+                self.traffic.received(Purpose::KeepAlive, bytes);
+                Some(Down::Pong)
+            }
+            _ => {
+                self.traffic.received(Purpose::Connection, bytes);
+                None
+            }
+        }
+    }
+
+    /// rumqttc hands aliased publishes out with an empty topic.
+    fn topic(&mut self, name: &Bytes, alias: Option<u16>) -> Topic {
+        match alias {
+            Some(alias) if name.is_empty() => self.aliases.get(&alias).copied().unwrap_or(Topic::Other),
+            Some(alias) => *self.aliases.entry(alias).insert_entry(Topic::parse(name)).get(),
+            None => Topic::parse(name),
+        }
+    }
+}
+
+fn connect_bytes(options: &MqttOptions) -> usize {
+    let connect = rumqttc::v5::mqttbytes::v5::Connect {
+        keep_alive: options.keep_alive().as_secs() as u16,
+        client_id: options.client_id(),
+        clean_start: options.clean_start(),
+        properties: options.connect_properties(),
+    };
+    Packet::Connect(connect, None, options.credentials()).size()
+}
+
+fn welcome(connack: &ConnAck) -> Down {
+    let properties = connack.properties.as_ref();
+    Down::Welcome {
+        session_present: connack.session_present,
+        unanswered_max: properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX),
+        packet_bytes_max: properties.and_then(|it| it.max_packet_size).unwrap_or(u32::MAX),
+    }
+}
+
+fn reason(reason: PubAckReason) -> u8 {
+    match reason {
+        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => 0,
+        PubAckReason::UnspecifiedError | PubAckReason::PacketIdentifierInUse => 0x80,
+        PubAckReason::ImplementationSpecificError => 0x83,
+        PubAckReason::NotAuthorized => 0x87,
+        PubAckReason::TopicNameInvalid => 0x90,
+        PubAckReason::QuotaExceeded => 0x97,
+        PubAckReason::PayloadFormatInvalid => 0x99,
+    }
+}
+
+fn lost(error: ConnectionError) -> Lost {
+    match error {
+        ConnectionError::ConnectionRefused(code) => refused(code),
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
+            Lost::Closed(Reason::from_u32(reason_code as u32))
+        }
+        error => Lost::Broken(error.to_string()),
+    }
+}
+
+fn refused(code: ConnectReturnCode) -> Lost {
+    Lost::Refused(match code {
+        ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion => {
+            return Lost::NoWelcome;
+        }
+        ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => {
+            Reason::CLIENT_IDENTIFIER_NOT_VALID
+        }
+        ConnectReturnCode::BadUserNamePassword => Reason::BAD_USER_NAME_OR_PASSWORD,
+        ConnectReturnCode::NotAuthorized | ConnectReturnCode::Banned => Reason::NOT_AUTHORIZED,
+        ConnectReturnCode::ServiceUnavailable | ConnectReturnCode::ServerUnavailable => Reason::SERVER_UNAVAILABLE,
+        ConnectReturnCode::ServerBusy | ConnectReturnCode::ConnectionRateExceeded => Reason::SERVER_BUSY,
+        _ => Reason::UNSPECIFIED,
+    })
+}

@@ -1,0 +1,165 @@
+//! A message on its way: what the app holds of it. Cheap to keep and to drop: dropping a handle changes nothing.
+
+use std::fmt;
+
+use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use godwit_schemas::reason::Reason;
+use tokio::sync::watch;
+
+use crate::error::{Error, Refusal};
+
+/// A send of this device, numbered in the order of the calls. It is also the client sequence that makes a retry safe:
+/// it grows, and is never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SendId(u64);
+
+impl SendId {
+    /// Wraps a number that the app kept.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number, to keep.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// Whom a message is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Recipient {
+    /// The direct conversation with this user, which the first message opens.
+    User(UserId),
+    /// This conversation.
+    Conversation(ConversationId),
+}
+
+impl From<UserId> for Recipient {
+    fn from(user: UserId) -> Self {
+        Self::User(user)
+    }
+}
+
+impl From<&UserId> for Recipient {
+    fn from(user: &UserId) -> Self {
+        Self::User(user.clone())
+    }
+}
+
+impl From<ConversationId> for Recipient {
+    fn from(conversation: ConversationId) -> Self {
+        Self::Conversation(conversation)
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => user.fmt(f),
+            Self::Conversation(id) => id.fmt(f),
+        }
+    }
+}
+
+/// How far a message is. Only grows: each state includes those before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendState {
+    /// On this device's disk.
+    Queued,
+    /// On the server's disk, with an entry in the inbox of every recipient's devices: one tick.
+    Sent {
+        /// Where. Unknown for a while if the first attempt's answer was lost.
+        at: Option<(ConversationId, Seq)>,
+    },
+    /// A device of each other member has it: two ticks.
+    Delivered {
+        /// Where.
+        at: (ConversationId, Seq),
+    },
+    /// Each other member has read it.
+    Read {
+        /// Where.
+        at: (ConversationId, Seq),
+    },
+    /// The server did not take it, and it will not be tried again.
+    Refused(Refusal),
+}
+
+impl SendState {
+    /// 0: queued, 1: sent, 2: delivered, 3: read; `None`: refused. As many ticks as an app would show, and one.
+    pub fn rank(&self) -> Option<u8> {
+        match self {
+            Self::Queued => Some(0),
+            Self::Sent { .. } => Some(1),
+            Self::Delivered { .. } => Some(2),
+            Self::Read { .. } => Some(3),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct SendHandle {
+    id: SendId,
+    states: watch::Receiver<SendState>,
+}
+
+impl SendHandle {
+    pub(crate) fn new(id: SendId, states: watch::Receiver<SendState>) -> Self {
+        Self { id, states }
+    }
+
+    /// Its number: `Client::follow` finds it again after a restart of the app.
+    pub fn id(&self) -> SendId {
+        self.id
+    }
+
+    /// How far it is now.
+    pub fn state(&self) -> SendState {
+        self.states.borrow().clone()
+    }
+
+    /// How far it is, to be watched.
+    pub fn watch(&self) -> watch::Receiver<SendState> {
+        self.states.clone()
+    }
+
+    /// Until it is on the server's disk. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the server does not take it; [`Error::Closed`] if the client was closed before.
+    pub async fn sent(&self) -> Result<(), Error> {
+        self.reached(1).await
+    }
+
+    /// Until every other member has it. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Self::sent`].
+    pub async fn delivered(&self) -> Result<(), Error> {
+        self.reached(2).await
+    }
+
+    /// Until every other member has read it. Cancel safe.
+    ///
+    /// # Errors
+    /// As [`Self::sent`].
+    pub async fn read(&self) -> Result<(), Error> {
+        self.reached(3).await
+    }
+
+    async fn reached(&self, rank: u8) -> Result<(), Error> {
+        let mut states = self.states.clone();
+        let state = states.wait_for(|state| state.rank().is_none_or(|reached| reached >= rank)).await;
+        match &*state.map_err(|_| Error::Closed)? {
+            SendState::Refused(refusal) => Err(Error::Refused(refusal.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a server said that does not take something.
+pub(crate) fn refusal(reason: u32, text: &str) -> Refusal {
+    Refusal { reason: Reason::from_u32(reason), text: text.to_owned() }
+}

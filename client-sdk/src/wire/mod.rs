@@ -1,0 +1,8 @@
+//! Payloads: what to publish, and what arrives. No I/O. For those who bring an MQTT client of their own, and for the
+//! engine.
+
+mod event;
+mod publication;
+
+pub use event::{Change, Event, Malformed, Member};
+pub use publication::Publication;
