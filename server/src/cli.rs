@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::bench::BenchArgs;
+use crate::chat::ChatArgs;
 
 const EXAMPLES: &str = "\
 Examples:
   godwit serve                              everything in one process, data in ./godwit-data
   godwit user add alice --device phone      prints the password that alice's phone connects with
   godwit device add alice laptop            a second device
+  godwit chat --user alice --device phone   chats as that device; asks for its password
   godwit serve --config /etc/godwit.toml    settings from a file
   GODWIT__LOG__LEVEL=debug godwit serve     or from the environment, key by key
 
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Device(DeviceCommand),
     /// Check the settings and print what is in force
     CheckConfig(Place),
+    /// Chat at the terminal, as one of a user's devices
+    Chat(ChatArgs),
     /// Measure a running server, or any MQTT broker
     Bench(BenchArgs),
 }
@@ -139,6 +143,8 @@ mod tests {
         assert!(parse("godwit user add alice --device phone --data b").is_ok());
         assert!(parse("godwit user list --after alice --limit 3").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
+        assert!(parse("godwit chat --user alice --device phone --lines --server ws://x/mqtt").is_ok());
+        assert!(parse("godwit chat --device phone").is_err());
         assert!(parse("godwit user add alice").is_err());
         assert!(parse("godwit").is_err());
     }

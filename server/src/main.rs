@@ -1,7 +1,8 @@
-//! The program `godwit`: the server, its two halves, operators' commands and the benchmark.
+//! The program `godwit`: the server, its two halves, operators' commands, the benchmark and the chat.
 
 mod admin;
 mod bench;
+mod chat;
 mod cli;
 mod commands;
 mod exit;
@@ -40,6 +41,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::User(command) => commands::user(command),
         Command::Device(command) => commands::device(command),
         Command::CheckConfig(place) => commands::check_config(&place),
+        Command::Chat(args) => chat::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }

@@ -1,0 +1,133 @@
+//! What a person may type: words to be sent, or a command.
+
+use godwit_client::Recipient;
+use godwit_client::ids::{ConversationId, UserId};
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Send to whom is being talked to.
+    Say(String),
+    /// Talk to a user or a conversation, and say this, if anything.
+    Talk(Recipient, String),
+    /// Make a group.
+    Group { title: String, users: Vec<UserId> },
+    /// Add to the group.
+    Add(UserId),
+    /// Remove from the group.
+    Remove(UserId),
+    /// Leave the group.
+    Leave,
+    /// Give the group another title.
+    Rename(String),
+    /// Who is in the conversation, and how far.
+    Who,
+    /// All conversations.
+    List,
+    /// Saver mode on or off.
+    Saver(bool),
+    /// The network is another one.
+    Network,
+    /// Bytes so far.
+    Traffic,
+    /// What may be typed.
+    Help,
+    /// The end.
+    Quit,
+}
+
+/// What may be typed.
+pub(crate) const HELP: &str = "\
+@bob hello            talk to bob, and say hello; #99 the same for a conversation by its number
+/group walk bob carol make a group of you and others; /rename TITLE, /leave
+/add bob, /remove bob members of the group
+/who                  members, and how far they have received and read
+/list                 all conversations
+/saver on, /saver off fewer, larger pieces on a bad network; /traffic what it cost so far
+/network              you are on another network: connect at once
+/quit                 the end; what was not sent is sent next time
+//text                says /text";
+
+impl Command {
+    /// Reads a line; `None`: there is nothing in it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(line: &str) -> Result<Option<Self>, String> {
+        let line = line.trim_end();
+        if line.trim().is_empty() {
+            return Ok(None);
+        }
+        if let Some(rest) = line.strip_prefix('@') {
+            let (name, words) = split(rest);
+            return Ok(Some(Self::Talk(user(name)?.into(), words.to_owned())));
+        }
+        if let Some(rest) = line.strip_prefix('#') {
+            let (number, words) = split(rest);
+            let id = number.parse().map_err(|_| format!("#{number} is not the number of a conversation"))?;
+            return Ok(Some(Self::Talk(ConversationId::new(id).into(), words.to_owned())));
+        }
+        let Some(rest) = line.strip_prefix('/') else { return Ok(Some(Self::Say(line.to_owned()))) };
+        if rest.starts_with('/') {
+            return Ok(Some(Self::Say(rest.to_owned())));
+        }
+        Self::parse_command(rest).map(Some)
+    }
+
+    fn parse_command(text: &str) -> Result<Self, String> {
+        let (name, rest) = split(text);
+        Ok(match (name, rest) {
+            ("group", rest) if !rest.is_empty() => {
+                let (title, users) = split(rest);
+                let users = users.split_whitespace().map(user).collect::<Result<_, _>>()?;
+                Self::Group { title: title.to_owned(), users }
+            }
+            ("add", rest) => Self::Add(user(rest)?),
+            ("remove", rest) => Self::Remove(user(rest)?),
+            ("rename", rest) => Self::Rename(rest.to_owned()),
+            ("saver", "on") => Self::Saver(true),
+            ("saver", "off") => Self::Saver(false),
+            ("leave", "") => Self::Leave,
+            ("who", "") => Self::Who,
+            ("list", "") => Self::List,
+            ("network", "") => Self::Network,
+            ("traffic", "") => Self::Traffic,
+            ("help", _) => Self::Help,
+            ("quit" | "exit" | "q", "") => Self::Quit,
+            _ => return Err(format!("/{text} is not a command: see /help, and begin with // to say it")),
+        })
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    text.split_once(char::is_whitespace).map_or((text, ""), |(first, rest)| (first, rest.trim_start()))
+}
+
+fn user(name: &str) -> Result<UserId, String> {
+    UserId::new(name.trim_end()).map_err(|error| format!("{name:?} is not a user: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let bob = UserId::new("bob").unwrap();
+        let parse = |line: &str| Command::parse(line).unwrap();
+        assert_eq!(parse("  "), None);
+        assert_eq!(parse("hello  there "), Some(Command::Say("hello  there".to_owned())));
+        assert_eq!(parse("//quit"), Some(Command::Say("/quit".to_owned())));
+        assert_eq!(parse("@bob"), Some(Command::Talk(bob.clone().into(), String::new())));
+        assert_eq!(parse("@bob  hi you"), Some(Command::Talk(bob.clone().into(), "hi you".to_owned())));
+        let id = ConversationId::new(99);
+        assert_eq!(parse("#99 hi"), Some(Command::Talk(id.into(), "hi".to_owned())));
+        let group = Command::Group { title: "walk".to_owned(), users: vec![bob.clone()] };
+        assert_eq!(parse("/group walk bob"), Some(group));
+        assert_eq!(parse("/add bob "), Some(Command::Add(bob)));
+        assert_eq!(parse("/rename a long walk"), Some(Command::Rename("a long walk".to_owned())));
+        for bad in ["@", "@b/c hi", "#x hi", "/nothing", "/add", "/saver", "/leave now"] {
+            assert!(Command::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the screen shows, taken from the store: the list of conversations, the one that is open, and what was said last
+//! by the program itself.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use godwit_client::ids::{ConversationId, Seq};
+use godwit_client::{Error, Recipient, SendState, Status};
+
+use crate::input::Input;
+use crate::session::Session;
+use crate::text::{one_line, shown};
+
+/// Messages of the open conversation that are kept for scrolling.
+const MESSAGES: usize = 500;
+
+/// A conversation in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) to: Recipient,
+    pub(crate) name: String,
+    /// Others have written what this user has not read.
+    pub(crate) unread: bool,
+    pub(crate) at: SystemTime,
+}
+
+/// A message of the open conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// `None`: this user.
+    pub(crate) from: Option<String>,
+    pub(crate) text: String,
+    pub(crate) at: SystemTime,
+    /// Of what this device sent.
+    pub(crate) state: Option<SendState>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct View {
+    /// `user/device`.
+    pub(crate) who: String,
+    pub(crate) status: Status,
+    pub(crate) rows: Vec<Row>,
+    /// The open one, in `rows`.
+    pub(crate) open: Option<usize>,
+    pub(crate) lines: Vec<Line>,
+    /// Screen lines that are scrolled back.
+    pub(crate) back: usize,
+    pub(crate) notice: String,
+    pub(crate) input: Input,
+}
+
+impl View {
+    pub(crate) fn new(who: String) -> Self {
+        let input = Input::default();
+        let (rows, lines, notice) = (Vec::new(), Vec::new(), "/help says what may be typed".to_owned());
+        Self { who, status: Status::Connecting, rows, open: None, lines, back: 0, notice, input }
+    }
+
+    /// Takes everything from the store anew, and tells the server that what is shown was read.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn load(&mut self, session: &Session) -> Result<(), Error> {
+        let client = &session.client;
+        self.status = client.status().borrow().clone();
+        let mut rows = Vec::new();
+        for it in client.conversations().await? {
+            let unread = it.last_message > it.read_up_to && self.has_unread(session, it.id, it.read_up_to).await?;
+            rows.push(Row { to: it.id.into(), name: session.name(&it), unread, at: it.active_at });
+        }
+        if let Some(to) = session.to() {
+            let to = session.known(to).await?;
+            session.talk(to.clone());
+            if !rows.iter().any(|row| row.to == to) {
+                rows.insert(0, Row { name: to.to_string(), to, unread: false, at: SystemTime::now() });
+            }
+        } else if let Some(first) = rows.first() {
+            session.talk(first.to.clone());
+        }
+        let to = session.to();
+        self.open = to.as_ref().and_then(|to| rows.iter().position(|row| row.to == *to));
+        self.rows = rows;
+        self.lines = Vec::new();
+        if let Some(to) = to {
+            self.load_lines(session, &to).await?;
+        }
+        Ok(())
+    }
+
+    /// Own messages on other devices are no news either.
+    async fn has_unread(&self, session: &Session, id: ConversationId, read: Seq) -> Result<bool, Error> {
+        let messages = session.client.messages(id, None, 20).await?;
+        Ok(messages.iter().any(|(message, _)| message.sequence > read && !message.mine))
+    }
+
+    async fn load_lines(&mut self, session: &Session, to: &Recipient) -> Result<(), Error> {
+        if let Recipient::Conversation(id) = to {
+            let messages = session.client.messages(*id, None, MESSAGES).await?;
+            let newest = messages.iter().rev().find(|(message, _)| !message.mine);
+            if let Some((newest, _)) = newest.filter(|_| self.back == 0) {
+                session.client.mark_read(*id, newest.sequence).await?;
+                if let Some(row) = self.open.and_then(|open| self.rows.get_mut(open)) {
+                    row.unread = false;
+                }
+            }
+            self.lines.extend(messages.into_iter().map(|(message, state)| {
+                let from = message.user.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+                let from = (!message.mine).then_some(from);
+                Line { from, text: shown(&message.body), at: message.at, state }
+            }));
+        }
+        let pending = session.client.pending(to.clone()).await?;
+        self.lines.extend(pending.into_iter().map(|it| {
+            let (text, state) = (shown(&it.body), Some(it.state));
+            Line { from: None, text, at: it.queued_at, state }
+        }));
+        Ok(())
+    }
+
+    /// Opens the next conversation of the list, or the one before.
+    pub(crate) fn step(&mut self, session: &Session, forward: bool) {
+        let count = self.rows.len();
+        if count == 0 {
+            return;
+        }
+        let next = match (self.open, forward) {
+            (Some(open), true) => (open + 1) % count,
+            (Some(open), false) => (open + count - 1) % count,
+            (None, _) => 0,
+        };
+        session.talk(self.rows[next].to.clone());
+        self.back = 0;
+    }
+
+    /// What the program says.
+    pub(crate) fn say(&mut self, notice: &str) {
+        self.notice = notice.to_owned();
+    }
+
+    /// In a word.
+    pub(crate) fn connection(&self) -> String {
+        match &self.status {
+            Status::Online => "online".to_owned(),
+            Status::Connecting => "connecting".to_owned(),
+            Status::Offline => "offline: what you write waits".to_owned(),
+            Status::Refused(reason) => format!("refused ({:#04x}): see user, device and password", reason.get()),
+            Status::Closed => "closed".to_owned(),
+        }
+    }
+}
+
+/// A row's name as it is shown.
+pub(crate) fn row_name(row: &Row) -> String {
+    one_line(row.name.as_bytes())
+}
+
+/// An age is shown for what has a time at all.
+pub(crate) fn has_time(at: SystemTime) -> bool {
+    at > UNIX_EPOCH
+}
