@@ -2,6 +2,7 @@
 //!
 //! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub and paho-mqtt.
 //! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
+//! - `sdk`: the client library against the real server, also through a bad network.
 //! - Everything else is tests, a file for each promise.
 //!
 //! Nothing here waits for a time: it waits for what must happen, and fails when that takes longer than [`PATIENCE`].
@@ -18,6 +19,7 @@ mod mqtt;
 mod outsiders;
 mod paho;
 mod retries;
+mod sdk;
 mod server;
 mod slow;
 mod soak;
