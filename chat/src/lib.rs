@@ -29,8 +29,8 @@ pub use password::ask as ask_password;
 /// Between two attempts to connect: a person waits.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Who chats, and how.
-#[derive(Debug, Clone)]
+/// Who chats, and how. Not `Debug`: it has a password.
+#[derive(Clone)]
 pub struct Options {
     /// `mqtt://host:port`, or another scheme of the client library.
     pub address: String,

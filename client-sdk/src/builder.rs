@@ -39,7 +39,8 @@ pub struct Builder {
     receive: bool,
     saver: bool,
     protocol: Protocol,
-    keep_alive: (Duration, Duration),
+    /// The first interval, and the longest.
+    pub(crate) keep_alive: (Duration, Duration),
     longest_wait: Duration,
     patience: Duration,
     call_timeout: Duration,

@@ -11,7 +11,7 @@ use crate::clients::{Subscriber, VERSIONS, publish_with_tls};
 use crate::server::Server;
 
 /// A server with a listener with TLS, and the certificate that its clients trust.
-fn start() -> (Server, PathBuf, TempDir) {
+pub(crate) fn start() -> (Server, PathBuf, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");

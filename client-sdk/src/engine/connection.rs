@@ -3,6 +3,7 @@
 //! that holds it, and a send leaves the outbox in the commit that says so.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,13 +132,8 @@ impl<'a> Connection<'a> {
 
     /// Waits for the next thing; `None`: there may be something new to send.
     async fn happens(&mut self) -> Result<Option<Down>, Over> {
-        if !self.link.is_idle() {
-            let written = timeout(self.engine.habits.patience, self.link.next()).await;
-            let stuck = |_| Over::Lost(Lost::Broken("the network takes nothing".to_owned()));
-            return written.map_err(stuck)?.map(Some).map_err(Over::Lost);
-        }
-        if !self.welcome {
-            return self.connect().await.map(Some);
+        if !self.welcome || !self.link.is_idle() {
+            return self.undisturbed().await.map(Some);
         }
         let deadline = self.deadline();
         tokio::select! {
@@ -158,17 +154,21 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Until CONNACK. Nothing but the end interrupts it: it would begin anew.
-    async fn connect(&mut self) -> Result<Down, Over> {
-        let Self { link, engine, .. } = self;
-        let mut connected = std::pin::pin!(link.next());
+    /// While a connection is made it would begin anew if it were interrupted, and while something is written that would
+    /// be lost: only the end of the connection interrupts here.
+    async fn undisturbed(&mut self) -> Result<Down, Over> {
+        let Self { link, engine, welcome, .. } = self;
+        // For CONNACK rumqttc has a deadline of its own.
+        let gives_up = Instant::now() + engine.habits.patience;
+        let mut next = pin!(link.next());
         loop {
             let expiry = engine.calls.deadline();
             tokio::select! {
-                down = &mut connected => return down.map_err(Over::Lost),
-                () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
-                    engine.calls.expire(Instant::now());
+                down = &mut next => return down.map_err(Over::Lost),
+                () = sleep_until(gives_up), if *welcome => {
+                    return Err(Over::Lost(Lost::Broken("the network takes nothing".to_owned())));
                 }
+                () = sleep_until(expiry.unwrap_or(gives_up)), if expiry.is_some() => engine.calls.expire(Instant::now()),
                 command = engine.commands.recv() => match command {
                     None | Some(Command::Close) => return Err(Over::Closed),
                     Some(Command::NetworkChanged) => return Err(Over::NetworkChanged),
@@ -201,7 +201,6 @@ impl<'a> Connection<'a> {
         self.engine.calls.expire(now);
         if self.held_until.is_some_and(|until| now >= until) {
             self.held_until = None;
-            self.more = true;
             self.release();
         }
         match self.owed_since() {

@@ -121,7 +121,7 @@ impl Engine {
             self.shared.status.send_replace(Status::Connecting);
             let over = Connection::new(&mut self).run().await;
             let next = match over {
-                Over::Closed => break,
+                Over::Closed | Over::Failed(Error::Closed) => break,
                 Over::NetworkChanged => {
                     self.begin_anew();
                     continue;

@@ -56,8 +56,8 @@ pub enum Protocol {
     V311,
 }
 
-/// What every connection of a client has in common.
-#[derive(Debug, Clone)]
+/// What every connection of a client has in common. Not `Debug`: it has a password.
+#[derive(Clone)]
 pub(crate) struct Dial {
     pub(crate) endpoint: Endpoint,
     pub(crate) user: String,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a packet is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
-    /// Making, keeping apart and ending connections: CONNECT, SUBSCRIBE, DISCONNECT and their answers.
+    /// Making and ending connections: CONNECT, SUBSCRIBE, DISCONNECT and their answers.
     Connection,
     /// Messages, changes and ticks that come, and messages that go, with their acknowledgements.
     Messages,

@@ -8,7 +8,7 @@ mod wire;
 use std::path::Path;
 
 use godwit_client::ids::{ConversationId, DeviceName, UserId};
-use godwit_client::{Builder, Change, Client, Delivery, Error, Event, Events, Message, SendState, Status};
+use godwit_client::{Builder, Change, Client, Delivery, Error, Event, Events, Message, Protocol, SendState, Status};
 use tokio::time::timeout;
 
 use crate::PATIENCE;
@@ -255,7 +255,7 @@ async fn the_old_version_will_do() {
     let server = Server::start();
     let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
     let address = format!("mqtt://{}", server.mqtt());
-    let old = |account| builder(&address, account).protocol(godwit_client::Protocol::V311).open();
+    let old = |account| builder(&address, account).protocol(Protocol::V311).open();
     let (alice, bob) = (old(&accounts[0]).await.expect("it opens"), old(&accounts[1]).await.expect("it opens"));
     let hello = alice.send(user("bob"), "hello").await.expect("queued");
     soon("one tick", hello.sent()).await.expect("taken");
@@ -267,6 +267,26 @@ async fn the_old_version_will_do() {
     soon("three ticks", hello.read()).await.expect("taken");
     let nobody = alice.send(user("nobody"), "x").await.expect("queued");
     assert!(matches!(soon("an answer", nobody.sent()).await, Err(Error::Refused(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_with_a_certificate_that_it_trusts_and_no_other() {
+    let (server, certificate, _folder) = crate::tls::start();
+    let account = server.add_user("alice", "phone");
+    let trusted = std::fs::read(certificate).expect("a certificate");
+    let address = format!("mqtts://{}", server.mqtts());
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let client = builder(&address, &account).trust(trusted.clone()).protocol(protocol).open().await;
+        let client = client.expect("it opens");
+        let sent = client.send(user("alice"), "over TLS").await.expect("queued");
+        soon("a tick", sent.sent()).await.expect("taken");
+    }
+    let client = builder(&address, &account).open().await.expect("it opens");
+    let mut status = client.status();
+    drop(soon("its end", status.wait_for(|it| *it == Status::Offline)).await.expect("it is open"));
+    let sent = client.send(user("alice"), "to a stranger").await.expect("queued");
+    assert_eq!(sent.state(), SendState::Queued);
+    assert!(matches!(builder(&address, &account).trust("none").open().await, Err(Error::Address(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,8 @@ use godwit_schemas::client::{self, Send, event};
 use godwit_schemas::ids::{ConversationId, DeviceName, UserId};
 use prost::Message as _;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, Publish, PublishProperties};
-use tokio::time::timeout;
+use rumqttc::v5::mqttbytes::v5::{Packet, PingResp, Publish, PublishProperties};
+use tokio::time::{Instant, timeout};
 
 use self::broker::{Broker, Peer};
 use crate::store::MemoryStore;
@@ -243,6 +243,30 @@ async fn a_payload_that_nobody_understands_is_passed_over() {
         peer.send(Packet::Publish(publish)).await;
         assert_eq!(acked(&mut peer).await, packet_id, "{topic}: or it would come again for ever");
     }
+}
+
+/// Trap: a dead connection is noticed after two keep-alives; the interval is fixed.
+#[tokio::test]
+async fn a_silent_connection_is_pinged_less_and_less_often_and_given_up_when_it_does_not_answer() {
+    let broker = Broker::start().await;
+    let mut builder = builder(&broker, &MemoryStore::new()).patience(Duration::from_secs(1));
+    builder.keep_alive = (Duration::from_millis(200), Duration::from_secs(60));
+    let _client = builder.open().await.unwrap();
+    let mut peer = broker.welcome(false, 128).await;
+    let mut silences = Vec::new();
+    for _ in 0..12 {
+        let since = Instant::now();
+        assert!(matches!(peer.next().await, Some(Packet::PingReq(_))));
+        silences.push(since.elapsed());
+        peer.send(Packet::PingResp(PingResp)).await;
+    }
+    // A slow machine makes each longer, never shorter.
+    let shortest = |of: &[Duration]| of.iter().min().copied().unwrap();
+    assert!(shortest(&silences[1..4]) >= Duration::from_millis(190), "{silences:?}");
+    assert!(shortest(&silences[9..]) >= Duration::from_millis(600), "{silences:?}");
+    assert!(matches!(peer.next().await, Some(Packet::PingReq(_))));
+    assert!(peer.next().await.is_none(), "it gives up");
+    broker.welcome(true, 128).await;
 }
 
 #[tokio::test]
