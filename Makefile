@@ -12,6 +12,8 @@ TOOLS := $(CARGO_TARGET_DIR)/tools
 export GODWIT_TEST_PYTHON := $(VENV)/bin/python
 # How often `make soak` kills.
 SOAK_KILLS ?= 1000
+# How long `make soak-client` kills apps and servers.
+SOAK_S ?= 600
 # What `make sim` simulates.
 SEEDS ?= 1000
 FROM ?= 1
@@ -21,7 +23,8 @@ export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak sim bench profile router-cost fmt lint doc deny audit prerequisites test-prerequisites
+.PHONY: help build run test soak soak-client client-size sim bench profile router-cost fmt lint doc deny audit prerequisites \
+	test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -39,6 +42,13 @@ test: test-prerequisites ## every test
 
 soak: test-prerequisites ## kill servers under load SOAK_KILLS times (1000) and check what arrives
 	GODWIT_SOAK_KILLS=$(SOAK_KILLS) cargo test --locked --workspace --test e2e -- --nocapture soak
+
+soak-client: test-prerequisites ## kill apps and servers for SOAK_S seconds, and 2,000 messages through a 2G network
+	GODWIT_SDK_S=$(SOAK_S) GODWIT_SDK_MESSAGES=2000 cargo test --locked --workspace --test e2e -- --nocapture \
+		sdk::apps sdk::network
+
+client-size: prerequisites ## what the smallest app with the client library weighs, by features
+	scripts/client-size
 
 sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), everything going wrong that may
 	GODWIT_SIM_SEEDS=$(SEEDS) GODWIT_SIM_FROM=$(FROM) cargo test --locked --workspace --test seeds -- --nocapture promises

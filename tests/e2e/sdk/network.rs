@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use godwit_client::Client;
 use godwit_client::store::MemoryStore;
+use tokio::time::sleep;
 
 use super::proxy::{Proxy, Weather};
 use super::{builder, message, soon, text, user};
 use crate::PATIENCE;
 use crate::server::Server;
+use crate::soak::variable;
 
 /// Alice and Bob write to each other through such a network, `messages` each, while it breaks as it does, and now and
 /// then everywhere at once.
@@ -78,27 +80,38 @@ async fn connections_that_are_half_closed_or_fall_silent() {
     through(weather, 300, Duration::from_secs(1)).await;
 }
 
+/// `GODWIT_SDK_MESSAGES` is how many messages each side sends (40).
 #[tokio::test(flavor = "multi_thread")]
 async fn two_g() {
-    through(Weather::TWO_G, 40, PATIENCE).await;
+    let messages = variable("GODWIT_SDK_MESSAGES").unwrap_or(40);
+    through(Weather::TWO_G, messages as usize, PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn saver_mode_sends_the_same_in_fewer_pieces() {
+async fn saver_mode_wakes_the_radio_less_often() {
+    const MESSAGES: u64 = 10;
     let server = Server::start();
-    let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
-    let address = format!("mqtt://{}", server.mqtt());
-    let alice = builder(&address, &accounts[0]).saver(true).open().await.expect("it opens");
-    let bob = builder(&address, &accounts[1]).saver(true).open().await.expect("it opens");
-    let mut handles = Vec::new();
-    for number in 0..5 {
-        handles.push(alice.send(user("bob"), number.to_string()).await.expect("queued"));
-    }
+    let [account, bob] = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let bob = builder(&format!("mqtt://{}", server.mqtt()), &bob).open().await.expect("it opens");
     let mut events = bob.events();
-    for number in 0..5 {
-        assert_eq!(text(&message(&mut events).await), number.to_string());
+    let mut bursts = Vec::new();
+    for saver in [false, true] {
+        let proxy = Proxy::start(server.mqtt(), Weather::default(), 0).await;
+        let alice = builder(&proxy.address(), &account).saver(saver).open().await.expect("it opens");
+        let mut handles = Vec::new();
+        for number in 0..MESSAGES {
+            handles.push(alice.send(user("bob"), number.to_string()).await.expect("queued"));
+            // As a person types.
+            sleep(Duration::from_millis(250)).await;
+        }
+        for number in 0..MESSAGES {
+            assert_eq!(text(&message(&mut events).await), number.to_string());
+        }
+        for handle in handles {
+            soon("two ticks", handle.delivered()).await.expect("taken");
+        }
+        bursts.push(proxy.bursts());
+        alice.close().await.expect("closed");
     }
-    for handle in handles {
-        soon("two ticks", handle.delivered()).await.expect("taken");
-    }
+    assert!(bursts[0] >= MESSAGES && bursts[1] <= MESSAGES / 2, "without and with it: {bursts:?}");
 }

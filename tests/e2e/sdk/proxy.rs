@@ -3,8 +3,8 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -45,6 +45,26 @@ impl Weather {
     };
 }
 
+/// How often the client spoke after a silence: what wakes a radio.
+#[derive(Debug, Default)]
+struct Bursts {
+    count: AtomicU64,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Bursts {
+    /// What comes within this time belongs together.
+    const APART: Duration = Duration::from_millis(100);
+
+    fn spoke(&self) {
+        let now = Instant::now();
+        let before = self.last.lock().expect("no panic").replace(now);
+        if before.is_none_or(|before| now.duration_since(before) > Self::APART) {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// See the module. Ends with its value.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -53,6 +73,7 @@ pub(crate) struct Proxy {
     cuts: watch::Sender<u64>,
     carried: Arc<[AtomicU64; 2]>,
     connections: Arc<AtomicU64>,
+    bursts: Arc<Bursts>,
     accepting: JoinHandle<()>,
 }
 
@@ -62,17 +83,18 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let (cuts, cut) = watch::channel(0);
         let (carried, connections) = (Arc::<[AtomicU64; 2]>::default(), Arc::<AtomicU64>::default());
-        let (counted, counter) = (carried.clone(), connections.clone());
+        let bursts = Arc::<Bursts>::default();
+        let (counted, counter, heard) = (carried.clone(), connections.clone(), bursts.clone());
         let accepting = tokio::spawn(async move {
             let mut random = Random::new(seed);
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let fate = Fate::draw(&weather, &mut random);
-                tokio::spawn(connection(client, server, weather, fate, cut.clone(), counted.clone()));
+                tokio::spawn(connection(client, server, weather, fate, cut.clone(), counted.clone(), heard.clone()));
             }
         });
-        Self { address, cuts, carried, connections, accepting }
+        Self { address, cuts, carried, connections, bursts, accepting }
     }
 
     /// Where clients connect.
@@ -88,6 +110,11 @@ impl Proxy {
     /// Bytes to the server and from it.
     pub(crate) fn carried(&self) -> [u64; 2] {
         [0, 1].map(|at| self.carried[at].load(Ordering::Relaxed))
+    }
+
+    /// How often the client spoke after a silence.
+    pub(crate) fn bursts(&self) -> u64 {
+        self.bursts.count.load(Ordering::Relaxed)
     }
 
     /// Connections so far.
@@ -133,6 +160,7 @@ async fn connection(
     fate: Fate,
     mut cut: watch::Receiver<u64>,
     carried: Arc<[AtomicU64; 2]>,
+    bursts: Arc<Bursts>,
 ) {
     cut.mark_unchanged();
     let Ok(server) = TcpStream::connect(server).await else { return };
@@ -146,8 +174,8 @@ async fn connection(
         Fate::Cut(after) | Fate::Silenced(after) => (Some(born + after), None),
         Fate::HalfClosed(after) => (None, Some(born + after)),
     };
-    let up = pump(from_client, to_server, weather, None, &carried[0]);
-    let down = pump(from_server, to_client, weather, half, &carried[1]);
+    let up = pump(from_client, to_server, weather, None, &carried[0], Some(&bursts));
+    let down = pump(from_server, to_client, weather, half, &carried[1], None);
     let mut both = pin!(async { tokio::join!(up, down) });
     tokio::select! {
         _ = &mut both => {}
@@ -168,6 +196,7 @@ async fn pump(
     weather: Weather,
     closes: Option<Instant>,
     carried: &AtomicU64,
+    bursts: Option<&Bursts>,
 ) {
     // As much as a slow link buffers; then the sender waits.
     let (sender, receiver) = mpsc::channel(16);
@@ -182,6 +211,7 @@ async fn pump(
             match read {
                 Ok(0) | Err(_) => break,
                 Ok(bytes) => {
+                    bursts.inspect(|bursts| bursts.spoke());
                     if sender.send((Instant::now() + weather.delay, buffer[..bytes].to_vec())).await.is_err() {
                         break;
                     }
