@@ -94,13 +94,13 @@ mod tests {
         input.insert("x\ty\x1b\n");
         input.end();
         input.delete_word();
-        assert_eq!(input.text(), "naïve ");
+        assert_eq!(input.text(), "naïve x ");
         input.home();
         input.right();
         input.right();
         input.right();
         input.backspace();
-        assert_eq!(input.take(), "nave ");
+        assert_eq!(input.take(), "nave x ");
         assert_eq!((input.text(), input.column()), ("", 0));
     }
 }

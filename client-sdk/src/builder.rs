@@ -118,7 +118,8 @@ impl Builder {
         Self { longest_wait, ..self }
     }
 
-    /// How long the server may owe an answer in silence before the connection is given up; 30 s unless given.
+    /// How long the server may owe an answer in silence before the connection is given up; 30 s unless given. After half
+    /// of it the connection is asked with a ping: a server may owe an answer for long, but not that one.
     pub fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
     }

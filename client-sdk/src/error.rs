@@ -15,7 +15,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The server is busy, not against it.
+    /// The server is busy, not against it. 0x97 is taken as a no: it says that a body is too large, and also that a
+    /// recipient's inbox is full; the text says which.
     pub fn retry_helps(&self) -> bool {
         let passing = [Reason::SERVER_UNAVAILABLE, Reason::SERVER_BUSY, Reason::MESSAGE_RATE_TOO_HIGH];
         passing.contains(&self.reason)

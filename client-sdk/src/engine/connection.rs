@@ -178,21 +178,26 @@ impl<'a> Connection<'a> {
         }
     }
 
-    /// Since when the server owes something, which it has not begun to say.
-    fn owed_since(&self) -> Option<Instant> {
-        let since = self.pinged.into_iter().chain(self.waiting_since).min()?;
-        Some(since.max(self.heard))
+    /// When the connection is to be asked whether it is there, and when it is given up because it did not say so. An
+    /// answer that is owed is no proof: the server may have to wait for its disk.
+    fn asks_and_gives_up(&self) -> (Option<Instant>, Option<Instant>) {
+        let patience = self.engine.habits.patience / 2;
+        if let Some(pinged) = self.pinged {
+            return (None, Some(pinged.max(self.heard) + patience));
+        }
+        let asks = match self.waiting_since {
+            Some(since) => since.max(self.heard) + patience,
+            None => self.heard + self.engine.keep_alive.interval(),
+        };
+        (Some(asks), None)
     }
 
     /// When to look, although nothing has happened.
     fn deadline(&self) -> Instant {
-        let patience = self.engine.habits.patience;
-        let silence = match self.owed_since() {
-            Some(since) => since + patience,
-            None => self.heard + self.engine.keep_alive.interval(),
-        };
-        let others = [self.held_until, self.engine.calls.deadline()].into_iter().flatten().min();
-        others.map_or(silence, |other| other.min(silence))
+        let (asks, gives_up) = self.asks_and_gives_up();
+        let deadlines = [asks, gives_up, self.held_until, self.engine.calls.deadline()];
+        // The first or the second is always there.
+        deadlines.into_iter().flatten().min().unwrap_or(self.heard)
     }
 
     /// A deadline has passed.
@@ -203,17 +208,15 @@ impl<'a> Connection<'a> {
             self.held_until = None;
             self.release();
         }
-        match self.owed_since() {
-            Some(since) if now >= since + self.engine.habits.patience => {
-                Err(Over::Lost(Lost::Broken("the server does not answer".to_owned())))
-            }
-            None if now >= self.heard + self.engine.keep_alive.interval() => {
-                self.pinged = Some(now);
-                self.link.push(Up::Ping);
-                Ok(())
-            }
-            _ => Ok(()),
+        let (asks, gives_up) = self.asks_and_gives_up();
+        if gives_up.is_some_and(|at| now >= at) {
+            return Err(Over::Lost(Lost::Broken("the server does not answer".to_owned())));
         }
+        if asks.is_some_and(|at| now >= at) {
+            self.pinged = Some(now);
+            self.link.push(Up::Ping);
+        }
+        Ok(())
     }
 
     /// Reads on in the outbox.
@@ -339,7 +342,10 @@ impl<'a> Connection<'a> {
             }
             Down::Pong => {
                 self.pinged = None;
-                self.engine.keep_alive.held();
+                // Otherwise something was owed, and the silence a short one.
+                if self.waiting_since.is_none() {
+                    self.engine.keep_alive.held();
+                }
             }
         }
         // It works: whatever comes after it, the next failure is a first one.

@@ -232,6 +232,22 @@ async fn a_delivery_is_acknowledged_after_it_is_in_the_store() {
     assert!(matches!(delivery.event, Event::Message(_)));
 }
 
+/// A server whose disk is slow owes an answer for longer than the client is patient; it is there all the same.
+#[tokio::test]
+async fn a_server_that_answers_pings_may_take_its_time() {
+    let broker = Broker::start().await;
+    let client = builder(&broker, &MemoryStore::new()).patience(Duration::from_millis(400)).open().await.unwrap();
+    let mut peer = broker.welcome(false, 128).await;
+    let sent = client.send(HERE, "x").await.unwrap();
+    let publish = peer.publish().await;
+    for _ in 0..5 {
+        assert!(matches!(peer.next().await, Some(Packet::PingReq(_))));
+        peer.send(Packet::PingResp(PingResp)).await;
+    }
+    peer.puback(&publish).await;
+    soon(sent.sent()).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_payload_that_nobody_understands_is_passed_over() {
     let broker = Broker::start().await;
