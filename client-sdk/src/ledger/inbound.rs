@@ -194,6 +194,9 @@ impl Ledger {
             // This user has read, on another device.
             it.read = it.read.max(raised.1);
         }
+        if !it.known {
+            received.unknown.insert(id);
+        }
         self.put(&keys::conversation(id), &it)?;
         let key = keys::receipt(id, member);
         if let earlier @ 1.. = self.number(&key)? {

@@ -182,8 +182,10 @@ fn a_waiting_receipt_is_replaced_by_a_newer_one() {
 #[test]
 fn a_new_device_learns_the_members_when_it_asks() {
     let mut it = ledger(&MemoryStore::new());
-    let received = it.receive(vec![receipt(1, 6, 0), message(7, "x")], 9).unwrap();
-    assert_eq!(received.unknown.into_iter().collect::<Vec<_>>(), [HERE]);
+    for event in [receipt(1, 6, 0), message(7, "x")] {
+        let received = it.receive(vec![event], 9).unwrap();
+        assert_eq!(received.unknown.into_iter().collect::<Vec<_>>(), [HERE]);
+    }
     let members = vec![member(0, "alice"), member(1, "bob")];
     it.described(HERE, client::Opened { group: false, title: String::new(), members }).unwrap();
     assert_eq!(it.direct(&user("bob")).unwrap(), Some(HERE));

@@ -55,15 +55,16 @@ async fn one_message_with_all_its_ticks() {
         until("Bob's receipt is acknowledged", || read() >= 4 * (number + 1));
         costs.push([alice.settled() - before[0], bob.settled() - before[1]]);
     }
-    // The first opens the conversation, and tells both who is in it.
-    let [hers, his] = costs[10];
+    // The first opens the conversation, and tells both who is in it. An acknowledgement may be counted with the next.
+    let counted = &costs[1..];
+    let [hers, his] = [0, 1].map(|at| counted.iter().map(|it| it[at]).sum::<u64>().div_ceil(counted.len() as u64));
     println!("one 100-byte message with all ticks: {} bytes (sender {hers}, receiver {his})", hers + his);
     for purpose in Purpose::ALL {
         let [hers, his] = [alice, bob].map(|it| it.client.traffic().of(purpose));
         println!("  {purpose:?}: alice {hers:?}, bob {his:?}, of {} messages and the connections", costs.len());
     }
     assert!(hers + his <= MESSAGE_BYTES_MAX, "{costs:?}");
-    assert!(costs[1..].iter().all(|it| it.iter().sum::<u64>().abs_diff(hers + his) <= 2), "all alike: {costs:?}");
+    assert!(counted.iter().all(|it| it.iter().sum::<u64>().abs_diff(hers + his) <= 8), "all alike: {costs:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
