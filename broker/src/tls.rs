@@ -1,7 +1,7 @@
 //! TLS of the listeners: certificates from files, looked at again every minute, and handshakes beside the accept loop.
 //! The only module that names rustls.
 //!
-//! A client that takes its time costs a task and a place among [`HANDSHAKES_MAX`], never the next client's turn.
+//! A client that takes its time costs a task and a place among `HANDSHAKES_MAX`, never the next client's turn.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
