@@ -1,6 +1,8 @@
 //! One connection, from CONNECT to its end. In rounds: put what there is to send into the link, wait for what happens,
 //! take in everything that came at once with one commit, acknowledge it. A delivery is acknowledged after the commit
-//! that holds it, and a send leaves the outbox in the commit that says so.
+//! that holds it, and a send leaves the outbox in the commit that says so. `uplink`: what there is to send.
+
+mod uplink;
 
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -17,22 +19,16 @@ use super::{Command, Engine, Over, Status, now_s};
 use crate::error::Refusal;
 use crate::ledger::Outgoing;
 use crate::network::traffic::Purpose;
-use crate::network::{Answer, Down, FIRST_PACKET_ID, LAST_PACKET_ID, Link, Lost, Topic, Up};
+use crate::network::{Answer, Down, FIRST_PACKET_ID, Link, Lost, Topic, Up};
 use crate::send::{SendId, refusal};
-use crate::wire::{Event, Publication};
+use crate::wire::Event;
 
-/// Sends without an answer at a time.
-const WINDOW: usize = 32;
-/// Bytes of them: more would only wait in a slow network's queue, before the pings.
-const WINDOW_BYTES: usize = 64 * 1024;
 /// What comes is taken in together, up to this many packets.
 const BATCH: usize = 128;
 /// How long the engine asks for members.
 const DESCRIBE: Duration = Duration::from_secs(60);
 /// How long a goodbye may take on a network that takes nothing.
 const GOODBYE: Duration = Duration::from_secs(2);
-/// Fixed header, topic, packet identifier and property length of a publish.
-const OVERHEAD: usize = 16;
 
 /// A publish without its PUBACK.
 enum InFlight {
@@ -217,105 +213,6 @@ impl<'a> Connection<'a> {
             self.link.push(Up::Ping);
         }
         Ok(())
-    }
-
-    /// Reads on in the outbox.
-    async fn load(&mut self) -> Result<(), Over> {
-        if !self.more || !self.outbox.is_empty() || self.is_held() {
-            return Ok(());
-        }
-        let after = self.read_up_to;
-        let ledger = &self.engine.shared.ledger;
-        let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW)?, it.untold_reads()?))).await;
-        let (outbox, reads) = read.map_err(Over::Failed)?;
-        self.more = outbox.len() == WINDOW;
-        self.read_up_to = outbox.last().map_or(after, |last| last.id.get());
-        self.outbox = outbox.into();
-        for (conversation, up_to) in reads {
-            self.tell_read(conversation, up_to);
-        }
-        Ok(())
-    }
-
-    /// In saver mode what goes up is gathered: the first goes at once, what follows when the time is over.
-    fn is_held(&mut self) -> bool {
-        if !self.engine.shared.saves() {
-            self.held_until = None;
-            return false;
-        }
-        let now = Instant::now();
-        match self.held_until {
-            Some(until) => now < until,
-            None => {
-                self.held_until = Some(now + self.engine.habits.gather);
-                false
-            }
-        }
-    }
-
-    fn tell_read(&mut self, conversation: ConversationId, up_to: Seq) {
-        let told = self
-            .in_flight
-            .values()
-            .any(|it| matches!(it, InFlight::Read { conversation: c, up_to: u } if (*c, *u) == (conversation, up_to)));
-        if told {
-            return;
-        }
-        if self.in_flight.len() < self.unanswered_max
-            && let Some(packet_id) = self.free_packet_id()
-        {
-            let payload = Publication::read(conversation, up_to).payload;
-            self.in_flight.insert(packet_id, InFlight::Read { conversation, up_to });
-            self.publish(packet_id, false, "receipt", payload, Purpose::Receipts);
-        }
-    }
-
-    /// Puts as much into the link as there is room for.
-    async fn fill(&mut self) -> Result<(), Over> {
-        while let Some(next) = self.outbox.front() {
-            let payload = Publication::of(next.id, &next.to, next.body.clone(), next.expires_in_s).payload;
-            let (id, bytes) = (next.id, payload.len() + OVERHEAD);
-            if bytes > self.packet_bytes_max {
-                // The server would close the connection, and the next one, and the next.
-                self.outbox.pop_front();
-                let refused = vec![(id, 0x95, "larger than the server takes".to_owned())];
-                self.commit(Batch { refused, ..Batch::default() }).await?;
-                continue;
-            }
-            let room = self.bytes_in_flight == 0 || self.bytes_in_flight + bytes <= WINDOW_BYTES;
-            if !room || self.in_flight.len() >= WINDOW.min(self.unanswered_max) {
-                break;
-            }
-            let Some(packet_id) = self.free_packet_id() else { break };
-            self.outbox.pop_front();
-            self.bytes_in_flight += bytes;
-            self.in_flight.insert(packet_id, InFlight::Send { id, bytes });
-            self.publish(packet_id, false, "send", payload, Purpose::Messages);
-        }
-        while self.in_flight.len() < self.unanswered_max {
-            let free = self.free_packet_id();
-            let Some(call) = self.engine.calls.next(free) else { break };
-            self.in_flight.insert(call.packet_id, InFlight::Call { id: call.id });
-            self.publish(call.packet_id, call.again, "rpc", call.payload, Purpose::Calls);
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, packet_id: u16, again: bool, topic: &'static str, payload: Bytes, purpose: Purpose) {
-        self.waiting_since.get_or_insert_with(Instant::now);
-        self.link.push(Up::Publish { packet_id, again, topic, payload, purpose });
-    }
-
-    fn free_packet_id(&mut self) -> Option<u16> {
-        for _ in FIRST_PACKET_ID..=LAST_PACKET_ID {
-            let next = self.last_packet_id + 1;
-            self.last_packet_id = if next > LAST_PACKET_ID { FIRST_PACKET_ID } else { next };
-            let id = self.last_packet_id;
-            if !self.in_flight.contains_key(&id) && !self.engine.calls.holds(id) {
-                return Some(id);
-            }
-        }
-        None
     }
 
     async fn take(&mut self, down: Down, batch: &mut Batch) -> Result<(), Over> {

@@ -1,0 +1,120 @@
+//! What goes up: the outbox, as far as there is room, what was read, and calls.
+
+use bytes::Bytes;
+use godwit_schemas::ids::{ConversationId, Seq};
+use tokio::time::Instant;
+
+use super::super::Over;
+use super::super::batch::Batch;
+use super::{Connection, InFlight};
+use crate::network::traffic::Purpose;
+use crate::network::{FIRST_PACKET_ID, LAST_PACKET_ID, Up};
+use crate::wire::Publication;
+
+/// Sends without an answer at a time.
+const WINDOW: usize = 32;
+/// Bytes of them: more would only wait in a slow network's queue, before the pings.
+const WINDOW_BYTES: usize = 64 * 1024;
+/// Fixed header, topic, packet identifier and property length of a publish.
+const OVERHEAD: usize = 16;
+
+impl Connection<'_> {
+    /// Reads on in the outbox.
+    pub(super) async fn load(&mut self) -> Result<(), Over> {
+        if !self.more || !self.outbox.is_empty() || self.is_held() {
+            return Ok(());
+        }
+        let after = self.read_up_to;
+        let ledger = &self.engine.shared.ledger;
+        let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW)?, it.untold_reads()?))).await;
+        let (outbox, reads) = read.map_err(Over::Failed)?;
+        self.more = outbox.len() == WINDOW;
+        self.read_up_to = outbox.last().map_or(after, |last| last.id.get());
+        self.outbox = outbox.into();
+        for (conversation, up_to) in reads {
+            self.tell_read(conversation, up_to);
+        }
+        Ok(())
+    }
+
+    /// In saver mode what goes up is gathered: the first goes at once, what follows when the time is over.
+    pub(super) fn is_held(&mut self) -> bool {
+        if !self.engine.shared.saves() {
+            self.held_until = None;
+            return false;
+        }
+        let now = Instant::now();
+        match self.held_until {
+            Some(until) => now < until,
+            None => {
+                self.held_until = Some(now + self.engine.habits.gather);
+                false
+            }
+        }
+    }
+
+    fn tell_read(&mut self, conversation: ConversationId, up_to: Seq) {
+        let told = self
+            .in_flight
+            .values()
+            .any(|it| matches!(it, InFlight::Read { conversation: c, up_to: u } if (*c, *u) == (conversation, up_to)));
+        if told {
+            return;
+        }
+        if self.in_flight.len() < self.unanswered_max
+            && let Some(packet_id) = self.free_packet_id()
+        {
+            let payload = Publication::read(conversation, up_to).payload;
+            self.in_flight.insert(packet_id, InFlight::Read { conversation, up_to });
+            self.publish(packet_id, false, "receipt", payload, Purpose::Receipts);
+        }
+    }
+
+    /// Puts as much into the link as there is room for.
+    pub(super) async fn fill(&mut self) -> Result<(), Over> {
+        while let Some(next) = self.outbox.front() {
+            let payload = Publication::of(next.id, &next.to, next.body.clone(), next.expires_in_s).payload;
+            let (id, bytes) = (next.id, payload.len() + OVERHEAD);
+            if bytes > self.packet_bytes_max {
+                // The server would close the connection, and the next one, and the next.
+                self.outbox.pop_front();
+                let refused = vec![(id, 0x95, "larger than the server takes".to_owned())];
+                self.commit(Batch { refused, ..Batch::default() }).await?;
+                continue;
+            }
+            let room = self.bytes_in_flight == 0 || self.bytes_in_flight + bytes <= WINDOW_BYTES;
+            if !room || self.in_flight.len() >= WINDOW.min(self.unanswered_max) {
+                break;
+            }
+            let Some(packet_id) = self.free_packet_id() else { break };
+            self.outbox.pop_front();
+            self.bytes_in_flight += bytes;
+            self.in_flight.insert(packet_id, InFlight::Send { id, bytes });
+            self.publish(packet_id, false, "send", payload, Purpose::Messages);
+        }
+        while self.in_flight.len() < self.unanswered_max {
+            let free = self.free_packet_id();
+            let Some(call) = self.engine.calls.next(free) else { break };
+            self.in_flight.insert(call.packet_id, InFlight::Call { id: call.id });
+            self.publish(call.packet_id, call.again, "rpc", call.payload, Purpose::Calls);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, packet_id: u16, again: bool, topic: &'static str, payload: Bytes, purpose: Purpose) {
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.link.push(Up::Publish { packet_id, again, topic, payload, purpose });
+    }
+
+    fn free_packet_id(&mut self) -> Option<u16> {
+        for _ in FIRST_PACKET_ID..=LAST_PACKET_ID {
+            let next = self.last_packet_id + 1;
+            self.last_packet_id = if next > LAST_PACKET_ID { FIRST_PACKET_ID } else { next };
+            let id = self.last_packet_id;
+            if !self.in_flight.contains_key(&id) && !self.engine.calls.holds(id) {
+                return Some(id);
+            }
+        }
+        None
+    }
+}
