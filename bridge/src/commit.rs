@@ -76,7 +76,7 @@ async fn write<S: Store>(
             let (table, key) = keys::entry(entry.device, *last_order);
             let wake = Wake { device: entry.device, order: *last_order, value: entry.value.clone() };
             told[lane_of(entry.partition)].wakes.push(wake);
-            writes.push(Write::Put(table, key, entry.value));
+            writes.push(Write::Put(table, key, entry.reference.unwrap_or(entry.value)));
         }
         writes.extend(commit.writes);
         for effect in commit.effects {
@@ -123,7 +123,7 @@ mod tests {
 
     fn entry(device: u64, partition: u64) -> NewEntry {
         let value = Bytes::copy_from_slice(&u32::MAX.to_be_bytes());
-        NewEntry { device: DeviceId::new(device), partition: Partition::of_hash(partition), value }
+        NewEntry::of(DeviceId::new(device), Partition::of_hash(partition), &value)
     }
 
     #[tokio::test]

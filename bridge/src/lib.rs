@@ -3,7 +3,7 @@
 //! - `lane`: single-owner loops that own sessions and conversations. `commit`: their commits, many in one fsync.
 //!   `mail`: what they say to each other. `link`: how they hang on the bus.
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
-//! - [`admin`]: operators' commands; [`http`]: the same over HTTP.
+//! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
 //! - [`remote_bus`]: the bus of a broker in another process.
 //! - [`crash`]: named points at which tests of crashes have it die.
 //!
@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use self::admin::Admin;
+use self::chat::Chat;
 use self::crash::Point;
 use self::lane::{Counters, Lane, Parts};
 use self::link::Link;
@@ -30,6 +31,7 @@ use self::mail::{Committed, Mail, Mailbox, WhenAll};
 use self::store::{ClockS, Store, StoreError};
 
 pub mod admin;
+pub mod chat;
 mod commit;
 pub mod crash;
 pub mod http;
@@ -41,7 +43,7 @@ pub mod remote_bus;
 pub mod store;
 mod writes;
 
-pub use godwit_core::{decide, doubt};
+pub use godwit_core::{decide, doubt, retention};
 
 /// How a bridge is set up.
 #[derive(Debug, Clone)]
@@ -108,6 +110,11 @@ impl Assembly {
         Admin::new(self.lanes.clone())
     }
 
+    /// What users do without a connection, answered as soon as the tasks run.
+    pub fn chat(&self) -> Chat {
+        Chat::new(self.lanes.clone())
+    }
+
     /// The committer and the lanes, each to be run to its end.
     pub fn into_tasks(self) -> impl Iterator<Item = Task> {
         std::iter::once(self.committing).chain(self.running)
@@ -154,6 +161,11 @@ impl Bridge {
     /// Operators' commands.
     pub fn admin(&self) -> Admin {
         Admin::new(self.lanes.clone())
+    }
+
+    /// What users do, without a connection.
+    pub fn chat(&self) -> Chat {
+        Chat::new(self.lanes.clone())
     }
 
     /// Returns when the store has failed: nothing is acknowledged any more, and the process should end.

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use godwit_core::command::{Command, ConnectionKey};
 use godwit_core::outcome::{Effect, NewEntry};
 use godwit_core::world::Ticket;
+use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{DeviceId, DeviceName, Order, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{AdminError, Credentials, UserListing};
+use crate::chat::Who;
 use crate::store::Write;
 
 /// To a lane.
@@ -21,6 +23,10 @@ pub(crate) enum Mail {
     Committed(Committed),
     /// From an operator.
     Admin(AdminRequest),
+    /// Over HTTP, for the lane that owns the user.
+    Ask(UserId, Who, Ask, oneshot::Sender<client::Response>),
+    /// A change of this lane's is known everywhere: tell whom it concerns.
+    Effects(Vec<Effect>),
     /// A user of another lane is not what it was.
     UserChanged(UserId, #[expect(dead_code, reason = "held until the mail is opened")] Arc<WhenAll>),
     /// A device's inbox is full (`true`), or is so no longer.
@@ -31,6 +37,16 @@ pub(crate) enum Mail {
     Drain(Arc<WhenAll>),
     /// End.
     Stop,
+}
+
+/// What a user wants over HTTP.
+pub(crate) enum Ask {
+    /// A call of `rpc`.
+    Call(Call),
+    /// What is published to `send`.
+    Send(client::Send),
+    /// What is published to `receipt`.
+    Read(client::ReadReceipt),
 }
 
 /// A lane's mailbox.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_core::decide::Rules;
+use godwit_core::retention::History;
 use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
 use godwit_schemas::ids::{DeviceName, UserId};
 
@@ -84,7 +85,13 @@ fn panics() -> StoreError {
 #[tokio::test]
 async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledged() {
     let settings = Settings {
-        rules: Rules { body_bytes_max: 100, group_members_max: 10, retention_s: 60 },
+        rules: Rules {
+            body_bytes_max: 100,
+            group_members_max: 10,
+            retention_s: 60,
+            history: History::None,
+            recall_window_s: 3_600,
+        },
         lanes: 2,
         window_messages: 10,
         window_bytes: 1_000,

@@ -5,7 +5,7 @@ use godwit_core::doubt::Doubt;
 use godwit_core::outcome::Change;
 use godwit_core::record::ReceiptRecord;
 use godwit_core::world::World;
-use godwit_schemas::ids::ConversationId;
+use godwit_schemas::ids::{ConversationId, Seq};
 use prost::Message;
 
 use crate::store::keys::{self, Key};
@@ -24,6 +24,15 @@ pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<W
             Change::Membership(user, id, joined) => {
                 writes.push(set(keys::membership(&user, id), joined.then(Bytes::new)));
             }
+            Change::Message(id, sequence, value) => writes.push(set(keys::message(id, sequence), value)),
+            Change::Reaction(id, sequence, member, reaction) => {
+                let value = reaction.map(|(end_s, text)| [&end_s.to_be_bytes()[..], text.as_bytes()].concat().into());
+                writes.push(set(keys::reaction(id, sequence, member), value));
+            }
+            Change::ReactionsGone(id, sequence) => {
+                writes.push(delete_range(Table::Messages, keys::reactions(id, sequence)));
+            }
+            Change::Holders(id, sequence) => writes.push(holders(world, id, sequence)),
             Change::EntryGone(device, order) => {
                 let (table, key) = keys::entry(device, order);
                 writes.push(Write::Delete(table, key));
@@ -45,6 +54,16 @@ pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<W
         }
     }
     conversations(world, whole, state, writes);
+}
+
+/// Who has still to get a message, as the batch left it.
+fn holders(world: &World, id: ConversationId, sequence: Seq) -> Write {
+    let value = world.holders((id, sequence)).map(|record| {
+        let mut value = record.expires_at_s.to_be_bytes().to_vec();
+        record.encode_raw(&mut value);
+        value.into()
+    });
+    set(keys::holders(id, sequence), value)
 }
 
 fn conversations(

@@ -119,6 +119,12 @@ pub(crate) fn changed(change: &Change) -> String {
         Change::Added(member) => format!("{} joined", member.user),
         Change::Removed(ordinal) => format!("member {} left", ordinal.get()),
         Change::Renamed(title) => format!("is now called {}", one_line(title.as_bytes())),
+        Change::Role(member) => format!("{} is {} now", member.user, member.role.as_str_name().to_lowercase()),
+        Change::Settings(_) => "what members may do has changed".to_owned(),
+        Change::Recalled(sequence) => format!("message {sequence} was taken back"),
+        Change::Edited(sequence, body) => format!("message {sequence} says now: {}", one_line(body)),
+        Change::Reacted(sequence, reaction) => format!("{} to message {sequence}", one_line(reaction.as_bytes())),
+        Change::Retention(_) => "how long messages are kept has changed".to_owned(),
     }
 }
 

@@ -18,19 +18,23 @@ pub enum Destination {
     Receipt,
     /// `rpc`: payload `client.Request`.
     Rpc,
+    /// `live/<conversation>`: bytes that are worth nothing later.
+    Live(ConversationId),
 }
 
 /// Why a topic is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadTopic {
     /// Not one of the topics that a client may publish to.
-    #[error("not a topic of this client; publish to send, to/<user>, send/<conversation>, receipt or rpc")]
+    #[error(
+        "not a topic of this client; publish to send, to/<user>, send/<conversation>, receipt, rpc or live/<conversation>"
+    )]
     NotYours,
     /// `to/` is followed by what cannot be a user name.
     #[error("to/<user>: {0}")]
     User(#[from] BadName),
-    /// `send/` is followed by what is not a conversation's number.
-    #[error("send/<conversation>: not a conversation number")]
+    /// `send/` or `live/` is followed by what is not a conversation's number.
+    #[error("send/<conversation>, live/<conversation>: not a conversation number")]
     Conversation,
 }
 
@@ -51,6 +55,9 @@ impl Destination {
         }
         if let Some(conversation) = topic.strip_prefix("send/") {
             return parse_conversation(conversation).map(Self::ToConversation);
+        }
+        if let Some(conversation) = topic.strip_prefix("live/") {
+            return parse_conversation(conversation).map(Self::Live);
         }
         Err(BadTopic::NotYours)
     }
@@ -78,6 +85,8 @@ impl Filters {
     pub const RAW_TREE: Self = Self(4);
     /// `rpc`: responses.
     pub const RPC: Self = Self(8);
+    /// `live/+`: what others do right now.
+    pub const LIVE: Self = Self(16);
 
     /// The filter of this name, or `None` if a client may not have it.
     pub fn parse(filter: &str) -> Option<Self> {
@@ -86,13 +95,14 @@ impl Filters {
             "inbox/+" => Some(Self::RAW),
             "inbox/#" => Some(Self::RAW_TREE),
             "rpc" => Some(Self::RPC),
+            "live/+" => Some(Self::LIVE),
             _ => None,
         }
     }
 
     /// From a frame or the store; unknown bits are dropped.
     pub fn from_bits(bits: u32) -> Self {
-        Self(bits & 0b1111)
+        Self(bits & 0b1_1111)
     }
 
     /// For a frame or the store.
@@ -139,7 +149,9 @@ mod tests {
         assert_eq!(Destination::parse("to/bob"), Ok(Destination::ToUser(UserId::new("bob").unwrap())));
         assert_eq!(Destination::parse("send/0"), conversation(0));
         assert_eq!(Destination::parse("send/18446744073709551615"), conversation(u64::MAX));
-        for bad in ["send/", "send/+1", "send/-1", "send/1/2", "send/18446744073709551616", "send/x"] {
+        assert_eq!(Destination::parse("live/7"), Ok(Destination::Live(ConversationId::new(7))));
+        for bad in ["send/", "live/", "live/+", "send/+1", "send/-1", "send/1/2", "send/18446744073709551616", "send/x"]
+        {
             assert_eq!(Destination::parse(bad), Err(BadTopic::Conversation), "{bad}");
         }
         for bad in ["to/", "to/a/b", "to/+", "to/#", "to/a\0", "to/.."] {
@@ -160,6 +172,6 @@ mod tests {
         assert!(both.wants_events() && both.wants_inbox());
         assert!(!both.without(Filters::EVENTS).wants_events());
         assert!(!Filters::RPC.wants_inbox());
-        assert_eq!(Filters::from_bits(u32::MAX).bits(), 15);
+        assert_eq!(Filters::from_bits(u32::MAX).bits(), 31);
     }
 }

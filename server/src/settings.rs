@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use config::Map;
 use godwit_bridge::doubt;
+use godwit_bridge::retention::History;
 use godwit_broker::tls;
 use tracing_subscriber::EnvFilter;
 
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// How long a message waits for a device.
     pub(crate) undelivered_s: u32,
+    /// What is kept of messages that were delivered.
+    pub(crate) history: History,
     /// At least 1.
     pub(crate) lanes: u32,
     pub(crate) cached_per_lane: usize,
@@ -68,6 +71,7 @@ pub(crate) struct Limits {
     pub(crate) unanswered_publishes_max: u16,
     pub(crate) group_members_max: usize,
     pub(crate) devices_per_user_max: usize,
+    pub(crate) recall_window_s: u32,
     pub(crate) inbox_entries: u32,
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u32,
@@ -156,6 +160,7 @@ fn parse(from: &mut Layers) -> Settings {
         }),
         limits: limits(from),
         undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
+        history: from.take("retention.history", history),
         lanes: lanes(number(from, "bridge.lanes", 0..=64)),
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
         memtable_bytes: mib(from, "store.memtable_mib", 1..=1_024),
@@ -198,6 +203,7 @@ fn limits(from: &mut Layers) -> Limits {
         unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=doubt::SLOTS.into()),
         group_members_max: number(from, "limits.group_members_max", 2..=10_000),
         devices_per_user_max: number(from, "limits.devices_per_user_max", 1..=256),
+        recall_window_s: number(from, "limits.recall_window_s", 0..=u32::MAX.into()),
         inbox_entries: number(from, "limits.inbox_entries", 100..=1_000_000_000),
         window_messages: number(from, "limits.window_messages", 1..=u16::MAX.into()),
         window_bytes: number(from, "limits.window_bytes", 1_024..=1_073_741_824),
@@ -237,6 +243,17 @@ fn log(from: &mut Layers) -> Log {
         other => Err(format!("{other:?} is neither \"text\" nor \"json\"")),
     });
     Log { level, json }
+}
+
+fn history(text: String) -> Result<History, String> {
+    match text.as_str() {
+        "none" => Ok(History::None),
+        "forever" => Ok(History::Forever),
+        days => match days.parse() {
+            Ok(days) if (1..=36_500).contains(&days) => Ok(History::Days(days)),
+            _ => Err(format!("{text:?} is neither \"none\" nor \"forever\" nor a number of days from 1 to 36500")),
+        },
+    }
 }
 
 fn listener(from: &mut Layers, listen_key: &'static str, plaintext_key: &'static str) -> SocketAddr {

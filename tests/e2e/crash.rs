@@ -48,7 +48,8 @@ impl Chat {
         let mut alice = self.at_alice();
         for number in 1..=count {
             let to = Some(To::User("bob".to_owned()));
-            let send = Send { to, client_sequence: 0, body: format!("brief {number}").into(), expires_in_s: 1 };
+            let body = format!("brief {number}").into();
+            let send = Send { to, body, expires_in_s: 1, ..Send::default() };
             assert_eq!(alice.publish("send", &send.encode_to_vec()), 0);
         }
     }

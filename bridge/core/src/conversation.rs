@@ -5,7 +5,9 @@ use godwit_schemas::client::Role;
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
 use godwit_schemas::reason::Reason;
 
+use crate::group::{Invite, Settings, reaches};
 use crate::record::{AcceptedRecord, ConversationRecord, MemberRecord, ProgressRecord, StateRecord};
+use crate::retention::Retention;
 
 /// How far a member's devices are. Both only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +31,12 @@ pub struct Member {
     pub last_sent: Seq,
     /// How far it is.
     pub watermark: Watermark,
+    /// Messages of others that it has not read, at most.
+    pub unread: u64,
+    /// It joined after this.
+    pub joined_after: Seq,
+    /// It has deleted everything up to here for itself.
+    pub hidden: Seq,
 }
 
 /// A conversation as its lane holds it.
@@ -42,6 +50,12 @@ pub struct Conversation {
     pub title: String,
     /// In the order they joined.
     pub members: Vec<Member>,
+    /// What members of a group may do.
+    pub settings: Settings,
+    /// Invites to a group.
+    pub invites: Vec<Invite>,
+    /// How long messages are kept.
+    pub retention: Retention,
     /// Sequence of the last message or change.
     pub last_seq: Seq,
     next_ordinal: u32,
@@ -66,6 +80,9 @@ impl Conversation {
             group,
             title: title.to_owned(),
             members: Vec::with_capacity(users.len()),
+            settings: Settings::default(),
+            invites: Vec::new(),
+            retention: Retention::default(),
             last_seq: Seq::default(),
             next_ordinal: 0,
             accepted: Vec::new(),
@@ -84,6 +101,11 @@ impl Conversation {
         self.members.iter().find(|member| member.user == *user)
     }
 
+    /// Whether the user is a member of at least this role. In a direct conversation all are alike.
+    pub fn may(&self, user: &UserId, least: Role) -> bool {
+        self.member(user).is_some_and(|member| !self.group || reaches(member.role, least))
+    }
+
     /// The member of this number.
     pub fn member_by_ordinal(&self, ordinal: Ordinal) -> Option<&Member> {
         self.members.iter().find(|member| member.ordinal == ordinal)
@@ -95,12 +117,19 @@ impl Conversation {
         self.last_seq
     }
 
-    /// Orders a message, if there is `room` for it in every inbox.
+    /// Orders a message, if there is `room` for it in every inbox. Whom it is `unseen_by` does not count it.
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` if the user is no member; `TOPIC_NAME_INVALID` if the other side of a direct conversation
     /// is gone; `QUOTA_EXCEEDED` if there is no room.
-    pub fn send(&mut self, user: &UserId, device: DeviceId, client_sequence: u64, room: bool) -> Result<Sent, Reason> {
+    pub fn send(
+        &mut self,
+        user: &UserId,
+        device: DeviceId,
+        client_sequence: u64,
+        unseen_by: Option<&UserId>,
+        room: bool,
+    ) -> Result<Sent, Reason> {
         let index = self.members.iter().position(|member| member.user == *user).ok_or(Reason::NOT_AUTHORIZED)?;
         if !self.group && self.members.len() < 2 && self.next_ordinal > 1 {
             return Err(Reason::TOPIC_NAME_INVALID);
@@ -115,9 +144,14 @@ impl Conversation {
         if client_sequence > 0 {
             self.accept(device, client_sequence, seq);
         }
-        let member = &mut self.members[index];
-        member.last_sent = seq;
-        Ok(Sent::New(seq, member.ordinal))
+        for (at, member) in self.members.iter_mut().enumerate() {
+            if at == index {
+                member.last_sent = seq;
+            } else if unseen_by != Some(&member.user) {
+                member.unread += 1;
+            }
+        }
+        Ok(Sent::New(seq, self.members[index].ordinal))
     }
 
     /// The device's last count; 0: none yet.
@@ -149,7 +183,10 @@ impl Conversation {
         self.next_ordinal += 1;
         // What came before is not this member's to receive or read.
         let watermark = Watermark { delivered: self.last_seq, read: self.last_seq };
-        self.members.push(Member { ordinal, user, role, last_sent: Seq::default(), watermark });
+        // Its joining, which was given its place, is the first that it sees.
+        let joined_after = Seq::new(self.last_seq.get().saturating_sub(1));
+        let (last_sent, hidden) = (Seq::default(), Seq::default());
+        self.members.push(Member { ordinal, user, role, last_sent, watermark, unread: 0, joined_after, hidden });
         ordinal
     }
 
@@ -181,7 +218,31 @@ impl Conversation {
             return None;
         }
         member.watermark = after;
+        member.unread = member.unread.min(last.get() - read.get());
         Some(Raised { member: member.ordinal, before, after })
+    }
+
+    /// The user wants to see nothing of what was so far.
+    pub fn hide(&mut self, user: &UserId) {
+        let last = self.last_seq;
+        if let Some(member) = self.members.iter_mut().find(|member| member.user == *user) {
+            member.hidden = last;
+        }
+    }
+
+    /// A message is taken back: it is unread no more. (Nobody who joined later counts it.)
+    pub fn uncount(&mut self, sequence: Seq, sender: Ordinal) {
+        for member in self.members.iter_mut().filter(|member| member.ordinal != sender) {
+            if member.watermark.read < sequence && member.joined_after < sequence {
+                member.unread = member.unread.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Everything that a member may see in history is above this.
+    pub fn floor(&self, member: &Member) -> Seq {
+        let joined = if self.settings.history_for_new { Seq::default() } else { member.joined_after };
+        joined.max(member.hidden)
     }
 
     /// Whether `user` may have been told more of a member than `known`. A member that moved without concerning the user
@@ -202,12 +263,16 @@ impl Conversation {
             ordinal: member.ordinal.get(),
             user: member.user.to_string(),
             role: member.role.into(),
+            joined_after: member.joined_after.get(),
         });
         let record = ConversationRecord {
             group: self.group,
             title: self.title.clone(),
             members: members.collect(),
             next_ordinal: self.next_ordinal,
+            settings: (self.settings != Settings::default()).then(|| self.settings.to_message()),
+            invites: self.invites.iter().map(Invite::to_record).collect(),
+            retention: (self.retention != Retention::default()).then(|| self.retention.to_message()),
         };
         (record, self.to_state())
     }
@@ -219,6 +284,8 @@ impl Conversation {
             last_sent: member.last_sent.get(),
             delivered: member.watermark.delivered.get(),
             read: member.watermark.read.get(),
+            unread: member.unread,
+            hidden: member.hidden.get(),
         });
         let accepted = self.accepted.iter().map(|(id, last, at)| AcceptedRecord {
             device: id.get(),
@@ -240,6 +307,9 @@ impl Conversation {
                 role: Role::try_from(member.role).ok()?,
                 last_sent: Seq::new(progress.last_sent),
                 watermark: Watermark { delivered: Seq::new(progress.delivered), read: Seq::new(progress.read) },
+                unread: progress.unread,
+                joined_after: Seq::new(member.joined_after),
+                hidden: Seq::new(progress.hidden),
             });
         }
         let accepted = state.accepted.iter();
@@ -249,6 +319,9 @@ impl Conversation {
             group: record.group,
             title: record.title.clone(),
             members,
+            settings: record.settings.as_ref().map_or_else(|| Some(Settings::default()), Settings::parse)?,
+            invites: record.invites.iter().map(Invite::from_record).collect::<Option<_>>()?,
+            retention: record.retention.as_ref().map_or_else(Retention::default, Retention::parse),
             last_seq: Seq::new(state.last_seq),
             next_ordinal: record.next_ordinal,
             accepted: accepted.collect(),
@@ -284,9 +357,9 @@ mod tests {
     fn order_has_no_gaps_and_only_members_send() {
         let mut it = group(&["alice", "bob"]);
         let phone = DeviceId::new(1);
-        assert_eq!(it.send(&user("alice"), phone, 0, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
-        assert_eq!(it.send(&user("bob"), DeviceId::new(2), 0, true), Ok(Sent::New(Seq::new(2), Ordinal::new(1))));
-        assert_eq!(it.send(&user("carol"), DeviceId::new(3), 0, true), Err(Reason::NOT_AUTHORIZED));
+        assert_eq!(it.send(&user("alice"), phone, 0, None, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
+        assert_eq!(it.send(&user("bob"), DeviceId::new(2), 0, None, true), Ok(Sent::New(Seq::new(2), Ordinal::new(1))));
+        assert_eq!(it.send(&user("carol"), DeviceId::new(3), 0, None, true), Err(Reason::NOT_AUTHORIZED));
         assert_eq!(it.last_seq, Seq::new(2));
     }
 
@@ -294,7 +367,7 @@ mod tests {
     fn a_count_takes_effect_once_for_each_device() {
         let mut it = group(&["alice", "bob"]);
         let (phone, tablet) = (DeviceId::new(1), DeviceId::new(2));
-        let mut send = |device, count| it.send(&user("alice"), device, count, true).unwrap();
+        let mut send = |device, count| it.send(&user("alice"), device, count, None, true).unwrap();
         assert_eq!(send(phone, 1), Sent::New(Seq::new(1), Ordinal::new(0)));
         assert_eq!(send(phone, 1), Sent::Again(Seq::new(1)));
         assert_eq!(send(tablet, 1), Sent::New(Seq::new(2), Ordinal::new(0)));
@@ -307,10 +380,14 @@ mod tests {
     fn what_there_is_no_room_for_takes_no_place_and_no_count() {
         let mut it = group(&["alice", "bob"]);
         let phone = DeviceId::new(1);
-        assert_eq!(it.send(&user("alice"), phone, 1, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
-        assert_eq!(it.send(&user("alice"), phone, 2, false), Err(Reason::QUOTA_EXCEEDED));
-        assert_eq!(it.send(&user("alice"), phone, 1, false), Ok(Sent::Again(Seq::new(1))), "a retry needs no room");
-        assert_eq!(it.send(&user("alice"), phone, 2, true), Ok(Sent::New(Seq::new(2), Ordinal::new(0))));
+        assert_eq!(it.send(&user("alice"), phone, 1, None, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
+        assert_eq!(it.send(&user("alice"), phone, 2, None, false), Err(Reason::QUOTA_EXCEEDED));
+        assert_eq!(
+            it.send(&user("alice"), phone, 1, None, false),
+            Ok(Sent::Again(Seq::new(1))),
+            "a retry needs no room"
+        );
+        assert_eq!(it.send(&user("alice"), phone, 2, None, true), Ok(Sent::New(Seq::new(2), Ordinal::new(0))));
     }
 
     #[test]
@@ -318,9 +395,9 @@ mod tests {
         let users = [user("alice"), user("bob")];
         let mut it = Conversation::new(ConversationId::new(65), false, "", &users);
         it.part(&user("bob"), &[]);
-        assert_eq!(it.send(&user("alice"), DeviceId::new(1), 0, true), Err(Reason::TOPIC_NAME_INVALID));
+        assert_eq!(it.send(&user("alice"), DeviceId::new(1), 0, None, true), Err(Reason::TOPIC_NAME_INVALID));
         let mut own = Conversation::new(ConversationId::new(66), false, "", &users[..1]);
-        assert!(own.send(&user("alice"), DeviceId::new(1), 0, true).is_ok());
+        assert!(own.send(&user("alice"), DeviceId::new(1), 0, None, true).is_ok());
     }
 
     #[test]
@@ -335,7 +412,7 @@ mod tests {
     fn watermarks_only_grow_and_stay_behind_the_order() {
         let mut it = group(&["alice", "bob"]);
         for _ in 0..5 {
-            it.send(&user("alice"), DeviceId::new(1), 0, true).unwrap();
+            it.send(&user("alice"), DeviceId::new(1), 0, None, true).unwrap();
         }
         let mut raise = |delivered, read| it.raise(&user("bob"), Seq::new(delivered), Seq::new(read));
         let mark = |delivered, read| Watermark { delivered: Seq::new(delivered), read: Seq::new(read) };
@@ -346,11 +423,47 @@ mod tests {
     }
 
     #[test]
+    fn what_others_sent_is_unread_until_it_is_read_or_taken_back() {
+        let mut it = group(&["alice", "bob", "carol"]);
+        let unread = |it: &Conversation, name| it.member(&user(name)).unwrap().unread;
+        for unseen_by in [None, None, None, Some(user("carol"))] {
+            it.send(&user("alice"), DeviceId::new(1), 0, unseen_by.as_ref(), true).unwrap();
+        }
+        assert_eq!([unread(&it, "alice"), unread(&it, "bob"), unread(&it, "carol")], [0, 4, 3]);
+        it.raise(&user("bob"), Seq::default(), Seq::new(1));
+        assert_eq!(unread(&it, "bob"), 3);
+        it.uncount(Seq::new(2), Ordinal::new(0));
+        it.uncount(Seq::new(1), Ordinal::new(0));
+        assert_eq!(unread(&it, "bob"), 2, "the first was read");
+        it.raise(&user("bob"), Seq::default(), Seq::new(4));
+        assert_eq!(unread(&it, "bob"), 0);
+    }
+
+    #[test]
+    fn a_member_sees_what_came_after_it_joined_and_what_it_has_not_deleted() {
+        let mut it = group(&["alice", "bob"]);
+        it.send(&user("alice"), DeviceId::new(1), 0, None, true).unwrap();
+        it.advance();
+        it.join(user("carol"), Role::Member);
+        let floor = |it: &Conversation| it.floor(it.member(&user("carol")).unwrap()).get();
+        assert_eq!(floor(&it), 1);
+        it.settings.history_for_new = true;
+        assert_eq!(floor(&it), 0);
+        it.send(&user("alice"), DeviceId::new(1), 0, None, true).unwrap();
+        it.hide(&user("carol"));
+        assert_eq!(floor(&it), 3);
+    }
+
+    #[test]
     fn survives_storage() {
         let mut it = group(&["alice", "bob", "carol"]);
-        it.send(&user("alice"), DeviceId::new(1), 7, true).unwrap();
+        it.send(&user("alice"), DeviceId::new(1), 7, None, true).unwrap();
         it.raise(&user("bob"), Seq::new(1), Seq::new(0));
         it.part(&user("carol"), &[]);
+        it.retention.expires_in_s = 60;
+        it.hide(&user("bob"));
+        it.settings.may_send = Role::Admin;
+        it.invites.push(Invite { secret: [1; 16], by: Ordinal::new(0), expires_at_s: 9 });
         let (record, state) = it.to_records();
         assert_eq!(Conversation::from_records(it.id, &record, &state), Some(it));
     }

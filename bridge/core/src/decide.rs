@@ -3,20 +3,25 @@
 //! Called by a lane, for each command of a batch in turn, when the world has all that the command needs. Decisions
 //! of a batch see each other's effects; nothing is told to anybody before the commit is on disk.
 
-use bytes::Bytes;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
-use prost::Message as _;
 
-use crate::command::{Command, Origin, To};
-use crate::conversation::{Conversation, Raised, Sent, Watermark};
-use crate::entry::{Entry, Kind};
-use crate::outcome::{Change, Effect, EffectKind, NewEntry, Outcome};
+use crate::command::{Command, Origin};
+use crate::conversation::{Conversation, Raised, Watermark};
+use crate::outcome::{Change, Effect, EffectKind, Outcome};
+use crate::retention::{History, Retention};
 use crate::world::World;
 
+mod amend;
 mod call;
+mod group;
+mod keep;
+mod live;
+mod post;
+
+pub use self::call::changes_something;
 
 /// Settings that decisions depend on, the same on all lanes.
 #[derive(Debug, Clone)]
@@ -27,6 +32,10 @@ pub struct Rules {
     pub group_members_max: usize,
     /// Life of an inbox entry.
     pub retention_s: u32,
+    /// What is kept of messages that were delivered.
+    pub history: History,
+    /// How long after it was sent a message may be taken back or edited.
+    pub recall_window_s: u32,
 }
 
 /// Longest title of a group in bytes.
@@ -38,8 +47,6 @@ type Refused = (Reason, &'static str);
 const NO_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
 const NO_CONVERSATION: Refused = (Reason::TOPIC_NAME_INVALID, "no such conversation");
 const NO_MEMBER: Refused = (Reason::NOT_AUTHORIZED, "not a member of this conversation");
-// PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
-const BODY_TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "body over the limit");
 const INBOX_FULL: Refused = (Reason::QUOTA_EXCEEDED, "the inbox of a recipient is full");
 
 /// Decides one command. `now_s`: second since 1970, never going back.
@@ -57,18 +64,26 @@ struct Decision<'a> {
 impl Decision<'_> {
     fn run(&mut self, command: Command) {
         match command {
-            Command::Post { origin, to, body, client_sequence, expires_in_s } => {
-                let answer = self.post(&origin, &to, body, client_sequence, expires_in_s);
+            Command::Post { origin, to, draft } => {
+                let answer = self.post(&origin, &to, draft);
                 self.answer(origin, answer);
+            }
+            Command::Live { origin, conversation, body } => {
+                let answer = self.live(&origin, conversation, body);
+                self.answer(origin, answer.map(|()| Default::default()));
             }
             Command::Read { origin, conversation, up_to } => {
                 let answer = self.read(&origin, conversation, up_to);
                 self.answer(origin, answer.map(|()| Default::default()));
             }
-            Command::Call { origin, id, call, correlation } => self.call(origin, id, call, correlation),
-            Command::Acked { user, device, conversation, up_to, senders, orders } => {
+            Command::Call { origin, id, call, correlation, secret } => {
+                self.call(origin, id, &call, correlation, secret);
+            }
+            Command::Acked { user, device, conversation, up_to, senders, orders, apart } => {
+                self.let_go(device, conversation, &apart);
                 self.acked(&user, device, conversation, up_to, &senders, &orders);
             }
+            Command::Released { device, conversation, apart } => self.let_go(device, conversation, &apart),
             Command::ReceiptAcked { user, device, conversation, member, watermark } => {
                 self.receipt_acked(&user, device, conversation, member, watermark);
             }
@@ -76,88 +91,11 @@ impl Decision<'_> {
         }
     }
 
-    fn post(
-        &mut self,
-        origin: &Origin,
-        to: &To,
-        body: Bytes,
-        client_sequence: u64,
-        expires_in_s: u32,
-    ) -> Result<(ConversationId, Seq), Refused> {
-        if body.len() > self.rules.body_bytes_max {
-            return Err(BODY_TOO_LARGE);
-        }
-        let id = match to {
-            To::Conversation(id) => *id,
-            To::User(user) => self.open_direct(&origin.user, user)?,
-        };
-        let room = self.has_room(id, Some(origin.device));
-        if client_sequence > 0 {
-            self.forget_old_counts(id, origin.device);
-        }
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        let sent = conversation.send(&origin.user, origin.device, client_sequence, room);
-        let sent = sent.map_err(|reason| match reason {
-            Reason::NOT_AUTHORIZED => NO_MEMBER,
-            Reason::QUOTA_EXCEEDED => INBOX_FULL,
-            reason => (reason, NO_USER.1),
-        })?;
-        let (sequence, sender) = match sent {
-            Sent::New(sequence, sender) => (sequence, sender),
-            Sent::Again(sequence) => return Ok((id, sequence)),
-        };
-        self.out.changes.push(Change::State(id));
-        self.out.durable = true;
-        let lifetime_s =
-            if expires_in_s == 0 { self.rules.retention_s } else { expires_in_s.min(self.rules.retention_s) };
-        let entry = Entry {
-            expires_at_s: self.now_s.saturating_add(lifetime_s),
-            kind: Kind::Message,
-            conversation: id,
-            sequence,
-            sender,
-            sender_name: Bytes::copy_from_slice(origin.user.as_str().as_bytes()),
-            stored_at_s: self.now_s,
-            limited: expires_in_s != 0,
-            content: body,
-        };
-        self.fan_out(id, entry.encode(), Some(origin.device));
-        Ok((id, sequence))
-    }
-
-    /// The direct conversation of the two, made if there is none.
-    fn open_direct(&mut self, from: &UserId, to: &UserId) -> Result<ConversationId, Refused> {
-        let pair = World::pair(from, to);
-        if let Some(id) = self.world.direct(&pair) {
-            return Ok(id);
-        }
-        if self.world.user(from).is_none() || self.world.user(to).is_none() {
-            return Err(NO_USER);
-        }
-        if !self.world.has_room([from, to], None) {
-            return Err(INBOX_FULL);
-        }
-        let users = if from == to { vec![from.clone()] } else { vec![from.clone(), to.clone()] };
-        let id = self.create(Partition::of_pair(from, to), false, "", &users);
-        self.world.set_direct(pair.clone(), Some(id));
-        self.out.changes.push(Change::Pair(pair.0, pair.1, Some(id)));
-        Ok(id)
-    }
-
-    /// Makes room for the count of a device that has none yet.
-    fn forget_old_counts(&mut self, id: ConversationId, device: DeviceId) {
-        let Some(conversation) = self.world.conversation(id).filter(|it| it.accepted(device) == 0) else { return };
-        let users = conversation.members.iter().filter_map(|member| self.world.user(&member.user));
-        let devices: Vec<_> = users.flat_map(|user| &user.devices).map(|device| device.id).collect();
-        if let Some(conversation) = self.world.conversation_mut(id) {
-            conversation.keep_counts_of(&devices);
-        }
-    }
-
     /// Whether every inbox that a message or a change of the conversation goes to takes it.
-    fn has_room(&self, id: ConversationId, except: Option<DeviceId>) -> bool {
+    fn has_room(&self, id: ConversationId, except: Option<DeviceId>) -> Result<(), Refused> {
         let members = self.world.conversation(id).map_or(&[][..], |conversation| &conversation.members);
-        self.world.has_room(members.iter().map(|member| &member.user), except)
+        let room = self.world.has_room(members.iter().map(|member| &member.user), except);
+        if room { Ok(()) } else { Err(INBOX_FULL) }
     }
 
     /// A new conversation with its first event.
@@ -173,68 +111,33 @@ impl Decision<'_> {
         self.out.durable = true;
         let change = client::change::Change::Opened(opened);
         let entry = self.change_entry(id, sequence, Ordinal::default(), change);
-        self.fan_out(id, entry, None);
+        let creator = users.first();
+        let recipients = self.recipients(id, |user| group || creator.is_none_or(|creator| !user.blocks(creator)));
+        self.spread(entry, recipients);
         id
     }
 
-    /// The inbox entry of a change.
-    fn change_entry(&self, id: ConversationId, sequence: Seq, by: Ordinal, change: client::change::Change) -> Bytes {
-        let change =
-            client::Change { conversation: id.get(), sequence: sequence.get(), by: by.get(), change: Some(change) };
-        let entry = Entry {
-            expires_at_s: self.now_s.saturating_add(self.rules.retention_s),
-            kind: Kind::Change,
-            conversation: id,
-            sequence,
-            sender: by,
-            sender_name: Bytes::new(),
-            stored_at_s: self.now_s,
-            limited: false,
-            content: change.encode_to_vec().into(),
-        };
-        entry.encode()
-    }
-
-    /// An entry for every device of every member but one.
-    fn fan_out(&mut self, id: ConversationId, value: Bytes, except: Option<DeviceId>) {
-        let Some(conversation) = self.world.conversation(id) else { return };
-        for member in &conversation.members {
-            let Some(user) = self.world.user(&member.user) else { continue };
-            let devices = user.devices.iter().filter(|device| Some(device.id) != except);
-            self.out.entries.extend(devices.map(|device| NewEntry {
-                device: device.id,
-                partition: user.partition,
-                value: value.clone(),
-            }));
-        }
-    }
-
-    /// An entry for the devices of one user.
-    fn enter(&mut self, user: &UserId, value: &Bytes) {
-        let Some(user) = self.world.user(user) else { return };
-        let entries = user.devices.iter();
-        let entries =
-            entries.map(|device| NewEntry { device: device.id, partition: user.partition, value: value.clone() });
-        self.out.entries.extend(entries);
-    }
-
     fn read(&mut self, origin: &Origin, id: ConversationId, up_to: Seq) -> Result<(), Refused> {
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        if conversation.member(&origin.user).is_none() {
-            return Err(NO_MEMBER);
-        }
+        let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
+        conversation.member(&origin.user).ok_or(NO_MEMBER)?;
         self.out.durable = true;
-        let Some(raised) = conversation.raise(&origin.user, Seq::default(), up_to) else { return Ok(()) };
+        self.mark_read(&origin.user, id, up_to, Some(origin.device));
+        Ok(())
+    }
+
+    /// The user has read up to here, on this device.
+    fn mark_read(&mut self, user: &UserId, id: ConversationId, up_to: Seq, on: Option<DeviceId>) {
+        let Some(conversation) = self.world.conversation_mut(id) else { return };
+        let Some(raised) = conversation.raise(user, Seq::default(), up_to) else { return };
         self.out.changes.push(Change::State(id));
-        let Some(conversation) = self.world.conversation(id) else { return Ok(()) };
+        let Some(conversation) = self.world.conversation(id) else { return };
         // Who has sent nothing since the last receipt has nothing to learn; the reader's other devices have.
         let concerned = conversation.members.iter();
         let concerned = concerned.filter(|m| m.ordinal == raised.member || m.last_sent > raised.before.read);
         let users: Vec<_> = concerned.map(|member| member.user.clone()).collect();
-        self.tell(id, &users, raised, Some(origin.device));
+        self.tell(id, &users, raised, on);
         // The reading device knows more than what it was still to be told of its own user.
-        self.out.changes.push(Change::ReceiptGone(origin.device, id, raised.member));
-        Ok(())
+        self.out.changes.extend(on.map(|device| Change::ReceiptGone(device, id, raised.member)));
     }
 
     fn acked(
@@ -262,9 +165,13 @@ impl Decision<'_> {
         self.tell(id, &users, raised, None);
     }
 
-    /// A receipt for the devices of `users` that read events.
+    /// A receipt for the devices of `users` that read events. Whom the member has blocked hears nothing of it.
     fn tell(&mut self, id: ConversationId, users: &[UserId], raised: Raised, except: Option<DeviceId>) {
-        for user in users.iter().filter_map(|user| self.world.user(user)) {
+        let direct = self.world.conversation(id).filter(|conversation| !conversation.group);
+        let member = direct.and_then(|it| it.member_by_ordinal(raised.member));
+        let member = member.and_then(|member| self.world.user(&member.user));
+        let hears = |user: &&UserId| member.is_none_or(|member| !member.blocks(user));
+        for user in users.iter().filter(hears).filter_map(|user| self.world.user(user)) {
             for device in user.devices.iter().filter(|d| d.reads_events && Some(d.id) != except) {
                 self.out.changes.push(Change::Receipt(device.id, id, raised.member, raised.after));
                 let kind = EffectKind::Tick { conversation: id, member: raised.member, watermark: raised.after };
@@ -316,8 +223,10 @@ impl Decision<'_> {
         self.out.changes.push(Change::Membership(user.clone(), id, false));
         self.out.durable = true;
         let entry = self.change_entry(id, sequence, by, client::change::Change::Removed(gone.ordinal.get()));
-        self.fan_out(id, entry.clone(), None);
-        self.enter(user, &entry);
+        // The member itself is told too, which is none any more.
+        let mut recipients = self.recipients(id, |_| true);
+        recipients.extend(self.devices_of(user));
+        self.spread(entry, recipients);
     }
 
     /// Answers a publish, and keeps the answer for a retry.
@@ -338,13 +247,19 @@ impl Decision<'_> {
 }
 
 /// The snapshot that a new member sees first.
-fn opened(conversation: &Conversation) -> client::Opened {
+pub fn opened(conversation: &Conversation) -> client::Opened {
     let members = conversation.members.iter().map(|member| client::Member {
         ordinal: member.ordinal.get(),
         user: member.user.to_string(),
         role: member.role.into(),
     });
-    client::Opened { group: conversation.group, title: conversation.title.clone(), members: members.collect() }
+    client::Opened {
+        group: conversation.group,
+        title: conversation.title.clone(),
+        members: members.collect(),
+        settings: conversation.group.then(|| conversation.settings.to_message()),
+        retention: (conversation.retention != Retention::default()).then(|| conversation.retention.to_message()),
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,9 @@
 //! Layout: expiry (4 bytes, big endian, first so that the store can drop what is expired without knowing the rest),
 //! kind (1), then varints: conversation, sequence, sender's ordinal, time stored, length of the sender's name; the
 //! name; the rest is the body (message) or the encoded `client.Change`.
+//!
+//! A large body for many devices is kept once, apart: the messages table holds the entry whole, and each inbox a
+//! reference ([`Entry::reference`]), which has the body's length (varint) in its place.
 
 use bytes::{Buf, BufMut, Bytes};
 use godwit_schemas::client::{self, event};
@@ -11,16 +14,19 @@ use prost::Message as _;
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
 /// What an entry carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
     /// A message: the rest is its body.
+    #[default]
     Message,
+    /// A message that was taken back: nothing is left of it. Only in history.
+    Recalled,
     /// A change of the conversation: the rest is a `client.Change`.
     Change,
 }
 
-/// One inbox entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One inbox entry, or a place in history.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry {
     /// Second since 1970 from which on it need not be delivered any more.
     pub expires_at_s: u32,
@@ -38,7 +44,15 @@ pub struct Entry {
     pub stored_at_s: u32,
     /// Whether the sender limited its life: then what is left is told to the recipient (MQTT-3.3.2-6).
     pub limited: bool,
-    /// Body or encoded change.
+    /// The message that this one answers; 0: none.
+    pub reply_to: Seq,
+    /// The body is not the first.
+    pub edited: bool,
+    /// Only its sender knows of it: the other side has blocked it.
+    pub unseen: bool,
+    /// The body is kept in the messages table, and is so long.
+    pub apart: Option<u32>,
+    /// Body or encoded change. Of a reference: nothing, see [`Self::is_reference`].
     pub content: Bytes,
 }
 
@@ -48,10 +62,42 @@ pub struct Entry {
 pub struct Damaged;
 
 const LIMITED: u8 = 0x80;
+const APART: u8 = 0x40;
+const REFERENCE: u8 = 0x20;
+const REPLY: u8 = 0x10;
+/// Kinds, below the flags.
+const KINDS: u8 = 0x0F;
+const MESSAGE: u8 = 1;
+const CHANGE: u8 = 2;
+const RECALLED: u8 = 3;
+const EDITED: u8 = 4;
+const UNSEEN: u8 = 5;
+const UNSEEN_EDITED: u8 = 6;
 
 impl Entry {
     /// The stored form.
     pub fn encode(&self) -> Bytes {
+        self.encode_with(&self.content, if self.apart.is_some() { APART } else { 0 })
+    }
+
+    /// The stored form of a reference to a body that is kept apart.
+    pub fn reference(&self) -> Bytes {
+        let mut length = Vec::with_capacity(5);
+        encode_varint(self.content_len().into(), &mut length);
+        self.encode_with(&length, REFERENCE)
+    }
+
+    /// The body has to be fetched.
+    pub fn is_reference(&self) -> bool {
+        self.apart.is_some_and(|len| len as usize != self.content.len())
+    }
+
+    /// Length of the content, wherever it is.
+    pub fn content_len(&self) -> u32 {
+        self.apart.unwrap_or_else(|| u32::try_from(self.content.len()).unwrap_or(u32::MAX))
+    }
+
+    fn encode_with(&self, content: &[u8], flags: u8) -> Bytes {
         let numbers = [
             self.conversation.get(),
             self.sequence.get(),
@@ -60,18 +106,26 @@ impl Entry {
             self.sender_name.len() as u64,
         ];
         let numbers_len: usize = numbers.iter().map(|n| encoded_len_varint(*n)).sum();
-        let mut out = Vec::with_capacity(5 + numbers_len + self.sender_name.len() + self.content.len());
+        let mut out = Vec::with_capacity(5 + numbers_len + self.sender_name.len() + content.len());
         out.put_u32(self.expires_at_s);
-        let kind = match self.kind {
-            Kind::Message => 1,
-            Kind::Change => 2,
+        let kind = match (self.kind, self.edited, self.unseen) {
+            (Kind::Message, false, false) => MESSAGE,
+            (Kind::Message, true, false) => EDITED,
+            (Kind::Message, false, true) => UNSEEN,
+            (Kind::Message, true, true) => UNSEEN_EDITED,
+            (Kind::Change, ..) => CHANGE,
+            (Kind::Recalled, ..) => RECALLED,
         };
-        out.put_u8(if self.limited { kind | LIMITED } else { kind });
+        let replies = self.reply_to != Seq::default();
+        out.put_u8(kind | flags | if self.limited { LIMITED } else { 0 } | if replies { REPLY } else { 0 });
         for number in numbers {
             encode_varint(number, &mut out);
         }
+        if replies {
+            encode_varint(self.reply_to.get(), &mut out);
+        }
         out.extend_from_slice(&self.sender_name);
-        out.extend_from_slice(&self.content);
+        out.extend_from_slice(content);
         out.into()
     }
 
@@ -85,9 +139,10 @@ impl Entry {
         }
         let expires_at_s = stored.get_u32();
         let flags = stored.get_u8();
-        let kind = match flags & !LIMITED {
-            1 => Kind::Message,
-            2 => Kind::Change,
+        let kind = match flags & KINDS {
+            MESSAGE | EDITED | UNSEEN | UNSEEN_EDITED => Kind::Message,
+            CHANGE => Kind::Change,
+            RECALLED => Kind::Recalled,
             _ => return Err(Damaged),
         };
         let conversation = ConversationId::new(number(&mut stored)?);
@@ -95,10 +150,17 @@ impl Entry {
         let sender = Ordinal::new(number(&mut stored)?.try_into().map_err(|_| Damaged)?);
         let stored_at_s = number(&mut stored)?.try_into().map_err(|_| Damaged)?;
         let name_len = usize::try_from(number(&mut stored)?).map_err(|_| Damaged)?;
+        let reply_to = if flags & REPLY == 0 { Seq::default() } else { Seq::new(number(&mut stored)?) };
         if name_len > stored.len() {
             return Err(Damaged);
         }
         let sender_name = stored.split_to(name_len);
+        let length = |number: u64| u32::try_from(number).map_err(|_| Damaged);
+        let apart = match flags & (APART | REFERENCE) {
+            0 => None,
+            APART => Some(length(stored.len() as u64)?),
+            _ => Some(length(number(&mut stored)?)?),
+        };
         Ok(Self {
             expires_at_s,
             kind,
@@ -108,24 +170,36 @@ impl Entry {
             sender_name,
             stored_at_s,
             limited: flags & LIMITED != 0,
+            reply_to,
+            edited: matches!(flags & KINDS, EDITED | UNSEEN_EDITED),
+            unseen: matches!(flags & KINDS, UNSEEN | UNSEEN_EDITED),
+            apart,
             content: stored,
         })
     }
 
     /// The payload for a device that reads events.
     pub fn event(&self, now_s: u32) -> Bytes {
-        let event = match self.kind {
-            Kind::Message => event::Event::Message(client::Message {
-                conversation: self.conversation.get(),
-                sequence: self.sequence.get(),
-                sender: self.sender.get(),
-                age_s: now_s.saturating_sub(self.stored_at_s).into(),
-                body: self.content.clone(),
-            }),
+        if self.kind == Kind::Change {
             // The content is this field's encoding already, but for its key and length.
-            Kind::Change => return wrap_change(&self.content),
-        };
-        client::Event { event: Some(event) }.encode_to_vec().into()
+            return wrap_change(&self.content);
+        }
+        client::Event { event: Some(event::Event::Message(self.message(now_s))) }.encode_to_vec().into()
+    }
+
+    /// As a client sees it, if it is a message.
+    pub fn message(&self, now_s: u32) -> client::Message {
+        client::Message {
+            conversation: self.conversation.get(),
+            sequence: self.sequence.get(),
+            sender: self.sender.get(),
+            age_s: now_s.saturating_sub(self.stored_at_s).into(),
+            body: self.content.clone(),
+            reply_to: self.reply_to.get(),
+            edited: self.edited,
+            recalled: self.kind == Kind::Recalled,
+            reactions: Vec::new(),
+        }
     }
 }
 
@@ -156,6 +230,7 @@ mod tests {
             stored_at_s: 1_000,
             limited: true,
             content,
+            ..Entry::default()
         }
     }
 
@@ -165,6 +240,28 @@ mod tests {
             let entry = entry(Kind::Message, content);
             assert_eq!(Entry::decode(entry.encode()), Ok(entry));
         }
+        for (kind, edited, unseen) in [
+            (Kind::Message, true, false),
+            (Kind::Message, false, true),
+            (Kind::Message, true, true),
+            (Kind::Change, false, false),
+            (Kind::Recalled, false, false),
+        ] {
+            let plain = entry(kind, Bytes::new());
+            let entry = Entry { reply_to: Seq::new(300), edited, unseen, limited: false, ..plain };
+            assert_eq!(Entry::decode(entry.encode()), Ok(entry));
+        }
+    }
+
+    #[test]
+    fn a_reference_has_everything_but_the_body() {
+        let whole = Entry { apart: Some(700), ..entry(Kind::Message, Bytes::from(vec![7; 700])) };
+        assert_eq!(Entry::decode(whole.encode()), Ok(whole.clone()));
+        let reference = Entry::decode(whole.reference()).unwrap();
+        assert!(reference.is_reference() && !whole.is_reference());
+        assert_eq!(reference.content_len(), 700);
+        assert_eq!(Entry { content: whole.content.clone(), ..reference }, whole);
+        assert!(whole.reference().len() < 32);
     }
 
     #[test]

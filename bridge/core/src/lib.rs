@@ -6,6 +6,8 @@
 //! - [`world`]: the users and conversations that a lane has read, and what a command still needs.
 //! - [`decide`]: one command against the world: an [`outcome::Outcome`].
 //! - [`conversation`]: members, order, watermarks: the rules of one conversation.
+//! - [`group`]: what the members of a group may do, and invites.
+//! - [`retention`]: how long messages are kept.
 //! - [`session`]: one device's deliveries: window, cursor, acknowledgements.
 //! - [`entry`]: an inbox entry's bytes. [`record`]: the other stored values. [`doubt`]: retries without a count.
 
@@ -14,7 +16,9 @@ pub mod conversation;
 pub mod decide;
 pub mod doubt;
 pub mod entry;
+pub mod group;
 pub mod outcome;
 pub mod record;
+pub mod retention;
 pub mod session;
 pub mod world;

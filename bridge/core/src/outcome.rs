@@ -17,8 +17,17 @@ pub struct NewEntry {
     pub device: DeviceId,
     /// Where the recipient's session is.
     pub partition: Partition,
-    /// `Entry::encode`, shared by all recipients.
+    /// `Entry::encode`, shared by all recipients: what a connected device is told.
     pub value: Bytes,
+    /// What its inbox holds, if that is only a reference.
+    pub reference: Option<Bytes>,
+}
+
+impl NewEntry {
+    /// One that is kept whole.
+    pub fn of(device: DeviceId, partition: Partition, value: &Bytes) -> Self {
+        Self { device, partition, value: value.clone(), reference: None }
+    }
 }
 
 /// A change of the store.
@@ -32,6 +41,14 @@ pub enum Change {
     Pair(UserId, UserId, Option<ConversationId>),
     /// The user is (`true`) or is no more (`false`) a member.
     Membership(UserId, ConversationId, bool),
+    /// A message's entry, for all who have a reference to it; `None`: nobody has any more.
+    Message(ConversationId, Seq, Option<Bytes>),
+    /// A member's reaction to a message, kept for history until so many seconds since 1970; `None`: none.
+    Reaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
+    /// There are no reactions to this message any more.
+    ReactionsGone(ConversationId, Seq),
+    /// Who has still to get a message that is kept apart: write it as it is in the world.
+    Holders(ConversationId, Seq),
     /// The inbox entry was acknowledged.
     EntryGone(DeviceId, Order),
     /// The device has still to get this receipt; replaces an earlier one.
@@ -73,8 +90,10 @@ pub enum EffectKind {
     },
     /// Answer a call.
     Responded {
+        /// Where it came from.
+        to: Option<ReplyTo>,
         /// The answer.
-        response: client::Response,
+        response: Box<client::Response>,
         /// MQTT 5 correlation data of the request.
         correlation: Bytes,
     },
@@ -86,6 +105,13 @@ pub enum EffectKind {
         member: Ordinal,
         /// How far.
         watermark: Watermark,
+    },
+    /// Tell the device, if it is connected and listens, what is going on.
+    Live {
+        /// Where.
+        conversation: ConversationId,
+        /// `client.Live`.
+        payload: Bytes,
     },
     /// One `Acked` command of the device is on disk.
     Settled {

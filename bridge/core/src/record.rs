@@ -1,5 +1,6 @@
 //! Stored values other than inbox entries, as protobuf (numbers are never reused).
 
+use godwit_schemas::client::{GroupSettings, Retention};
 use prost::Message;
 
 /// Role numbers are those of `client.Role`.
@@ -14,6 +15,9 @@ pub struct MemberRecord {
     /// Role.
     #[prost(int32, tag = "3")]
     pub role: i32,
+    /// It joined after this sequence.
+    #[prost(uint64, tag = "4")]
+    pub joined_after: u64,
 }
 
 /// What seldom changes about a conversation.
@@ -31,6 +35,29 @@ pub struct ConversationRecord {
     /// Ordinal for the next member.
     #[prost(uint32, tag = "4")]
     pub next_ordinal: u32,
+    /// What members of a group may do; absent: the defaults.
+    #[prost(message, optional, tag = "5")]
+    pub settings: Option<GroupSettings>,
+    /// Invites to a group.
+    #[prost(message, repeated, tag = "6")]
+    pub invites: Vec<InviteRecord>,
+    /// How long messages are kept; absent: as the server is configured.
+    #[prost(message, optional, tag = "7")]
+    pub retention: Option<Retention>,
+}
+
+/// An invite to a group.
+#[derive(Clone, PartialEq, Message)]
+pub struct InviteRecord {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub secret: Vec<u8>,
+    /// Ordinal of who made it.
+    #[prost(uint32, tag = "2")]
+    pub by: u32,
+    /// Second since 1970 at which it ends; `u32::MAX`: never.
+    #[prost(uint32, tag = "3")]
+    pub expires_at_s: u32,
 }
 
 /// How far a member is.
@@ -48,6 +75,12 @@ pub struct ProgressRecord {
     /// Read up to here.
     #[prost(uint64, tag = "4")]
     pub read: u64,
+    /// Messages of others that it has not read, at most.
+    #[prost(uint64, tag = "5")]
+    pub unread: u64,
+    /// It has deleted everything up to here for itself.
+    #[prost(uint64, tag = "6")]
+    pub hidden: u64,
 }
 
 /// The last client sequence accepted from a device.
@@ -93,6 +126,9 @@ pub struct DeviceRecord {
     /// It has subscribed to events once: receipts are kept for it.
     #[prost(bool, tag = "4")]
     pub reads_events: bool,
+    /// What it is called for people.
+    #[prost(string, tag = "5")]
+    pub label: String,
 }
 
 /// A user.
@@ -101,6 +137,9 @@ pub struct UserRecord {
     /// Devices in the order they were added.
     #[prost(message, repeated, tag = "1")]
     pub devices: Vec<DeviceRecord>,
+    /// Names of users that this one has blocked, ascending.
+    #[prost(string, repeated, tag = "2")]
+    pub blocked: Vec<String>,
 }
 
 /// What a session leaves behind when its connection ends, and the place of the inbox's first entry.
@@ -130,6 +169,17 @@ pub struct SessionRecord {
     /// Rank of the last connection that published something in doubt, at the least (see `bus.proto`, `Connected`).
     #[prost(uint64, tag = "8")]
     pub rank: u64,
+}
+
+/// Who has still to get a message that is kept apart.
+#[derive(Clone, PartialEq, Message)]
+pub struct HoldersRecord {
+    /// Devices, ascending.
+    #[prost(uint64, repeated, tag = "1")]
+    pub devices: Vec<u64>,
+    /// Second since 1970 at which their entries expire.
+    #[prost(uint32, tag = "2")]
+    pub expires_at_s: u32,
 }
 
 /// Watermarks in a receipt that a device has still to get.

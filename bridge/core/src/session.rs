@@ -36,6 +36,8 @@ pub struct Flight {
     pub sender: Ordinal,
     /// A message rather than a change.
     pub message: bool,
+    /// Its body is kept apart, until the last device has it.
+    pub apart: bool,
     bytes: u32,
 }
 
@@ -47,7 +49,8 @@ impl Flight {
             sequence: entry.sequence,
             sender: entry.sender,
             message: entry.kind == Kind::Message,
-            bytes: u32::try_from(entry.content.len()).unwrap_or(u32::MAX),
+            apart: entry.apart.is_some(),
+            bytes: entry.content_len(),
         }
     }
 }
@@ -233,8 +236,8 @@ mod tests {
             sender: Ordinal::new(0),
             sender_name: Bytes::new(),
             stored_at_s: 0,
-            limited: false,
             content: vec![0; len].into(),
+            ..Entry::default()
         }
     }
 

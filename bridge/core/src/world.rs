@@ -3,16 +3,17 @@
 //! A command is decided only when nothing it needs is missing. What was changed and is not on disk yet is pinned: it
 //! must not be read again from the store.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 
 use foldhash::fast::FixedState;
-use godwit_schemas::ids::{ConversationId, DeviceId, UserId};
+use godwit_schemas::ids::{ConversationId, DeviceId, Order, Seq, UserId};
 use godwit_schemas::partition::{PARTITIONS, Partition};
 
 use crate::command::{Command, To, called};
 use crate::conversation::Conversation;
-use crate::record::UserRecord;
+use crate::entry::Entry;
+use crate::record::{HoldersRecord, UserRecord};
 use godwit_schemas::client::request::Call;
 
 /// Number of a commit of this lane, counting up.
@@ -20,6 +21,9 @@ pub type Ticket = u64;
 
 /// Two users, lower name first.
 pub type Pair = (UserId, UserId);
+
+/// A message's place.
+pub type Place = (ConversationId, Seq);
 
 /// Something a command needs that was not read yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -30,6 +34,21 @@ pub enum Need {
     Pair(Pair),
     /// A conversation.
     Conversation(ConversationId),
+    /// Who has still to get a message that is kept apart.
+    Holders(Place),
+    /// What was left of a message.
+    Traces(Place),
+}
+
+/// What was left of a message: in the messages table, and in the inboxes of its conversation's members.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Traces {
+    /// Its entry in the messages table.
+    pub row: Option<Entry>,
+    /// Entries of devices that have still to get it.
+    pub copies: Vec<(DeviceId, Order)>,
+    /// One of them.
+    pub copy: Option<Entry>,
 }
 
 /// A device, as far as deliveries need it.
@@ -50,6 +69,8 @@ pub struct User {
     pub devices: Vec<Device>,
     /// Where its sessions are.
     pub partition: Partition,
+    /// Whom it has blocked, ascending.
+    blocked: Vec<UserId>,
 }
 
 impl User {
@@ -57,7 +78,13 @@ impl User {
     pub fn new(id: &UserId, record: UserRecord) -> Self {
         let devices = record.devices.iter();
         let devices = devices.map(|d| Device { id: DeviceId::new(d.id), reads_events: d.reads_events }).collect();
-        Self { record, devices, partition: Partition::of_user(id) }
+        let blocked = record.blocked.iter().filter_map(|name| UserId::new(name).ok()).collect();
+        Self { record, devices, partition: Partition::of_user(id), blocked }
+    }
+
+    /// Whether it wants to hear nothing of `other` directly.
+    pub fn blocks(&self, other: &UserId) -> bool {
+        self.blocked.binary_search(other).is_ok()
     }
 }
 
@@ -104,6 +131,9 @@ pub struct World {
     users: Cache<UserId, User>,
     pairs: Cache<Pair, ConversationId>,
     conversations: Cache<ConversationId, Conversation>,
+    holders: Cache<Place, HoldersRecord>,
+    /// For the batch under way only.
+    traces: BTreeMap<Place, Traces>,
     next_conversation: [u64; PARTITIONS as usize],
     full: BTreeSet<DeviceId>,
     ticket: Ticket,
@@ -118,6 +148,8 @@ impl World {
             users: Cache::new(seed),
             pairs: Cache::new(seed),
             conversations: Cache::new(seed),
+            holders: Cache::new(seed),
+            traces: BTreeMap::new(),
             next_conversation,
             full: BTreeSet::new(),
             ticket: 1,
@@ -134,31 +166,49 @@ impl World {
     /// read may lead on.
     pub fn needs(&mut self, command: &Command, out: &mut Vec<Need>) {
         match command {
-            Command::Post { origin, to: To::User(user), .. } => {
-                let pair = Self::pair(&origin.user, user);
-                if !self.pairs.has(&pair) {
-                    return out.push(Need::Pair(pair));
-                }
-                match self.pairs.get(&pair).copied() {
-                    Some(conversation) => self.need_with_members(conversation, out),
-                    None => self.need_users([&origin.user, user], out),
-                }
-            }
+            Command::Post { origin, to: To::User(user), .. } => self.needs_of_pair(&origin.user, user, out),
             Command::Post { to: To::Conversation(conversation), .. }
+            | Command::Live { conversation, .. }
             | Command::Read { conversation, .. }
-            | Command::Acked { conversation, .. }
             | Command::Forget { conversation, .. } => self.need_with_members(*conversation, out),
+            Command::Acked { conversation, apart, .. } => {
+                self.need_with_members(*conversation, out);
+                self.need_holders(*conversation, apart, out);
+            }
+            Command::Released { conversation, apart, .. } => self.need_holders(*conversation, apart, out),
             Command::ReceiptAcked { conversation, .. } => {
                 if !self.conversations.has(conversation) {
                     out.push(Need::Conversation(*conversation));
                 }
             }
-            Command::Call { origin, call, .. } => self.needs_of_call(&origin.user, call, out),
+            Command::Call { origin, call, .. } => {
+                self.needs_of_call(&origin.user, call, out);
+                if let Some(place) = command.looks_back_at() {
+                    self.need_traces(place, out);
+                }
+            }
+        }
+    }
+
+    fn needs_of_pair(&mut self, from: &UserId, to: &UserId, out: &mut Vec<Need>) {
+        let pair = Self::pair(from, to);
+        if !self.pairs.has(&pair) {
+            return out.push(Need::Pair(pair));
+        }
+        match self.pairs.get(&pair).copied() {
+            Some(conversation) => self.need_with_members(conversation, out),
+            None => self.need_users([from, to], out),
         }
     }
 
     fn needs_of_call(&mut self, caller: &UserId, call: &Call, out: &mut Vec<Need>) {
         self.need_users([caller], out);
+        if let Call::OpenDirect(call) = call {
+            if let Ok(user) = UserId::new(&call.user) {
+                self.needs_of_pair(caller, &user, out);
+            }
+            return;
+        }
         let named: &[String] = match call {
             Call::CreateGroup(call) => &call.users,
             Call::AddMember(call) => std::slice::from_ref(&call.user),
@@ -192,6 +242,22 @@ impl World {
         }
     }
 
+    fn need_traces(&mut self, place: Place, out: &mut Vec<Need>) {
+        self.need_holders(place.0, &[place.1], out);
+        // Whose inboxes to look into is known when the members are.
+        if out.is_empty() && !self.traces.contains_key(&place) {
+            out.push(Need::Traces(place));
+        }
+    }
+
+    fn need_holders(&mut self, id: ConversationId, apart: &[Seq], out: &mut Vec<Need>) {
+        for place in apart.iter().map(|sequence| (id, *sequence)) {
+            if !self.holders.has(&place) {
+                out.push(Need::Holders(place));
+            }
+        }
+    }
+
     /// A user was read; `None`: there is no such user.
     pub fn found_user(&mut self, id: UserId, record: Option<UserRecord>) {
         let user = record.map(|record| User::new(&id, record));
@@ -206,6 +272,21 @@ impl World {
     /// A conversation was read.
     pub fn found_conversation(&mut self, id: ConversationId, conversation: Option<Conversation>) {
         self.conversations.insert(id, conversation, 0);
+    }
+
+    /// The devices that have still to get a message were read.
+    pub fn found_holders(&mut self, place: Place, holders: Option<HoldersRecord>) {
+        self.holders.insert(place, holders, 0);
+    }
+
+    /// What was left of a message was read.
+    pub fn found_traces(&mut self, place: Place, traces: Traces) {
+        self.traces.insert(place, traces);
+    }
+
+    /// What was left of a message, to be changed by the commit under way.
+    pub fn traces_mut(&mut self, place: Place) -> Option<&mut Traces> {
+        self.traces.get_mut(&place)
     }
 
     /// Whether the user has been read, or is known not to exist.
@@ -279,6 +360,37 @@ impl World {
         self.conversations.insert(conversation.id, Some(conversation), self.ticket);
     }
 
+    /// Who has still to get a message that is kept apart.
+    pub fn holders(&self, place: Place) -> Option<&HoldersRecord> {
+        self.holders.get(&place)
+    }
+
+    /// Sets who has to get a new message that is kept apart, in the commit under way.
+    pub fn hold(&mut self, place: Place, holders: HoldersRecord) {
+        self.holders.insert(place, Some(holders), self.ticket);
+    }
+
+    /// Nobody has to get a message any more.
+    pub fn drop_holders(&mut self, place: Place) {
+        self.holders.insert(place, None, self.ticket);
+    }
+
+    /// A device has no use for a message any more: it has it, or is no more. Whether that is news, and whether it was
+    /// the last.
+    pub fn let_go(&mut self, place: Place, device: DeviceId) -> Option<bool> {
+        let cached = self.holders.0.get_mut(&place)?;
+        let devices = &mut cached.value.as_mut()?.devices;
+        // Not a count: an acknowledgement that is told twice must not let another device's body go.
+        let index = devices.iter().position(|holder| *holder == device.get())?;
+        devices.remove(index);
+        let last = devices.is_empty();
+        cached.pinned_until = self.ticket;
+        if last {
+            cached.value = None;
+        }
+        Some(last)
+    }
+
     /// The next conversation's number in a partition, and the counter to store.
     pub fn allocate_conversation(&mut self, partition: Partition) -> (ConversationId, u64) {
         let next = &mut self.next_conversation[usize::from(partition.get())];
@@ -288,6 +400,7 @@ impl World {
 
     /// The commit under way is complete; returns its ticket.
     pub fn seal(&mut self) -> Ticket {
+        self.traces.clear();
         self.ticket += 1;
         self.ticket - 1
     }
@@ -297,6 +410,7 @@ impl World {
         self.users.trim(self.room, ticket);
         self.pairs.trim(self.room, ticket);
         self.conversations.trim(self.room, ticket);
+        self.holders.trim(self.room, ticket);
     }
 }
 

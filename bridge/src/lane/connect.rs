@@ -1,8 +1,10 @@
 //! Connections begin, are attached again, are taken over, and end.
 
 use std::cmp::min;
+use std::collections::BTreeMap;
 
-use godwit_core::command::ConnectionKey;
+use godwit_core::command::{Command, ConnectionKey};
+use godwit_core::entry::Entry;
 use godwit_core::record::SessionRecord;
 use godwit_core::session::{Deliveries, Window};
 use godwit_schemas::bus::{self, Bus, down::Frame};
@@ -240,8 +242,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// Removes everything that is kept for devices that are no more.
-    pub(super) fn erase(&mut self, devices: Vec<DeviceId>, then: crate::mail::Then) {
+    pub(super) async fn erase(&mut self, devices: Vec<DeviceId>, then: crate::mail::Then) -> Result<(), StoreError> {
         for device in &devices {
+            self.release_bodies(*device).await?;
             let writes = &mut self.next.writes;
             writes.push(writes::delete_range(Table::Inbox, keys::inbox(*device)));
             writes.push(writes::delete_range(Table::Receipts, keys::receipts(*device)));
@@ -250,5 +253,26 @@ impl<S: Store, B: Bus> Lane<S, B> {
             writes.push(writes::set(keys::backlog(*device), None));
         }
         self.when_durable(Done::Erased(devices, then));
+        Ok(())
+    }
+
+    /// Bodies that are kept apart need not be kept for this device any more.
+    async fn release_bodies(&mut self, device: DeviceId) -> Result<(), StoreError> {
+        const ROWS: usize = 256;
+        let (mut from, to) = keys::inbox(device);
+        loop {
+            let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
+            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());
+            let entries = rows.into_iter().filter_map(|(_, value)| Entry::decode(value).ok());
+            let mut apart = BTreeMap::<_, Vec<_>>::new();
+            for entry in entries.filter(Entry::is_reference) {
+                apart.entry(entry.conversation).or_default().push(entry.sequence);
+            }
+            for (conversation, apart) in apart {
+                self.dispatch(Command::Released { device, conversation, apart });
+            }
+            let Some(next) = last else { return Ok(()) };
+            from = next;
+        }
     }
 }

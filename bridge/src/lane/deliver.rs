@@ -92,7 +92,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if rows.len() < room && rows.iter().map(|(_, value)| value.len()).sum::<usize>() < bytes_max {
             deliveries.caught_up();
         }
-        let mut settled = Vec::new();
+        let (mut handed_out, mut settled) = (Vec::new(), Vec::new());
         for (key, value) in rows {
             let Some(order) = keys::parse_order(&key) else { continue };
             let Some(entry) = readable(device, order, value) else {
@@ -101,11 +101,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
             };
             crash::point(Point::Replay);
             match deliveries.next(order, &entry, filters) {
-                Offer::Deliver { again } => {
-                    self.edges.push(connection.key, deliver(order, &entry, again, filters, self.now_s));
-                }
+                Offer::Deliver { again } => handed_out.push((order, entry, again)),
                 Offer::Settle(flight) => settled.push(flight),
                 Offer::Skip => {}
+            }
+        }
+        fetch_bodies(&self.store, &mut handed_out).await?;
+        for (order, entry, again) in handed_out {
+            if entry.is_reference() {
+                // The body has gone before its reference: it has just expired. Nothing is there to be acknowledged.
+                if let Some(mut lost) = deliveries.acknowledge(order) {
+                    lost.message = false;
+                    settled.push(lost);
+                }
+            } else {
+                self.edges.push(connection.key, deliver(order, &entry, again, filters, self.now_s));
             }
         }
         if let Some(waiting) = deliveries.waiting().filter(|_| session.unsettled.is_empty()) {
@@ -229,6 +239,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 up_to: messages().map(|flight| flight.sequence).max().unwrap_or(Seq::default()),
                 senders,
                 orders: these.iter().map(|flight| flight.order).collect(),
+                apart: these.iter().filter(|flight| flight.apart).map(|flight| flight.sequence).collect(),
             });
         }
         if session.count_acknowledged(count) {
@@ -246,6 +257,23 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.hunger(device);
         }
     }
+}
+
+/// Fills in the bodies that are kept apart, in one read. What is not there any more stays a reference.
+async fn fetch_bodies<S: Store>(store: &S, entries: &mut [(Order, Entry, bool)]) -> Result<(), StoreError> {
+    let references = entries.iter_mut().map(|(_, entry, _)| entry).filter(|entry| entry.is_reference());
+    let references: Vec<_> = references.collect();
+    if references.is_empty() {
+        return Ok(());
+    }
+    let keys: Vec<_> = references.iter().map(|entry| keys::message(entry.conversation, entry.sequence)).collect();
+    for (entry, value) in references.into_iter().zip(store.multi_get(&keys).await?) {
+        // It may have been edited meanwhile, or taken back.
+        if let Some(Ok(whole)) = value.map(Entry::decode).filter(|it| it.as_ref().is_ok_and(|it| it.apart.is_some())) {
+            (entry.apart, entry.content) = (whole.apart, whole.content);
+        }
+    }
+    Ok(())
 }
 
 fn readable(device: DeviceId, order: Order, value: bytes::Bytes) -> Option<Entry> {

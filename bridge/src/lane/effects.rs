@@ -1,8 +1,12 @@
 //! Step five: what is on disk is told.
 
+use bytes::Bytes;
+use godwit_core::command::HTTP;
 use godwit_core::outcome::{Effect, EffectKind};
 use godwit_schemas::bus::{self, Bus, down::Frame};
-use godwit_schemas::ids::UserId;
+use godwit_schemas::client;
+use godwit_schemas::ids::{ConversationId, DeviceId, UserId};
+use godwit_schemas::topic::Filters;
 
 use super::Lane;
 use super::deliver::owe;
@@ -31,14 +35,23 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if let Some(ticket) = committed.ticket {
             self.confirmed = ticket;
             self.world.confirmed(ticket);
+            self.look_back();
             self.forget_the_departed();
         }
         Ok(())
     }
 
-    async fn effect(&mut self, effect: Effect) -> Result<(), StoreError> {
+    pub(super) async fn effect(&mut self, effect: Effect) -> Result<(), StoreError> {
         let device = effect.device;
         match effect.kind {
+            EffectKind::Published { to, reason, text, conversation, sequence } if to.connection.edge == HTTP => {
+                let (reason, text) = (reason.into(), text.to_owned());
+                let (conversation, sequence) = (conversation.get(), sequence.get());
+                self.tell_asker(to, client::Response { reason, text, conversation, sequence, ..Default::default() });
+            }
+            EffectKind::Responded { to: Some(to), response, .. } if to.connection.edge == HTTP => {
+                self.tell_asker(to, *response);
+            }
             EffectKind::Published { to, reason, text, conversation, sequence } => {
                 self.answer(device, to, reason, text, (conversation, sequence));
                 if let Some(session) = self.sessions.get_mut(&device) {
@@ -49,7 +62,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
                 self.unpark(device).await?;
             }
-            EffectKind::Responded { response, correlation } => self.respond(device, &response, correlation),
+            EffectKind::Responded { response, correlation, .. } => self.respond(device, &response, correlation),
             EffectKind::Tick { conversation, member, watermark } => {
                 let receipt = Receipt { conversation, member, watermark };
                 if self.sessions.get_mut(&device).is_some_and(|session| owe(session, receipt)) {
@@ -57,10 +70,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     self.hunger(device);
                 }
             }
+            EffectKind::Live { conversation, payload } => self.go_live(device, conversation, payload),
             EffectKind::Settled { lowest, entries } => self.settled(device, lowest, entries),
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
         }
         Ok(())
+    }
+
+    /// What is going on, for a device that is there and listens.
+    fn go_live(&mut self, device: DeviceId, conversation: ConversationId, payload: Bytes) {
+        let Some(session) = self.sessions.get(&device).filter(|it| it.filters.contains(Filters::LIVE)) else { return };
+        let Some(connection) = session.connection.as_ref() else { return };
+        let conversation = conversation.get();
+        let deliver =
+            bus::Deliver { shape: bus::Shape::LiveSignal.into(), payload, conversation, ..Default::default() };
+        self.edges.push(connection.key, Frame::Deliver(deliver));
     }
 
     /// Tells all lanes, this one included, that a user changed; `then` is called when all know.

@@ -19,10 +19,11 @@ use godwit_core::decide::{Rules, decide};
 use godwit_core::outcome::Outcome;
 use godwit_core::world::{Ticket, World};
 use godwit_schemas::bus::{self, Bus, UpBatch, up};
+use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceId, UserId};
 use godwit_schemas::partition::{PARTITIONS, Partition};
 use prost::Message;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, warn};
 
@@ -36,11 +37,15 @@ use crate::mail::{Commit, Done, Mail, Mailbox, WhenAll};
 use crate::store::{ClockS, Store, StoreError};
 use crate::writes;
 
+mod account;
+mod ask;
 mod backlog;
 mod connect;
 mod deliver;
 mod edges;
 mod effects;
+mod history;
+mod look_back;
 mod publish;
 mod read;
 mod receipts;
@@ -103,6 +108,8 @@ pub(crate) struct Lane<S, B: Bus> {
     /// Devices that may be forgotten once their record is on disk.
     leaving: Vec<DeviceId>,
     commands: Vec<Command>,
+    /// Commands that wait until what was sent before them is on disk: until this commit is.
+    looking_back: Vec<(Ticket, Command)>,
     /// When what is gathered is to be committed, if it is not due at once.
     linger: Option<Instant>,
     /// Somebody waits for what is gathered.
@@ -119,6 +126,9 @@ pub(crate) struct Lane<S, B: Bus> {
     first_rank: u64,
     last_rank: u64,
     removals: BTreeMap<UserId, Removal>,
+    /// Requests over HTTP that wait for their answer.
+    asked: BTreeMap<u64, oneshot::Sender<client::Response>>,
+    last_asked: u64,
     draining: Option<Vec<Arc<WhenAll>>>,
 }
 
@@ -149,6 +159,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             dirty: BTreeSet::new(),
             leaving: Vec::new(),
             commands: Vec::new(),
+            looking_back: Vec::new(),
             linger: None,
             due: false,
             next: Commit::default(),
@@ -160,6 +171,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             first_rank: counters.starts * RANKS,
             last_rank: counters.starts * RANKS,
             removals: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            last_asked: 0,
             draining: None,
         }
     }
@@ -256,8 +269,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Mail::Committed(committed) => self.committed(committed).await?,
             Mail::Admin(request) => self.admin(request).await?,
             Mail::UserChanged(user, _) => self.world.forget_user(&user),
+            Mail::Ask(user, who, ask, reply) => self.ask(user, who, ask, reply).await?,
+            Mail::Effects(effects) => {
+                for effect in effects {
+                    self.effect(effect).await?;
+                }
+            }
             Mail::Full(device, full) => self.world.set_full(device, full),
-            Mail::Erase(devices, then) => self.erase(devices, then),
+            Mail::Erase(devices, then) => self.erase(devices, then).await?,
             Mail::Drain(let_go) => self.drain(let_go),
             Mail::Stop => return Ok(ControlFlow::Break(())),
         }
@@ -273,11 +292,6 @@ impl<S: Store, B: Bus> Lane<S, B> {
             // A lane that is gone: the server is ending, and nothing of this was acknowledged.
             let _ = self.lanes[lane as usize].send(Mail::Command(command));
         }
-    }
-
-    fn queue(&mut self, command: Command) {
-        self.due |= !command.can_wait();
-        self.commands.push(command);
     }
 
     /// There is something to commit, and it should not wait any longer.

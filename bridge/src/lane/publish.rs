@@ -2,8 +2,10 @@
 //! stored (see `godwit_core::doubt`). Keeps P3.
 
 use bytes::Bytes;
-use godwit_core::command::{Command, ConnectionKey, Origin, ReplyTo, To};
+use godwit_core::command::{Command, ConnectionKey, Draft, Origin, ReplyTo, To, is_about_account};
+use godwit_core::decide::changes_something;
 use godwit_core::doubt::{Doubt, Fate, digest};
+use godwit_core::group::Secret;
 use godwit_schemas::bus::{self, Bus, Kind, down::Frame};
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
@@ -11,6 +13,7 @@ use godwit_schemas::reason::Reason;
 use prost::Message;
 
 use super::Lane;
+use super::account::Caller;
 use super::read::decoded;
 use super::session::Parked;
 use crate::store::{Store, StoreError, keys};
@@ -21,27 +24,41 @@ type Refused = (Reason, &'static str);
 const NOT_A_SEND: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Send");
 const NOT_A_RECEIPT: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a ReadReceipt");
 const NOT_A_REQUEST: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Request");
+const TOO_MANY: Refused = (Reason::MESSAGE_RATE_TOO_HIGH, "more than ten live signals in a second");
 const NO_SUCH_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
+
+/// Live signals of one device in a second.
+const LIVE_PER_S: u32 = 10;
 
 /// What a publish asks for.
 enum Wish {
-    Post { to: To, body: Bytes, client_sequence: u64, expires_in_s: u32 },
+    Post { to: To, draft: Draft },
     Read { conversation: ConversationId, up_to: Seq },
+    Live { conversation: ConversationId, body: Bytes },
     Call { id: u64, call: Call, correlation: Bytes },
 }
 
 impl Wish {
     fn parse(publish: &bus::Publish) -> Result<Self, Refused> {
         let expires_in_s = publish.expires_in_s;
-        let raw = |to| Self::Post { to, body: publish.payload.clone(), client_sequence: 0, expires_in_s };
+        let raw =
+            |to| Self::Post { to, draft: Draft { body: publish.payload.clone(), expires_in_s, ..Draft::default() } };
         match Kind::try_from(publish.kind) {
             Ok(Kind::ToConversation) => Ok(raw(To::Conversation(ConversationId::new(publish.conversation)))),
             Ok(Kind::ToUser) => Ok(raw(To::User(UserId::new(&publish.user).map_err(|_| NO_SUCH_USER)?))),
-            Ok(Kind::Send) => Self::parse_send(publish),
+            Ok(Kind::Send) => {
+                let send = client::Send::decode(publish.payload.clone()).map_err(|_| NOT_A_SEND)?;
+                let (to, draft) = post_of(send, expires_in_s)?;
+                Ok(Self::Post { to, draft })
+            }
             Ok(Kind::Receipt) => {
                 let receipt = client::ReadReceipt::decode(publish.payload.clone()).map_err(|_| NOT_A_RECEIPT)?;
                 let (conversation, up_to) = (ConversationId::new(receipt.conversation), Seq::new(receipt.read_up_to));
                 Ok(Self::Read { conversation, up_to })
+            }
+            Ok(Kind::Live) => {
+                let (conversation, body) = (ConversationId::new(publish.conversation), publish.payload.clone());
+                Ok(Self::Live { conversation, body })
             }
             Ok(Kind::Rpc) => {
                 let request = client::Request::decode(publish.payload.clone()).map_err(|_| NOT_A_REQUEST)?;
@@ -52,36 +69,24 @@ impl Wish {
         }
     }
 
-    fn parse_send(publish: &bus::Publish) -> Result<Self, Refused> {
-        let send = client::Send::decode(publish.payload.clone()).map_err(|_| NOT_A_SEND)?;
-        let to = match send.to.ok_or(NOT_A_SEND)? {
-            client::send::To::Conversation(id) => To::Conversation(ConversationId::new(id)),
-            client::send::To::User(user) => To::User(UserId::new(&user).map_err(|_| NO_SUCH_USER)?),
-        };
-        // The packet's own expiry holds as well as the message's: the shorter one wins.
-        let expires_in_s = match (send.expires_in_s, publish.expires_in_s) {
-            (0, other) | (other, 0) => other,
-            (a, b) => a.min(b),
-        };
-        Ok(Self::Post { to, body: send.body, client_sequence: send.client_sequence, expires_in_s })
-    }
-
     /// Whether doing it twice would be seen.
     fn needs_doubt(&self) -> bool {
         match self {
-            Self::Post { client_sequence, .. } => *client_sequence == 0,
-            Self::Read { .. } => false,
-            Self::Call { call, .. } => !matches!(call, Call::Describe(_)),
+            Self::Post { draft, .. } => draft.client_sequence == 0,
+            Self::Read { .. } | Self::Live { .. } => false,
+            Self::Call { call, .. } => !is_about_account(call) && changes_something(call),
         }
     }
 
     fn command(self, origin: Origin) -> Command {
         match self {
-            Self::Post { to, body, client_sequence, expires_in_s } => {
-                Command::Post { origin, to, body, client_sequence, expires_in_s }
-            }
+            Self::Post { to, draft } => Command::Post { origin, to, draft },
             Self::Read { conversation, up_to } => Command::Read { origin, conversation, up_to },
-            Self::Call { id, call, correlation } => Command::Call { origin, id, call, correlation },
+            Self::Live { conversation, body } => Command::Live { origin, conversation, body },
+            Self::Call { id, call, correlation } => {
+                let secret = secret_for(&call);
+                Command::Call { origin, id, call, correlation, secret }
+            }
         }
     }
 }
@@ -90,12 +95,54 @@ impl Wish {
 fn adds(publish: &bus::Publish) -> bool {
     match Kind::try_from(publish.kind) {
         Ok(Kind::Send | Kind::ToUser | Kind::ToConversation) => true,
-        Ok(Kind::Receipt) | Err(_) => false,
+        Ok(Kind::Receipt | Kind::Live) | Err(_) => false,
         Ok(Kind::Rpc) => {
             let call = client::Request::decode(publish.payload.clone()).ok().and_then(|request| request.call);
-            matches!(call, Some(Call::CreateGroup(_) | Call::AddMember(_) | Call::Rename(_)))
+            call.is_some_and(|call| makes_entries(&call))
         }
     }
+}
+
+/// What a `Send` asks for, in a packet that has an expiry of its own (0: none).
+pub(super) fn post_of(send: client::Send, packet_expires_in_s: u32) -> Result<(To, Draft), Refused> {
+    let to = match send.to.ok_or(NOT_A_SEND)? {
+        client::send::To::Conversation(id) => To::Conversation(ConversationId::new(id)),
+        client::send::To::User(user) => To::User(UserId::new(&user).map_err(|_| NO_SUCH_USER)?),
+    };
+    // The packet's own expiry holds as well as the message's: the shorter one wins.
+    let expires_in_s = match (send.expires_in_s, packet_expires_in_s) {
+        (0, other) | (other, 0) => other,
+        (a, b) => a.min(b),
+    };
+    let (client_sequence, reply_to) = (send.client_sequence, Seq::new(send.reply_to));
+    Ok((to, Draft { body: send.body, client_sequence, expires_in_s, reply_to }))
+}
+
+/// Whether a call makes inbox entries, without taking anything away.
+pub(super) fn makes_entries(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::CreateGroup(_)
+            | Call::AddMember(_)
+            | Call::Rename(_)
+            | Call::SetRole(_)
+            | Call::ChangeSettings(_)
+            | Call::Join(_)
+            | Call::OpenDirect(_)
+            | Call::SetRetention(_)
+            | Call::Edit(_)
+            | Call::React(_)
+    )
+}
+
+/// Random bits, for calls that make something that must not be guessed.
+pub(super) fn secret_for(call: &Call) -> Secret {
+    let mut secret = Secret::default();
+    if matches!(call, Call::CreateInvite(_)) && getrandom::fill(&mut secret).is_err() {
+        // A system without randomness has let nobody in either: passwords come from there.
+        tracing::error!("no randomness for an invite");
+    }
+    secret
 }
 
 impl<S: Store, B: Bus> Lane<S, B> {
@@ -149,6 +196,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 return Ok(());
             }
         };
+        if matches!(wish, Wish::Live { .. }) && !self.may_go_live(device) {
+            let (reason, text) = TOO_MANY;
+            self.answer(device, reply_to, reason, text, Default::default());
+            return Ok(());
+        }
         let reply_to = (publish.number != 0).then_some(reply_to);
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
         let mut doubt = None;
@@ -177,8 +229,17 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
         session.under_way += u32::from(reply_to.is_some());
         let origin = Origin { user: session.user.clone(), device, reply_to, doubt };
-        self.dispatch(wish.command(origin));
+        match wish {
+            Wish::Call { id, call, correlation } if is_about_account(&call) => {
+                self.account(Caller { origin, id, correlation }, call).await?;
+            }
+            wish => self.dispatch(wish.command(origin)),
+        }
         Ok(())
+    }
+
+    fn may_go_live(&mut self, device: DeviceId) -> bool {
+        self.sessions.get_mut(&device).is_some_and(|session| session.count_live(self.now_s) <= LIVE_PER_S)
     }
 
     /// What an earlier attempt at this publish became.

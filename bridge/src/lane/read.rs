@@ -10,7 +10,7 @@ use prost::Message;
 use tracing::error;
 
 use super::Lane;
-use crate::store::{Durability, Store, StoreError, Table, keys};
+use crate::store::{Durability, EXPIRY_BYTES, Store, StoreError, Table, keys};
 use crate::writes;
 
 /// Numbers given so far, as stored.
@@ -74,6 +74,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Need::User(user) => keys.push(keys::user(user)),
                 Need::Pair((low, high)) => keys.push(keys::pair(low, high)),
                 Need::Conversation(id) => keys.extend([keys::conversation(*id), keys::state(*id)]),
+                Need::Holders((id, sequence)) => keys.push(keys::holders(*id, *sequence)),
+                Need::Traces(_) => {}
             }
         }
         let mut found = self.store.multi_get(&keys).await?.into_iter();
@@ -87,6 +89,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Need::Pair(pair) => {
                     let id = next().as_deref().and_then(keys::parse_counter).map(ConversationId::new);
                     self.world.found_pair(pair, id);
+                }
+                Need::Traces(place) => self.read_traces(place).await?,
+                Need::Holders(place) => {
+                    let record = next().filter(|value| value.len() >= EXPIRY_BYTES);
+                    let record = record.and_then(|value| decoded("holders", &place.0, &value[EXPIRY_BYTES..]));
+                    self.world.found_holders(place, record);
                 }
                 Need::Conversation(id) => {
                     let (record, state) = (next(), next());

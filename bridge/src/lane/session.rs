@@ -60,6 +60,8 @@ pub(super) struct Session {
     pub(super) parked: VecDeque<Parked>,
     acknowledged: u32,
     written_in: Ticket,
+    /// Second of the last live signal, and how many there were in it.
+    live: (u32, u32),
 }
 
 impl Session {
@@ -77,7 +79,15 @@ impl Session {
             parked: VecDeque::new(),
             acknowledged: 0,
             written_in: 0,
+            live: (0, 0),
         }
+    }
+
+    /// Counts a live signal: how many there were in this second.
+    pub(super) fn count_live(&mut self, now_s: u32) -> u32 {
+        let before = if self.live.0 == now_s { self.live.1 } else { 0 };
+        self.live = (now_s, before.saturating_add(1));
+        self.live.1
     }
 
     /// Whether its MQTT session is there to be resumed.

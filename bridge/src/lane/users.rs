@@ -51,7 +51,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(())
     }
 
-    async fn changeable(&mut self, user: &UserId) -> Result<Result<UserRecord, AdminError>, StoreError> {
+    pub(super) async fn changeable(&mut self, user: &UserId) -> Result<Result<UserRecord, AdminError>, StoreError> {
         if self.removals.contains_key(user) {
             return Ok(Err(AdminError::BeingRemoved(user.clone())));
         }
@@ -76,6 +76,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             name: name.to_string(),
             password_hash: password::hash(&user, name, password.as_bytes()).to_vec(),
             reads_events: false,
+            label: String::new(),
         });
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
         self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
@@ -88,13 +89,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
         DeviceId::new(*next * PARTITIONS + u64::from(partition.get()))
     }
 
-    fn remove_device(&mut self, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<()>) {
+    fn remove_device(&mut self, user: UserId, record: UserRecord, name: &DeviceName, reply: Reply<()>) {
         let Some(index) = record.devices.iter().position(|device| device.name == name.as_str()) else {
             return answer(reply, Err(AdminError::NoDevice(user, name.clone())));
         };
+        self.remove_device_at(user, record, index, Box::new(move || answer(reply, Ok(()))));
+    }
+
+    /// Cuts a device off at once; `then`: when nothing of it is left.
+    pub(super) fn remove_device_at(&mut self, user: UserId, mut record: UserRecord, index: usize, then: Then) {
         let device = DeviceId::new(record.devices.remove(index).id);
         self.cut(device);
-        let erase = self.then_erase(vec![device], reply);
+        let erase = self.then_erase(vec![device], then);
         self.change_user(user, Some(record), erase);
     }
 
@@ -130,22 +136,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let devices = self.user_record(&user).await?.unwrap_or_default().devices;
         let devices: Vec<_> = devices.iter().map(|device| DeviceId::new(device.id)).collect();
         devices.iter().for_each(|device| self.cut(*device));
-        let erase = self.then_erase(devices, reply);
+        let erase = self.then_erase(devices, Box::new(move || answer(reply, Ok(()))));
         self.change_user(user, None, erase);
         Ok(())
     }
 
     /// Other lanes may still be writing to a device's inbox until they know that it is gone: erase it after that.
-    fn then_erase(&self, devices: Vec<DeviceId>, reply: Reply<()>) -> Then {
+    fn then_erase(&self, devices: Vec<DeviceId>, then: Then) -> Then {
         let this_lane = self.lanes[self.number as usize].clone();
         Box::new(move || {
-            let then: Then = Box::new(move || answer(reply, Ok(())));
             let _ = this_lane.send(Mail::Erase(devices, then));
         })
     }
 
     /// Writes a user's record, tells all lanes, then goes on.
-    fn change_user(&mut self, user: UserId, record: Option<UserRecord>, then: Then) {
+    pub(super) fn change_user(&mut self, user: UserId, record: Option<UserRecord>, then: Then) {
         let value = record.as_ref().map(|record| prost::Message::encode_to_vec(record).into());
         self.next.writes.push(writes::set(keys::user(&user), value));
         self.world.set_user(user.clone(), record);

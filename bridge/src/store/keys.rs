@@ -16,11 +16,14 @@
 //! | Conversations | `n` partition (1) | counter of conversations (8) |
 //! | Inbox | device, order | `Entry` |
 //! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
+//! | Messages | conversation, sequence | `Entry`: history, and what inboxes have references to |
+//! | Messages | conversation, sequence, `r`, ordinal (4) | expiry (4), reaction: of this member |
+//! | Messages | conversation, sequence, `w` | expiry (4), `HoldersRecord`: who has still to get it |
 //!
-//! User, device, conversation and order without a size are 8 bytes; names end the key or are followed by 0, which no
+//! User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
 //! name contains.
 
-use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, UserId};
+use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
 use godwit_schemas::partition::Partition;
 
 use super::Table;
@@ -160,6 +163,55 @@ pub fn parse_order(key: &[u8]) -> Option<Order> {
     Some(Order::new(u64::from_be_bytes(*number)))
 }
 
+/// A message that is kept apart from inboxes.
+pub fn message(id: ConversationId, sequence: Seq) -> Key {
+    (Table::Messages, [id.get().to_be_bytes(), sequence.get().to_be_bytes()].concat())
+}
+
+/// A member's reaction to a message.
+pub fn reaction(id: ConversationId, sequence: Seq, member: Ordinal) -> Key {
+    let (table, mut key) = message(id, sequence);
+    key.push(b'r');
+    key.extend_from_slice(&member.get().to_be_bytes());
+    (table, key)
+}
+
+/// All reactions to a message.
+pub fn reactions(id: ConversationId, sequence: Seq) -> (Vec<u8>, Vec<u8>) {
+    let bound = |tag: u8| [&message(id, sequence).1[..], &[tag]].concat();
+    (bound(b'r'), bound(b'r' + 1))
+}
+
+/// What a row of the messages table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfMessage {
+    /// A message or change.
+    Entry,
+    /// A reaction, of this member.
+    Reaction(Ordinal),
+    /// Who has still to get it.
+    Holders,
+}
+
+/// Place and kind of a row of the messages table.
+pub fn parse_of_message(key: &[u8]) -> Option<(Seq, OfMessage)> {
+    let (sequence, rest) = key.get(8..)?.split_first_chunk::<8>()?;
+    let kind = match rest.split_first() {
+        None => OfMessage::Entry,
+        Some((b'r', member)) => OfMessage::Reaction(Ordinal::new(u32::from_be_bytes(member.try_into().ok()?))),
+        Some((b'w', [])) => OfMessage::Holders,
+        Some(_) => return None,
+    };
+    Some((Seq::new(u64::from_be_bytes(*sequence)), kind))
+}
+
+/// Who has still to get a message.
+pub fn holders(id: ConversationId, sequence: Seq) -> Key {
+    let (table, mut key) = message(id, sequence);
+    key.push(b'w');
+    (table, key)
+}
+
 /// A receipt.
 pub fn receipt(device: DeviceId, conversation: ConversationId, member: Ordinal) -> Key {
     let parts = [&device.get().to_be_bytes()[..], &conversation.get().to_be_bytes(), &member.get().to_be_bytes()];
@@ -196,6 +248,10 @@ mod tests {
         assert_eq!(parse_membership(&membership(&alice, id).1), Some(id));
         assert_eq!(parse_backlog(&backlog(device).1), Some(device));
         assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
+        let (sequence, bob) = (Seq::new(5), Ordinal::new(2));
+        assert_eq!(parse_of_message(&message(id, sequence).1), Some((sequence, OfMessage::Entry)));
+        assert_eq!(parse_of_message(&reaction(id, sequence, bob).1), Some((sequence, OfMessage::Reaction(bob))));
+        assert_eq!(parse_of_message(&holders(id, sequence).1), Some((sequence, OfMessage::Holders)));
         assert_eq!(parse_receipt(&receipt(device, id, Ordinal::new(2)).1), Some((id, Ordinal::new(2))));
     }
 

@@ -34,13 +34,18 @@ impl MemoryStore {
         self.locked(|rows| rows.keys().filter(|(of, _)| *of == table).count())
     }
 
+    /// Bytes of values in a table, expired ones included.
+    pub fn bytes(&self, table: Table) -> usize {
+        self.locked(|rows| rows.iter().filter(|((of, _), _)| *of == table).map(|(_, value)| value.len()).sum())
+    }
+
     fn locked<T>(&self, work: impl FnOnce(&mut Rows) -> T) -> T {
         // A panic while the lock is held cannot leave the map half changed: every step is one call.
         work(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_live(&self, table: Table, value: &[u8]) -> bool {
-        table != Table::Inbox || super::expiry_s(value) > (self.clock)()
+        !table.expires() || super::expiry_s(value) > (self.clock)()
     }
 }
 

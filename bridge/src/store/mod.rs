@@ -20,11 +20,20 @@ pub enum Table {
     Directory,
     /// Conversations and who is in which.
     Conversations,
-    /// Inbox entries. The first four bytes of a value are its expiry: second since 1970, big endian. What is expired
-    /// is never returned, and its space is reclaimed in time.
+    /// Inbox entries. They expire.
     Inbox,
     /// Receipts that devices have still to get.
     Receipts,
+    /// Messages that are kept apart from inboxes. They expire.
+    Messages,
+}
+
+impl Table {
+    /// The first four bytes of a value are its expiry: second since 1970, big endian. What is expired is never returned,
+    /// and its space is reclaimed in time.
+    fn expires(self) -> bool {
+        matches!(self, Self::Inbox | Self::Messages)
+    }
 }
 
 /// One step of a batch.
@@ -56,6 +65,9 @@ pub struct StoreError {
     /// What the engine said.
     pub cause: String,
 }
+
+/// What a value of a table that expires begins with.
+pub(crate) const EXPIRY_BYTES: usize = 4;
 
 /// Second since 1970.
 pub type ClockS = Arc<dyn Fn() -> u32 + Send + Sync>;
@@ -93,7 +105,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     }
 }
 
-/// Expiry of an inbox value; a value too short to have one has expired.
+/// Expiry of a value of a table that expires; a value too short to have one has expired.
 fn expiry_s(value: &[u8]) -> u32 {
     value.first_chunk::<4>().map_or(0, |expiry| u32::from_be_bytes(*expiry))
 }

@@ -25,11 +25,12 @@ mod before;
 mod fault;
 mod wal;
 
-const TABLES: [(Table, &str); 4] = [
+const TABLES: [(Table, &str); 5] = [
     (Table::Directory, "directory"),
     (Table::Conversations, "conversations"),
     (Table::Inbox, "inbox"),
     (Table::Receipts, "receipts"),
+    (Table::Messages, "messages"),
 ];
 
 /// How much memory and disk the store may use.
@@ -123,7 +124,7 @@ fn table_options(table: Table, settings: &RocksSettings, cache: &Cache, clock: C
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_bottommost_compression_type(DBCompressionType::Zstd);
     options.set_level_compaction_dynamic_level_bytes(true);
-    if table == Table::Inbox {
+    if table.expires() {
         options.set_compaction_filter("expiry", move |_level, _key, value: &[u8]| {
             if expiry_s(value) > clock() {
                 crash::point(Point::Compaction);
@@ -133,7 +134,8 @@ fn table_options(table: Table, settings: &RocksSettings, cache: &Cache, clock: C
             Decision::Remove
         });
         options.set_periodic_compaction_seconds(SWEEP_S);
-    } else {
+    }
+    if table != Table::Inbox {
         blocks.set_bloom_filter(10.0, false);
         options.set_memtable_whole_key_filtering(true);
         options.set_memtable_prefix_bloom_ratio(0.02);
@@ -149,7 +151,7 @@ impl Store for RocksStore {
         let now_s = (self.clock)();
         for (table, key) in keys {
             let value = self.db.get_pinned_cf(self.family(*table)?, key).map_err(failed("read"))?;
-            let live = value.filter(|value| *table != Table::Inbox || expiry_s(value) > now_s);
+            let live = value.filter(|value| !table.expires() || expiry_s(value) > now_s);
             found.push(live.map(|value| Bytes::copy_from_slice(&value)));
         }
         Ok(found)
@@ -176,7 +178,7 @@ impl Store for RocksStore {
             if rows.len() >= rows_max || bytes >= bytes_max {
                 break;
             }
-            if table != Table::Inbox || expiry_s(value) > now_s {
+            if !table.expires() || expiry_s(value) > now_s {
                 bytes += value.len();
                 rows.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
             }

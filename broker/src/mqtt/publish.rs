@@ -166,14 +166,21 @@ impl Outgoing<'_> {
     }
 }
 
-/// Appends a PUBLISH of MQTT 3.1.1 with QoS 0.
-pub(crate) fn write_qos_0(topic: &[u8], payload: &[u8], out: &mut BytesMut) {
-    let remaining = 2 + topic.len() + payload.len();
+/// Appends a PUBLISH with QoS 0 and no properties.
+pub(crate) fn write_qos_0(topic: &[u8], payload: &[u8], version: Version, out: &mut BytesMut) {
+    let properties = usize::from(version == Version::V5);
+    let remaining = 2 + topic.len() + properties + payload.len();
     out.reserve(5 + remaining);
     out.put_u8(0x30);
     answer::put_varint(out, remaining);
     answer::put_string(out, topic);
+    out.put_bytes(0, properties);
     out.put_slice(payload);
+}
+
+/// Most bytes of such a packet.
+pub(crate) fn len_qos_0(topic: &str, payload: &[u8], version: Version) -> usize {
+    5 + 2 + topic.len() + usize::from(version == Version::V5) + payload.len()
 }
 
 #[cfg(test)]

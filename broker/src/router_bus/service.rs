@@ -162,14 +162,14 @@ async fn downward(mut rx: Rx, mut socket: OwnedWriteHalf, mut answers: mpsc::Rec
         tokio::select! {
             delivery = rx.next_with_topic() => {
                 let (topic, payload) = delivery?;
-                publish::write_qos_0(&topic, &payload, &mut out);
+                publish::write_qos_0(&topic, &payload, Version::V4, &mut out);
             }
             Some(answer) = answers.recv() => out.extend_from_slice(&answer),
         }
         while out.len() < WRITE_BYTES
             && let Some((topic, payload)) = rx.try_next_with_topic()
         {
-            publish::write_qos_0(&topic, &payload, &mut out);
+            publish::write_qos_0(&topic, &payload, Version::V4, &mut out);
         }
         while let Ok(answer) = answers.try_recv() {
             out.extend_from_slice(&answer);

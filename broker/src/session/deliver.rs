@@ -12,7 +12,7 @@ use godwit_schemas::reason::Reason;
 use super::{Phase, Session};
 use crate::edge::Edge;
 use crate::mqtt::Version;
-use crate::mqtt::publish::Outgoing;
+use crate::mqtt::publish::{self, Outgoing};
 
 /// Most deliveries on their way to a client, whatever it says it takes.
 const IN_FLIGHT_MAX: usize = 8_192;
@@ -110,6 +110,9 @@ impl Session {
             }
             self.deliveries.cursor = deliver.order;
         }
+        if deliver.shape() == Shape::LiveSignal {
+            return self.send_live(edge, &deliver);
+        }
         if self.has_room() && !self.deliveries.is_holding() {
             return self.send(edge, &deliver);
         }
@@ -119,6 +122,17 @@ impl Session {
         if held.len() > HELD_MAX {
             self.close(edge, Reason::QUOTA_EXCEEDED);
         }
+    }
+
+    /// QoS 0: nothing is kept, and who is busy or takes no packet of the size misses it.
+    fn send_live(&mut self, edge: &Edge, deliver: &bus::Deliver) {
+        let topic = format!("live/{}", deliver.conversation);
+        let bytes_max = self.client.as_ref().map_or(0, |client| client.packet_bytes_max as usize);
+        if self.deliveries.is_holding() || publish::len_qos_0(&topic, &deliver.payload, self.version) > bytes_max {
+            return;
+        }
+        publish::write_qos_0(topic.as_bytes(), &deliver.payload, self.version, &mut self.out);
+        edge.counters.deliveries.add(1);
     }
 
     fn has_room(&self) -> bool {
@@ -133,6 +147,7 @@ impl Session {
             Shape::Event => "inbox",
             Shape::Raw => &format!("inbox/{}", deliver.conversation),
             Shape::Response => "rpc",
+            Shape::LiveSignal => return,
         };
         let raw = shape == Shape::Raw && self.version == Version::V5;
         let mut packet = Outgoing {

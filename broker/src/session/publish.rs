@@ -137,6 +137,10 @@ impl Session {
             }
             Destination::Receipt => publish.set_kind(bus::Kind::Receipt),
             Destination::Rpc => publish.set_kind(bus::Kind::Rpc),
+            Destination::Live(conversation) => {
+                publish.set_kind(bus::Kind::Live);
+                publish.conversation = conversation.get();
+            }
         }
         if packet.qos == 0 {
             if let Some(lane) = self.lane.as_ref().filter(|_| self.attached) {

@@ -129,6 +129,21 @@ impl Ledger {
                 it.members.iter_mut().filter(|m| m.ordinal == ordinal.get()).for_each(|m| m.gone = true);
             }
             Change::Renamed(title) => it.title = title,
+            Change::Role(of) => {
+                for member in it.members.iter_mut().filter(|member| !member.gone) {
+                    if member.ordinal == of.ordinal.get() {
+                        member.role = of.role.into();
+                    } else if of.role == client::Role::Owner && member.role == i32::from(client::Role::Owner) {
+                        member.role = client::Role::Admin.into();
+                    }
+                }
+            }
+            // The app's own business.
+            Change::Settings(_)
+            | Change::Recalled(_)
+            | Change::Edited(..)
+            | Change::Reacted(..)
+            | Change::Retention(_) => {}
         }
         Ok(())
     }

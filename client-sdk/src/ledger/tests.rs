@@ -25,7 +25,14 @@ fn delivered(event: event::Event) -> (wire::Event, Bytes) {
 
 fn message(sequence: u64, body: &str) -> (wire::Event, Bytes) {
     let body = body.to_owned().into();
-    delivered(event::Event::Message(client::Message { conversation: 65, sequence, sender: 1, age_s: 0, body }))
+    delivered(event::Event::Message(client::Message {
+        conversation: 65,
+        sequence,
+        sender: 1,
+        age_s: 0,
+        body,
+        ..Default::default()
+    }))
 }
 
 fn changed(sequence: u64, change: change::Change) -> (wire::Event, Bytes) {
@@ -39,7 +46,7 @@ fn member(ordinal: u32, user: &str) -> client::Member {
 
 fn opened(group: bool, users: &[&str]) -> (wire::Event, Bytes) {
     let members = users.iter().enumerate().map(|(at, user)| member(at as u32, user)).collect();
-    changed(1, change::Change::Opened(client::Opened { group, title: String::new(), members }))
+    changed(1, change::Change::Opened(client::Opened { group, title: String::new(), members, ..Default::default() }))
 }
 
 fn receipt(member: u32, delivered_up_to: u64, read_up_to: u64) -> (wire::Event, Bytes) {
@@ -187,7 +194,7 @@ fn a_new_device_learns_the_members_when_it_asks() {
         assert_eq!(received.unknown.into_iter().collect::<Vec<_>>(), [HERE]);
     }
     let members = vec![member(0, "alice"), member(1, "bob")];
-    it.described(HERE, client::Opened { group: false, title: String::new(), members }).unwrap();
+    it.described(HERE, client::Opened { group: false, title: String::new(), members, ..Default::default() }).unwrap();
     assert_eq!(it.direct(&user("bob")).unwrap(), Some(HERE));
     let known = it.conversation(HERE).unwrap().unwrap();
     assert_eq!(known.members[1].delivered_up_to.get(), 6);

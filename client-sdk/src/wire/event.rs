@@ -35,6 +35,19 @@ pub enum Change {
     Removed(Ordinal),
     /// A new title.
     Renamed(String),
+    /// A member has another role. If it is the owner's, the former owner is an admin now.
+    Role(Member),
+    /// What members may do from here on.
+    Settings(client::GroupSettings),
+    /// The message of this sequence was taken back: forget its body. Believe it if the one who did it sent the message,
+    /// or is an admin of the group.
+    Recalled(Seq),
+    /// The message of this sequence has another body. Believe it if the one who did it sent the message.
+    Edited(Seq, Bytes),
+    /// A reaction to the message of this sequence, in place of an earlier one; empty: no more.
+    Reacted(Seq, String),
+    /// How long messages are kept from here on.
+    Retention(client::Retention),
 }
 
 /// See the module. Within a conversation, messages and changes have consecutive sequences; one that was seen before
@@ -138,6 +151,12 @@ fn parse_change(change: Option<change::Change>) -> Result<Change, Malformed> {
         change::Change::Added(member) => parse_member(member).map(Change::Added),
         change::Change::Removed(ordinal) => Ok(Change::Removed(Ordinal::new(ordinal))),
         change::Change::Renamed(title) => Ok(Change::Renamed(title)),
+        change::Change::Role(member) => parse_member(member).map(Change::Role),
+        change::Change::Settings(settings) => Ok(Change::Settings(settings)),
+        change::Change::Recalled(sequence) => Ok(Change::Recalled(Seq::new(sequence))),
+        change::Change::Edited(edited) => Ok(Change::Edited(Seq::new(edited.sequence), edited.body)),
+        change::Change::Reacted(reacted) => Ok(Change::Reacted(Seq::new(reacted.sequence), reacted.reaction)),
+        change::Change::Retention(retention) => Ok(Change::Retention(retention)),
     }
 }
 
@@ -160,7 +179,14 @@ mod tests {
     #[test]
     fn messages_and_changes_read_back() {
         let body = Bytes::from_static(b"hi");
-        let message = client::Message { conversation: 65, sequence: 2, sender: 1, age_s: 9, body: body.clone() };
+        let message = client::Message {
+            conversation: 65,
+            sequence: 2,
+            sender: 1,
+            age_s: 9,
+            body: body.clone(),
+            ..Default::default()
+        };
         let (conversation, sequence) = (ConversationId::new(65), Seq::new(2));
         let expected = Event::Message { conversation, sequence, sender: Ordinal::new(1), age_s: 9, body };
         assert_eq!(parse(event::Event::Message(message)), Ok(expected));

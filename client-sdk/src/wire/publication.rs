@@ -40,7 +40,7 @@ impl Publication {
     }
 
     fn send(to: send::To, client_sequence: u64, body: Bytes, expires_in_s: u32) -> Self {
-        let send = Send { to: Some(to), client_sequence, body, expires_in_s };
+        let send = Send { to: Some(to), client_sequence, body, expires_in_s, ..Send::default() };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 
@@ -64,7 +64,7 @@ mod tests {
     fn the_server_reads_what_was_meant() {
         let sent = Publication::to_conversation(ConversationId::new(65), 3, "hi");
         let expected =
-            Send { to: Some(send::To::Conversation(65)), client_sequence: 3, body: "hi".into(), expires_in_s: 0 };
+            Send { to: Some(send::To::Conversation(65)), client_sequence: 3, body: "hi".into(), ..Send::default() };
         assert_eq!((sent.topic, Send::decode(sent.payload)), ("send", Ok(expected)));
         let read = Publication::read(ConversationId::new(65), Seq::new(9));
         assert_eq!(ReadReceipt::decode(read.payload), Ok(ReadReceipt { conversation: 65, read_up_to: 9 }));

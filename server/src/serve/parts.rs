@@ -70,6 +70,8 @@ pub(crate) async fn start_bridge(settings: &Settings, store: RocksStore, bus: im
             body_bytes_max: limits.body_bytes_max as usize,
             group_members_max: limits.group_members_max,
             retention_s: settings.undelivered_s,
+            history: settings.history,
+            recall_window_s: limits.recall_window_s,
         },
         lanes: settings.lanes,
         window_messages: limits.window_messages,

@@ -122,7 +122,7 @@ impl Device {
         let body = format!("{} round {round}", sent.body());
         let (topic, payload) = if self.counts_messages() {
             let to = Some(if to_group { To::Conversation(group) } else { To::User(friend) });
-            let send = Send { to, client_sequence: sent.number, body: body.into(), expires_in_s: 0 };
+            let send = Send { to, client_sequence: sent.number, body: body.into(), ..Send::default() };
             ("send".to_owned(), send.encode_to_vec())
         } else {
             let topic = if to_group { format!("send/{group}") } else { format!("to/{friend}") };

@@ -359,7 +359,7 @@ impl What {
     /// What an entry carries.
     pub(crate) fn of(entry: &Entry) -> Self {
         match entry.kind {
-            Kind::Message => {
+            Kind::Message | Kind::Recalled => {
                 let say = String::from_utf8_lossy(&entry.content).into_owned();
                 Self::Message { say, sender: entry.sender.get() }
             }

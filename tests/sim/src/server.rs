@@ -122,7 +122,13 @@ impl Server {
     async fn run_bridge(&self, lanes: u32) {
         let Shared { plan, clock, bus, store, dice, .. } = &*self.0;
         let settings = Settings {
-            rules: Rules { body_bytes_max: 1_000, group_members_max: 4, retention_s: RETENTION_S },
+            rules: Rules {
+                body_bytes_max: 1_000,
+                group_members_max: 4,
+                retention_s: RETENTION_S,
+                history: godwit_bridge::retention::History::None,
+                recall_window_s: 3_600,
+            },
             lanes,
             window_messages: plan.window,
             window_bytes: 2_000,

@@ -24,7 +24,7 @@ use crate::record::Record;
 
 /// All rows of a table.
 const ALL: (&[u8], &[u8]) = (&[], &[0xFF; 64]);
-const TABLES: [Table; 4] = [Table::Directory, Table::Conversations, Table::Inbox, Table::Receipts];
+const TABLES: [Table; 5] = [Table::Directory, Table::Conversations, Table::Inbox, Table::Receipts, Table::Messages];
 
 struct State {
     dice: Dice,
@@ -118,17 +118,18 @@ impl SimStore {
         for writes in disk.tail.drain(..) {
             // Devices before their entries.
             writes.iter().for_each(|write| self.tell_of_devices(write));
-            writes.iter().for_each(|write| self.tell_of_entries(write));
+            self.tell_of_entries(&writes);
             now(disk.synced.commit(writes, Durability::Synced));
         }
     }
 
-    fn tell_of_entries(&self, write: &Write) {
-        let Write::Put(Table::Inbox, key, value) = write else { return };
-        if let (Some(id), Some(order), Ok(entry)) =
-            (device_of(key), keys::parse_order(key), Entry::decode(value.clone()))
-        {
-            self.0.record.emit(Event::Stored { id, order: order.get(), entry });
+    fn tell_of_entries(&self, writes: &[Write]) {
+        for write in writes {
+            let Write::Put(Table::Inbox, key, value) = write else { continue };
+            let entry = Entry::decode(value.clone()).ok().and_then(|entry| whole(entry, writes));
+            if let (Some(id), Some(order), Some(entry)) = (device_of(key), keys::parse_order(key), entry) {
+                self.0.record.emit(Event::Stored { id, order: order.get(), entry });
+            }
         }
     }
 
@@ -171,6 +172,19 @@ impl SimStore {
         }
         Ok(())
     }
+}
+
+/// An entry with its body, which was written with the references to it. `None`: it was not, and nobody can receive it.
+fn whole(entry: Entry, writes: &[Write]) -> Option<Entry> {
+    if !entry.is_reference() {
+        return Some(entry);
+    }
+    let message = keys::message(entry.conversation, entry.sequence);
+    let of_message =
+        |write: &&Write| matches!(write, Write::Put(table, key, _) if (*table, key) == (message.0, &message.1));
+    let Some(Write::Put(_, _, value)) = writes.iter().find(of_message) else { return None };
+    let body = Entry::decode(value.clone()).ok()?.content;
+    Some(Entry { content: body, ..entry })
 }
 
 /// The device of an inbox key.

@@ -1,188 +1,131 @@
-//! Calls: groups are made, changed and described.
+//! Calls of `rpc` that concern conversations: who may, and the answer. What they do to a group is in `group`.
 
 use bytes::Bytes;
-use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{self, Role, change};
+use godwit_schemas::client::{self, Role, request::Call};
 use godwit_schemas::ids::{ConversationId, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use super::{Decision, INBOX_FULL, NO_CONVERSATION, NO_MEMBER, NO_USER, Refused, TITLE_BYTES_MAX, opened};
+use super::{Decision, NO_CONVERSATION, NO_MEMBER, NO_USER, Refused, opened};
 use crate::command::Origin;
-use crate::outcome::{Change, Effect, EffectKind};
+use crate::conversation::Conversation;
+use crate::group::{Secret, parse_invite};
+use crate::outcome::{Effect, EffectKind};
 
+pub(super) const NO_INVITE: Refused = (Reason::TOPIC_NAME_INVALID, "no such invite");
 const NOT_A_GROUP: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "not a group");
-const BAD_TITLE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "title over 256 bytes");
-const TOO_FEW: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a group has at least two members");
-const ALREADY: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a member already");
-const NOT_A_MEMBER: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "that user is not a member");
-const ADMINS_ONLY: Refused = (Reason::NOT_AUTHORIZED, "only the owner and admins may do that");
-const NOT_THE_OWNER: Refused = (Reason::NOT_AUTHORIZED, "nobody removes the owner");
-const FULL: Refused = (Reason::QUOTA_EXCEEDED, "the group is full");
+const NOT_HERE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "unknown call");
+const MAY_NOT: Refused = (Reason::NOT_AUTHORIZED, "your role in this group does not allow that");
+
+/// What a call answers with, but for its id.
+type Answer = Result<client::Response, Refused>;
 
 impl Decision<'_> {
-    pub(super) fn call(&mut self, mut origin: Origin, id: u64, call: Call, correlation: Bytes) {
-        let done = self.carry_out(&origin, &call);
-        if done.is_err() || matches!(call, Call::Describe(_)) {
-            // It changed nothing: a retry is carried out anew.
+    pub(super) fn call(&mut self, mut origin: Origin, id: u64, call: &Call, correlation: Bytes, secret: Secret) {
+        let done = self.carry_out(&origin.user, call, secret);
+        if done.is_err() || !changes_something(call) {
+            // A retry is carried out anew.
             origin.doubt = None;
         }
-        let mut response = client::Response { id, ..Default::default() };
-        match done {
-            Ok(conversation) => {
-                response.conversation = conversation.get();
-                if matches!(call, Call::Describe(_)) {
-                    response.description = self.world.conversation(conversation).map(opened);
-                }
-            }
-            Err((reason, text)) => (response.reason, response.text) = (reason.into(), text.to_owned()),
-        }
-        let kind = EffectKind::Responded { response, correlation };
+        let response = done.unwrap_or_else(|(reason, text)| client::Response {
+            reason: reason.into(),
+            text: text.to_owned(),
+            ..Default::default()
+        });
+        // The call was understood: the publish itself is answered with success.
+        let place = (ConversationId::new(response.conversation), Default::default());
+        let response = Box::new(client::Response { id, ..response });
+        let kind = EffectKind::Responded { to: origin.reply_to, response, correlation };
         let partition = Partition::of_user(&origin.user);
         self.out.effects.push(Effect { partition, device: origin.device, kind });
-        // The call was understood: the publish itself is answered with success.
-        let place = (done.unwrap_or_default(), Default::default());
         self.answer(origin, Ok(place));
     }
 
-    fn carry_out(&mut self, origin: &Origin, call: &Call) -> Result<ConversationId, Refused> {
-        let caller = &origin.user;
+    fn carry_out(&mut self, caller: &UserId, call: &Call, secret: Secret) -> Answer {
+        let group = |conversation| ConversationId::new(conversation);
         match call {
-            Call::CreateGroup(call) => self.create_group(caller, call),
-            Call::AddMember(call) => {
-                let id = ConversationId::new(call.conversation);
-                self.allow(id, caller, true)?;
-                self.add_member(id, caller, &call.user)
-            }
-            Call::RemoveMember(call) => {
-                let id = ConversationId::new(call.conversation);
-                self.allow(id, caller, true)?;
-                self.remove_member(id, caller, &call.user)
-            }
-            Call::Leave(call) => {
-                let id = ConversationId::new(call.conversation);
-                self.allow(id, caller, false)?;
-                self.part(id, caller, caller);
-                Ok(id)
-            }
-            Call::Rename(call) => {
-                let id = ConversationId::new(call.conversation);
-                self.allow(id, caller, true)?;
-                self.rename(id, caller, &call.title)
+            Call::CreateGroup(call) => self.create_group(caller, call).map(done),
+            Call::OpenDirect(call) => {
+                let user = UserId::new(&call.user).map_err(|_| NO_USER)?;
+                self.open_direct(caller, &user).map(done)
             }
             Call::Describe(call) => {
-                let id = ConversationId::new(call.conversation);
-                let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
+                let conversation = self.world.conversation(group(call.conversation)).ok_or(NO_CONVERSATION)?;
                 conversation.member(caller).ok_or(NO_MEMBER)?;
-                Ok(id)
+                Ok(client::Response { description: Some(opened(conversation)), ..done(conversation.id) })
             }
+            Call::AddMember(call) => {
+                let id = self.allow(group(call.conversation), caller, |it| it.settings.may_add)?;
+                self.add_member(id, caller, &call.user).map(done)
+            }
+            Call::RemoveMember(call) => {
+                let id = self.allow(group(call.conversation), caller, |_| Role::Admin)?;
+                self.remove_member(id, caller, &call.user).map(done)
+            }
+            Call::Leave(call) => {
+                let id = self.allow(group(call.conversation), caller, |_| Role::Member)?;
+                self.part(id, caller, caller);
+                Ok(done(id))
+            }
+            Call::Rename(call) => {
+                let id = self.allow(group(call.conversation), caller, |it| it.settings.may_rename)?;
+                self.rename(id, caller, &call.title).map(done)
+            }
+            Call::SetRole(call) => {
+                let id = self.allow(group(call.conversation), caller, |_| Role::Admin)?;
+                self.set_role(id, caller, call).map(done)
+            }
+            Call::ChangeSettings(call) => {
+                let id = self.allow(group(call.conversation), caller, |_| Role::Admin)?;
+                self.change_settings(id, caller, call.settings.as_ref()).map(done)
+            }
+            Call::CreateInvite(call) => {
+                let id = self.allow(group(call.conversation), caller, |it| it.settings.may_add)?;
+                self.create_invite(id, caller, call.expires_in_s, secret)
+            }
+            Call::RevokeInvite(call) => {
+                let (id, secret) = parse_invite(&call.invite).ok_or(NO_INVITE)?;
+                let id = self.allow(id, caller, |it| it.settings.may_add)?;
+                self.revoke_invite(id, secret).map(done)
+            }
+            Call::ListInvites(call) => {
+                let id = self.allow(group(call.conversation), caller, |it| it.settings.may_add)?;
+                Ok(client::Response { invites: self.invites(id), ..done(id) })
+            }
+            Call::Join(call) => {
+                let (id, secret) = parse_invite(&call.invite).ok_or(NO_INVITE)?;
+                self.join(id, caller, secret).map(done)
+            }
+            Call::DeleteConversation(call) => self.delete_conversation(group(call.conversation), caller).map(done),
+            Call::SetRetention(call) => self.set_retention(caller, call).map(done),
+            Call::Recall(call) => self.recall(caller, call).map(done),
+            Call::Edit(call) => self.edit(caller, call).map(done),
+            Call::React(call) => self.react(caller, call).map(done),
+            _ => Err(NOT_HERE),
         }
     }
 
-    /// The conversation is a group and the caller a member of it, `admin`: one with rights.
-    fn allow(&self, id: ConversationId, caller: &UserId, admin: bool) -> Result<(), Refused> {
+    /// The conversation is a group, and the caller a member of it with at least the role that `least` says.
+    fn allow(
+        &self,
+        id: ConversationId,
+        caller: &UserId,
+        least: impl FnOnce(&Conversation) -> Role,
+    ) -> Result<ConversationId, Refused> {
         let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
-        let member = conversation.member(caller).ok_or(NO_MEMBER)?;
+        conversation.member(caller).ok_or(NO_MEMBER)?;
         if !conversation.group {
             return Err(NOT_A_GROUP);
         }
-        if admin && member.role == Role::Member {
-            return Err(ADMINS_ONLY);
-        }
-        Ok(())
+        if conversation.may(caller, least(conversation)) { Ok(id) } else { Err(MAY_NOT) }
     }
+}
 
-    fn create_group(&mut self, caller: &UserId, call: &client::CreateGroup) -> Result<ConversationId, Refused> {
-        if call.title.len() > TITLE_BYTES_MAX {
-            return Err(BAD_TITLE);
-        }
-        if call.users.len() > self.rules.group_members_max {
-            return Err(FULL);
-        }
-        let mut users = vec![caller.clone()];
-        for name in &call.users {
-            let user = self.known_user(name)?;
-            if !users.contains(&user) {
-                users.push(user);
-            }
-        }
-        match users.len() {
-            len if len < 2 => Err(TOO_FEW),
-            len if len > self.rules.group_members_max => Err(FULL),
-            _ if !self.world.has_room(&users, None) => Err(INBOX_FULL),
-            _ => Ok(self.create(Partition::of_user(caller), true, &call.title, &users)),
-        }
-    }
+/// Whether carrying it out twice could be seen.
+pub fn changes_something(call: &Call) -> bool {
+    !matches!(call, Call::Describe(_) | Call::ListInvites(_) | Call::OpenDirect(_))
+}
 
-    fn known_user(&self, name: &str) -> Result<UserId, Refused> {
-        let user = UserId::new(name).map_err(|_| NO_USER)?;
-        self.world.user(&user).ok_or(NO_USER)?;
-        Ok(user)
-    }
-
-    fn add_member(&mut self, id: ConversationId, by: &UserId, name: &str) -> Result<ConversationId, Refused> {
-        let user = self.known_user(name)?;
-        let members_max = self.rules.group_members_max;
-        let room = self.has_room(id, None) && self.world.has_room([&user], None);
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        if conversation.member(&user).is_some() {
-            return Err(ALREADY);
-        }
-        if conversation.members.len() >= members_max {
-            return Err(FULL);
-        }
-        if !room {
-            return Err(INBOX_FULL);
-        }
-        let by = conversation.member(by).map_or_else(Default::default, |member| member.ordinal);
-        let sequence = conversation.advance();
-        let ordinal = conversation.join(user.clone(), Role::Member);
-        let snapshot = opened(conversation);
-        self.out.changes.push(Change::Conversation(id));
-        self.out.changes.push(Change::Membership(user.clone(), id, true));
-        self.out.durable = true;
-        let joined = client::Member { ordinal: ordinal.get(), user: user.to_string(), role: Role::Member.into() };
-        let for_others = self.change_entry(id, sequence, by, change::Change::Added(joined));
-        let for_the_new = self.change_entry(id, sequence, by, change::Change::Opened(snapshot));
-        self.fan_out_to_others(id, &user, &for_others);
-        self.enter(&user, &for_the_new);
-        Ok(id)
-    }
-
-    fn fan_out_to_others(&mut self, id: ConversationId, except: &UserId, value: &Bytes) {
-        let Some(conversation) = self.world.conversation(id) else { return };
-        let others: Vec<_> = conversation.members.iter().map(|member| member.user.clone()).collect();
-        for user in others.iter().filter(|user| *user != except) {
-            self.enter(user, value);
-        }
-    }
-
-    fn remove_member(&mut self, id: ConversationId, by: &UserId, name: &str) -> Result<ConversationId, Refused> {
-        let user = UserId::new(name).map_err(|_| NO_USER)?;
-        let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
-        let member = conversation.member(&user).ok_or(NOT_A_MEMBER)?;
-        if member.role == Role::Owner && user != *by {
-            return Err(NOT_THE_OWNER);
-        }
-        self.part(id, &user, by);
-        Ok(id)
-    }
-
-    fn rename(&mut self, id: ConversationId, by: &UserId, title: &str) -> Result<ConversationId, Refused> {
-        if title.len() > TITLE_BYTES_MAX {
-            return Err(BAD_TITLE);
-        }
-        if !self.has_room(id, None) {
-            return Err(INBOX_FULL);
-        }
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        title.clone_into(&mut conversation.title);
-        let by = conversation.member(by).map_or_else(Default::default, |member| member.ordinal);
-        let sequence = conversation.advance();
-        self.out.changes.push(Change::Conversation(id));
-        self.out.durable = true;
-        let entry = self.change_entry(id, sequence, by, change::Change::Renamed(title.to_owned()));
-        self.fan_out(id, entry, None);
-        Ok(id)
-    }
+pub(super) fn done(id: ConversationId) -> client::Response {
+    client::Response { conversation: id.get(), ..Default::default() }
 }

@@ -1,23 +1,46 @@
+use bytes::Bytes;
 use godwit_schemas::client::request::Call;
 use godwit_schemas::partition::PARTITIONS;
+use prost::Message as _;
+
+mod amend;
+mod groups;
+mod live;
 
 use super::*;
-use crate::command::{ConnectionKey, ReplyTo};
+use crate::command::{ConnectionKey, Draft, ReplyTo, To};
 use crate::doubt::{Doubt, Fate};
+use crate::entry::{Entry, Kind};
+use crate::outcome::NewEntry;
 use crate::record::{DeviceRecord, UserRecord};
-use crate::world::Need;
+use crate::world::{Need, Traces};
 
 const NOW_S: u32 = 1_000_000;
-const RULES: Rules = Rules { body_bytes_max: 100, group_members_max: 4, retention_s: 3_600 };
+const RULES: Rules = Rules {
+    body_bytes_max: 1_000,
+    group_members_max: 4,
+    retention_s: 3_600,
+    history: History::None,
+    recall_window_s: 3_600,
+};
 
 /// Users with one device each, numbered from 1; Alice has a second one, number 9.
 struct Scene {
     world: World,
+    now_s: u32,
+    rules: Rules,
+    /// What is found of any message that is looked for.
+    traces: Traces,
 }
 
 impl Scene {
     fn new() -> Self {
-        Self { world: World::new(100, [0; PARTITIONS as usize], 0) }
+        Self {
+            world: World::new(100, [0; PARTITIONS as usize], 0),
+            now_s: NOW_S,
+            rules: RULES,
+            traces: Traces::default(),
+        }
     }
 
     fn device(name: &str) -> DeviceId {
@@ -38,24 +61,39 @@ impl Scene {
                     }
                     Need::Pair(pair) => self.world.found_pair(pair, None),
                     Need::Conversation(id) => self.world.found_conversation(id, None),
+                    Need::Holders(place) => self.world.found_holders(place, None),
+                    Need::Traces(place) => self.world.found_traces(place, self.traces.clone()),
                 }
             }
         }
         let mut outcome = Outcome::default();
-        decide(&mut self.world, &RULES, NOW_S, command, &mut outcome);
+        decide(&mut self.world, &self.rules, self.now_s, command, &mut outcome);
         outcome
+    }
+
+    fn block(&mut self, who: &str, whom: &str) {
+        let who = user(who);
+        let record = UserRecord { blocked: vec![whom.to_owned()], ..record_of(&who) };
+        self.world.found_user(who, Some(record));
     }
 
     fn post(&mut self, from: &str, to: To, body: &'static [u8]) -> Outcome {
         let body = Bytes::from_static(body);
-        self.run(Command::Post { origin: origin(from), to, body, client_sequence: 0, expires_in_s: 0 })
+        self.run(Command::Post { origin: origin(from), to, draft: Draft { body, ..Draft::default() } })
     }
 
     fn call(&mut self, from: &str, call: Call) -> (client::Response, Outcome) {
-        let outcome =
-            self.run(Command::Call { origin: origin(from), id: 5, call, correlation: Bytes::from_static(b"c") });
+        let outcome = self.run(Command::Call {
+            origin: origin(from),
+            id: 5,
+            call,
+            correlation: Bytes::from_static(b"c"),
+            secret: [9; 16],
+        });
         let response = outcome.effects.iter().find_map(|effect| match &effect.kind {
-            EffectKind::Responded { response, correlation } if correlation == "c" => Some(response.clone()),
+            EffectKind::Responded { response, correlation, .. } if correlation == "c" => {
+                Some(client::Response::clone(response))
+            }
             _ => None,
         });
         (response.expect("a call is answered"), outcome)
@@ -84,7 +122,7 @@ fn record_of(user: &UserId) -> UserRecord {
     if user.as_str() == "alice" {
         devices.push(device_record(9));
     }
-    UserRecord { devices }
+    UserRecord { devices, ..Default::default() }
 }
 
 fn device_record(id: u64) -> DeviceRecord {
@@ -167,7 +205,8 @@ fn counts_of_devices_that_are_gone_are_not_kept() {
     let mut send = |device: u64| {
         let origin = Origin { device: DeviceId::new(device), ..origin("alice") };
         let (to, body) = (To::Conversation(group), Bytes::from_static(b"x"));
-        scene.run(Command::Post { origin, to, body, client_sequence: 1, expires_in_s: 0 });
+        let draft = Draft { body, client_sequence: 1, ..Draft::default() };
+        scene.run(Command::Post { origin, to, draft });
         scene.world.conversation(group).unwrap().to_state().accepted.len()
     };
     // Number 7 is not Alice's any more when number 9 comes.
@@ -182,7 +221,7 @@ fn refusals_change_nothing() {
         ("alice", To::User(user("nobody")), &b""[..], Reason::TOPIC_NAME_INVALID),
         ("alice", To::Conversation(ConversationId::new(999)), b"", Reason::TOPIC_NAME_INVALID),
         ("carol", To::Conversation(direct), b"", Reason::NOT_AUTHORIZED),
-        ("alice", To::Conversation(direct), &[0; 101], Reason::QUOTA_EXCEEDED),
+        ("alice", To::Conversation(direct), &[0; 1_001], Reason::QUOTA_EXCEEDED),
     ];
     for (from, to, body, reason) in table {
         let outcome = scene.post(from, to.clone(), body);
@@ -202,6 +241,7 @@ fn acknowledgement_and_reading_tick_the_sender() {
         up_to,
         senders: vec![Ordinal::new(0)],
         orders: vec![Order::new(40)],
+        apart: Vec::new(),
     };
     let ticks = |outcome: &Outcome| -> Vec<(u64, Watermark)> {
         let ticks = outcome.effects.iter().filter_map(|effect| match effect.kind {
@@ -257,50 +297,11 @@ fn a_new_device_that_is_ahead_ticks_those_it_passes() {
         up_to: sequence,
         senders: vec![Ordinal::new(1)],
         orders: vec![Order::new(40)],
+        apart: Vec::new(),
     });
     let told = |effect: &&Effect| matches!(effect.kind, EffectKind::Tick { .. });
     let told: Vec<_> = outcome.effects.iter().filter(told).map(|effect| effect.device.get()).collect();
     assert_eq!(told, [1, 9, 2], "nobody else will tell Alice");
-}
-
-#[test]
-fn groups_are_made_and_changed_by_those_who_may() {
-    let mut scene = Scene::new();
-    let id = scene.group(&["bob", "carol"]);
-    let conversation = id.get();
-    let add = |user: &str| Call::AddMember(client::AddMember { conversation, user: user.into() });
-    let remove = |user: &str| Call::RemoveMember(client::RemoveMember { conversation, user: user.into() });
-    let leave = || Call::Leave(client::Leave { conversation });
-    let rename = |title: &str| Call::Rename(client::Rename { conversation, title: title.into() });
-    let describe = || Call::Describe(client::Describe { conversation });
-    let mut reason = |from, call| Reason::from_u32(scene.call(from, call).0.reason);
-
-    assert_eq!(reason("bob", add("dave")), Reason::NOT_AUTHORIZED);
-    assert_eq!(reason("dave", describe()), Reason::NOT_AUTHORIZED);
-    assert_eq!(reason("alice", add("bob")), Reason::IMPLEMENTATION_SPECIFIC);
-    assert_eq!(reason("alice", add("nobody")), Reason::TOPIC_NAME_INVALID);
-    assert_eq!(reason("alice", add("dave")), Reason::SUCCESS);
-    assert_eq!(reason("alice", add("erin")), Reason::QUOTA_EXCEEDED);
-    assert_eq!(reason("alice", rename(&"x".repeat(257))), Reason::IMPLEMENTATION_SPECIFIC);
-    assert_eq!(reason("alice", rename("walkers")), Reason::SUCCESS);
-    assert_eq!(reason("alice", remove("dave")), Reason::SUCCESS);
-    assert_eq!(reason("dave", leave()), Reason::NOT_AUTHORIZED);
-    assert_eq!(reason("alice", leave()), Reason::SUCCESS);
-    assert_eq!(reason("bob", remove("carol")), Reason::SUCCESS, "bob inherited");
-    let (response, _) = scene.call("bob", describe());
-    let description = response.description.unwrap();
-    assert_eq!((description.title.as_str(), description.members.len()), ("walkers", 1));
-    assert_eq!(published(&scene.post("carol", To::Conversation(id), b"")).0, Reason::NOT_AUTHORIZED);
-}
-
-#[test]
-fn a_removed_member_gets_its_removal_and_nothing_after() {
-    let mut scene = Scene::new();
-    let id = scene.group(&["bob", "carol"]);
-    let remove = Call::RemoveMember(client::RemoveMember { conversation: id.get(), user: "carol".into() });
-    let (_, outcome) = scene.call("alice", remove);
-    assert_eq!(recipients(&outcome, Kind::Change), [1, 9, 2, 3]);
-    assert_eq!(recipients(&scene.post("alice", To::Conversation(id), b"x"), Kind::Message), [9, 2]);
 }
 
 #[test]
@@ -337,9 +338,70 @@ fn life_is_the_shorter_of_the_sender_s_wish_and_the_retention() {
     for (wish, life) in [(0, 3_600), (60, 60), (u32::MAX, 3_600)] {
         let body = Bytes::new();
         let to = To::User(user("bob"));
-        let post = Command::Post { origin: origin("alice"), to, body, client_sequence: 0, expires_in_s: wish };
+        let draft = Draft { body, expires_in_s: wish, ..Draft::default() };
+        let post = Command::Post { origin: origin("alice"), to, draft };
         let outcome = scene.run(post);
         let entry = Entry::decode(outcome.entries.last().unwrap().value.clone()).unwrap();
         assert_eq!((entry.expires_at_s, entry.limited), (NOW_S + life, wish != 0));
+    }
+}
+
+#[test]
+fn a_large_body_is_kept_once_until_the_last_device_has_it() {
+    const LARGE: &[u8] = &[7; 600];
+    let mut scene = Scene::new();
+    let conversation = scene.group(&["bob", "carol"]);
+    let outcome = scene.post("alice", To::Conversation(conversation), LARGE);
+    let sequence = published(&outcome).2;
+    let place = (conversation, sequence);
+    let [message] = &outcome.changes.iter().filter_map(stored).collect::<Vec<_>>()[..] else { panic!("one body") };
+    for entry in &outcome.entries {
+        assert_eq!(Some(&entry.value), message.as_ref(), "a connected device is told the whole");
+        let reference = Entry::decode(entry.reference.clone().unwrap()).unwrap();
+        assert!(reference.is_reference() && reference.content_len() == 600);
+    }
+    assert_eq!(outcome.entries.iter().map(|entry| entry.device.get()).collect::<Vec<_>>(), [9, 2, 3]);
+
+    let acked = |user: &str, device: u64| Command::Acked {
+        user: self::user(user),
+        device: DeviceId::new(device),
+        conversation,
+        up_to: sequence,
+        senders: vec![],
+        orders: vec![Order::new(40)],
+        apart: vec![sequence],
+    };
+    scene.run(acked("bob", 2));
+    scene.run(acked("bob", 2));
+    let outcome = scene.run(acked("alice", 9));
+    assert_eq!(scene.world.holders(place).unwrap().devices, [3], "what is told twice counts once");
+    assert!(!outcome.changes.iter().any(|change| stored(change).is_some()));
+    // Carol's device is removed before it has fetched the message.
+    let released = Command::Released { device: DeviceId::new(3), conversation, apart: vec![sequence] };
+    let outcome = scene.run(released.clone());
+    assert!(outcome.changes.contains(&Change::Message(conversation, sequence, None)));
+    assert!(outcome.changes.contains(&Change::Holders(conversation, sequence)));
+    assert_eq!(scene.world.holders(place), None);
+    assert!(scene.run(released).changes.is_empty());
+}
+
+#[test]
+fn a_body_that_is_small_or_for_few_stands_in_the_inbox() {
+    let mut scene = Scene::new();
+    let conversation = scene.group(&["bob", "carol"]);
+    let small = scene.post("alice", To::Conversation(conversation), &[7; 255]);
+    scene.post("carol", To::User(user("bob")), b"");
+    let single = scene.post("carol", To::User(user("bob")), &[7; 1_000]);
+    for outcome in [small, single] {
+        assert!(outcome.entries.iter().all(|entry| entry.reference.is_none()));
+        assert!(!outcome.changes.iter().any(|change| stored(change).is_some()));
+    }
+}
+
+/// What becomes of a message that is kept apart.
+fn stored(change: &Change) -> Option<Option<Bytes>> {
+    match change {
+        Change::Message(_, _, value) => Some(value.clone()),
+        _ => None,
     }
 }

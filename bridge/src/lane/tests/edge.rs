@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use godwit_core::decide::Rules;
+use godwit_core::retention::History;
 use godwit_schemas::bus::{
     self, Acks, Bus, Connect, Connected, Deliver, Disconnect, Down, DownBatch, Kind, LinkClosed, Publish, Published,
-    Resume, Subscribe, Up, UpBatch, down, up,
+    Resume, Shape, Subscribe, Up, UpBatch, down, up,
 };
+use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::topic::Filters;
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
+use crate::chat::{Chat, Who};
 use crate::store::Store;
 use crate::{Settings, assemble};
 
@@ -26,7 +29,13 @@ pub(super) const INBOX_ENTRIES: u32 = 100;
 
 pub(super) fn settings() -> Settings {
     Settings {
-        rules: Rules { body_bytes_max: 1_000, group_members_max: 10, retention_s: 3_600 },
+        rules: Rules {
+            body_bytes_max: 1_000,
+            group_members_max: 10,
+            retention_s: 3_600,
+            history: History::None,
+            recall_window_s: 3_600,
+        },
         lanes: LANES,
         window_messages: 4,
         window_bytes: 100_000,
@@ -88,8 +97,10 @@ impl bus::Rx for MemoryRx {
 
 /// A bridge and an edge before it.
 pub(super) struct Scene<S> {
+    settings: Settings,
     pub(super) store: S,
     pub(super) admin: Admin,
+    pub(super) chat: Chat,
     bus: MemoryBus,
     tasks: Vec<JoinHandle<()>>,
     rx: MemoryRx,
@@ -105,12 +116,18 @@ const EDGE: u64 = 77;
 
 impl<S: Store> Scene<S> {
     pub(super) async fn new(store: S) -> Self {
+        Self::with(store, settings()).await
+    }
+
+    pub(super) async fn with(store: S, settings: Settings) -> Self {
         let bus = MemoryBus::default();
         let rx = bus.subscribe(&[bus::down(EDGE)]);
-        let (admin, tasks) = run(store.clone(), bus.clone(), 1).await;
+        let ((admin, chat), tasks) = run(settings.clone(), store.clone(), bus.clone(), 1).await;
         Self {
+            settings,
             store,
             admin,
+            chat,
             bus,
             tasks,
             rx,
@@ -129,7 +146,8 @@ impl<S: Store> Scene<S> {
         for task in self.tasks.drain(..) {
             let _ = task.await;
         }
-        (self.admin, self.tasks) = run(self.store.clone(), self.bus.clone(), 2).await;
+        ((self.admin, self.chat), self.tasks) =
+            run(self.settings.clone(), self.store.clone(), self.bus.clone(), 2).await;
         // An edge waits until it hears of the new one.
         self.settle().await;
         self.next_generation();
@@ -226,6 +244,33 @@ impl<S: Store> Scene<S> {
         self.send(connection, [up::Frame::Publish(publish)]);
     }
 
+    /// Calls, and returns the answer. The connection is subscribed to `rpc`.
+    pub(super) async fn call(&mut self, connection: u64, number: u64, call: Call) -> client::Response {
+        let request = client::Request { id: number, call: Some(call) };
+        self.publish(
+            connection,
+            Publish {
+                number,
+                packet_id: number as u32,
+                kind: Kind::Rpc.into(),
+                payload: request.encode_to_vec().into(),
+                ..Default::default()
+            },
+        );
+        self.expect(connection, |frame| match frame {
+            down::Frame::Deliver(deliver) if deliver.shape() == Shape::Response => {
+                client::Response::decode(deliver.payload.clone()).ok().filter(|response| response.id == number)
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Calls in a user's name, without a connection.
+    pub(super) async fn ask(&self, user: UserId, call: Call) -> client::Response {
+        self.chat.call(user, Who::Administrator, call).await.unwrap()
+    }
+
     pub(super) async fn published(&mut self, connection: u64) -> Published {
         self.expect(connection, |frame| match frame {
             down::Frame::Published(published) => Some(published.clone()),
@@ -309,10 +354,15 @@ impl<S: Store> Scene<S> {
     }
 }
 
-async fn run<S: Store>(store: S, bus: MemoryBus, epoch: u64) -> (Admin, Vec<JoinHandle<()>>) {
-    let assembly = assemble(settings(), store, Arc::new(|| NOW_S), bus, epoch).await.unwrap();
+async fn run<S: Store>(
+    settings: Settings,
+    store: S,
+    bus: MemoryBus,
+    epoch: u64,
+) -> ((Admin, Chat), Vec<JoinHandle<()>>) {
+    let assembly = assemble(settings, store, Arc::new(|| NOW_S), bus, epoch).await.unwrap();
     let run = |task: crate::Task| tokio::spawn(async move { task.await.unwrap() });
-    (assembly.admin(), assembly.into_tasks().map(run).collect())
+    ((assembly.admin(), assembly.chat()), assembly.into_tasks().map(run).collect())
 }
 
 /// A publish of a raw body to a user.

@@ -14,7 +14,10 @@ use self::edge::{INBOX_ENTRIES, NOW_S, Scene, to_user};
 use crate::store::Table;
 use crate::store::memory::MemoryStore;
 
+mod account;
+mod bodies;
 mod edge;
+mod history;
 mod replay;
 mod room;
 

@@ -42,7 +42,8 @@ fn said(publish: &Publish) -> (u64, String) {
 }
 
 fn inbox(packet_id: u16, sequence: u64, topic: &str, alias: Option<u16>) -> Packet {
-    let message = client::Message { conversation: 65, sequence, sender: 1, age_s: 0, body: "hi".into() };
+    let message =
+        client::Message { conversation: 65, sequence, sender: 1, age_s: 0, body: "hi".into(), ..Default::default() };
     let payload = client::Event { event: Some(event::Event::Message(message)) }.encode_to_vec();
     let properties = alias.map(|alias| PublishProperties { topic_alias: Some(alias), ..Default::default() });
     let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, properties);

@@ -11,6 +11,9 @@ use crate::event::Place;
 use crate::mqtt::Publish;
 use crate::plan::Traits;
 
+/// Of so many messages one is long.
+const LONG_EACH: u64 = 4;
+
 /// Publishes without an answer at a time; fewer than the server takes.
 const UNANSWERED_MAX: usize = 4;
 /// Packet identifiers go round after so many, to be used again soon.
@@ -139,14 +142,19 @@ impl Outbox {
     }
 
     fn post(&mut self, to: send::To, topic: String, expires_in_s: u32, sure: bool) {
-        let say = self.say(self.traits.repetitive);
+        let mut say = self.say(self.traits.repetitive);
+        if !self.traits.repetitive && self.last_say.is_multiple_of(LONG_EACH) {
+            // Kept apart from inboxes.
+            say.extend(std::iter::repeat_n('x', 700));
+        }
         if !self.traits.counts {
             let body = Bytes::from(say.clone());
             return self.push(say, Kind::Post { sure }, topic, body, expires_in_s, false);
         }
         let count = self.counts.entry(topic).or_default();
         *count += 1;
-        let send = client::Send { to: Some(to), client_sequence: *count, body: say.clone().into(), expires_in_s };
+        let body = say.clone().into();
+        let send = client::Send { to: Some(to), client_sequence: *count, body, expires_in_s, ..Default::default() };
         self.push(say, Kind::Post { sure }, "send".to_owned(), send.encode_to_vec().into(), 0, true);
     }
 

@@ -1,0 +1,118 @@
+//! Where a message or change is kept, and for how long: in inboxes, and in history.
+//!
+//! A small body stands in every inbox entry. A large one for more than one device stands once in the messages table, with
+//! the list of those who have still to get it (its holders); when the last of them acknowledges, or is no more, it goes in
+//! the same commit as the entry. All of it expires together.
+//!
+//! With history everything stands in the messages table, until it expires there; nobody holds it.
+
+use godwit_schemas::client::{self, change};
+use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
+use godwit_schemas::partition::Partition;
+use prost::Message as _;
+
+use super::Decision;
+use crate::entry::{Entry, Kind};
+use crate::outcome::{Change, NewEntry};
+use crate::record::HoldersRecord;
+use crate::retention::History;
+use crate::world::User;
+
+/// Smallest body that is kept apart: below it the reference, and the list of holders, cost as much as the copies
+/// (ARCHITECTURE.md has the figures).
+const APART_BYTES_MIN: usize = 256;
+/// What must be saved by it, over all recipients: two small writes and two deletions are not worth less.
+const SAVED_BYTES_MIN: usize = 1_024;
+
+/// A device, and where its session is.
+pub(super) type Recipient = (DeviceId, Partition);
+
+impl Decision<'_> {
+    /// The devices of the members that `wanted` picks.
+    pub(super) fn recipients(&self, id: ConversationId, wanted: impl Fn(&User) -> bool) -> Vec<Recipient> {
+        let members = self.world.conversation(id).into_iter().flat_map(|conversation| &conversation.members);
+        let users = members.filter_map(|member| self.world.user(&member.user)).filter(|user| wanted(user));
+        users.flat_map(|user| user.devices.iter().map(|device| (device.id, user.partition))).collect()
+    }
+
+    /// The devices of a user.
+    pub(super) fn devices_of(&self, user: &UserId) -> Vec<Recipient> {
+        let user = self.world.user(user).into_iter();
+        user.flat_map(|user| user.devices.iter().map(|device| (device.id, user.partition))).collect()
+    }
+
+    /// The entry of a change.
+    pub(super) fn change_entry(&self, id: ConversationId, sequence: Seq, by: Ordinal, change: change::Change) -> Entry {
+        let change =
+            client::Change { conversation: id.get(), sequence: sequence.get(), by: by.get(), change: Some(change) };
+        Entry {
+            expires_at_s: self.now_s.saturating_add(self.rules.retention_s),
+            kind: Kind::Change,
+            conversation: id,
+            sequence,
+            sender: by,
+            stored_at_s: self.now_s,
+            content: change.encode_to_vec().into(),
+            ..Entry::default()
+        }
+    }
+
+    /// What a conversation keeps of what was delivered.
+    pub(super) fn history(&self, id: ConversationId) -> History {
+        let retention = self.world.conversation(id).map(|conversation| conversation.retention);
+        retention.unwrap_or_default().history(self.rules.history)
+    }
+
+    /// An entry for each of these devices, and for history.
+    pub(super) fn spread(&mut self, mut entry: Entry, recipients: Vec<Recipient>) {
+        let place = (entry.conversation, entry.sequence);
+        let history = self.history(place.0).expires_at_s(self.now_s);
+        let saved = entry.content.len() * recipients.len().saturating_sub(1);
+        let apart = entry.content.len() >= APART_BYTES_MIN && saved >= SAVED_BYTES_MIN;
+        if apart {
+            entry.apart = Some(entry.content_len());
+        }
+        if let Some(end_s) = history {
+            // A message whose life was limited ends with it; one that somebody has still to get does not end before.
+            let end_s = if entry.limited { entry.expires_at_s.min(end_s) } else { end_s };
+            let end_s = if apart { end_s.max(entry.expires_at_s) } else { end_s };
+            self.write_row(&Entry { expires_at_s: end_s, ..entry.clone() });
+        }
+        if !apart {
+            return self.enter(&entry, recipients);
+        }
+        if history.is_none() {
+            let devices = recipients.iter().map(|(device, _)| device.get()).collect();
+            self.world.hold(place, HoldersRecord { devices, expires_at_s: entry.expires_at_s });
+            self.out.changes.push(Change::Holders(place.0, place.1));
+            self.write_row(&entry);
+        }
+        let (value, reference) = (entry.encode(), entry.reference());
+        self.out.entries.extend(recipients.into_iter().map(|(device, partition)| NewEntry {
+            reference: Some(reference.clone()),
+            ..NewEntry::of(device, partition, &value)
+        }));
+    }
+
+    /// The whole entry for each of these devices, and no history.
+    pub(super) fn enter(&mut self, entry: &Entry, recipients: Vec<Recipient>) {
+        let value = entry.encode();
+        self.out.entries.extend(recipients.into_iter().map(|(device, at)| NewEntry::of(device, at, &value)));
+    }
+
+    /// Sets a row of the messages table.
+    pub(super) fn write_row(&mut self, entry: &Entry) {
+        self.out.changes.push(Change::Message(entry.conversation, entry.sequence, Some(entry.encode())));
+    }
+
+    /// A device has no use for these any more. A body goes with the last.
+    pub(super) fn let_go(&mut self, device: DeviceId, id: ConversationId, apart: &[Seq]) {
+        for sequence in apart {
+            let Some(last) = self.world.let_go((id, *sequence), device) else { continue };
+            self.out.changes.push(Change::Holders(id, *sequence));
+            if last {
+                self.out.changes.push(Change::Message(id, *sequence, None));
+            }
+        }
+    }
+}
