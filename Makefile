@@ -8,7 +8,7 @@ export ROCKSDB_LIB_DIR := $(CARGO_TARGET_DIR)/rocksdb-$(ROCKSDB_VERSION)
 export ROCKSDB_STATIC := 1
 VENV := $(CARGO_TARGET_DIR)/python
 TOOLS := $(CARGO_TARGET_DIR)/tools
-# The end-to-end tests' Python, with paho-mqtt.
+# The end-to-end tests' Python, with paho-mqtt and schemathesis.
 export GODWIT_TEST_PYTHON := $(VENV)/bin/python
 # How often `make soak` kills.
 SOAK_KILLS ?= 1000

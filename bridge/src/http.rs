@@ -1,4 +1,4 @@
-//! The HTTP API of the bridge: operators' commands and health. Called by `godwit user`, `godwit device` and by whatever
+//! The HTTP API of the bridge: operators' commands, what users do (`chat`, described by `openapi`), and health. Called by `godwit user`, `godwit device` and by whatever
 //! manages accounts; the server hands in the listener and the token. A command that is answered is on disk.
 //!
 //! | method and path | body | answer |
@@ -14,9 +14,13 @@
 //! Refusals are problem details (RFC 9457): 400 or 422 what cannot be understood, 401 token, 404, 409 exists already,
 //! 413 body over 64 KiB, 415, 503 stopping or not done in time.
 
+mod chat;
+mod credentials;
+mod openapi;
 mod problem;
 mod serve;
 mod token;
+mod view;
 
 use std::time::Duration;
 
@@ -31,6 +35,7 @@ use godwit_schemas::ids::{BadName, DeviceName, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, AdminError, Credentials, UserListing};
+use crate::chat::Chat;
 pub use problem::Problem;
 pub use serve::serve;
 pub use token::AdminToken;
@@ -41,14 +46,16 @@ const USERS_MAX: usize = 1_000;
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The API over `admin`, open to who knows the token.
-pub fn router(admin: Admin, token: AdminToken) -> Router {
+pub fn router(admin: Admin, chat: Chat, token: AdminToken) -> Router {
     let commands = Router::new()
         .route("/v1/admin/users", get(list_users).post(add_user))
         .route("/v1/admin/users/{user}", get(show_user).delete(remove_user))
         .route("/v1/admin/users/{user}/devices", post(add_device))
         .route("/v1/admin/users/{user}/devices/{device}", delete(remove_device))
         .with_state(admin);
-    dress(guard(commands, token).route("/healthz", get(health)))
+    let users = chat::routes(chat::Context { chat, keys: credentials::Keys::new(token.clone()) });
+    let open = Router::new().route("/healthz", get(health)).route("/v1/openapi.json", get(openapi::document));
+    dress(guard(commands, token).merge(users).merge(open))
 }
 
 /// Lets only requests with the token through to the routes so far.
@@ -69,8 +76,7 @@ async fn require_token(State(token): State<AdminToken>, request: Request, next: 
     if token.opens(request.headers().get(header::AUTHORIZATION)) {
         return next.run(request).await;
     }
-    let challenge = [(header::WWW_AUTHENTICATE, "Bearer realm=\"godwit\"")];
-    (challenge, Problem::new(StatusCode::UNAUTHORIZED, "this needs the administrator's token")).into_response()
+    Problem::unauthorized("this needs the administrator's token").into_response()
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {
@@ -195,7 +201,8 @@ mod tests {
     async fn commands_need_the_token_and_health_does_not() {
         let (status, response) = answer(Request::post("/echo").body(Body::empty()).expect("a request")).await;
         assert_eq!(status, StatusCode::UNAUTHORIZED);
-        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"godwit\"");
+        let challenges: Vec<_> = response.headers().get_all("www-authenticate").iter().collect();
+        assert_eq!(challenges, ["Basic realm=\"godwit\"", "Bearer realm=\"godwit\""]);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         assert_eq!(answer(Request::get("/healthz").body(Body::empty()).expect("a request")).await.0, StatusCode::OK);
         assert_eq!(answer(echo(r#"{"device":"phone"}"#)).await.0, StatusCode::OK);

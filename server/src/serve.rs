@@ -179,7 +179,7 @@ impl Memory {
         let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
         AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
         let http_stop = CancellationToken::new();
-        let router = http::router(bridge.admin(), lock);
+        let router = http::router(bridge.admin(), bridge.chat(), lock);
         let http_task = tokio::spawn(http::serve(listener, router, settings.http_connections_max, http_stop.clone()));
         Ok(Self { bridge, store, http, http_task, http_stop })
     }

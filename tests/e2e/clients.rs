@@ -197,7 +197,7 @@ pub(crate) fn paho(server: &Server, script: &str, version: u8, accounts: &[&Acco
 }
 
 /// A Python that has paho-mqtt: the one that `make` names, the one it made, or the system's.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let named = std::env::var_os("GODWIT_TEST_PYTHON").map(PathBuf::from);
     let program = Path::new(env!("CARGO_BIN_EXE_godwit"));
     let made = program.parent().and_then(Path::parent).map(|target| target.join("python/bin/python"));

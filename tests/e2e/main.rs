@@ -2,6 +2,7 @@
 //!
 //! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub and paho-mqtt.
 //! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
+//! - `chat`: what chat users do, over MQTT and HTTP.
 //! - `sdk`: the client library against the real server, also through a bad network.
 //! - Everything else is tests, a file for each promise.
 //!
@@ -10,6 +11,7 @@
 
 mod admin;
 mod bad_input;
+mod chat;
 mod clients;
 mod crash;
 mod disk;

@@ -1,9 +1,10 @@
 //! Refusals as problem details (RFC 9457), the one shape of every error of the HTTP API.
 
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use godwit_schemas::reason::Reason;
 use serde_json::json;
 
 use crate::admin::AdminError;
@@ -19,6 +20,33 @@ impl Problem {
     /// A refusal; `detail` is for the person who sent the request.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self { status, detail: detail.into() }
+    }
+}
+
+impl Problem {
+    /// A refusal by a lane: an MQTT 5 reason code, and a sentence.
+    pub(super) fn of_reason(reason: u32, text: String) -> Self {
+        let status = match Reason::from_u32(reason) {
+            Reason::BAD_USER_NAME_OR_PASSWORD => return Self::unauthorized(text),
+            Reason::NOT_AUTHORIZED => StatusCode::FORBIDDEN,
+            Reason::TOPIC_NAME_INVALID => StatusCode::NOT_FOUND,
+            Reason::SERVER_BUSY => StatusCode::SERVICE_UNAVAILABLE,
+            Reason::QUOTA_EXCEEDED => StatusCode::CONFLICT,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Self::new(status, text)
+    }
+
+    /// Credentials are missing or wrong.
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, detail)
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        // A path that names nothing there could be: numbers that are none.
+        Self::new(StatusCode::NOT_FOUND, rejection.body_text())
     }
 }
 
@@ -55,6 +83,11 @@ impl IntoResponse for Problem {
         let title = self.status.canonical_reason().unwrap_or("Refused");
         let body = json!({ "title": title, "status": self.status.as_u16(), "detail": self.detail });
         let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            for challenge in ["Basic realm=\"godwit\"", "Bearer realm=\"godwit\""] {
+                response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            }
+        }
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
     }

@@ -1,0 +1,301 @@
+//! The OpenAPI document (3.0.3) of the HTTP API, from one table of its operations. Served at `/v1/openapi.json`; a test
+//! lets schemathesis hold the server to it (tests/e2e/http.rs).
+
+use axum::Json;
+use serde_json::{Map, Value, json};
+
+/// One operation.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    query: &'static [&'static str],
+    body: Option<&'static str>,
+    /// Status of the answer, and its schema.
+    answer: (u16, Option<&'static str>),
+    refusals: &'static [u16],
+}
+
+const fn op(method: &'static str, path: &'static str, summary: &'static str) -> Operation {
+    Operation { method, path, summary, query: &[], body: None, answer: (204, None), refusals: &[403, 404] }
+}
+
+const LIST: &str = "/v1/users/{user}/conversations";
+const ONE: &str = "/v1/users/{user}/conversations/{conversation}";
+const MESSAGES: &str = "/v1/users/{user}/conversations/{conversation}/messages";
+const MESSAGE: &str = "/v1/users/{user}/conversations/{conversation}/messages/{sequence}";
+const REACTION: &str = "/v1/users/{user}/conversations/{conversation}/messages/{sequence}/reaction";
+const READ: &str = "/v1/users/{user}/conversations/{conversation}/read";
+const MEMBERS: &str = "/v1/users/{user}/conversations/{conversation}/members";
+const MEMBER: &str = "/v1/users/{user}/conversations/{conversation}/members/{member}";
+const INVITES: &str = "/v1/users/{user}/conversations/{conversation}/invites";
+const INVITE: &str = "/v1/users/{user}/invites/{invite}";
+const BLOCKED: &str = "/v1/users/{user}/blocked";
+const BLOCK: &str = "/v1/users/{user}/blocked/{other}";
+const DEVICES: &str = "/v1/users/{user}/devices";
+const DEVICE: &str = "/v1/users/{user}/devices/{device}";
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        query: &["after", "limit"],
+        answer: (200, Some("ConversationPage")),
+        ..op("get", LIST, "The user's conversations, by number")
+    },
+    Operation {
+        body: Some("NewConversation"),
+        answer: (201, Some("Conversation")),
+        refusals: &[404, 409, 422],
+        ..op("post", LIST, "Open the direct conversation with a user, or make a group")
+    },
+    Operation { answer: (200, Some("Description")), ..op("get", ONE, "Members, title and settings") },
+    Operation {
+        body: Some("ConversationChange"),
+        refusals: &[403, 404, 422],
+        ..op("patch", ONE, "Change the title, the settings or the retention")
+    },
+    op("delete", ONE, "Delete the conversation for the user; others keep theirs"),
+    Operation {
+        query: &["before", "after", "oldest_first", "limit"],
+        answer: (200, Some("MessagePage")),
+        ..op("get", MESSAGES, "History, newest first unless told otherwise")
+    },
+    Operation {
+        body: Some("NewMessage"),
+        answer: (201, Some("Place")),
+        refusals: &[403, 404, 409],
+        ..op("post", MESSAGES, "Send a message; it is on disk when this is answered")
+    },
+    Operation { body: Some("NewBody"), refusals: &[403, 404, 409], ..op("put", MESSAGE, "Edit a message") },
+    op("delete", MESSAGE, "Take a message back"),
+    Operation {
+        body: Some("NewReaction"),
+        refusals: &[403, 404, 422],
+        ..op("put", REACTION, "React to a message; empty: no more")
+    },
+    Operation { body: Some("ReadUpTo"), ..op("put", READ, "Everything up to here was read") },
+    Operation {
+        body: Some("NewMember"),
+        refusals: &[403, 404, 409, 422],
+        ..op("post", MEMBERS, "Add a member to a group")
+    },
+    Operation { body: Some("NewRole"), refusals: &[403, 404, 422], ..op("put", MEMBER, "Give a member a role") },
+    Operation { refusals: &[403, 404, 422], ..op("delete", MEMBER, "Remove a member; oneself: leave") },
+    Operation {
+        answer: (200, Some("Invites")),
+        refusals: &[403, 404, 422],
+        ..op("get", INVITES, "Invites to a group")
+    },
+    Operation {
+        body: Some("NewInvite"),
+        answer: (201, Some("Invite")),
+        refusals: &[403, 404, 409, 422],
+        ..op("post", INVITES, "Make an invite")
+    },
+    Operation {
+        answer: (200, Some("Conversation")),
+        refusals: &[403, 404, 409, 422],
+        ..op("post", INVITE, "Join a group")
+    },
+    Operation { refusals: &[403, 404, 422], ..op("delete", INVITE, "Revoke an invite") },
+    Operation { answer: (200, Some("Users")), ..op("get", BLOCKED, "Whom the user has blocked") },
+    Operation { refusals: &[403, 404, 409, 422], ..op("put", BLOCK, "Block a user") },
+    Operation { refusals: &[403, 404, 422], ..op("delete", BLOCK, "Unblock a user") },
+    Operation { answer: (200, Some("Devices")), ..op("get", DEVICES, "The user's devices") },
+    Operation {
+        body: Some("NewLabel"),
+        refusals: &[403, 404, 422],
+        ..op("put", DEVICE, "Say what a device is called")
+    },
+    op("delete", DEVICE, "Remove a device: its connection is cut, its inbox gone"),
+];
+
+/// The document.
+pub(super) async fn document() -> Json<Value> {
+    let mut paths = Map::new();
+    for operation in OPERATIONS {
+        let methods = paths.entry(operation.path).or_insert_with(|| json!({ "parameters": in_path(operation.path) }));
+        methods[operation.method] = describe(operation);
+    }
+    Json(json!({
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Godwit",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "What users do. The same operations as `rpc` over MQTT; schemas/proto/godwit/client.proto says who may call what.",
+        },
+        "security": [{ "device": [] }, { "administrator": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "device": { "type": "http", "scheme": "basic", "description": "User name `<user>/<device>`, and the device's password" },
+                "administrator": { "type": "http", "scheme": "bearer" },
+            },
+            "schemas": schemas(),
+        },
+    }))
+}
+
+fn describe(operation: &Operation) -> Value {
+    let mut described = json!({ "summary": operation.summary });
+    if !operation.query.is_empty() {
+        let parameter = |name: &&str| json!({ "name": name, "in": "query", "schema": query(name) });
+        described["parameters"] = operation.query.iter().map(parameter).collect();
+    }
+    let problem = json!({
+        "description": "Refused",
+        "content": { "application/problem+json": { "schema": reference("Problem") } },
+    });
+    let mut responses = Map::new();
+    let (status, schema) = operation.answer;
+    let mut answer = json!({ "description": "Done" });
+    if let Some(schema) = schema {
+        answer["content"] = json!({ "application/json": { "schema": reference(schema) } });
+    }
+    responses.insert(status.to_string(), answer);
+    let mut refusals = operation.refusals.to_vec();
+    refusals.extend([400, 401, 422, 503]);
+    if let Some(body) = operation.body {
+        refusals.extend([413, 415]);
+        described["requestBody"] =
+            json!({ "required": true, "content": { "application/json": { "schema": reference(body) } } });
+    }
+    responses.extend(refusals.into_iter().map(|status| (status.to_string(), problem.clone())));
+    described["responses"] = responses.into();
+    described
+}
+
+fn reference(schema: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{schema}") })
+}
+
+fn in_path(path: &str) -> Value {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let parameter = |name| {
+        let schema = match name {
+            "conversation" | "sequence" => number(),
+            "invite" => json!({ "type": "string", "minLength": 1, "maxLength": 64 }),
+            _ => name_schema(),
+        };
+        json!({ "name": name, "in": "path", "required": true, "schema": schema })
+    };
+    names.map(parameter).collect()
+}
+
+fn query(name: &str) -> Value {
+    match name {
+        "oldest_first" => json!({ "type": "boolean" }),
+        "limit" => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
+        _ => number(),
+    }
+}
+
+/// A sequence or a conversation. (JSON's numbers are exact to here.)
+fn number() -> Value {
+    json!({ "type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64 })
+}
+
+fn name_schema() -> Value {
+    json!({ "type": "string", "pattern": "^[a-zA-Z0-9_@-][a-zA-Z0-9._@-]{0,63}$" })
+}
+
+/// An object whose properties must all be there, but for those whose name ends with `?`.
+fn object(properties: &[(&str, Value)]) -> Value {
+    let required: Vec<_> = properties.iter().filter(|(name, _)| !name.ends_with('?')).map(|(name, _)| *name).collect();
+    let properties: Map<_, _> =
+        properties.iter().map(|(name, schema)| (name.trim_end_matches('?').to_owned(), schema.clone())).collect();
+    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty() {
+        object["required"] = required.into();
+    }
+    object
+}
+
+fn list(item: Value) -> Value {
+    json!({ "type": "array", "items": item })
+}
+
+fn or_null(mut schema: Value) -> Value {
+    schema["nullable"] = true.into();
+    schema
+}
+
+fn text(bytes_max: u32) -> Value {
+    json!({ "type": "string", "maxLength": bytes_max })
+}
+
+fn schemas() -> Value {
+    let small = || json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX });
+    let base64 = || json!({ "type": "string", "format": "byte" });
+    let flag = || json!({ "type": "boolean" });
+    let any = || json!({ "type": "object" });
+    let role = || reference("Role");
+    let description = [
+        ("conversation", number()),
+        ("group", flag()),
+        ("title", text(256)),
+        ("members", list(reference("Member"))),
+        ("settings", or_null(json!({ "allOf": [reference("Settings")] }))),
+        ("retention", reference("Retention")),
+    ];
+    let summary = [
+        &description[..],
+        &[("last_sequence", number()), ("last", or_null(any())), ("unread", number()), ("read_up_to", number())],
+    ]
+    .concat();
+    let message = [
+        ("sequence", number()),
+        ("sender", small()),
+        ("age_s", number()),
+        ("body", base64()),
+        ("reply_to", or_null(number())),
+        ("edited", flag()),
+        ("recalled", flag()),
+        ("reactions", list(object(&[("member", small()), ("reaction", text(32))]))),
+    ];
+    let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
+    json!({
+        "Problem": object(&[("title", text(64)), ("status", small()), ("detail", text(1_024))]),
+        "Role": { "type": "string", "enum": ["member", "admin", "owner"] },
+        "Member": object(&[("ordinal", small()), ("user", name_schema()), ("role", role())]),
+        "Settings": object(&settings),
+        "Retention": object(&[("history_days?", or_null(small())), ("expires_in_s", small())]),
+        "Description": object(&description),
+        "Summary": object(&summary),
+        "Message": object(&message),
+        "Change": object(&[("sequence", number()), ("by", small()), ("change", any())]),
+        "ConversationPage": object(&[("conversations", list(reference("Summary"))), ("next", or_null(number()))]),
+        "MessagePage": object(&[
+            ("messages", list(json!({ "oneOf": [reference("Message"), reference("Change")] }))),
+            ("next", or_null(number())),
+        ]),
+        "Conversation": object(&[("conversation", number())]),
+        "NewConversation": { "oneOf": [
+            object(&[("user", name_schema())]),
+            object(&[("title", text(256)), ("users", list(name_schema()))]),
+        ] },
+        "ConversationChange": { "oneOf": [
+            object(&[("title", text(256))]),
+            object(&[("settings", reference("Settings"))]),
+            object(&[("retention", reference("Retention"))]),
+        ] },
+        "NewMessage": object(&[
+            ("body", base64()),
+            ("client_sequence?", number()),
+            ("expires_in_s?", small()),
+            ("reply_to?", number()),
+        ]),
+        "Place": object(&[("conversation", number()), ("sequence", or_null(number()))]),
+        "NewBody": object(&[("body", base64())]),
+        "NewReaction": object(&[("reaction", text(32))]),
+        "ReadUpTo": object(&[("sequence", number())]),
+        "NewMember": object(&[("user", name_schema())]),
+        "NewRole": object(&[("role", role())]),
+        "Invite": object(&[("invite", text(64)), ("by", small()), ("expires_in_s", or_null(small()))]),
+        "Invites": object(&[("invites", list(reference("Invite")))]),
+        "NewInvite": object(&[("expires_in_s?", small())]),
+        "Users": object(&[("users", list(name_schema()))]),
+        "Device": object(&[("device", name_schema()), ("label", text(128)), ("connected", flag())]),
+        "Devices": object(&[("devices", list(reference("Device")))]),
+        "NewLabel": object(&[("label", text(128))]),
+    })
+}

@@ -1,0 +1,12 @@
+//! What chat users do, over MQTT's `rpc` and over HTTP.
+//!
+//! - `phone`: a device that reads events and calls. `web`: the same user over HTTP.
+//! - Everything else is tests.
+
+mod account;
+mod groups;
+mod http;
+mod live;
+mod messages;
+mod phone;
+mod web;
