@@ -148,6 +148,10 @@ pub(crate) struct Facts {
     pub(crate) devices_max: usize,
     /// Devices with publishes that have no answer.
     pub(crate) busy: BTreeSet<usize>,
+    /// Everything has come right, and every device is to say one thing more.
+    pub(crate) last_words: bool,
+    /// Devices that have said it.
+    pub(crate) done: BTreeSet<usize>,
     pub(crate) inbox_entries: u32,
     /// When an inbox was at least half full for the last time.
     pub(crate) half_full_ms: Option<u64>,

@@ -1,9 +1,14 @@
-//! Liveness: once nothing goes wrong any more, every publish is answered, everything that waits arrives, and no inbox
-//! counts as full that is empty. That ticks converge is for P7 to say.
+//! Liveness: once nothing goes wrong any more, every publish is answered and everything that waits arrives; and then
+//! everybody can send again, whichever inboxes were full. That ticks converge is for P7 to say.
 
 use super::Check;
 use crate::event::Event;
 use crate::facts::Facts;
+
+/// "Quota exceeded".
+const FULL: u32 = 0x97;
+/// Between an inbox that is not half full any more and the last refusal, when all is calm.
+const SOON_MS: u64 = 1_000;
 
 pub(super) struct Live;
 
@@ -12,8 +17,13 @@ impl Check for Live {
         "liveness"
     }
 
-    fn see(&mut self, _: &Facts, _: &Event) -> Result<(), String> {
-        Ok(())
+    fn see(&mut self, facts: &Facts, event: &Event) -> Result<(), String> {
+        let Event::Answered { say, reason: FULL, .. } = event else { return Ok(()) };
+        let full = facts.half_full_ms.is_some_and(|at_ms| at_ms + SOON_MS >= facts.now_ms);
+        if !facts.last_words || full {
+            return Ok(());
+        }
+        Err(format!("{say} was refused because of a full inbox, and all are empty"))
     }
 
     fn missing(&self, facts: &Facts) -> Result<(), String> {
@@ -21,6 +31,9 @@ impl Check for Live {
             return Err(format!("device {device} has publishes without an answer"));
         }
         for (index, device) in facts.devices.iter().enumerate().filter(|(_, device)| device.stays()) {
+            if facts.last_words && !facts.done.contains(&index) {
+                return Err(format!("device {index} cannot say anything"));
+            }
             for (place, held) in &device.held {
                 let wanted = held.message || device.traits.events;
                 if wanted && !held.received && !facts.has_expired(held) {

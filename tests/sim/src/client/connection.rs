@@ -215,6 +215,7 @@ impl<'a> Connection<'a> {
         let (plan, dice) = (self.client.world.plan.clone(), &self.client.dice);
         if !self.client.world.turmoil.reigns() {
             // What fell into a black hole is not waited for any longer.
+            self.say_last_word();
             return if self.black_hole { Err(Over) } else { Ok(()) };
         }
         if self.black_hole && dice.chance(0.5) || dice.chance(plan.hang_up) {
@@ -233,6 +234,16 @@ impl<'a> Connection<'a> {
             }
         }
         Ok(())
+    }
+
+    /// When everything has come right, a message must be taken.
+    fn say_last_word(&mut self) {
+        let Client { world, outbox, credentials, device, subscribed, .. } = &mut *self.client;
+        let wanted = *subscribed && world.record.with(|facts| facts.last_words && facts.done.insert(*device));
+        let users = world.users.lock();
+        if let Some(other) = users.iter().find(|user| wanted && **user != credentials.user) {
+            outbox.send_to_user(other, 0);
+        }
     }
 
     fn send(&mut self) {
