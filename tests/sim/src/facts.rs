@@ -41,7 +41,7 @@ impl Device {
     }
 
     /// Entries of its inbox, expired ones too.
-    fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.held.values().filter(|held| held.erased.is_none()).count()
     }
 }
