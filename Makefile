@@ -23,7 +23,7 @@ export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak soak-client client-size sim bench profile router-cost fmt lint doc deny audit prerequisites \
+.PHONY: clean-program help build run test soak soak-client client-size sim bench profile router-cost fmt lint doc deny audit prerequisites \
 	test-prerequisites
 
 help: ## this list
@@ -65,6 +65,9 @@ profile: build ## where BENCH ("pairs") spends its time: dist/profile.svg, and t
 router-cost: prerequisites ## measure rumqttd's router, as ARCHITECTURE.md quotes it; CLIENTS="1000 50000"
 	cargo build --locked --workspace --example router_cost
 	$(CARGO_TARGET_DIR)/debug/examples/router_cost $(CLIENTS)
+
+clean-program:
+	cargo clean --locked --package godwit
 
 fmt: ## format the code
 	cargo fmt --all

@@ -24,7 +24,7 @@ type Refused = (Reason, &'static str);
 const NOT_A_SEND: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Send");
 const NOT_A_RECEIPT: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a ReadReceipt");
 const NOT_A_REQUEST: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Request");
-const TOO_MANY: Refused = (Reason::MESSAGE_RATE_TOO_HIGH, "more than ten live signals in a second");
+const TOO_MANY: Refused = (Reason::QUOTA_EXCEEDED, "more than ten live signals in a second");
 const NO_SUCH_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
 
 /// Live signals of one device in a second.

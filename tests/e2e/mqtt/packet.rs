@@ -196,11 +196,13 @@ impl<'a> Fields<'a> {
     }
 
     fn publish(&mut self, first: u8, v5: bool) -> Option<Publish> {
-        if first & 6 != 2 {
-            // The server sends QoS 1 only.
-            return None;
-        }
-        let (topic, packet_id) = (self.string()?, self.u16()?);
+        let topic = self.string()?;
+        let packet_id = match first & 6 {
+            // Only what is worth nothing later comes with QoS 0.
+            0 if topic.starts_with("live/") => 0,
+            2 => self.u16()?,
+            _ => return None,
+        };
         let properties = if v5 { self.properties()? } else { Vec::new() };
         let value = |name: &str| properties.iter().find(|it| it.0 == name).map(|it| it.1.clone()).unwrap_or_default();
         let (from, seq) = (value("from"), value("seq").parse().unwrap_or(0));
