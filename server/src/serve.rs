@@ -88,7 +88,10 @@ async fn live(role: Role, settings: &Settings, login: Option<Login>) -> anyhow::
     };
     tokio::select! {
         () = stop.cancelled() => {}
-        error = running.failed() => return Err(error.context("the store failed")),
+        error = running.failed() => {
+            running.abandon().await;
+            return Err(error.context("the store failed"));
+        }
     }
     tracing::info!("stopping");
     running.stop(settings.shutdown_deadline).await;
@@ -148,6 +151,18 @@ impl Running {
             Some(memory) => memory.bridge.failed().await.into(),
             None => std::future::pending().await,
         }
+    }
+
+    /// Ends what uses the store, which has failed: a process that ends under it does so by a signal, not by its exit code.
+    async fn abandon(self) {
+        drop(self.doors);
+        let Some(Memory { bridge, store, http_task, .. }) = self.memory else { return };
+        http_task.abort();
+        _ = http_task.await;
+        if tokio::time::timeout(LEFTOVERS, bridge.stop(Duration::ZERO)).await.is_err() {
+            tracing::warn!("the disk does not answer");
+        }
+        drop(store);
     }
 
     async fn stop(self, deadline: Duration) {
