@@ -2,13 +2,16 @@
 //! user, and returns when it is on disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use godwit_schemas::ids::{BadName, DeviceName, UserId};
 use godwit_schemas::partition::Partition;
+use godwit_schemas::phone::PhoneNumber;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::mail::{AdminRequest, Mail, Mailbox, Reply};
+use crate::phone::{self, Names, PhoneHash};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,15 @@ pub enum AdminError {
     /// The system gave no random bits for a password.
     #[error("no randomness for a password: {0}")]
     NoRandomness(String),
+    /// Another user has the phone number.
+    #[error("another user has this phone number")]
+    PhoneTaken,
+    /// Somebody claims the phone number right now, or has just been written to under it for the first time.
+    #[error("this phone number is being set: try again")]
+    PhoneBusy,
+    /// What waited for a phone number does not go into the inbox of its user.
+    #[error("the inbox of user \"{0}\" is full")]
+    InboxFull(UserId),
     /// The store is nearly full.
     #[error("the disk is nearly full (store.reserve_mib)")]
     NoRoom,
@@ -65,15 +77,20 @@ pub struct UserListing {
     pub devices: Vec<String>,
 }
 
+/// How often a phone number that is busy is tried again, and after how long.
+const CLAIM_TRIES: u32 = 100;
+const CLAIM_AGAIN: Duration = Duration::from_millis(20);
+
 /// Handle to the lanes for operators' commands. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
     lanes: Arc<[Mailbox]>,
+    phone_names: Names,
 }
 
 impl Admin {
-    pub(crate) fn new(lanes: Arc<[Mailbox]>) -> Self {
-        Self { lanes }
+    pub(crate) fn new(lanes: Arc<[Mailbox]>, phone_names: Names) -> Self {
+        Self { lanes, phone_names }
     }
 
     /// Adds a user with its first device.
@@ -125,16 +142,115 @@ impl Admin {
         self.ask(Some(&user.clone()), |reply| AdminRequest::User(user, reply)).await
     }
 
+    /// Adds a user that has a phone number, with its first device. `None`: under a name that the server chooses, the one
+    /// that waits for the number if it was written to already. Goes on when the caller stops waiting.
+    ///
+    /// # Errors
+    /// As [`Self::add_user`] and [`Self::set_phone`]. With [`AdminError::InboxFull`] the user is there, without the number.
+    pub async fn register(
+        &self,
+        user: Option<UserId>,
+        device: DeviceName,
+        number: PhoneNumber,
+    ) -> Result<Credentials, AdminError> {
+        let (admin, hash) = (self.clone(), phone::hash(number));
+        let user = user.unwrap_or_else(|| self.phone_names.of(&hash));
+        in_background(async move {
+            admin.claim_phone(&hash, &user).await?;
+            let registered = async {
+                let credentials = admin.add_user(user.clone(), device).await?;
+                admin.take_phone(&hash, &user).await?;
+                Ok(credentials)
+            };
+            let registered = registered.await;
+            admin.settle_phone(&hash, registered.is_ok().then_some(user)).await?;
+            registered
+        })
+        .await
+    }
+
+    /// Sets or takes away a user's phone number. With it comes what was sent to the number before anybody had it. Goes on
+    /// when the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`AdminError::NoUser`], [`AdminError::PhoneTaken`], [`AdminError::PhoneBusy`], [`AdminError::InboxFull`],
+    /// [`AdminError::ShuttingDown`].
+    pub async fn set_phone(&self, user: UserId, number: Option<PhoneNumber>) -> Result<(), AdminError> {
+        let admin = self.clone();
+        in_background(async move {
+            let Some(hash) = number.map(phone::hash) else { return admin.write_phone(&user, None).await };
+            admin.user(user.clone()).await?;
+            admin.claim_phone(&hash, &user).await?;
+            let taken = admin.take_phone(&hash, &user).await;
+            admin.settle_phone(&hash, taken.is_ok().then_some(user)).await?;
+            taken
+        })
+        .await
+    }
+
+    /// From here on messages to the number wait, until it is settled.
+    async fn claim_phone(&self, hash: &PhoneHash, user: &UserId) -> Result<(), AdminError> {
+        for _ in 0..CLAIM_TRIES {
+            let claimed = self.ask_about(hash, |reply| AdminRequest::ClaimPhone(*hash, user.clone(), reply)).await;
+            if !matches!(claimed, Err(AdminError::PhoneBusy)) {
+                return claimed;
+            }
+            tokio::time::sleep(CLAIM_AGAIN).await;
+        }
+        Err(AdminError::PhoneBusy)
+    }
+
+    async fn take_phone(&self, hash: &PhoneHash, user: &UserId) -> Result<(), AdminError> {
+        phone::hand_over(self, hash, user).await?;
+        self.write_phone(user, Some(*hash)).await
+    }
+
+    /// In the user's record; gives back the number before.
+    async fn write_phone(&self, user: &UserId, hash: Option<PhoneHash>) -> Result<(), AdminError> {
+        let before = self.ask(Some(user), |reply| AdminRequest::SetPhone(user.clone(), hash, reply)).await?;
+        match before.filter(|before| Some(*before) != hash) {
+            Some(before) => {
+                self.ask_about(&before, |reply| AdminRequest::ReleasePhone(before, user.clone(), reply)).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn settle_phone(&self, hash: &PhoneHash, owner: Option<UserId>) -> Result<(), AdminError> {
+        self.ask_about(hash, |reply| AdminRequest::SettlePhone(*hash, owner, reply)).await
+    }
+
+    /// Asks the lane that owns a phone number.
+    pub(crate) async fn ask_about<T>(
+        &self,
+        hash: &PhoneHash,
+        request: impl FnOnce(Reply<T>) -> AdminRequest,
+    ) -> Result<T, AdminError> {
+        self.ask(Some(&self.phone_names.of(hash)), request).await
+    }
+
     /// Asks the lane of `user`, or any.
-    async fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         user: Option<&UserId>,
         request: impl FnOnce(Reply<T>) -> AdminRequest,
     ) -> Result<T, AdminError> {
         let (reply, answer) = oneshot::channel();
-        let lane = user.map_or(0, |user| Partition::of_user(user).lane(self.lanes.len() as u32));
-        // A lane that is gone drops the reply, which the answer then tells.
-        let _ = self.lanes[lane as usize].send(Mail::Admin(request(reply)));
+        let partition = user.map_or(Partition::of_hash(0), Partition::of_user);
+        self.mail(partition, Mail::Admin(request(reply)));
         answer.await.unwrap_or(Err(AdminError::ShuttingDown))
     }
+
+    /// To the lane of a partition. One that is gone drops the reply within, which the answer then tells.
+    pub(crate) fn mail(&self, partition: Partition, mail: Mail) {
+        let lane = partition.lane(self.lanes.len() as u32);
+        let _ = self.lanes[lane as usize].send(mail);
+    }
+}
+
+/// Carries on when whoever waits for it stops.
+async fn in_background<T: Send + 'static>(
+    work: impl Future<Output = Result<T, AdminError>> + Send + 'static,
+) -> Result<T, AdminError> {
+    tokio::spawn(work).await.unwrap_or(Err(AdminError::ShuttingDown))
 }

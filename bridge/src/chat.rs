@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use godwit_schemas::client::{self, request::Call};
-use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
 use godwit_schemas::partition::Partition;
 use tokio::sync::oneshot;
 
@@ -23,6 +23,8 @@ pub enum Who {
     Administrator,
     /// One of the user's devices, with its password.
     Device(DeviceName, Bytes),
+    /// What waited for a phone number is sent once more, as if from the device that it waited for.
+    Waiting(DeviceId),
 }
 
 /// Handle to the lanes for users' calls. Cheap to clone.

@@ -5,9 +5,10 @@
 //! |---|---|---|
 //! | `GET /healthz` | | 200; needs no token |
 //! | `GET /v1/admin/users?after=NAME&limit=N` | | `{users: [{user, devices}], next}`, by name; `next` goes into `after` |
-//! | `POST /v1/admin/users` | `{user, device}` | 201 `{user, device, password}` |
+//! | `POST /v1/admin/users` | `{user, device, phone}`, without `phone` or `user` | 201 `{user, device, password}` |
 //! | `GET /v1/admin/users/{user}` | | `{user, devices}` |
 //! | `DELETE /v1/admin/users/{user}` | | 204 |
+//! | `PUT`, `DELETE /v1/admin/users/{user}/phone` | `{phone}` | 204 |
 //! | `POST /v1/admin/users/{user}/devices` | `{device}` | 201 `{user, device, password}` |
 //! | `DELETE /v1/admin/users/{user}/devices/{device}` | | 204 |
 //!
@@ -17,6 +18,7 @@
 mod chat;
 mod credentials;
 mod openapi;
+mod phone;
 mod problem;
 mod serve;
 mod token;
@@ -29,9 +31,10 @@ use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use godwit_schemas::ids::{BadName, DeviceName, UserId};
+use godwit_schemas::phone::PhoneNumber;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, AdminError, Credentials, UserListing};
@@ -50,6 +53,7 @@ pub fn router(admin: Admin, chat: Chat, token: AdminToken) -> Router {
     let commands = Router::new()
         .route("/v1/admin/users", get(list_users).post(add_user))
         .route("/v1/admin/users/{user}", get(show_user).delete(remove_user))
+        .route("/v1/admin/users/{user}/phone", put(set_phone).delete(remove_phone))
         .route("/v1/admin/users/{user}/devices", post(add_device))
         .route("/v1/admin/users/{user}/devices/{device}", delete(remove_device))
         .with_state(admin);
@@ -116,8 +120,9 @@ async fn list_users(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewUser {
-    user: String,
+    user: Option<String>,
     device: String,
+    phone: Option<String>,
 }
 
 async fn add_user(
@@ -125,7 +130,33 @@ async fn add_user(
     body: Result<Json<NewUser>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Json(new) = body?;
-    Ok(created(admin.add_user(user(&new.user)?, device(&new.device)?).await?))
+    let (name, device) = (new.user.as_deref().map(user).transpose()?, device(&new.device)?);
+    Ok(created(match (name, new.phone) {
+        (name, Some(number)) => admin.register(name, device, phone_number(&number)?).await?,
+        (Some(name), None) => admin.add_user(name, device).await?,
+        (None, None) => return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "neither user nor phone")),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPhone {
+    phone: String,
+}
+
+async fn set_phone(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+    body: Result<Json<NewPhone>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let number = phone_number(&body?.0.phone)?;
+    admin.set_phone(user(&name)?, Some(number)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn remove_phone(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+    admin.set_phone(user(&name)?, None).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn show_user(State(admin): State<Admin>, Path(name): Path<String>) -> Result<Json<UserListing>, Problem> {
@@ -166,6 +197,10 @@ fn user(name: &str) -> Result<UserId, AdminError> {
 
 fn device(name: &str) -> Result<DeviceName, AdminError> {
     DeviceName::new(name).map_err(BadName::into)
+}
+
+fn phone_number(text: &str) -> Result<PhoneNumber, Problem> {
+    PhoneNumber::parse(text).map_err(|bad| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, bad.to_string()))
 }
 
 /// A password is shown once, and no cache may keep it.

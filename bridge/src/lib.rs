@@ -5,6 +5,7 @@
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
 //! - [`remote_bus`]: the bus of a broker in another process.
+//! - `phone`: phone numbers, and what waits for those that nobody has registered with.
 //! - [`crash`]: named points at which tests of crashes have it die.
 //!
 //! What is decided, and why, stands in `godwit-core`; nothing here decides.
@@ -28,6 +29,7 @@ use self::crash::Point;
 use self::lane::{Counters, Lane, Parts};
 use self::link::Link;
 use self::mail::{Committed, Mail, Mailbox, WhenAll};
+use self::phone::Names;
 use self::store::{ClockS, Store, StoreError};
 
 pub mod admin;
@@ -39,6 +41,7 @@ mod lane;
 mod link;
 mod mail;
 mod password;
+mod phone;
 pub mod remote_bus;
 pub mod store;
 mod writes;
@@ -60,6 +63,8 @@ pub struct Settings {
     pub devices_per_user_max: usize,
     /// Entries that an inbox takes, at least 4.
     pub inbox_entries: u32,
+    /// Phone numbers that a user may look up in a day.
+    pub phone_lookups_per_day: u32,
     /// Users, pairs and conversations that each lane keeps in memory (of each about so many).
     pub cached_per_lane: usize,
 }
@@ -68,6 +73,7 @@ pub struct Settings {
 /// sends is taken by a lane without waking a thread. Its committer, which waits for the disk, has a thread of its own.
 pub struct Bridge {
     lanes: Arc<[Mailbox]>,
+    phone_names: Names,
     tasks: TaskTracker,
     failure: watch::Receiver<Option<StoreError>>,
 }
@@ -84,14 +90,14 @@ pub async fn start<S: Store, B: Bus>(
     bus: B,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, committing, running } = assemble(settings, store, clock, bus, epoch()?).await?;
+    let Assembly { lanes, phone_names, committing, running } = assemble(settings, store, clock, bus, epoch()?).await?;
     let tasks = TaskTracker::new();
     spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
     for lane in running {
         tasks.spawn(watched(lane, failed.clone()));
     }
     tasks.close();
-    Ok(Bridge { lanes, tasks, failure })
+    Ok(Bridge { lanes, phone_names, tasks, failure })
 }
 
 /// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
@@ -100,6 +106,7 @@ pub type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 /// A bridge whose tasks do not run yet.
 pub struct Assembly {
     lanes: Arc<[Mailbox]>,
+    phone_names: Names,
     committing: Task,
     running: Vec<Task>,
 }
@@ -107,7 +114,7 @@ pub struct Assembly {
 impl Assembly {
     /// Operators' commands, answered as soon as the tasks run.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.lanes.clone())
+        Admin::new(self.lanes.clone(), self.phone_names.clone())
     }
 
     /// What users do without a connection, answered as soon as the tasks run.
@@ -154,13 +161,13 @@ pub async fn assemble<S: Store, B: Bus>(
         });
         running.push(Box::pin(lane.run()));
     }
-    Ok(Assembly { lanes, committing: Box::pin(committing), running })
+    Ok(Assembly { lanes, phone_names: counters.phone_names, committing: Box::pin(committing), running })
 }
 
 impl Bridge {
     /// Operators' commands.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.lanes.clone())
+        Admin::new(self.lanes.clone(), self.phone_names.clone())
     }
 
     /// What users do, without a connection.

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use godwit_core::command::{Command, ConnectionKey};
+use godwit_core::command::{Command, ConnectionKey, Draft, Origin};
+use godwit_core::entry::Entry;
 use godwit_core::outcome::{Effect, NewEntry};
 use godwit_core::world::Ticket;
 use godwit_schemas::client::{self, request::Call};
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{AdminError, Credentials, UserListing};
 use crate::chat::Who;
+use crate::phone::PhoneHash;
 use crate::store::Write;
 
 /// To a lane.
@@ -21,6 +23,12 @@ pub(crate) enum Mail {
     Command(Command),
     /// From the committer.
     Committed(Committed),
+    /// For the lane of the user that would wait for it: a message to a phone number.
+    ToPhone(ToPhone),
+    /// Messages to a phone number go on.
+    PhoneReady(PhoneHash),
+    /// Go on when everything is on disk that was handed to the committer before.
+    Flush(Then),
     /// From an operator.
     Admin(AdminRequest),
     /// Over HTTP, for the lane that owns the user.
@@ -96,6 +104,8 @@ pub(crate) struct Wake {
 pub(crate) enum Done {
     /// Tell the edge that the filters are stored.
     Subscribed(ConnectionKey, u32),
+    /// Go on.
+    Then(Then),
     /// Tell all lanes that the user changed, and go on when all know.
     Announce(UserId, Then),
     /// Nothing is kept of these devices any more: go on.
@@ -129,8 +139,35 @@ pub(crate) enum AdminRequest {
     AddDevice(UserId, DeviceName, Reply<Credentials>),
     RemoveDevice(UserId, DeviceName, Reply<()>),
     User(UserId, Reply<UserListing>),
+    /// For the lane of the user that would wait for the number: it is to be this user's. Messages to it are held.
+    ClaimPhone(PhoneHash, UserId, Reply<()>),
+    /// The same lane: the device whose inbox has what waits for the number, and gets no more.
+    NextWaiting(PhoneHash, UserId, Reply<Option<DeviceId>>),
+    /// What is in such an inbox, behind this order.
+    Waiting(DeviceId, Order, Reply<Waiting>),
+    /// All of it has been sent to somebody else.
+    HandedOver(PhoneHash, DeviceId, Reply<()>),
+    /// The same lane: the number is this user's, or stays nobody's. What was held goes on.
+    SettlePhone(PhoneHash, Option<UserId>, Reply<()>),
+    /// The same lane: the user has it no longer.
+    ReleasePhone(PhoneHash, UserId, Reply<()>),
+    /// The user's lane: its number from now on; tells the one before.
+    SetPhone(UserId, Option<PhoneHash>, Reply<Option<PhoneHash>>),
     /// Any lane: users after this one, at most so many.
     Users(Option<UserId>, usize, Reply<Vec<UserListing>>),
+}
+
+/// A message to a phone number.
+pub(crate) struct ToPhone {
+    pub(crate) hash: PhoneHash,
+    pub(crate) origin: Origin,
+    pub(crate) draft: Draft,
+}
+
+/// A page of a waiting inbox, with bodies.
+pub(crate) struct Waiting {
+    pub(crate) now_s: u32,
+    pub(crate) entries: Vec<(Order, Entry)>,
 }
 
 /// Where the answer goes.

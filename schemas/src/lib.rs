@@ -5,11 +5,13 @@
 //! - [`ids`]: names and numbers, checked once where they enter.
 //! - [`topic`]: what a client may publish to and subscribe to.
 //! - [`reason`]: the MQTT 5 reason codes that Godwit answers with.
+//! - [`phone`]: phone numbers.
 //! - [`partition`]: who owns which user and which conversation.
 
 pub mod bus;
 pub mod client;
 pub mod ids;
 pub mod partition;
+pub mod phone;
 pub mod reason;
 pub mod topic;

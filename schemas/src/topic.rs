@@ -4,6 +4,7 @@
 //! connected, so no name reaches another device. Everything that is not listed here is refused.
 
 use crate::ids::{BadName, ConversationId, UserId};
+use crate::phone::{BadPhoneNumber, PhoneNumber};
 
 /// Where a PUBLISH goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Destination {
     Send,
     /// `to/<user>`: raw body.
     ToUser(UserId),
+    /// `phone/<digits>`: raw body, for whoever has this number.
+    ToPhone(PhoneNumber),
     /// `send/<conversation>`: raw body.
     ToConversation(ConversationId),
     /// `receipt`: payload `client.ReadReceipt`.
@@ -26,13 +29,14 @@ pub enum Destination {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadTopic {
     /// Not one of the topics that a client may publish to.
-    #[error(
-        "not a topic of this client; publish to send, to/<user>, send/<conversation>, receipt, rpc or live/<conversation>"
-    )]
+    #[error("publish to send, to/<user>, phone/<digits>, send/<conversation>, live/<conversation>, receipt or rpc")]
     NotYours,
     /// `to/` is followed by what cannot be a user name.
     #[error("to/<user>: {0}")]
     User(#[from] BadName),
+    /// `phone/` is followed by what cannot be a phone number.
+    #[error("phone/<digits>: {0}")]
+    Phone(#[from] BadPhoneNumber),
     /// `send/` or `live/` is followed by what is not a conversation's number.
     #[error("send/<conversation>, live/<conversation>: not a conversation number")]
     Conversation,
@@ -52,6 +56,9 @@ impl Destination {
         }
         if let Some(user) = topic.strip_prefix("to/") {
             return Ok(Self::ToUser(UserId::new(user)?));
+        }
+        if let Some(digits) = topic.strip_prefix("phone/") {
+            return Ok(Self::ToPhone(PhoneNumber::parse_digits(digits)?));
         }
         if let Some(conversation) = topic.strip_prefix("send/") {
             return parse_conversation(conversation).map(Self::ToConversation);
@@ -156,6 +163,11 @@ mod tests {
         }
         for bad in ["to/", "to/a/b", "to/+", "to/#", "to/a\0", "to/.."] {
             assert_eq!(Destination::parse(bad), Err(BadTopic::User(BadName)), "{bad}");
+        }
+        let number = PhoneNumber::parse("+4930123456").unwrap();
+        assert_eq!(Destination::parse("phone/4930123456"), Ok(Destination::ToPhone(number)));
+        for bad in ["phone/", "phone/+4930123456", "phone/alice", "phone/49/30123456"] {
+            assert_eq!(Destination::parse(bad), Err(BadTopic::Phone(BadPhoneNumber)), "{bad}");
         }
         for bad in ["", "/send", "SEND", "inbox", "c/bob/phone/inbox", "$SYS/x", "$share/g/inbox", "to"] {
             assert_eq!(Destination::parse(bad), Err(BadTopic::NotYours), "{bad}");

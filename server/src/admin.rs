@@ -65,9 +65,15 @@ impl AdminClient {
         Self { agent: config.into(), notice }
     }
 
-    /// Adds a user with its first device.
-    pub(crate) fn add_user(&self, user: &UserId, device: &DeviceName) -> Result<Credentials, Failure> {
-        let body = serde_json::json!({ "user": user.as_str(), "device": device.as_str() });
+    /// Adds a user with its first device. Without a name it needs a phone number.
+    pub(crate) fn add_user(
+        &self,
+        user: Option<&UserId>,
+        device: &DeviceName,
+        phone: Option<&str>,
+    ) -> Result<Credentials, Failure> {
+        let user = user.map(UserId::as_str);
+        let body = serde_json::json!({ "user": user, "device": device.as_str(), "phone": phone });
         self.post("/v1/admin/users", &body)
     }
 
@@ -86,6 +92,14 @@ impl AdminClient {
         let after = after.map(|name| format!("&after={name}")).unwrap_or_default();
         let page: Users = self.get(&format!("/v1/admin/users?limit={limit}{after}"))?;
         Ok((page.users, page.next))
+    }
+
+    /// Sets a user's phone number, or takes it away.
+    pub(crate) fn set_phone(&self, user: &UserId, phone: Option<&str>) -> Result<(), Failure> {
+        let path = format!("{}/phone", path(user));
+        let Some(phone) = phone else { return self.delete(&path) };
+        let request = self.agent.put(self.url(&path)).header("authorization", self.authorization());
+        self.accepted(request.send_json(serde_json::json!({ "phone": phone }))).map(drop)
     }
 
     /// Removes a user.

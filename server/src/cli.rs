@@ -66,11 +66,24 @@ pub(crate) enum UserCommand {
     /// Add a user with a first device; prints JSON with its password
     #[command(after_help = "Example:\n  godwit user add alice --device phone")]
     Add {
-        /// The user's name: the MQTT user name
-        name: String,
+        /// The user's name: the MQTT user name; with `--phone` the server can choose it
+        #[arg(required_unless_present = "phone")]
+        name: Option<String>,
         /// The device's name: the MQTT client id
         #[arg(long, value_name = "NAME")]
         device: String,
+        /// Its phone number, like +4930123456: what was sent to the number is delivered
+        #[arg(long, value_name = "NUMBER")]
+        phone: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Set the phone number of a user; without a number take it away
+    Phone {
+        /// The user's name
+        name: String,
+        /// Like +4930123456
+        number: Option<String>,
         #[command(flatten)]
         place: Place,
     },
@@ -141,11 +154,14 @@ mod tests {
         let parse = |line: &str| Cli::try_parse_from(line.split(' '));
         assert!(parse("godwit serve --config a.toml --data b").is_ok());
         assert!(parse("godwit user add alice --device phone --data b").is_ok());
+        assert!(parse("godwit user add --device phone --phone +4930123456").is_ok());
+        assert!(parse("godwit user phone alice +4930123456").is_ok());
         assert!(parse("godwit user list --after alice --limit 3").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit chat --user alice --device phone --lines --server ws://x/mqtt").is_ok());
         assert!(parse("godwit chat --device phone").is_err());
         assert!(parse("godwit user add alice").is_err());
+        assert!(parse("godwit user add --device phone").is_err());
         assert!(parse("godwit").is_err());
     }
 }

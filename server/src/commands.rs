@@ -16,9 +16,13 @@ const PAGE: usize = 1_000;
 /// `godwit user ...`
 pub(crate) fn user(command: UserCommand) -> Result<(), Failure> {
     match command {
-        UserCommand::Add { name, device, place } => {
-            let (user, device) = (user_name(&name)?, device_name(&device)?);
-            print_json(&connect(&place)?.add_user(&user, &device)?)
+        UserCommand::Add { name, device, phone, place } => {
+            let (user, device) = (name.as_deref().map(user_name).transpose()?, device_name(&device)?);
+            print_json(&connect(&place)?.add_user(user.as_ref(), &device, phone.as_deref())?)
+        }
+        UserCommand::Phone { name, number, place } => {
+            let user = user_name(&name)?;
+            connect(&place)?.set_phone(&user, number.as_deref())
         }
         UserCommand::List { after, limit, place } => list_users(after, limit, &place),
         UserCommand::Remove { name, place } => {

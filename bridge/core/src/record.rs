@@ -140,6 +140,12 @@ pub struct UserRecord {
     /// Names of users that this one has blocked, ascending.
     #[prost(string, repeated, tag = "2")]
     pub blocked: Vec<String>,
+    /// Nobody has registered as this user yet; somebody has written to its phone number. Its one device has no name.
+    #[prost(bool, tag = "3")]
+    pub waiting: bool,
+    /// SHA-256 of its phone number; empty: it has none.
+    #[prost(bytes = "vec", tag = "4")]
+    pub phone_sha256: Vec<u8>,
 }
 
 /// What a session leaves behind when its connection ends, and the place of the inbox's first entry.

@@ -45,14 +45,15 @@ pub(super) fn routes(context: Context) -> Router {
         .route("/v1/users/{user}/blocked/{other}", put(block).delete(unblock))
         .route("/v1/users/{user}/devices", get(list_devices))
         .route("/v1/users/{user}/devices/{device}", put(label_device).delete(remove_device))
+        .merge(super::phone::routes())
         .with_state(context)
 }
 
 /// The user in whose name a request acts, if it may: the `{user}` of the path.
-struct Actor {
-    user: UserId,
-    context: Context,
-    credentials: Credentials,
+pub(super) struct Actor {
+    pub(super) user: UserId,
+    pub(super) context: Context,
+    pub(super) credentials: Credentials,
 }
 
 impl FromRequestParts<Context> for Actor {
@@ -67,7 +68,7 @@ impl FromRequestParts<Context> for Actor {
 }
 
 impl Actor {
-    async fn call(self, call: Call) -> Result<client::Response, Problem> {
+    pub(super) async fn call(self, call: Call) -> Result<client::Response, Problem> {
         answered(self.context.chat.call(self.user, self.credentials.who(), call).await)
     }
 
@@ -76,13 +77,15 @@ impl Actor {
     }
 }
 
-fn answered(answer: Result<client::Response, crate::chat::ShuttingDown>) -> Result<client::Response, Problem> {
+pub(super) fn answered(
+    answer: Result<client::Response, crate::chat::ShuttingDown>,
+) -> Result<client::Response, Problem> {
     let response = answer.map_err(|error| Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     if response.reason == 0 { Ok(response) } else { Err(Problem::of_reason(response.reason, response.text)) }
 }
 
-type Answer = Result<Json<Value>, Problem>;
-type Body<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Answer = Result<Json<Value>, Problem>;
+pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
 type At<T> = Result<Path<T>, PathRejection>;
 
 #[derive(Deserialize)]

@@ -30,6 +30,8 @@ const MEMBERS: &str = "/v1/users/{user}/conversations/{conversation}/members";
 const MEMBER: &str = "/v1/users/{user}/conversations/{conversation}/members/{member}";
 const INVITES: &str = "/v1/users/{user}/conversations/{conversation}/invites";
 const INVITE: &str = "/v1/users/{user}/invites/{invite}";
+const SEND: &str = "/v1/users/{user}/messages";
+const PHONES: &str = "/v1/users/{user}/phones";
 const BLOCKED: &str = "/v1/users/{user}/blocked";
 const BLOCK: &str = "/v1/users/{user}/blocked/{other}";
 const DEVICES: &str = "/v1/users/{user}/devices";
@@ -97,6 +99,18 @@ const OPERATIONS: &[Operation] = &[
         ..op("post", INVITE, "Join a group")
     },
     Operation { refusals: &[403, 404, 422], ..op("delete", INVITE, "Revoke an invite") },
+    Operation {
+        body: Some("NewMessageTo"),
+        answer: (201, Some("Place")),
+        refusals: &[404, 409],
+        ..op("post", SEND, "Send a message to a user, or to whoever has a phone number, now or within 30 days")
+    },
+    Operation {
+        body: Some("PhoneHashes"),
+        answer: (200, Some("FoundPhones")),
+        refusals: &[404, 409, 422],
+        ..op("post", PHONES, "Which of some hashed phone numbers are users'")
+    },
     Operation { answer: (200, Some("Users")), ..op("get", BLOCKED, "Whom the user has blocked") },
     Operation { refusals: &[403, 404, 409, 422], ..op("put", BLOCK, "Block a user") },
     Operation { refusals: &[403, 404, 422], ..op("delete", BLOCK, "Unblock a user") },
@@ -252,6 +266,9 @@ fn schemas() -> Value {
         ("recalled", flag()),
         ("reactions", list(object(&[("member", small()), ("reaction", text(32))]))),
     ];
+    let phone = || json!({ "type": "string", "pattern": "^\\+[1-9][0-9]{4,14}$" });
+    let hash = || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
+    let message_to = [("body", base64()), ("client_sequence?", number()), ("expires_in_s?", small())];
     let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
     json!({
         "Problem": object(&[("title", text(64)), ("status", small()), ("detail", text(1_024))]),
@@ -283,6 +300,14 @@ fn schemas() -> Value {
             ("client_sequence?", number()),
             ("expires_in_s?", small()),
             ("reply_to?", number()),
+        ]),
+        "NewMessageTo": { "oneOf": [
+            object(&[&[("user", name_schema())], &message_to[..]].concat()),
+            object(&[&[("phone", phone())], &message_to[..]].concat()),
+        ] },
+        "PhoneHashes": object(&[("sha256", list(hash()))]),
+        "FoundPhones": object(&[
+            ("found", list(object(&[("sha256", hash()), ("user", name_schema()), ("waiting", flag())]))),
         ]),
         "Place": object(&[("conversation", number()), ("sequence", or_null(number()))]),
         "NewBody": object(&[("body", base64())]),

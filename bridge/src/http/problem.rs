@@ -58,9 +58,13 @@ impl From<AdminError> for Problem {
             AdminError::UserExists(_)
             | AdminError::BeingRemoved(_)
             | AdminError::DeviceExists(..)
+            | AdminError::PhoneTaken
+            | AdminError::InboxFull(_)
             | AdminError::TooManyDevices(..) => StatusCode::CONFLICT,
             AdminError::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
-            AdminError::NoRandomness(_) | AdminError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+            AdminError::NoRandomness(_) | AdminError::PhoneBusy | AdminError::ShuttingDown => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
         Self::new(status, error.to_string())
     }
@@ -113,6 +117,9 @@ mod tests {
         check(AdminError::BeingRemoved(user()), StatusCode::CONFLICT);
         check(AdminError::DeviceExists(user(), device), StatusCode::CONFLICT);
         check(AdminError::TooManyDevices(user(), 16), StatusCode::CONFLICT);
+        check(AdminError::PhoneTaken, StatusCode::CONFLICT);
+        check(AdminError::PhoneBusy, StatusCode::SERVICE_UNAVAILABLE);
+        check(AdminError::InboxFull(user()), StatusCode::CONFLICT);
         check(AdminError::NoRoom, StatusCode::INSUFFICIENT_STORAGE);
         check(AdminError::ShuttingDown, StatusCode::SERVICE_UNAVAILABLE);
         let bad = UserId::new("").expect_err("no name");

@@ -18,6 +18,25 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
+/// 32 bytes as 64 hexadecimal digits.
+pub(super) struct Hash(pub(super) bytes::Bytes);
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits: Option<Vec<u8>> =
+            text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+        let digits = digits.filter(|digits| digits.len() == 64);
+        let digits = digits.ok_or_else(|| de::Error::custom("not 64 hexadecimal digits"))?;
+        Ok(Self(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()))
+    }
+}
+
+/// Hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }

@@ -91,6 +91,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Ok(response) => self.answer_call(caller, response),
                 Err(refused) => self.refuse(caller, refused),
             },
+            Call::LookUpPhones(call) => match self.look_up_phones(&user, &call).await? {
+                Ok(response) => self.answer_call(caller, response),
+                Err(refused) => self.refuse(caller, refused),
+            },
             Call::Block(call) => self.block(caller, record, &call.user, true).await?,
             Call::Unblock(call) => self.block(caller, record, &call.user, false).await?,
             Call::LabelDevice(call) => self.label_device(caller, record, call).await?,

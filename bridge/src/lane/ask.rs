@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::Lane;
 use super::account::{Caller, NO_USER, Refused};
-use super::publish::{makes_entries, post_of, secret_for};
+use super::publish::{Recipient, makes_entries, post_of, secret_for};
 use crate::chat::Who;
 use crate::mail::Ask;
 use crate::password;
@@ -57,7 +57,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.dispatch(Command::Call { origin, id, call, correlation: Bytes::new(), secret });
             }
             Ask::Send(send) => match post_of(send, 0) {
-                Ok((to, draft)) => self.dispatch(Command::Post { origin, to, draft }),
+                Ok((Recipient::To(to), draft)) => self.dispatch(Command::Post { origin, to, draft }),
+                Ok((Recipient::Phone(number), draft)) => self.post_to_phone(origin, number, draft).await?,
                 Err(refused) => self.refuse_asker(to, refused),
             },
             Ask::Read(receipt) => {
@@ -72,6 +73,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     async fn asker(&mut self, user: &UserId, who: &Who) -> Result<Result<DeviceId, Refused>, StoreError> {
         let record = self.user_record(user).await?;
         Ok(match who {
+            Who::Waiting(device) => record.map(|_| *device).ok_or(NO_USER),
             Who::Administrator => record.map(|_| DeviceId::default()).ok_or(NO_USER),
             Who::Device(name, password) => {
                 let devices = record.unwrap_or_default().devices;

@@ -260,7 +260,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
 }
 
 /// Fills in the bodies that are kept apart, in one read. What is not there any more stays a reference.
-async fn fetch_bodies<S: Store>(store: &S, entries: &mut [(Order, Entry, bool)]) -> Result<(), StoreError> {
+pub(super) async fn fetch_bodies<S: Store>(store: &S, entries: &mut [(Order, Entry, bool)]) -> Result<(), StoreError> {
     let references = entries.iter_mut().map(|(_, entry, _)| entry).filter(|entry| entry.is_reference());
     let references: Vec<_> = references.collect();
     if references.is_empty() {
@@ -276,7 +276,7 @@ async fn fetch_bodies<S: Store>(store: &S, entries: &mut [(Order, Entry, bool)])
     Ok(())
 }
 
-fn readable(device: DeviceId, order: Order, value: bytes::Bytes) -> Option<Entry> {
+pub(super) fn readable(device: DeviceId, order: Order, value: bytes::Bytes) -> Option<Entry> {
     Entry::decode(value).inspect_err(|error| error!(%device, %order, %error, "an inbox entry is passed over")).ok()
 }
 

@@ -26,6 +26,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             match done {
                 Done::Subscribed(key, token) => self.edges.push(key, Frame::Subscribed(bus::Subscribed { token })),
                 Done::Announce(user, then) => self.announce(&user, then),
+                Done::Then(then) => then(),
                 Done::Erased(devices, then) => {
                     devices.into_iter().for_each(|device| self.backlogs.forget(device));
                     then();
@@ -56,6 +57,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.answer(device, to, reason, text, (conversation, sequence));
                 if let Some(session) = self.sessions.get_mut(&device) {
                     session.under_way = session.under_way.saturating_sub(1);
+                    session.by_phone.take_if(|first| **first == to);
                     // A repetition of what has just been answered. Carried out, it could succeed where the first was
                     // refused, and the client was told so.
                     session.parked.retain(|it| it.key != to.connection || it.publish.number != to.number);

@@ -29,6 +29,7 @@ use tracing::{error, warn};
 
 use self::backlog::{Backlogs, Recount};
 use self::edges::{Accepted, Edges};
+use self::phone::Phones;
 use self::session::Session;
 use self::users::Removal;
 use crate::Settings;
@@ -46,6 +47,7 @@ mod edges;
 mod effects;
 mod history;
 mod look_back;
+mod phone;
 mod publish;
 mod read;
 mod receipts;
@@ -126,6 +128,7 @@ pub(crate) struct Lane<S, B: Bus> {
     first_rank: u64,
     last_rank: u64,
     removals: BTreeMap<UserId, Removal>,
+    phones: Phones,
     /// Requests over HTTP that wait for their answer.
     asked: BTreeMap<u64, oneshot::Sender<client::Response>>,
     last_asked: u64,
@@ -171,6 +174,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             first_rank: counters.starts * RANKS,
             last_rank: counters.starts * RANKS,
             removals: BTreeMap::new(),
+            phones: Phones::new(counters.phone_names),
             asked: BTreeMap::new(),
             last_asked: 0,
             draining: None,
@@ -267,6 +271,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         match mail {
             Mail::Command(command) => self.queue(command),
             Mail::Committed(committed) => self.committed(committed).await?,
+            Mail::ToPhone(message) => self.post_to_owner(message).await?,
+            Mail::PhoneReady(hash) => self.phone_ready(hash).await?,
+            Mail::Flush(then) => self.when_durable(Done::Then(then)),
             Mail::Admin(request) => self.admin(request).await?,
             Mail::UserChanged(user, _) => self.world.forget_user(&user),
             Mail::Ask(user, who, ask, reply) => self.ask(user, who, ask, reply).await?,

@@ -9,6 +9,7 @@ use godwit_core::group::Secret;
 use godwit_schemas::bus::{self, Bus, Kind, down::Frame};
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
+use godwit_schemas::phone::PhoneNumber;
 use godwit_schemas::reason::Reason;
 use prost::Message;
 
@@ -25,14 +26,22 @@ const NOT_A_SEND: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not
 const NOT_A_RECEIPT: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a ReadReceipt");
 const NOT_A_REQUEST: Refused = (Reason::PAYLOAD_FORMAT_INVALID, "the payload is not a Request");
 const TOO_MANY: Refused = (Reason::QUOTA_EXCEEDED, "more than ten live signals in a second");
+const BAD_NUMBER: Refused = (Reason::TOPIC_NAME_INVALID, "not a phone number in E.164");
 const NO_SUCH_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
 
 /// Live signals of one device in a second.
 const LIVE_PER_S: u32 = 10;
 
+/// Whom a message is for.
+pub(super) enum Recipient {
+    To(To),
+    /// Whoever has this phone number.
+    Phone(PhoneNumber),
+}
+
 /// What a publish asks for.
 enum Wish {
-    Post { to: To, draft: Draft },
+    Post { to: Recipient, draft: Draft },
     Read { conversation: ConversationId, up_to: Seq },
     Live { conversation: ConversationId, body: Bytes },
     Call { id: u64, call: Call, correlation: Bytes },
@@ -41,11 +50,15 @@ enum Wish {
 impl Wish {
     fn parse(publish: &bus::Publish) -> Result<Self, Refused> {
         let expires_in_s = publish.expires_in_s;
-        let raw =
+        let raw_to =
             |to| Self::Post { to, draft: Draft { body: publish.payload.clone(), expires_in_s, ..Draft::default() } };
+        let raw = |to| raw_to(Recipient::To(to));
         match Kind::try_from(publish.kind) {
             Ok(Kind::ToConversation) => Ok(raw(To::Conversation(ConversationId::new(publish.conversation)))),
             Ok(Kind::ToUser) => Ok(raw(To::User(UserId::new(&publish.user).map_err(|_| NO_SUCH_USER)?))),
+            Ok(Kind::ToPhone) => {
+                Ok(raw_to(Recipient::Phone(PhoneNumber::parse(&publish.user).map_err(|_| BAD_NUMBER)?)))
+            }
             Ok(Kind::Send) => {
                 let send = client::Send::decode(publish.payload.clone()).map_err(|_| NOT_A_SEND)?;
                 let (to, draft) = post_of(send, expires_in_s)?;
@@ -77,24 +90,12 @@ impl Wish {
             Self::Call { call, .. } => !is_about_account(call) && changes_something(call),
         }
     }
-
-    fn command(self, origin: Origin) -> Command {
-        match self {
-            Self::Post { to, draft } => Command::Post { origin, to, draft },
-            Self::Read { conversation, up_to } => Command::Read { origin, conversation, up_to },
-            Self::Live { conversation, body } => Command::Live { origin, conversation, body },
-            Self::Call { id, call, correlation } => {
-                let secret = secret_for(&call);
-                Command::Call { origin, id, call, correlation, secret }
-            }
-        }
-    }
 }
 
 /// Whether it makes entries that take room in the store. Whoever is to lose access loses it all the same.
 fn adds(publish: &bus::Publish) -> bool {
     match Kind::try_from(publish.kind) {
-        Ok(Kind::Send | Kind::ToUser | Kind::ToConversation) => true,
+        Ok(Kind::Send | Kind::ToUser | Kind::ToPhone | Kind::ToConversation) => true,
         Ok(Kind::Receipt | Kind::Live) | Err(_) => false,
         Ok(Kind::Rpc) => {
             let call = client::Request::decode(publish.payload.clone()).ok().and_then(|request| request.call);
@@ -104,10 +105,11 @@ fn adds(publish: &bus::Publish) -> bool {
 }
 
 /// What a `Send` asks for, in a packet that has an expiry of its own (0: none).
-pub(super) fn post_of(send: client::Send, packet_expires_in_s: u32) -> Result<(To, Draft), Refused> {
+pub(super) fn post_of(send: client::Send, packet_expires_in_s: u32) -> Result<(Recipient, Draft), Refused> {
     let to = match send.to.ok_or(NOT_A_SEND)? {
-        client::send::To::Conversation(id) => To::Conversation(ConversationId::new(id)),
-        client::send::To::User(user) => To::User(UserId::new(&user).map_err(|_| NO_SUCH_USER)?),
+        client::send::To::Conversation(id) => Recipient::To(To::Conversation(ConversationId::new(id))),
+        client::send::To::User(user) => Recipient::To(To::User(UserId::new(&user).map_err(|_| NO_SUCH_USER)?)),
+        client::send::To::Phone(number) => Recipient::Phone(PhoneNumber::parse(&number).map_err(|_| BAD_NUMBER)?),
     };
     // The packet's own expiry holds as well as the message's: the shorter one wins.
     let expires_in_s = match (send.expires_in_s, packet_expires_in_s) {
@@ -154,7 +156,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let repeated = publish.duplicate || publish.resent;
         let no_room = self.nearly_full && adds(&publish);
         // The fate of a repetition's first attempt may be under way; and nothing overtakes what is parked.
-        if !session.parked.is_empty() || (repeated && session.under_way > 0) || no_room {
+        let in_doubt = repeated && session.under_way > 0;
+        if !session.parked.is_empty() || session.by_phone.is_some() || in_doubt || no_room {
             // The client waits for answers, which bounds what is parked; with QoS 0 it does not.
             if !self.nearly_full || publish.number != 0 {
                 session.parked.push_back(Parked { key, publish });
@@ -170,7 +173,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             && let Some(first) = session.parked.front()
         {
             let in_doubt = session.under_way > 0 && (first.publish.duplicate || first.publish.resent);
-            if in_doubt || (self.nearly_full && adds(&first.publish)) {
+            if in_doubt || session.by_phone.is_some() || (self.nearly_full && adds(&first.publish)) {
                 return Ok(());
             }
             let Some(Parked { key, publish }) = session.parked.pop_front() else { return Ok(()) };
@@ -230,10 +233,20 @@ impl<S: Store, B: Bus> Lane<S, B> {
         session.under_way += u32::from(reply_to.is_some());
         let origin = Origin { user: session.user.clone(), device, reply_to, doubt };
         match wish {
+            Wish::Post { to: Recipient::To(to), draft } => self.dispatch(Command::Post { origin, to, draft }),
+            Wish::Post { to: Recipient::Phone(number), draft } => {
+                session.by_phone = origin.reply_to.map(Box::new);
+                self.post_to_phone(origin, number, draft).await?;
+            }
+            Wish::Read { conversation, up_to } => self.dispatch(Command::Read { origin, conversation, up_to }),
+            Wish::Live { conversation, body } => self.dispatch(Command::Live { origin, conversation, body }),
             Wish::Call { id, call, correlation } if is_about_account(&call) => {
                 self.account(Caller { origin, id, correlation }, call).await?;
             }
-            wish => self.dispatch(wish.command(origin)),
+            Wish::Call { id, call, correlation } => {
+                let secret = secret_for(&call);
+                self.dispatch(Command::Call { origin, id, call, correlation, secret });
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Step two of a round: what commands need and the lane does not know yet is read in as few calls as possible.
 
+use bytes::Bytes;
 use godwit_core::conversation::Conversation;
 use godwit_core::record::{ConversationRecord, StateRecord, UserRecord};
 use godwit_core::world::Need;
@@ -10,6 +11,7 @@ use prost::Message;
 use tracing::error;
 
 use super::Lane;
+use crate::phone::Names;
 use crate::store::{Durability, EXPIRY_BYTES, Store, StoreError, Table, keys};
 use crate::writes;
 
@@ -21,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) last_order: Order,
     /// Of this bridge, the one under way counted.
     pub(crate) starts: u64,
+    /// Made once for ever.
+    pub(crate) phone_names: Names,
     /// Entries in inboxes that have many.
     pub(crate) backlogs: Vec<(DeviceId, u32)>,
 }
@@ -47,6 +51,7 @@ impl Counters {
             devices: counters(keys::device_counter).await?,
             last_order,
             starts,
+            phone_names: phone_names(store).await?,
             backlogs: backlogs(store).await?,
         })
     }
@@ -128,6 +133,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
             from = [last, &b"\0"[..]].concat();
         }
     }
+}
+
+async fn phone_names<S: Store>(store: &S) -> Result<Names, StoreError> {
+    let stored = store.multi_get(&[keys::phone_secret()]).await?.pop().flatten();
+    if let Some(secret) = stored.as_deref().and_then(|value| value.try_into().ok()) {
+        return Ok(Names::new(secret));
+    }
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| StoreError { doing: "draw random bits", cause: error.to_string() })?;
+    let write = writes::set(keys::phone_secret(), Some(Bytes::copy_from_slice(&secret)));
+    store.commit(vec![write], Durability::Synced).await?;
+    Ok(Names::new(secret))
 }
 
 async fn backlogs<S: Store>(store: &S) -> Result<Vec<(DeviceId, u32)>, StoreError> {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use godwit_core::command::ConnectionKey;
+use godwit_core::command::{ConnectionKey, ReplyTo};
 use godwit_core::record::SessionRecord;
 use godwit_core::session::Deliveries;
 use godwit_core::world::Ticket;
@@ -55,6 +55,8 @@ pub(super) struct Session {
     changed: bool,
     /// Publishes under way.
     pub(super) under_way: u32,
+    /// A message to a phone number under way: it takes one step more than others, and none may overtake it.
+    pub(super) by_phone: Option<Box<ReplyTo>>,
     /// `Acked` commands under way, each by its lowest order: their entries are still in the store.
     pub(super) unsettled: BTreeSet<Order>,
     pub(super) parked: VecDeque<Parked>,
@@ -75,6 +77,7 @@ impl Session {
             record,
             changed: false,
             under_way: 0,
+            by_phone: None,
             unsettled: BTreeSet::new(),
             parked: VecDeque::new(),
             acknowledged: 0,

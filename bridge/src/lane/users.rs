@@ -12,19 +12,28 @@ use super::read::decoded;
 use crate::admin::{AdminError, Credentials, UserListing};
 use crate::mail::{AdminRequest, Done, Mail, Reply, Then};
 use crate::password;
+use crate::phone::PhoneHash;
 use crate::store::{Store, StoreError, Table, keys};
 use crate::writes;
 
 /// A user on its way out: its conversations are told first.
 pub(super) struct Removal {
     conversations_left: usize,
-    reply: Reply<()>,
+    then: AfterRemoval,
+}
+
+/// What becomes of the inboxes of a user that is no more.
+pub(super) enum AfterRemoval {
+    Erase(Reply<()>),
+    /// It has waited for this number: somebody else gets what is in its inbox. Tells its device, when nothing more comes.
+    HandOver(PhoneHash, Reply<Option<DeviceId>>),
 }
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(super) async fn admin(&mut self, request: AdminRequest) -> Result<(), StoreError> {
         match request {
             AdminRequest::AddUser(user, device, reply) => match self.user_record(&user).await? {
+                Some(record) if record.waiting => self.register(user, record, &device, reply),
                 Some(_) => answer(reply, Err(AdminError::UserExists(user))),
                 None if self.nearly_full => answer(reply, Err(AdminError::NoRoom)),
                 None => self.add_device(user, UserRecord::default(), &device, reply),
@@ -39,12 +48,28 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::RemoveUser(user, reply) => match self.changeable(&user).await? {
-                Ok(_) => self.remove_user(user, reply).await?,
+                Ok(_) => self.remove_user(user, AfterRemoval::Erase(reply)).await?,
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::User(user, reply) => {
                 let record = self.user_record(&user).await?;
                 answer(reply, record.map(|it| listing(&user, &it)).ok_or(AdminError::NoUser(user)));
+            }
+            AdminRequest::ClaimPhone(hash, user, reply) => answer(reply, self.claim_phone(hash, &user).await?),
+            AdminRequest::SettlePhone(hash, user, reply) => {
+                self.settle_phone(hash, user.as_ref(), Box::new(move || answer(reply, Ok(()))));
+            }
+            AdminRequest::ReleasePhone(hash, user, reply) => {
+                self.release_phone(hash, &user, Box::new(move || answer(reply, Ok(())))).await?;
+            }
+            AdminRequest::SetPhone(user, hash, reply) => match self.changeable(&user).await? {
+                Ok(record) => self.set_phone(user, record, hash, reply),
+                Err(error) => answer(reply, Err(error)),
+            },
+            AdminRequest::NextWaiting(hash, user, reply) => self.next_waiting(hash, &user, reply).await?,
+            AdminRequest::Waiting(device, after, reply) => answer(reply, Ok(self.waiting(device, after).await?)),
+            AdminRequest::HandedOver(hash, device, reply) => {
+                self.handed_over(hash, device, Box::new(move || answer(reply, Ok(())))).await?;
             }
             AdminRequest::Users(after, limit, reply) => answer(reply, Ok(self.users(after, limit).await?)),
         }
@@ -82,7 +107,34 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
     }
 
-    fn allocate_device(&mut self, partition: Partition) -> DeviceId {
+    /// Somebody registers as a user that has waited: its device has a name from here on, and lets in.
+    fn register(&mut self, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<Credentials>) {
+        let password = match password::generate() {
+            Ok(password) => password,
+            Err(error) => return answer(reply, Err(AdminError::NoRandomness(error.to_string()))),
+        };
+        record.waiting = false;
+        for device in &mut record.devices {
+            name.as_str().clone_into(&mut device.name);
+            device.password_hash = password::hash(&user, name, password.as_bytes()).to_vec();
+        }
+        let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
+        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
+    }
+
+    fn set_phone(
+        &mut self,
+        user: UserId,
+        mut record: UserRecord,
+        hash: Option<PhoneHash>,
+        reply: Reply<Option<PhoneHash>>,
+    ) {
+        let hash = hash.map(|hash| hash.to_vec()).unwrap_or_default();
+        let before = std::mem::replace(&mut record.phone_sha256, hash).try_into().ok();
+        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(before))));
+    }
+
+    pub(super) fn allocate_device(&mut self, partition: Partition) -> DeviceId {
         let next = &mut self.next_device[usize::from(partition.get())];
         *next += 1;
         self.next.writes.push(writes::set(keys::device_counter(partition), Some(writes::counter(*next))));
@@ -105,13 +157,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// First the user leaves its conversations; [`Self::forgotten`] goes on when it has left the last.
-    async fn remove_user(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
+    pub(super) async fn remove_user(&mut self, user: UserId, then: AfterRemoval) -> Result<(), StoreError> {
         let conversations = self.memberships(&user).await?;
         if conversations.is_empty() {
-            return self.finish_removal(user, reply).await;
+            return self.finish_removal(user, then).await;
         }
         let left = conversations.len();
-        self.removals.insert(user.clone(), Removal { conversations_left: left, reply });
+        self.removals.insert(user.clone(), Removal { conversations_left: left, then });
         for conversation in conversations {
             self.dispatch(Command::Forget { user: user.clone(), conversation });
         }
@@ -127,17 +179,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         // It may have entered more conversations meanwhile.
         match self.removals.remove(&user) {
-            Some(removal) => self.remove_user(user, removal.reply).await,
+            Some(removal) => self.remove_user(user, removal.then).await,
             None => Ok(()),
         }
     }
 
-    async fn finish_removal(&mut self, user: UserId, reply: Reply<()>) -> Result<(), StoreError> {
-        let devices = self.user_record(&user).await?.unwrap_or_default().devices;
-        let devices: Vec<_> = devices.iter().map(|device| DeviceId::new(device.id)).collect();
+    async fn finish_removal(&mut self, user: UserId, then: AfterRemoval) -> Result<(), StoreError> {
+        let record = self.user_record(&user).await?.unwrap_or_default();
+        let devices: Vec<_> = record.devices.iter().map(|device| DeviceId::new(device.id)).collect();
         devices.iter().for_each(|device| self.cut(*device));
-        let erase = self.then_erase(devices, Box::new(move || answer(reply, Ok(()))));
-        self.change_user(user, None, erase);
+        self.give_back_phone(&record, &user);
+        let then = match then {
+            AfterRemoval::Erase(reply) => self.then_erase(devices, Box::new(move || answer(reply, Ok(())))),
+            AfterRemoval::HandOver(hash, reply) => self.then_hand_over(hash, devices.first().copied(), reply),
+        };
+        self.change_user(user, None, then);
         Ok(())
     }
 
@@ -180,11 +236,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
 }
 
 /// Whoever asked may have stopped listening.
-fn answer<T>(reply: Reply<T>, result: Result<T, AdminError>) {
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, AdminError>) {
     let _ = reply.send(result);
 }
 
 fn listing(user: &UserId, record: &UserRecord) -> UserListing {
-    let devices = record.devices.iter().map(|device| device.name.clone()).collect();
+    let devices = record.devices.iter().map(|device| device.name.clone()).filter(|name| !name.is_empty()).collect();
     UserListing { user: user.to_string(), devices }
 }

@@ -7,6 +7,9 @@
 //! | Directory | `d` device, slot (1) | `Doubt` |
 //! | Directory | `q` device | entries in its inbox, about (8) |
 //! | Directory | `n` partition (1) | counter of devices (8) |
+//! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |
+//! | Directory | `w` SHA-256 of a phone number (32) | device (8): in its inbox is what waits for who will have it |
+//! | Directory | `y` | random bits that names of waiting users are made with (32) |
 //! | Directory | `o` | order given last (8) |
 //! | Directory | `b` | how often the bridge has started (8) |
 //! | Conversations | `c` conversation | `ConversationRecord` |
@@ -83,6 +86,21 @@ pub fn backlogs() -> (Vec<u8>, Vec<u8>) {
 /// The device of a key of [`backlog`].
 pub fn parse_backlog(key: &[u8]) -> Option<DeviceId> {
     Some(DeviceId::new(parse_counter(key.strip_prefix(b"q")?)?))
+}
+
+/// Who has a phone number.
+pub fn phone(sha256: &[u8; 32]) -> Key {
+    key(Table::Directory, b'h', &[sha256])
+}
+
+/// Whose inbox is to be handed over to who will have a phone number.
+pub fn phone_inbox(sha256: &[u8; 32]) -> Key {
+    key(Table::Directory, b'w', &[sha256])
+}
+
+/// What names of waiting users are made with.
+pub fn phone_secret() -> Key {
+    key(Table::Directory, b'y', &[])
 }
 
 /// A partition's counter of devices.

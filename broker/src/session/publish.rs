@@ -131,6 +131,10 @@ impl Session {
                 publish.set_kind(bus::Kind::ToUser);
                 user.as_str().clone_into(&mut publish.user);
             }
+            Destination::ToPhone(number) => {
+                publish.set_kind(bus::Kind::ToPhone);
+                publish.user = number.to_string();
+            }
             Destination::ToConversation(conversation) => {
                 publish.set_kind(bus::Kind::ToConversation);
                 publish.conversation = conversation.get();
@@ -164,13 +168,15 @@ impl Session {
 
     /// MQTT 5: refused in its PUBACK. MQTT 3.1.1 cannot say so: the connection is closed.
     fn refuse_publish(&mut self, packet: &Incoming, error: BadTopic) -> Result<(), Reason> {
-        let topic: String = String::from_utf8_lossy(&packet.topic).chars().take(LOGGED).collect();
+        // Never a phone number.
+        let logged = if matches!(error, BadTopic::Phone(_)) { &b"phone/"[..] } else { &packet.topic };
+        let topic: String = String::from_utf8_lossy(logged).chars().take(LOGGED).collect();
         if let Some(client) = &self.client {
             tracing::info!(user = %client.user, device = %client.device, ?topic, %error, "refused a publish");
         }
         let reason = match error {
             BadTopic::NotYours => Reason::NOT_AUTHORIZED,
-            BadTopic::User(_) | BadTopic::Conversation => Reason::TOPIC_NAME_INVALID,
+            BadTopic::User(_) | BadTopic::Phone(_) | BadTopic::Conversation => Reason::TOPIC_NAME_INVALID,
         };
         if self.version == Version::V4 {
             return Err(reason);

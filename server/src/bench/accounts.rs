@@ -30,7 +30,8 @@ impl Accounts {
         let server = AdminClient::new(notice, THREADS);
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let device = device_name("bench")?;
-        let made = in_parallel(count, |n| server.add_user(&user_name(&format!("bench-{run:x}-{n}"))?, &device))?;
+        let made =
+            in_parallel(count, |n| server.add_user(Some(&user_name(&format!("bench-{run:x}-{n}"))?), &device, None))?;
         thread::sleep(SETTLE);
         Ok(Self { server, made })
     }

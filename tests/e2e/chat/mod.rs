@@ -8,5 +8,6 @@ mod groups;
 mod http;
 mod live;
 mod messages;
+mod numbers;
 mod phone;
 mod web;

@@ -52,7 +52,8 @@ impl Decision<'_> {
 
     fn known_user(&self, name: &str) -> Result<UserId, Refused> {
         let user = UserId::new(name).map_err(|_| NO_USER)?;
-        self.world.user(&user).ok_or(NO_USER)?;
+        // Who has not registered yet reads nothing that would have to wait in a group's name.
+        self.world.user(&user).filter(|it| !it.record.waiting).ok_or(NO_USER)?;
         Ok(user)
     }
 

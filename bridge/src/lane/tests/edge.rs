@@ -18,7 +18,7 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Credentials};
 use crate::chat::{Chat, Who};
 use crate::store::Store;
 use crate::{Settings, assemble};
@@ -41,6 +41,7 @@ pub(super) fn settings() -> Settings {
         window_bytes: 100_000,
         devices_per_user_max: 3,
         inbox_entries: INBOX_ENTRIES,
+        phone_lookups_per_day: 100,
         cached_per_lane: 1_000,
     }
 }
@@ -168,6 +169,11 @@ impl<S: Store> Scene<S> {
             added => added,
         };
         self.passwords.insert((user.to_owned(), device.to_owned()), added.unwrap().password);
+    }
+
+    /// A device that was added otherwise.
+    pub(super) fn knows(&mut self, added: &Credentials) {
+        self.passwords.insert((added.user.clone(), added.device.clone()), added.password.clone());
     }
 
     pub(super) fn password(&self, user: &str, device: &str) -> Bytes {

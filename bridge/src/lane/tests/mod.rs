@@ -18,6 +18,7 @@ mod account;
 mod bodies;
 mod edge;
 mod history;
+mod phone;
 mod replay;
 mod room;
 
