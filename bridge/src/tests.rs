@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_core::decide::Rules;
-use godwit_core::retention::History;
+use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
 use godwit_schemas::ids::{DeviceName, UserId};
 
@@ -89,7 +89,7 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
             body_bytes_max: 100,
             group_members_max: 10,
             retention_s: 60,
-            history: History::None,
+            history: Policy::up_to(History::None),
             recall_window_s: 3_600,
         },
         lanes: 2,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use config::Map;
 use godwit_bridge::doubt;
-use godwit_bridge::retention::History;
+use godwit_bridge::retention::{History, Policy};
 use godwit_broker::tls;
 use tracing_subscriber::EnvFilter;
 
@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     /// How long a message waits for a device.
     pub(crate) undelivered_s: u32,
     /// What is kept of messages that were delivered.
-    pub(crate) history: History,
+    pub(crate) history: Policy,
     /// At least 1.
     pub(crate) lanes: u32,
     pub(crate) cached_per_lane: usize,
@@ -161,7 +161,7 @@ fn parse(from: &mut Layers) -> Settings {
         }),
         limits: limits(from),
         undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
-        history: from.take("retention.history", history),
+        history: history_policy(from),
         lanes: lanes(number(from, "bridge.lanes", 0..=64)),
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
         memtable_bytes: mib(from, "store.memtable_mib", 1..=1_024),
@@ -245,6 +245,18 @@ fn log(from: &mut Layers) -> Log {
         other => Err(format!("{other:?} is neither \"text\" nor \"json\"")),
     });
     Log { level, json }
+}
+
+fn history_policy(from: &mut Layers) -> Policy {
+    let usual = from.take("retention.history", history);
+    let most = from.take("retention.history_max", |text: String| match text.as_str() {
+        "" => Ok(usual),
+        _ => history(text),
+    });
+    if most < usual {
+        from.refuse("retention.history_max", "less than retention.history".to_owned());
+    }
+    Policy { usual, most }
 }
 
 fn history(text: String) -> Result<History, String> {

@@ -11,7 +11,7 @@ use godwit_schemas::reason::Reason;
 use crate::command::{Command, Origin};
 use crate::conversation::{Conversation, Raised, Watermark};
 use crate::outcome::{Change, Effect, EffectKind, Outcome};
-use crate::retention::{History, Retention};
+use crate::retention::{Policy, Retention};
 use crate::world::World;
 
 mod amend;
@@ -33,7 +33,7 @@ pub struct Rules {
     /// Life of an inbox entry.
     pub retention_s: u32,
     /// What is kept of messages that were delivered.
-    pub history: History,
+    pub history: Policy,
     /// How long after it was sent a message may be taken back or edited.
     pub recall_window_s: u32,
 }

@@ -31,10 +31,26 @@ impl History {
     }
 }
 
+/// What the server keeps of its conversations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Where members have agreed on nothing.
+    pub usual: History,
+    /// The most that members may agree on.
+    pub most: History,
+}
+
+impl Policy {
+    /// The same for all; members may agree on less.
+    pub const fn up_to(history: History) -> Self {
+        Self { usual: history, most: history }
+    }
+}
+
 /// What a conversation's members have agreed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Retention {
-    /// At most so many days of history; 0: none. `None`: what the server keeps.
+    /// So many days of history; 0: none. `None`: what the server usually keeps.
     pub history_days: Option<u32>,
     /// Messages vanish after so many seconds; 0: they do not.
     pub expires_in_s: u32,
@@ -54,13 +70,13 @@ impl Retention {
     }
 
     /// What is kept in the end.
-    pub fn history(self, server: History) -> History {
+    pub fn history(self, server: Policy) -> History {
         let wanted = match self.history_days {
-            None => History::Forever,
+            None => server.usual,
             Some(0) => History::None,
             Some(days) => History::Days(days),
         };
-        wanted.min(server)
+        wanted.min(server.most)
     }
 
     /// The life of a message whose sender wants so many seconds (0: for ever), in the same terms.
@@ -77,13 +93,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_may_keep_less_than_the_server_and_not_more() {
+    fn members_may_keep_what_the_server_allows() {
         let of = |history_days| Retention { history_days, expires_in_s: 0 };
-        assert_eq!(of(None).history(History::Days(9)), History::Days(9));
-        assert_eq!(of(Some(0)).history(History::Forever), History::None);
-        assert_eq!(of(Some(3)).history(History::Days(9)), History::Days(3));
-        assert_eq!(of(Some(30)).history(History::Days(9)), History::Days(9));
-        assert_eq!(of(Some(30)).history(History::None), History::None);
+        let server = |usual, most| Policy { usual, most };
+        let (none, days, forever) = (History::None, History::Days, History::Forever);
+        assert_eq!(of(None).history(Policy::up_to(days(9))), days(9));
+        assert_eq!(of(Some(0)).history(Policy::up_to(forever)), none);
+        assert_eq!(of(Some(3)).history(Policy::up_to(days(9))), days(3));
+        assert_eq!(of(Some(30)).history(Policy::up_to(days(9))), days(9));
+        assert_eq!(of(Some(30)).history(Policy::up_to(none)), none);
+        assert_eq!(of(None).history(server(none, days(9))), none);
+        assert_eq!(of(Some(30)).history(server(none, days(9))), days(9));
+        assert_eq!(of(Some(30)).history(server(days(9), forever)), days(30));
         for retention in [of(None), of(Some(0)), of(Some(7))] {
             assert_eq!(Retention::parse(&retention.to_message()), retention);
         }

@@ -6,7 +6,7 @@ use godwit_core::conversation::{Conversation, Member};
 use godwit_core::decide::opened;
 use godwit_core::entry::{Entry, Kind};
 use godwit_core::record::{ConversationRecord, StateRecord};
-use godwit_core::retention::History;
+use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client::{self, event};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
@@ -124,7 +124,7 @@ struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    fn new(conversation: &'a Conversation, member: &'a Member, server: History, now_s: u32) -> Self {
+    fn new(conversation: &'a Conversation, member: &'a Member, server: Policy, now_s: u32) -> Self {
         Self { conversation, member, history: conversation.retention.history(server), now_s }
     }
 

@@ -141,6 +141,24 @@ fn members_agree_that_messages_vanish() {
 }
 
 #[test]
+fn members_agree_on_more_history_than_usual() {
+    let server = Server::with(&[("retention.history", "none"), ("retention.history_max", "30")]);
+    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+    let (mut alice, web) = (Phone::connect(&server, &alice, Version::V5), Web::of(&server, &bob));
+    alice.send("to/bob", "before");
+    let id = alice.done(Call::OpenDirect(client::OpenDirect { user: "bob".into() })).conversation;
+    let retention = client::Retention { history_days_plus_one: 8, expires_in_s: 0 };
+    alice.done(Call::SetRetention(client::SetRetention { conversation: id, retention: Some(retention) }));
+    alice.send("to/bob", "kept");
+    let path = format!("/conversations/{id}");
+    let kept = || web.done("GET", &format!("{path}/messages"), None)["messages"].clone();
+    assert_eq!(kept().as_array().map(Vec::len), Some(2), "the change, and what came after it: {}", kept());
+    assert_eq!(kept()[0]["body"], base64("kept"));
+    web.done("PATCH", &path, Some(json!({ "retention": { "history_days": 0, "expires_in_s": 0 } })));
+    assert_eq!(kept(), json!([]));
+}
+
+#[test]
 fn nothing_is_left_on_disk_of_a_body_that_every_device_has() {
     // Large enough to be kept apart, and to be found as it is whatever the store does to it.
     let body: String =

@@ -126,7 +126,7 @@ impl Server {
                 body_bytes_max: 1_000,
                 group_members_max: 4,
                 retention_s: RETENTION_S,
-                history: godwit_bridge::retention::History::None,
+                history: godwit_bridge::retention::Policy::up_to(godwit_bridge::retention::History::None),
                 recall_window_s: 3_600,
             },
             lanes,

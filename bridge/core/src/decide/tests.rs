@@ -13,6 +13,7 @@ use crate::doubt::{Doubt, Fate};
 use crate::entry::{Entry, Kind};
 use crate::outcome::NewEntry;
 use crate::record::{DeviceRecord, UserRecord};
+use crate::retention::History;
 use crate::world::{Need, Traces};
 
 const NOW_S: u32 = 1_000_000;
@@ -20,7 +21,7 @@ const RULES: Rules = Rules {
     body_bytes_max: 1_000,
     group_members_max: 4,
     retention_s: 3_600,
-    history: History::None,
+    history: Policy::up_to(History::None),
     recall_window_s: 3_600,
 };
 

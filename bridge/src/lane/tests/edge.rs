@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use godwit_core::decide::Rules;
-use godwit_core::retention::History;
+use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::{
     self, Acks, Bus, Connect, Connected, Deliver, Disconnect, Down, DownBatch, Kind, LinkClosed, Publish, Published,
     Resume, Shape, Subscribe, Up, UpBatch, down, up,
@@ -33,7 +33,7 @@ pub(super) fn settings() -> Settings {
             body_bytes_max: 1_000,
             group_members_max: 10,
             retention_s: 3_600,
-            history: History::None,
+            history: Policy::up_to(History::None),
             recall_window_s: 3_600,
         },
         lanes: LANES,

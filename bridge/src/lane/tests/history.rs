@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use godwit_core::retention::History;
+use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::{Kind, Publish};
 use godwit_schemas::client::event::Event;
 use godwit_schemas::client::{self, request::Call};
@@ -18,7 +18,7 @@ use crate::store::memory::MemoryStore;
 
 async fn remembering() -> Scene<MemoryStore> {
     let mut settings: Settings = settings();
-    settings.rules.history = History::Days(30);
+    settings.rules.history = Policy::up_to(History::Days(30));
     let mut scene = Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), settings).await;
     for user in ["alice", "bob", "carol"] {
         scene.add(user, "phone").await;

@@ -3,7 +3,7 @@
 use godwit_schemas::client::{Role, change};
 
 use super::*;
-use crate::retention::History;
+use crate::retention::{History, Policy};
 
 const DAY_S: u32 = 24 * 3_600;
 
@@ -32,7 +32,7 @@ fn react(id: ConversationId, sequence: u64, reaction: &str) -> Call {
 fn history_keeps_messages_and_changes_for_its_days() {
     for (history, end_s) in [(History::Days(2), NOW_S + 2 * DAY_S), (History::Forever, u32::MAX)] {
         let mut scene = Scene::new();
-        scene.rules.history = history;
+        scene.rules.history = Policy::up_to(history);
         let outcome = scene.post("alice", To::User(user("bob")), b"hello");
         let kinds: Vec<_> = kept(&outcome).into_iter().flatten().map(|it| (it.kind, it.expires_at_s)).collect();
         assert_eq!(kinds, [(Kind::Change, end_s), (Kind::Message, end_s)]);
@@ -46,7 +46,7 @@ fn history_keeps_messages_and_changes_for_its_days() {
 #[test]
 fn members_agree_on_less_than_the_server_keeps() {
     let mut scene = Scene::new();
-    scene.rules.history = History::Forever;
+    scene.rules.history = Policy::up_to(History::Forever);
     let id = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;
     let retention = client::Retention { history_days_plus_one: 1, expires_in_s: 60 };
     let call = Call::SetRetention(client::SetRetention { conversation: id.get(), retention: Some(retention) });
@@ -96,7 +96,7 @@ fn a_body_that_is_kept_apart_goes_with_its_recall() {
 #[test]
 fn history_keeps_a_tombstone_and_what_was_edited() {
     let mut scene = Scene::new();
-    scene.rules.history = History::Forever;
+    scene.rules.history = Policy::up_to(History::Forever);
     let id = scene.group(&["bob", "carol"]);
     let outcome = scene.post("bob", To::Conversation(id), b"first");
     let sequence = published(&outcome).2.get();
@@ -131,7 +131,7 @@ fn a_member_has_one_reaction_and_only_history_keeps_it() {
     let reacted = client::Reacted { sequence: 1, reaction: "+1".into() };
     assert_eq!(told(&outcome), Some(change::Change::Reacted(reacted)));
     assert!(!outcome.changes.iter().any(|change| matches!(change, Change::Reaction(..))));
-    scene.rules.history = History::Forever;
+    scene.rules.history = Policy::up_to(History::Forever);
     for (text, expected) in [("+1", Some((u32::MAX, "+1".to_owned()))), ("", None)] {
         let (_, outcome) = scene.call("bob", react(id, 1, text));
         assert!(outcome.changes.contains(&Change::Reaction(id, Seq::new(1), Ordinal::new(1), expected)));
