@@ -259,7 +259,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// Bodies that are kept apart need not be kept for this device any more.
     async fn release_bodies(&mut self, device: DeviceId) -> Result<(), StoreError> {
         const ROWS: usize = 256;
-        let (mut from, to) = keys::inbox(device);
+        let (mut from, to) = keys::inbox_from(device, self.stored_low(device).await?);
         loop {
             let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
             let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());

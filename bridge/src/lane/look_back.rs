@@ -51,12 +51,16 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(())
     }
 
-    /// The entry of a message in a device's inbox. Costs what is undelivered there.
-    async fn find_copy(&mut self, device: DeviceId, place: Place) -> Result<Option<(Order, Entry)>, StoreError> {
+    /// Where reading a device's inbox may begin, as far as is on disk: before that, all there was is gone.
+    pub(super) async fn stored_low(&mut self, device: DeviceId) -> Result<Order, StoreError> {
         let session = self.store.multi_get(&[keys::session(device)]).await?.pop().flatten();
         let session = session.and_then(|value| decoded::<SessionRecord>("session", &device, &value));
-        let low = Order::new(session.unwrap_or_default().low);
-        let (mut from, to) = keys::inbox_from(device, low);
+        Ok(Order::new(session.unwrap_or_default().low))
+    }
+
+    /// The entry of a message in a device's inbox. Costs what is undelivered there.
+    async fn find_copy(&mut self, device: DeviceId, place: Place) -> Result<Option<(Order, Entry)>, StoreError> {
+        let (mut from, to) = keys::inbox_from(device, self.stored_low(device).await?);
         loop {
             let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
             let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());

@@ -14,9 +14,8 @@ const AT_START: u64 = 2_000;
 const ROWS: u64 = 50;
 /// Bytes of a record that is no inbox entry: members and devices are bounded, and so is this.
 const RECORD_BYTES: usize = 1_500;
-/// Deletions that a slow disk holds up when a connection ends: some windows of them. With bodies that are kept apart up
-/// to 132 were seen; `lane/tests/replay.rs` in the bridge is the test that is tight.
-const HELD_UP: usize = 300;
+/// Deletions that a slow disk holds up when a connection ends: some windows of them.
+const HELD_UP: usize = 60;
 /// A deletion takes no longer to get on disk.
 const SETTLED_MS: u64 = 5_000;
 
