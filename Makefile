@@ -10,6 +10,9 @@ VENV := $(CARGO_TARGET_DIR)/python
 TOOLS := $(CARGO_TARGET_DIR)/tools
 # The end-to-end tests' Python, with paho-mqtt and schemathesis.
 export GODWIT_TEST_PYTHON := $(VENV)/bin/python
+# Node packages of theirs: mqtt.js.
+NODE := $(CARGO_TARGET_DIR)/node
+export GODWIT_TEST_NODE_PATH := $(NODE)/node_modules
 # How often `make soak` kills.
 SOAK_KILLS ?= 1000
 # How long `make soak-client` kills apps and servers.
@@ -92,3 +95,4 @@ prerequisites:
 test-prerequisites: prerequisites
 	@scripts/prerequisites test
 	@scripts/test-python $(VENV)
+	@scripts/test-node $(NODE)

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::edge::{Edge, Peer};
 use crate::mqtt::frame;
 use crate::session::{Next, Session};
+use crate::timer::Ticks;
 
 /// Bytes that one read takes at the most.
 const READ_BYTES: usize = 16 * 1024;
@@ -34,9 +35,9 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    /// A connection that was just accepted.
-    pub(crate) fn new(stream: S, edge: Arc<Edge>) -> Self {
-        let peer = edge.admit();
+    /// A connection that was accepted at that moment.
+    pub(crate) fn new(stream: S, edge: Arc<Edge>, arrived: Ticks) -> Self {
+        let peer = edge.admit(arrived);
         Self { stream, edge, peer, read: BytesMut::new(), write: Bytes::new(), holds: false, shut: false }
     }
 
@@ -133,7 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.read = BytesMut::new();
             }
             match next {
-                Next::Drop => return Poll::Ready(Ok(())),
+                Next::Drop => {
+                    // A last word where there is one, in TLS and in WebSocket; nobody waits for it to get through.
+                    _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+                    return Poll::Ready(Ok(()));
+                }
                 Next::Close => return self.poll_hang_up(cx),
                 Next::Read | Next::Wait => {}
             }

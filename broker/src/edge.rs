@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use godwit_schemas::partition::Partition;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::Settings;
 use crate::counters::Counters;
@@ -33,6 +33,8 @@ pub(crate) struct Edge {
     pub(crate) counters: Arc<Counters>,
     /// Told when a lane has something to take.
     pub(crate) ready: Arc<Notify>,
+    /// A place for each client that is being greeted.
+    pub(crate) greetings: Arc<Semaphore>,
     clock: AtomicU32,
     wheel: Mutex<Wheel>,
     registry: RwLock<HashMap<u64, Arc<Peer>>>,
@@ -45,6 +47,7 @@ impl Edge {
     pub(crate) fn new(id: u64, settings: Settings) -> Self {
         Self {
             id,
+            greetings: Arc::new(Semaphore::new(settings.greetings_max)),
             settings,
             counters: Arc::default(),
             ready: Arc::default(),
@@ -58,13 +61,13 @@ impl Edge {
     }
 
     /// A new connection, which is in the registry until [`Self::remove`].
-    pub(crate) fn admit(&self) -> Arc<Peer> {
+    pub(crate) fn admit(&self, arrived: Ticks) -> Arc<Peer> {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let session = Session::new(number, self.now());
+        let session = Session::new(number, arrived);
         let peer = Arc::new(Peer { number, session: Mutex::new(session) });
         self.counters.connections.add(1);
         self.registry.write().insert(number, peer.clone());
-        self.look_again(self.now().after(self.settings.connect_deadline), number);
+        self.look_again(arrived.after(self.settings.connect_deadline), number);
         peer
     }
 

@@ -6,12 +6,13 @@
 //! topics; that answers leave in the order of the publishes; and that a lost batch or a restarted bridge closes no
 //! connection.
 //!
-//! The path of a packet: `listener` accepts, `connection` moves bytes, `mqtt` gives them meaning, `session` decides,
+//! The path of a packet: `listener` accepts, `greeting` sees to TLS and WebSocket, `connection` moves bytes, `mqtt` gives them meaning, `session` decides,
 //! `lane` gathers, `link` publishes; and back from `link` over `session` to `connection`.
 
 mod connection;
 pub mod counters;
 mod edge;
+mod greeting;
 mod lane;
 mod link;
 mod listener;
@@ -21,6 +22,7 @@ pub mod router_bus;
 mod session;
 mod timer;
 pub mod tls;
+mod websocket;
 
 #[cfg(test)]
 mod tests;
@@ -38,18 +40,42 @@ use tokio_util::task::TaskTracker;
 
 use counters::Counters;
 use edge::Edge;
+use greeting::Greeting;
 use tls::Tls;
 
 /// How often a stopping broker looks whether all frames are on the bus.
 const FLUSH: Duration = Duration::from_millis(1);
 
+/// A place where clients are listened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Port 0: any free one.
+    pub addr: SocketAddr,
+    /// Clients begin with a TLS handshake.
+    pub tls: bool,
+    /// What they say then is WebSocket, with MQTT in it.
+    pub websocket: bool,
+}
+
+impl Listen {
+    /// MQTT and nothing around it.
+    pub fn plain(addr: SocketAddr) -> Self {
+        Self { addr, tls: false, websocket: false }
+    }
+}
+
 /// What a broker is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where clients are listened for, plain TCP. Port 0: any free one.
-    pub listen: Vec<SocketAddr>,
-    /// Where clients are listened for with TLS, and with which certificate.
-    pub listen_tls: Option<(SocketAddr, tls::Files)>,
+    /// Where clients are listened for.
+    pub listen: Vec<Listen>,
+    /// What is shown where they begin with TLS. `None`: there is no such place.
+    pub tls: Option<tls::Files>,
+    /// Origins of the web pages that may come over WebSocket, as browsers say them; `*`: any. What says no origin, as
+    /// programs that are no browsers do, may come.
+    pub origins: Vec<String>,
+    /// Most clients that are in the middle of a TLS handshake or a WebSocket upgrade; further ones wait to be accepted.
+    pub greetings_max: usize,
     /// Largest packet a client may send, in bytes.
     pub packet_bytes_max: u32,
     /// Most connections at a time; further ones are closed as soon as they are accepted.
@@ -67,8 +93,10 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 1883))],
-            listen_tls: None,
+            listen: vec![Listen::plain(SocketAddr::from(([127, 0, 0, 1], 1883)))],
+            tls: None,
+            origins: Vec::new(),
+            greetings_max: 4_096,
             packet_bytes_max: 96 * 1024,
             connections_max: 1_000_000,
             connect_deadline: Duration::from_secs(10),
@@ -88,6 +116,9 @@ pub enum BrokerError {
     /// The operating system gives no random numbers.
     #[error("choose a name on the bus: {0}")]
     Random(getrandom::Error),
+    /// There is to be TLS without a certificate.
+    #[error("TLS without a certificate")]
+    NoCertificate,
     /// The certificate cannot be used.
     #[error("TLS: {0}")]
     Tls(#[from] tls::TlsError),
@@ -97,8 +128,7 @@ pub enum BrokerError {
 #[derive(Debug)]
 pub struct Broker {
     edge: Arc<Edge>,
-    local_addrs: Vec<SocketAddr>,
-    tls_addr: Option<SocketAddr>,
+    listening: Vec<Listen>,
     /// Stops the listeners.
     accepting: CancellationToken,
     /// Stops everything else.
@@ -114,15 +144,13 @@ pub struct Broker {
 pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, BrokerError> {
     settings.unanswered_publishes_max = settings.unanswered_publishes_max.max(1);
     let id = getrandom::u64().map_err(BrokerError::Random)?;
-    let mut doors: Vec<_> = settings.listen.iter().map(|&addr| (addr, None)).collect();
-    if let Some((addr, files)) = &settings.listen_tls {
-        doors.push((*addr, Some(Tls::open(files.clone(), settings.connect_deadline)?)));
+    if settings.tls.is_none() && settings.listen.iter().any(|listen| listen.tls) {
+        return Err(BrokerError::NoCertificate);
     }
-    let doors = listener::bind(doors)?;
-    let addrs = |with_tls: bool| doors.iter().filter(move |door| door.tls.is_some() == with_tls).map(|door| door.addr);
+    let tls = settings.tls.clone().map(Tls::open).transpose()?;
+    let doors = listener::bind(&settings.listen)?;
     let broker = Broker {
-        local_addrs: addrs(false).collect(),
-        tls_addr: addrs(true).next(),
+        listening: doors.iter().map(|door| door.listen).collect(),
         edge: Arc::new(Edge::new(id, settings)),
         accepting: CancellationToken::new(),
         running: CancellationToken::new(),
@@ -133,25 +161,22 @@ pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, Bro
     tokio::spawn(broker.running.clone().run_until_cancelled_owned(link::run(edge.clone(), bus)));
     tokio::spawn(broker.running.clone().run_until_cancelled_owned(timer::run(edge.clone())));
     for door in doors {
-        tracing::info!(addr = %door.addr, tls = door.tls.is_some(), "listening");
-        if let Some(tls) = &door.tls {
-            tokio::spawn(broker.running.clone().run_until_cancelled_owned(tls.clone().watch()));
-        }
-        let accept = listener::run(door, edge.clone(), broker.connections.clone(), broker.accepting.clone());
+        let Listen { addr, tls: with_tls, websocket } = door.listen;
+        tracing::info!(%addr, tls = with_tls, websocket, "listening");
+        let greeting = Greeting::of(&door.listen, tls.as_ref());
+        let accept = listener::run(door, greeting, edge.clone(), broker.connections.clone(), broker.accepting.clone());
         broker.listeners.spawn(broker.accepting.clone().run_until_cancelled_owned(accept));
+    }
+    if let Some(tls) = tls {
+        tokio::spawn(broker.running.clone().run_until_cancelled_owned(tls.watch()));
     }
     Ok(broker)
 }
 
 impl Broker {
-    /// Where it listens without TLS, in the order of [`Settings::listen`].
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.local_addrs
-    }
-
-    /// Where it listens with TLS.
-    pub fn tls_addr(&self) -> Option<SocketAddr> {
-        self.tls_addr
+    /// Where it listens, in the order of [`Settings::listen`], with the ports that were really taken.
+    pub fn listening(&self) -> &[Listen] {
+        &self.listening
     }
 
     /// What it counts.
@@ -200,7 +225,8 @@ impl Doors {
 
     /// Serves one client until it is gone.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
-        connection::Connection::new(stream, self.0).await;
+        let arrived = self.0.now();
+        connection::Connection::new(stream, self.0, arrived).await;
     }
 }
 

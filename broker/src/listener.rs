@@ -1,4 +1,4 @@
-//! Listening sockets. Accepting never waits for a client: all that takes time happens in the connection's own task.
+//! Listening sockets. Accepting never waits for what a client says: that happens in the connection's own task.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::BrokerError;
 use crate::connection::Connection;
 use crate::edge::Edge;
-use crate::tls::Tls;
+use crate::greeting::Greeting;
+use crate::{BrokerError, Listen};
 
 /// Connections that the operating system may keep for us to accept.
 const BACKLOG: i32 = 4_096;
@@ -23,19 +23,17 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 /// A bound listener.
 pub(crate) struct Door {
     listener: TcpListener,
-    /// Where it listens.
-    pub(crate) addr: SocketAddr,
-    /// Clients begin with a TLS handshake.
-    pub(crate) tls: Option<Tls>,
+    /// Where it listens, with the port that was really taken.
+    pub(crate) listen: Listen,
 }
 
 /// Binds all of them, or none.
-pub(crate) fn bind(doors: Vec<(SocketAddr, Option<Tls>)>) -> Result<Vec<Door>, BrokerError> {
-    let bind = |(addr, tls)| {
-        let (listener, addr) = bind_one(addr).map_err(|error| BrokerError::Listen(addr, error))?;
-        Ok(Door { listener, addr, tls })
+pub(crate) fn bind(doors: &[Listen]) -> Result<Vec<Door>, BrokerError> {
+    let bind = |listen: &Listen| {
+        let (listener, addr) = bind_one(listen.addr).map_err(|error| BrokerError::Listen(listen.addr, error))?;
+        Ok(Door { listener, listen: Listen { addr, ..*listen } })
     };
-    doors.into_iter().map(bind).collect()
+    doors.iter().map(bind).collect()
 }
 
 /// Binds one, and tells its address (port 0: any free one).
@@ -50,16 +48,27 @@ pub(crate) fn bind_one(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)
     Ok((listener, local))
 }
 
-/// Accepts for ever.
-pub(crate) async fn run(door: Door, edge: Arc<Edge>, connections: TaskTracker, accepting: CancellationToken) {
+/// Accepts for ever. Without a greeting clients begin with MQTT.
+pub(crate) async fn run(
+    door: Door,
+    greeting: Option<Greeting>,
+    edge: Arc<Edge>,
+    connections: TaskTracker,
+    accepting: CancellationToken,
+) {
     loop {
         match door.listener.accept().await {
             Ok((stream, _)) if has_room(&edge) => {
                 // A socket that cannot be told has gone already.
                 _ = stream.set_nodelay(true);
-                match &door.tls {
-                    None => drop(connections.spawn(Connection::new(stream, edge.clone()))),
-                    Some(tls) => greet(stream, tls.clone(), &edge, &connections, &accepting),
+                match &greeting {
+                    None => drop(connections.spawn(Connection::new(stream, edge.clone(), edge.now()))),
+                    Some(greeting) => {
+                        // Whoever comes while as many are being greeted as may be waits in the system's queue.
+                        let Ok(place) = edge.greetings.clone().acquire_owned().await else { return };
+                        let greet = greeting.clone().greet(stream, edge.clone(), place, connections.clone());
+                        connections.spawn(accepting.clone().run_until_cancelled_owned(greet));
+                    }
                 }
             }
             Ok(_) => {}
@@ -79,14 +88,4 @@ fn has_room(edge: &Edge) -> bool {
         edge.counters.accepted.add(1)
     }
     !full
-}
-
-/// In two tasks, so that what a handshake needs is free when it is done.
-fn greet(stream: TcpStream, tls: Tls, edge: &Arc<Edge>, connections: &TaskTracker, accepting: &CancellationToken) {
-    let (edge, then) = (edge.clone(), connections.clone());
-    connections.spawn(accepting.clone().run_until_cancelled_owned(async move {
-        if let Some(stream) = tls.accept(stream).await {
-            then.spawn(Connection::new(stream, edge));
-        }
-    }));
 }

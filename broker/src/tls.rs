@@ -1,7 +1,5 @@
 //! TLS of the listeners: certificates from files, looked at again every minute, and handshakes beside the accept loop.
 //! The only module that names rustls.
-//!
-//! A client that takes its time costs a task and a place among `HANDSHAKES_MAX`, never the next client's turn.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +7,6 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -20,8 +16,6 @@ use tokio_rustls::server::TlsStream;
 
 /// How often the files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// Handshakes under way at a time; whoever comes beyond is closed. A handshake holds up to 40 KB.
-const HANDSHAKES_MAX: usize = 4_096;
 
 /// Where a certificate and its key are, both PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,8 +45,6 @@ pub(crate) struct Tls(Arc<Shared>);
 struct Shared {
     files: Files,
     current: RwLock<Current>,
-    places: Semaphore,
-    deadline: Duration,
 }
 
 struct Current {
@@ -67,10 +59,10 @@ impl std::fmt::Debug for Current {
 }
 
 impl Tls {
-    /// Reads the files. A handshake may take `deadline`.
-    pub(crate) fn open(files: Files, deadline: Duration) -> Result<Self, TlsError> {
+    /// Reads the files.
+    pub(crate) fn open(files: Files) -> Result<Self, TlsError> {
         let current = RwLock::new(Current::read(&files)?);
-        Ok(Self(Arc::new(Shared { files, current, places: Semaphore::new(HANDSHAKES_MAX), deadline })))
+        Ok(Self(Arc::new(Shared { files, current })))
     }
 
     /// Takes up new certificates for ever. Files that cannot be used leave the old ones in force.
@@ -92,11 +84,10 @@ impl Tls {
         }
     }
 
-    /// The handshake of one client. `None`: it failed, took too long, or too many are under way.
+    /// The handshake of one client. `None`: it failed. A handshake holds up to 40 KB.
     pub(crate) async fn accept(&self, stream: TcpStream) -> Option<TlsStream<TcpStream>> {
-        let _place = self.0.places.try_acquire().ok()?;
         let acceptor = self.0.current.read().acceptor.clone();
-        timeout(self.0.deadline, acceptor.accept(stream)).await.ok()?.ok()
+        acceptor.accept(stream).await.ok()
     }
 }
 
@@ -144,7 +135,7 @@ mod tests {
     async fn new_certificates_are_taken_up_and_bad_ones_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let files = write(&folder);
-        let tls = Tls::open(files.clone(), Duration::from_secs(1)).unwrap();
+        let tls = Tls::open(files.clone()).unwrap();
         let in_force = || tls.0.current.read().certificates.clone();
         let first = in_force();
         let watch = tokio::spawn(tls.clone().watch());
@@ -163,10 +154,10 @@ mod tests {
         let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let files = write(&folder);
         fs::write(&files.key, other.signing_key.serialize_pem()).unwrap();
-        let refused = Tls::open(files.clone(), Duration::from_secs(1));
+        let refused = Tls::open(files.clone());
         assert!(matches!(refused, Err(TlsError::Unusable(..))), "{refused:?}");
         fs::remove_file(&files.key).unwrap();
-        let refused = Tls::open(files, Duration::from_secs(1));
+        let refused = Tls::open(files);
         assert!(matches!(refused, Err(TlsError::File(..))), "{refused:?}");
     }
 }

@@ -35,6 +35,10 @@ pub(crate) struct Listeners {
     pub(crate) mqtt: Vec<SocketAddr>,
     /// MQTT with TLS for clients.
     pub(crate) mqtts: Option<SocketAddr>,
+    /// MQTT over WebSocket.
+    pub(crate) ws: Option<SocketAddr>,
+    /// MQTT over WebSocket with TLS.
+    pub(crate) wss: Option<SocketAddr>,
     /// The HTTP API.
     pub(crate) http: Option<SocketAddr>,
     /// The service listener between broker and bridge.

@@ -133,15 +133,20 @@ impl Running {
 
     /// Tells people and programs where this process listens.
     fn announce(&self, role: Role, settings: &Settings, service: Option<SocketAddr>) -> anyhow::Result<()> {
-        let mqtt = self.doors.as_ref().map_or_else(Vec::new, |doors| doors.local_addrs().to_vec());
+        let doors = self.doors.as_ref().map_or(&[][..], Broker::listening);
+        let of_kind = |tls, websocket| {
+            let mut doors = doors.iter().filter(move |it| (it.tls, it.websocket) == (tls, websocket));
+            doors.next().map(|it| it.addr)
+        };
+        let (mqtt, mqtts) = (of_kind(false, false), of_kind(true, false));
+        let (ws, wss) = (of_kind(false, true), of_kind(true, true));
         let http = self.memory.as_ref().map(|memory| memory.http);
-        let mqtts = self.doors.as_ref().and_then(Broker::tls_addr);
-        let listeners = Listeners { pid: std::process::id(), mqtt, mqtts, http, service };
+        let pid = std::process::id();
+        let listeners = Listeners { pid, mqtt: mqtt.into_iter().collect(), mqtts, ws, wss, http, service };
         listeners.write(&settings.data_dir, role.listeners_file())?;
-        let Listeners { mqtt, http, service, .. } = listeners;
-        let (mqtt, mqtts) = (mqtt.first().map(display), mqtts.map(display));
-        let (http, service) = (http.map(display), service.map(display));
-        tracing::info!(mqtt, mqtts, http, service, data = %settings.data_dir.display(), version = VERSION, "ready");
+        let [mqtt, mqtts, ws, wss] = [mqtt, mqtts, ws, wss].map(|addr| addr.map(display));
+        let (http, service, data) = (http.map(display), service.map(display), settings.data_dir.display());
+        tracing::info!(mqtt, mqtts, ws, wss, http, service, %data, version = VERSION, "ready");
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The defaults are `deploy/godwit.toml`, built into the program.
 
+mod doors;
 mod layers;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,9 @@ use std::time::Duration;
 use config::Map;
 use godwit_bridge::doubt;
 use godwit_bridge::retention::{History, Policy};
-use godwit_broker::tls;
 use tracing_subscriber::EnvFilter;
 
+pub(crate) use doors::Doors;
 pub(crate) use layers::{Effective, Problem};
 use layers::{Layers, Origin};
 
@@ -29,10 +30,7 @@ const DAY_S: u32 = 24 * 3_600;
 /// See `deploy/godwit.toml` for what each setting means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
-    pub(crate) mqtt_listen: SocketAddr,
-    /// With the certificate that is shown there.
-    pub(crate) mqtt_tls: Option<(SocketAddr, tls::Files)>,
-    pub(crate) topic_alias_max: u16,
+    pub(crate) doors: Doors,
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_connections_max: usize,
     pub(crate) service: Service,
@@ -66,6 +64,7 @@ pub(crate) struct Limits {
     pub(crate) body_bytes_max: u32,
     pub(crate) packet_bytes_max: u32,
     pub(crate) connections_max: u64,
+    pub(crate) handshakes_max: usize,
     pub(crate) connect_deadline: Duration,
     pub(crate) drain_deadline: Duration,
     pub(crate) unanswered_publishes_max: u16,
@@ -138,20 +137,15 @@ pub(crate) fn render(effective: &[Effective]) -> String {
 }
 
 fn parse(from: &mut Layers) -> Settings {
-    let mqtt_listen = listener(from, "mqtt.listen", "mqtt.allow_plaintext");
-    let topic_alias_max = number(from, "mqtt.topic_alias_max", 0..=u16::MAX.into());
-    let mqtt_tls = mqtt_tls(from);
+    let doors = doors::doors(from);
     let http_listen = listener(from, "http.listen", "http.allow_plaintext");
     let http_connections_max = number(from, "http.connections_max", 1..=65_536);
     let service = service(from);
-    let mut listeners =
-        vec![("mqtt.listen", mqtt_listen), ("http.listen", http_listen), ("service.listen", service.listen)];
-    listeners.extend(mqtt_tls.as_ref().map(|(addr, _)| ("mqtt.tls_listen", *addr)));
+    let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
+    listeners.extend([("http.listen", http_listen), ("service.listen", service.listen)]);
     ports_differ(from, &listeners);
     Settings {
-        mqtt_listen,
-        mqtt_tls,
-        topic_alias_max,
+        doors,
         http_listen,
         http_connections_max,
         service,
@@ -172,21 +166,6 @@ fn parse(from: &mut Layers) -> Settings {
     }
 }
 
-fn mqtt_tls(from: &mut Layers) -> Option<(SocketAddr, tls::Files)> {
-    let listen = from.take("mqtt.tls_listen", |text: String| match text.as_str() {
-        "" => Ok(None),
-        text => address(text).map(Some),
-    });
-    let mut file = |key| PathBuf::from(from.take(key, Ok::<String, String>));
-    let files = tls::Files { certificates: file("tls.certificates"), key: file("tls.key") };
-    for (key, file) in [("tls.certificates", &files.certificates), ("tls.key", &files.key)] {
-        if listen.is_some() && file.as_os_str().is_empty() {
-            from.refuse(key, "needed with mqtt.tls_listen".to_owned());
-        }
-    }
-    Some((listen?, files))
-}
-
 fn limits(from: &mut Layers) -> Limits {
     let body_bytes_max = number::<u32>(from, "limits.body_bytes_max", 1..=1_048_576);
     let packet_bytes_max = number::<u32>(from, "limits.packet_bytes_max", 1..=2_097_152);
@@ -199,6 +178,7 @@ fn limits(from: &mut Layers) -> Limits {
         body_bytes_max,
         packet_bytes_max,
         connections_max: number(from, "limits.connections_max", 1..=10_000_000),
+        handshakes_max: number(from, "limits.handshakes_max", 1..=1_000_000),
         connect_deadline: seconds(from, "limits.connect_deadline_s", 1..=600),
         drain_deadline: seconds(from, "limits.drain_deadline_s", 1..=3_600),
         unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=doubt::SLOTS.into()),
@@ -273,11 +253,21 @@ fn history(text: String) -> Result<History, String> {
 fn listener(from: &mut Layers, listen_key: &'static str, plaintext_key: &'static str) -> SocketAddr {
     let listen = from.take(listen_key, |text: String| address(&text));
     let plaintext = from.take(plaintext_key, Ok::<bool, String>);
-    if !SocketAddr::ip(&listen).is_loopback() && !plaintext {
+    refuse_plaintext(from, listen_key, listen, plaintext_key, plaintext);
+    listen
+}
+
+fn refuse_plaintext(
+    from: &mut Layers,
+    listen_key: &'static str,
+    listen: SocketAddr,
+    plaintext_key: &str,
+    allowed: bool,
+) {
+    if !listen.ip().is_loopback() && !allowed {
         let text = format!("{listen} is not loopback, and nothing would be encrypted: put TLS in front");
         from.refuse(listen_key, format!("{text}, or set {plaintext_key} = true"));
     }
-    listen
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

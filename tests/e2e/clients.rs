@@ -1,4 +1,4 @@
-//! Clients that were not written here: mosquitto_pub and mosquitto_sub of Debian, paho-mqtt of PyPI.
+//! Clients that were not written here: mosquitto_pub and mosquitto_sub of Debian, paho-mqtt of PyPI, mqtt.js of npm.
 //!
 //! They must be there: a test without its client has not passed. `make test` sees to it.
 
@@ -208,4 +208,24 @@ pub(crate) fn python() -> PathBuf {
     };
     let found = candidates.iter().find(|python| works(python)).cloned();
     found.unwrap_or_else(|| panic!("no Python with paho-mqtt among {candidates:?}; `make test` installs it"))
+}
+
+/// Runs `tests/e2e/mqttjs/<script>.js` with this setting, which gets `patience_ms`.
+pub(crate) fn mqttjs(script: &str, mut setting: serde_json::Value) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/e2e/mqttjs/{script}.js"));
+    setting["patience_ms"] = (PATIENCE.as_secs() * 1_000).into();
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", node_path()).arg(&file).arg(setting.to_string());
+    let Output { status, stdout, stderr } = command.output().expect("node starts; `make test` installs it");
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(status.success(), "{script}.js: {status}\n{stdout}{stderr}");
+}
+
+/// Where mqtt.js is: as `make` names it, or where it puts it.
+fn node_path() -> PathBuf {
+    let named = std::env::var_os("GODWIT_TEST_NODE_PATH").map(PathBuf::from);
+    let program = Path::new(env!("CARGO_BIN_EXE_godwit"));
+    let made = program.parent().and_then(Path::parent).map(|target| target.join("node/node_modules"));
+    let found = named.into_iter().chain(made).find(|path| path.join("mqtt").exists());
+    found.expect("mqtt.js is there; `make test` installs it")
 }

@@ -1,6 +1,6 @@
 //! End-to-end tests: the real program, real sockets, clients that were not written here.
 //!
-//! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub and paho-mqtt.
+//! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub, paho-mqtt and mqtt.js.
 //! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
 //! - `chat`: what chat users do, over MQTT and HTTP.
 //! - `sdk`: the client library against the real server, also through a bad network.
@@ -18,6 +18,7 @@ mod disk;
 mod first_chat;
 mod halves;
 mod mqtt;
+mod mqttjs;
 mod outsiders;
 mod paho;
 mod retries;
@@ -27,6 +28,7 @@ mod slow;
 mod soak;
 mod ticks;
 mod tls;
+mod websocket;
 
 use std::time::{Duration, Instant};
 

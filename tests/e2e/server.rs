@@ -26,6 +26,8 @@ struct Listeners {
     pid: u32,
     mqtt: Vec<SocketAddr>,
     mqtts: Option<SocketAddr>,
+    ws: Option<SocketAddr>,
+    wss: Option<SocketAddr>,
     http: Option<SocketAddr>,
     service: Option<SocketAddr>,
 }
@@ -247,6 +249,16 @@ impl Server {
     /// Where clients connect with TLS.
     pub(crate) fn mqtts(&self) -> SocketAddr {
         self.doors().listeners.mqtts.expect("a listener with TLS")
+    }
+
+    /// Where clients connect over WebSocket.
+    pub(crate) fn ws(&self) -> SocketAddr {
+        self.doors().listeners.ws.expect("a listener with WebSocket")
+    }
+
+    /// Where clients connect over WebSocket with TLS.
+    pub(crate) fn wss(&self) -> SocketAddr {
+        self.doors().listeners.wss.expect("a listener with WebSocket and TLS")
     }
 
     /// Its data folder.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::clients::{Subscriber, VERSIONS, publish_with_tls};
 use crate::server::Server;
 
-/// A server with a listener with TLS, and the certificate that its clients trust.
+/// A server with all kinds of listeners, and the certificate that its clients trust.
 pub(crate) fn start() -> (Server, PathBuf, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
@@ -19,6 +19,9 @@ pub(crate) fn start() -> (Server, PathBuf, TempDir) {
     fs::write(&key, made.signing_key.serialize_pem()).expect("written");
     let settings = [
         ("mqtt.tls_listen", "127.0.0.1:0"),
+        ("mqtt.websocket_listen", "127.0.0.1:0"),
+        ("mqtt.websocket_tls_listen", "127.0.0.1:0"),
+        ("mqtt.websocket_origins", "https://chat.example.org"),
         ("tls.certificates", certificate.to_str().expect("text")),
         ("tls.key", key.to_str().expect("text")),
         ("limits.connect_deadline_s", "2"),

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
+use crate::Listen;
 use crate::router_bus::{RouterBus, RouterBusError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -101,7 +102,7 @@ async fn a_service_port_that_is_taken_is_an_error() {
     let taken = std::net::TcpListener::bind(LOOPBACK).unwrap();
     let addr = taken.local_addr().unwrap();
     assert!(matches!(RouterBus::start(Some(addr), None), Err(RouterBusError::Listen(at, _)) if at == addr));
-    let settings = Settings { listen: vec![addr], ..Settings::default() };
+    let settings = Settings { listen: vec![Listen::plain(addr)], ..Settings::default() };
     assert!(crate::start(settings, MemoryBus::default()).await.is_err());
 }
 
@@ -150,9 +151,9 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
 async fn over_real_sockets() {
     let (bus, _) = RouterBus::start(None, None).unwrap();
     let bridge = obliging_bridge(bus.clone()).await;
-    let settings = Settings { listen: vec![LOOPBACK], connections_max: 1, ..Settings::default() };
+    let settings = Settings { listen: vec![Listen::plain(LOOPBACK)], connections_max: 1, ..Settings::default() };
     let broker = crate::start(settings, bus).await.unwrap();
-    let addr = broker.local_addrs()[0];
+    let addr = broker.listening()[0].addr;
     let counters = broker.counters();
     let mut socket = TcpStream::connect(addr).await.unwrap();
     socket.write_all(&[connect(4, &[]), vec![0xC0, 0]].concat()).await.unwrap();
@@ -178,8 +179,9 @@ async fn over_real_sockets() {
 async fn served() -> (crate::Broker, MqttOptions) {
     let (bus, _) = RouterBus::start(None, None).unwrap();
     obliging_bridge(bus.clone()).await;
-    let broker = crate::start(Settings { listen: vec![LOOPBACK], ..Settings::default() }, bus).await.unwrap();
-    let addr = broker.local_addrs()[0];
+    let broker =
+        crate::start(Settings { listen: vec![Listen::plain(LOOPBACK)], ..Settings::default() }, bus).await.unwrap();
+    let addr = broker.listening()[0].addr;
     let mut options = MqttOptions::new("phone", addr.ip().to_string(), addr.port());
     options.set_credentials("alice", "secret");
     (broker, options)
@@ -209,7 +211,7 @@ async fn a_client_not_written_here_speaks_mqtt_5() {
     use rumqttc::v5::mqttbytes::QoS;
     use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
     let (broker, _) = served().await;
-    let addr = broker.local_addrs()[0];
+    let addr = broker.listening()[0].addr;
     let mut options = MqttOptions::new("phone", addr.ip().to_string(), addr.port());
     options.set_credentials("alice", "secret");
     options.set_topic_alias_max(Some(2));

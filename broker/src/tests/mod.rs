@@ -196,7 +196,7 @@ impl World {
     }
 
     fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        tokio::spawn(Connection::new(stream, self.edge.clone()));
+        tokio::spawn(Connection::new(stream, self.edge.clone(), self.edge.now()));
     }
 
     /// A client of this level that is welcome, and its connection's number.

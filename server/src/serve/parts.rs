@@ -91,15 +91,17 @@ pub(crate) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::
 
 /// What the doors are told.
 pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
-    let limits = &settings.limits;
+    let Settings { limits, doors, .. } = settings;
     godwit_broker::Settings {
-        listen: vec![settings.mqtt_listen],
-        listen_tls: settings.mqtt_tls.clone(),
+        listen: doors.listen.iter().map(|(_, listen)| *listen).collect(),
+        tls: doors.tls.clone(),
+        origins: doors.websocket_origins.clone(),
+        greetings_max: limits.handshakes_max,
         packet_bytes_max: limits.packet_bytes_max,
         connections_max: limits.connections_max,
         connect_deadline: limits.connect_deadline,
         unanswered_publishes_max: limits.unanswered_publishes_max,
-        topic_alias_max: settings.topic_alias_max,
+        topic_alias_max: doors.topic_alias_max,
         drain_deadline: limits.drain_deadline,
     }
 }

@@ -195,6 +195,23 @@ impl Base for String {
     }
 }
 
+/// In the environment, and so on the command line, a list is text with commas.
+impl Base for Vec<String> {
+    fn of(given: &Given) -> Result<Self, String> {
+        let text = |value: &Value| match &value.kind {
+            ValueKind::String(text) => Ok(text.clone()),
+            _ => Err(format!("{value} is not text: put it in quotes")),
+        };
+        match &given.kind {
+            ValueKind::Array(values) => values.iter().map(text).collect(),
+            ValueKind::String(text) if given.origin == Origin::Environment => {
+                Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
+            }
+            _ => Err(format!("{} is not a list: put it in brackets", shown(given))),
+        }
+    }
+}
+
 fn shown(given: &Given) -> String {
     match &given.kind {
         ValueKind::String(text) => format!("{text:?}"),

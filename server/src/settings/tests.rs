@@ -23,7 +23,7 @@ fn the_example_is_exactly_the_defaults() {
     let example = include_str!("../../../deploy/godwit.toml");
     assert_eq!(check(example, &[], None).expect("good"), defaults());
     let as_promised = defaults();
-    assert_eq!(as_promised.mqtt_listen.to_string(), "127.0.0.1:1883");
+    assert_eq!(as_promised.doors.listen[0].1.addr.to_string(), "127.0.0.1:1883");
     assert_eq!(as_promised.http_listen.to_string(), "127.0.0.1:8080");
     assert_eq!(as_promised.data_dir, Path::new("./godwit-data"));
     assert_eq!(as_promised.undelivered_s, 30 * 86_400);
@@ -132,7 +132,25 @@ fn tls_needs_a_certificate() {
     let problems = check("mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'", &[], None).expect_err("a conflict");
     assert_eq!(problems, ["tls.certificates: needed with mqtt.tls_listen"]);
     let whole = "mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'\ntls.certificates = 'c'";
-    assert!(check(whole, &[], None).expect("good").mqtt_tls.is_some());
+    assert!(check(whole, &[], None).expect("good").doors.tls.is_some());
+    let problems =
+        check("mqtt.websocket_tls_listen = '0.0.0.0:8443'\ntls.key = 'k'", &[], None).expect_err("a conflict");
+    assert_eq!(problems, ["tls.certificates: needed with mqtt.websocket_tls_listen"]);
+}
+
+#[test]
+fn websocket_listeners_are_as_careful_as_the_others() {
+    let problems = check("mqtt.websocket_listen = '0.0.0.0:8083'", &[], None).expect_err("plaintext");
+    let expected = "mqtt.websocket_listen: 0.0.0.0:8083 is not loopback, and nothing would be encrypted: put TLS in front, \
+                    or set mqtt.websocket_allow_plaintext = true";
+    assert_eq!(problems, [expected]);
+    let origins = |list: &str| check(&format!("mqtt.websocket_origins = {list}"), &[], None);
+    let good = origins("['https://chat.example.org', 'http://localhost:3000', '*']").expect("good");
+    let given = [("GODWIT__MQTT__WEBSOCKET_ORIGINS", "https://chat.example.org, http://localhost:3000,*")];
+    assert_eq!(check("", &given, None).expect("good"), good);
+    for bad in ["['chat.example.org']", "['https://']", "['https://x/']", "['https://*.example.org']", "[1]", "'*'"] {
+        assert_eq!(origins(bad).expect_err("wrong").len(), 1, "{bad}");
+    }
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-pub(crate) use packet::{Packet, Publish, Version};
-use packet::{connect, puback, publish, subscribe};
+pub(crate) use packet::{Packet, Publish, Version, connect};
+use packet::{puback, publish, subscribe};
 
 use crate::PATIENCE;
 use crate::server::Account;

@@ -82,7 +82,8 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes(), bytes].concat()
 }
 
-pub(super) fn connect(version: Version, account: &Account, options: Options) -> Vec<u8> {
+/// CONNECT.
+pub(crate) fn connect(version: Version, account: &Account, options: Options) -> Vec<u8> {
     let (level, properties) = match version {
         Version::V4 => (4, vec![]),
         Version::V5 => {

@@ -290,6 +290,25 @@ async fn over_tls_with_a_certificate_that_it_trusts_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_websocket_with_and_without_tls() {
+    let (server, certificate, _folder) = crate::tls::start();
+    let [alice, bob] = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let trusted = std::fs::read(certificate).expect("a certificate");
+    let bob = builder(&format!("wss://{}/mqtt", server.wss()), &bob).trust(trusted).open().await.expect("it opens");
+    let mut events = bob.events();
+    for protocol in [Protocol::V5, Protocol::V311] {
+        let alice =
+            builder(&format!("ws://{}", server.ws()), &alice).protocol(protocol).open().await.expect("it opens");
+        // More than one read's worth, and so in several pieces.
+        let long = "long ".repeat(10_000);
+        let sent = alice.send(user("bob"), long.clone()).await.expect("queued");
+        soon("one tick", sent.sent()).await.expect("taken");
+        assert_eq!(text(&message(&mut events).await), long);
+        alice.close().await.expect("closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_for_one_device() {
     let server = Server::start();
     let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];

@@ -18,9 +18,12 @@ const REGRESSIONS: &[u64] = &[
     // A publish took effect again through an edge that its client had left, after the client had come and gone elsewhere.
     22_286,
     // A second connection's SUBSCRIBE was answered before the first one's was on disk; no receipts after a crash.
-    501_089, 501_650, 502_372,
+    501_089,
+    501_650,
+    502_372,
     // Removing a device read its inbox from the first key on.
-    1_795_520_948_609, 1_795_520_948_685,
+    1_795_520_948_609,
+    1_795_520_948_685,
 ];
 /// Longer than any run takes, in real time and on a machine that has much else to do.
 const STUCK: Duration = Duration::from_secs(600);

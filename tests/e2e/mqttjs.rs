@@ -1,0 +1,23 @@
+//! mqtt.js, the client of browsers, in Node.
+
+use serde_json::json;
+
+use crate::clients::mqttjs;
+use crate::tls;
+
+#[test]
+fn messages_go_over_tcp_and_websocket_with_and_without_tls() {
+    let (server, certificate, _folder) = tls::start();
+    let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let wss = format!("wss://{}/mqtt", server.wss());
+    let urls = [
+        format!("mqtt://{}", server.mqtt()),
+        format!("mqtts://{}", server.mqtts()),
+        format!("ws://{}/mqtt", server.ws()),
+        wss.clone(),
+    ];
+    let refused = [("https://chat.example.org", true), ("https://evil.example.org", false), ("null", false)]
+        .map(|(origin, lets_in)| json!({ "url": wss, "origin": origin, "lets_in": lets_in }));
+    let accounts = accounts.each_ref().map(|it| [&it.user, &it.device, &it.password]);
+    mqttjs("transports", json!({ "urls": urls, "refused": refused, "ca": certificate, "accounts": accounts }));
+}
