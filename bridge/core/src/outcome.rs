@@ -120,6 +120,8 @@ pub enum EffectKind {
         /// How many it had.
         entries: u32,
     },
+    /// An entry of the device was taken back.
+    TakenBack(Order),
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
 }

@@ -248,6 +248,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
         commands.into_iter().for_each(|command| self.dispatch(command));
     }
 
+    /// An entry is gone that the device had not acknowledged. If it was handed out, it counts until it is acknowledged.
+    pub(super) fn taken_back(&mut self, device: DeviceId, order: Order) {
+        let connection = self.sessions.get(&device).and_then(|session| session.connection.as_ref());
+        if connection.is_none_or(|connection| connection.deliveries.cursor() < order) {
+            self.backlogs.removed(device, 1);
+        }
+    }
+
     /// One `Acked` command is on disk.
     pub(super) fn settled(&mut self, device: DeviceId, lowest: Order, entries: u32) {
         self.backlogs.removed(device, entries);

@@ -74,6 +74,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             EffectKind::Live { conversation, payload } => self.go_live(device, conversation, payload),
             EffectKind::Settled { lowest, entries } => self.settled(device, lowest, entries),
+            EffectKind::TakenBack(order) => self.taken_back(device, order),
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
         }
         Ok(())

@@ -7,12 +7,13 @@
 use bytes::Bytes;
 use godwit_schemas::client::{self, Role, change};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
 use super::post::BODY_TOO_LARGE;
 use super::{Decision, NO_CONVERSATION, NO_MEMBER, Refused};
 use crate::entry::{Entry, Kind};
-use crate::outcome::Change;
+use crate::outcome::{Change, Effect, EffectKind};
 use crate::retention::Retention;
 use crate::world::{Place, Traces};
 
@@ -34,8 +35,11 @@ impl Decision<'_> {
             conversation.uncount(place.1, sender);
         }
         // Also what was handed out and not acknowledged: it will not be handed out again.
-        let gone = traces.copies.iter().map(|(device, order)| Change::EntryGone(*device, *order));
-        self.out.changes.extend(gone);
+        for (device, order) in traces.copies.iter().copied() {
+            self.out.changes.push(Change::EntryGone(device, order));
+            let (partition, kind) = (Partition::of_device(device), EffectKind::TakenBack(order));
+            self.out.effects.push(Effect { partition, device, kind });
+        }
         if self.world.holders(place).is_some() {
             self.world.drop_holders(place);
             self.out.changes.push(Change::Holders(place.0, place.1));

@@ -10,7 +10,7 @@ use godwit_schemas::ids::UserId;
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
-use super::edge::{NOW_S, Scene, settings, to_user};
+use super::edge::{INBOX_ENTRIES, NOW_S, Scene, settings, to_user};
 use super::{ALICE, BOB, bodies, scene};
 use crate::Settings;
 use crate::store::Table;
@@ -198,4 +198,31 @@ async fn history_shows_what_became_of_a_message() {
     assert_eq!(call(&scene, "alice", recall(conversation, 2)).await.reason, 0);
     // Rows: the opening, two tombstones, three reactions, an edit and two recalls; no reaction is left.
     assert_eq!(scene.store.rows(Table::Messages), 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_back_does_not_fill_an_inbox() {
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
+    let mut conversation = 0;
+    for number in 1..u64::from(INBOX_ENTRIES) {
+        scene.publish(ALICE, to_user(number, "bob", "hello"));
+        conversation = scene.published(ALICE).await.conversation;
+    }
+    for sequence in 10..20 {
+        assert_eq!(scene.call(ALICE, 200 + sequence, recall(conversation, sequence)).await.reason, 0);
+    }
+    scene.settle().await;
+    // Ten messages went, ten changes came.
+    scene.enter(BOB, "bob", "phone", Filters::EVENTS).await;
+    let mut fetched = 0;
+    while fetched < INBOX_ENTRIES / 4 {
+        let orders: Vec<_> = scene.deliveries(BOB).await.into_iter().map(|(order, _)| order).collect();
+        fetched += orders.len() as u32;
+        scene.acknowledge(BOB, orders);
+        scene.settle().await;
+    }
+    scene.enter(3, "alice", "phone", Filters::NONE).await;
+    scene.publish(3, to_user(1, "bob", "there is room again"));
+    assert_eq!(scene.published(3).await.reason, 0);
 }
