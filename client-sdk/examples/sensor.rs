@@ -8,6 +8,7 @@ mod account;
 use std::error::Error;
 use std::time::Duration;
 
+use godwit_client::Draft;
 use godwit_client::ids::UserId;
 use tokio::time::interval;
 
@@ -20,7 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for reading in 0_u32.. {
         clock.tick().await;
         let celsius = 20.0 + f64::from(reading % 60) / 10.0;
-        client.send_expiring(&to, format!("{celsius:.1}"), Duration::from_secs(3_600)).await?;
+        let draft = Draft::new(format!("{celsius:.1}")).expires_in(Duration::from_secs(3_600));
+        client.send_draft(&to, draft).await?;
         let bytes = client.traffic().total();
         println!("{celsius:.1}; {} bytes sent, {} received", bytes.sent, bytes.received);
     }

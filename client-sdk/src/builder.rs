@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use godwit_schemas::ids::{DeviceName, UserId};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::client::Client;
@@ -18,6 +18,7 @@ use crate::network::backoff::Backoff;
 use crate::network::endpoint::Endpoint;
 use crate::network::keepalive::KeepAlive;
 use crate::network::{Dial, Protocol};
+use crate::signal;
 use crate::store::{MemoryStore, Store, StoreError};
 
 /// Commands that wait for the engine; further callers wait in their call.
@@ -163,6 +164,7 @@ impl Builder {
             changes: watch::Sender::new(0),
             status: watch::Sender::new(Status::Connecting),
             saver: AtomicBool::new(self.saver),
+            signals: broadcast::Sender::new(signal::KEPT),
         });
         let dial = Dial {
             endpoint,

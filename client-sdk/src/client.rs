@@ -1,13 +1,17 @@
 //! The handle that an app holds. Cheap to clone; when the last clone is dropped the connection ends, and everything that
 //! was promised is in the store.
 
+mod account;
+mod groups;
+mod past;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use godwit_schemas::client::Response;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{AddMember, CreateGroup, Describe, Leave, RemoveMember, Rename, Response};
 use godwit_schemas::ids::{ConversationId, DeviceName, Seq, UserId};
 use godwit_schemas::reason::Reason;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,8 +25,13 @@ use crate::error::Error;
 use crate::event::{Events, Message};
 use crate::ledger::Pending;
 use crate::network::traffic::Traffic;
-use crate::send::{Recipient, SendHandle, SendId, SendState, refusal};
+use crate::send::{Draft, Recipient, SendHandle, SendId, SendState, refusal};
+use crate::signal::{Signal, Signals};
 use crate::store::StoreError;
+
+pub use self::account::{Device, FoundPhone};
+pub use self::groups::Invite;
+pub use self::past::{Page, Past, PastMessage, Range, Summary};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -65,26 +74,16 @@ impl Client {
     /// # Errors
     /// [`Error::Store`], [`Error::Closed`]: it will not be sent.
     pub async fn send(&self, to: impl Into<Recipient>, body: impl Into<Bytes>) -> Result<SendHandle, Error> {
-        self.queue(to.into(), body.into(), 0).await
+        self.send_draft(to, Draft::new(body)).await
     }
 
-    /// Sends a message that vanishes where it was not delivered within this time (whole seconds, at least one).
+    /// The same for a message of which more is to be said.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub async fn send_expiring(
-        &self,
-        to: impl Into<Recipient>,
-        body: impl Into<Bytes>,
-        expires_in: Duration,
-    ) -> Result<SendHandle, Error> {
-        let expires_in_s = u32::try_from(expires_in.as_secs()).unwrap_or(u32::MAX).max(1);
-        self.queue(to.into(), body.into(), expires_in_s).await
-    }
-
-    async fn queue(&self, to: Recipient, body: Bytes, expires_in_s: u32) -> Result<SendHandle, Error> {
-        let now_s = now_s();
-        let id = self.0.shared.ledger.call(move |it| it.queue(&to, body, expires_in_s, now_s)).await?;
+    pub async fn send_draft(&self, to: impl Into<Recipient>, draft: Draft) -> Result<SendHandle, Error> {
+        let (to, now_s) = (to.into(), now_s());
+        let id = self.0.shared.ledger.call(move |it| it.queue(&to, draft, now_s)).await?;
         let handle = self.0.shared.tracker.follow(id, SendState::Queued);
         self.0.shared.changes.send_modify(|changes| *changes += 1);
         self.0.shared.wake.notify_one();
@@ -188,59 +187,7 @@ impl Client {
         self.0.shared.ledger.call(move |it| it.forget(id, up_to)).await
     }
 
-    /// Makes a group of this user and others. Its `Opened` event comes to all of them.
-    ///
-    /// # Errors
-    /// Any but [`Error::Owner`] and [`Error::Address`]. As for all calls: [`Error::retry_helps`] says what to do.
-    pub async fn create_group(&self, title: &str, users: &[UserId]) -> Result<ConversationId, Error> {
-        let users = users.iter().map(UserId::to_string).collect();
-        let response = self.call(Call::CreateGroup(CreateGroup { title: title.to_owned(), users })).await?;
-        Ok(ConversationId::new(response.conversation))
-    }
-
-    /// Adds a user to a group. For its owner and admins.
-    ///
-    /// # Errors
-    /// As [`Self::create_group`].
-    pub async fn add_member(&self, id: ConversationId, user: &UserId) -> Result<(), Error> {
-        let user = user.to_string();
-        self.call(Call::AddMember(AddMember { conversation: id.get(), user })).await.map(drop)
-    }
-
-    /// Removes a member from a group. For its owner and admins.
-    ///
-    /// # Errors
-    /// As [`Self::create_group`].
-    pub async fn remove_member(&self, id: ConversationId, user: &UserId) -> Result<(), Error> {
-        let user = user.to_string();
-        self.call(Call::RemoveMember(RemoveMember { conversation: id.get(), user })).await.map(drop)
-    }
-
-    /// Leaves a group.
-    ///
-    /// # Errors
-    /// As [`Self::create_group`].
-    pub async fn leave(&self, id: ConversationId) -> Result<(), Error> {
-        self.call(Call::Leave(Leave { conversation: id.get() })).await.map(drop)
-    }
-
-    /// Gives a group another title. For its owner and admins.
-    ///
-    /// # Errors
-    /// As [`Self::create_group`].
-    pub async fn rename(&self, id: ConversationId, title: &str) -> Result<(), Error> {
-        let title = title.to_owned();
-        self.call(Call::Rename(Rename { conversation: id.get(), title })).await.map(drop)
-    }
-
-    /// Asks the server for members and title, and keeps them. Seldom needed: changes come as events.
-    ///
-    /// # Errors
-    /// As [`Self::create_group`].
-    pub async fn describe(&self, id: ConversationId) -> Result<(), Error> {
-        self.call(Call::Describe(Describe { conversation: id.get() })).await.map(drop)
-    }
-
+    /// Asks the server. Takes effect once, also if the connection breaks.
     async fn call(&self, call: Call) -> Result<Response, Error> {
         let (answer, answered) = oneshot::channel();
         let deadline = Instant::now() + self.0.call_timeout;
@@ -251,6 +198,24 @@ impl Client {
             reason if reason.is_success() => Ok(response),
             _ => Err(Error::Refused(refusal(response.reason, &response.text))),
         }
+    }
+
+    /// Tells the members who are there what this user does right now, in up to 256 bytes. Worth nothing later: without a
+    /// connection, or in saver mode, it is dropped. The server passes on ten of them a second.
+    pub fn signal(&self, id: ConversationId, body: impl Into<Bytes>) {
+        if !self.0.shared.saves() {
+            _ = self.0.commands.try_send(Command::Signal { conversation: id, body: body.into() });
+        }
+    }
+
+    /// This user types: to be said every few seconds while that is so.
+    pub fn typing(&self, id: ConversationId) {
+        self.signal(id, Signal::TYPING);
+    }
+
+    /// What others do right now, from here on. Nothing comes in saver mode.
+    pub fn signals(&self) -> Signals {
+        Signals::new(&self.0.shared.signals)
     }
 
     /// The phone is on another network, or on one again: connects anew at once, and learns anew how long it may be

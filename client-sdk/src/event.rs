@@ -32,6 +32,8 @@ pub struct Message {
     pub at: SystemTime,
     /// Opaque to the server.
     pub body: Bytes,
+    /// The message of this conversation that it answers.
+    pub reply_to: Option<Seq>,
 }
 
 /// See the module.

@@ -1,7 +1,9 @@
 //! A message on its way: what the app holds of it. Cheap to keep and to drop: dropping a handle changes nothing.
 
 use std::fmt;
+use std::time::Duration;
 
+use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use godwit_schemas::reason::Reason;
 use tokio::sync::watch;
@@ -22,6 +24,33 @@ impl SendId {
     /// The number, to keep.
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// A message that is to be sent, with what is seldom said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Draft {
+    pub(crate) body: Bytes,
+    pub(crate) expires_in_s: u32,
+    pub(crate) reply_to: Seq,
+}
+
+impl Draft {
+    /// Just a body.
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), ..Self::default() }
+    }
+
+    /// It vanishes where it was not delivered within this time (whole seconds, at least one), and from history.
+    #[must_use]
+    pub fn expires_in(self, time: Duration) -> Self {
+        Self { expires_in_s: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1), ..self }
+    }
+
+    /// It answers the message at this place of the same conversation.
+    #[must_use]
+    pub fn reply_to(self, sequence: Seq) -> Self {
+        Self { reply_to: sequence, ..self }
     }
 }
 

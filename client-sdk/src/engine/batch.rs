@@ -1,10 +1,10 @@
 //! What came on a connection at once and goes into the ledger in one commit.
 
 use bytes::Bytes;
-use godwit_schemas::client::Opened;
+use godwit_schemas::client::{Opened, Response};
 use godwit_schemas::ids::{ConversationId, Seq};
 
-use crate::ledger::{Ledger, Received};
+use crate::ledger::{Gap, Ledger, Received, Subscribed};
 use crate::network::traffic::Purpose;
 use crate::send::{SendId, SendState};
 use crate::store::StoreError;
@@ -23,8 +23,10 @@ pub(super) struct Batch {
     pub(super) deliveries: Vec<(Event, Bytes)>,
     /// Conversations that it described.
     pub(super) described: Vec<(ConversationId, Opened)>,
-    /// It holds this device's subscriptions.
-    pub(super) subscribed: bool,
+    /// The server holds these subscriptions of this device.
+    pub(super) subscribed: Option<Subscribed>,
+    /// Places that did not come, looked for in history.
+    pub(super) fetched: Vec<(Gap, Response)>,
     /// To be acknowledged after the commit.
     pub(super) acks: Vec<(u16, Purpose)>,
 }
@@ -33,7 +35,8 @@ impl Batch {
     /// Nothing of it needs a commit.
     pub(super) fn is_empty(&self) -> bool {
         let nothing = self.stored.is_empty() && self.refused.is_empty() && self.told.is_empty();
-        nothing && self.deliveries.is_empty() && self.described.is_empty() && !self.subscribed
+        let nothing = nothing && self.deliveries.is_empty() && self.described.is_empty();
+        nothing && self.fetched.is_empty() && self.subscribed.is_none()
     }
 
     /// Returns what changed, and how far those of the `followed` sends are that it concerns.
@@ -60,10 +63,14 @@ impl Batch {
         for (conversation, opened) in self.described {
             ledger.described(conversation, opened)?;
         }
-        if self.subscribed {
-            ledger.set_subscribed()?;
+        if let Some(subscribed) = self.subscribed {
+            ledger.set_subscribed(subscribed)?;
         }
         let mut received = ledger.receive(self.deliveries, now_s)?;
+        for (gap, response) in self.fetched {
+            ledger.fetched(gap, response, now_s, &mut received)?;
+        }
+        received.gaps = ledger.new_gaps()?;
         received.news |= news;
         concerned.extend(&received.placed);
         all |= received.ticked;

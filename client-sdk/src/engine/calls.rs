@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{Describe, Opened, Response};
-use godwit_schemas::ids::ConversationId;
+use godwit_schemas::client::{Describe, GetHistory, Opened, Response};
+use godwit_schemas::ids::{ConversationId, Seq};
 use prost::Message as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::ledger::Gap;
 use crate::wire::Publication;
 
 /// See the module.
@@ -40,6 +41,36 @@ pub(super) struct Published {
     pub(super) payload: Bytes,
 }
 
+/// What the engine learns from a response.
+pub(super) enum Learned {
+    /// The members of a conversation.
+    Described(ConversationId, Opened),
+    /// What history has of what did not come.
+    Fetched(Gap, Box<Response>),
+}
+
+fn described(response: &Response) -> Option<Learned> {
+    let opened = response.description.clone()?;
+    Some(Learned::Described(ConversationId::new(response.conversation), opened))
+}
+
+/// The call that looks for a gap.
+fn history(gap: Gap) -> Call {
+    Call::GetHistory(GetHistory {
+        conversation: gap.conversation.get(),
+        after: gap.first.get().saturating_sub(1),
+        before: gap.last.get().saturating_add(1),
+        oldest_first: true,
+        limit: 0,
+    })
+}
+
+/// The other way round.
+fn gap(call: &GetHistory) -> Gap {
+    let (first, last) = (Seq::new(call.after + 1), Seq::new(call.before.saturating_sub(1)));
+    Gap { conversation: ConversationId::new(call.conversation), first, last }
+}
+
 impl Calls {
     /// Calls of an earlier run may still be answered: numbers begin at `first`.
     pub(crate) fn new(first: u64) -> Self {
@@ -65,6 +96,14 @@ impl Calls {
         }
     }
 
+    /// Looks for what did not come, once.
+    pub(super) fn fetch(&mut self, gap: Gap, deadline: Instant) {
+        let call = history(gap);
+        if !self.waiting.values().any(|waiting| waiting.answer.is_none() && waiting.call == call) {
+            self.add(call, deadline, None);
+        }
+    }
+
     /// Nothing is under way any more.
     pub(super) fn disconnected(&mut self) {
         self.waiting.values_mut().for_each(|waiting| waiting.under_way = false);
@@ -85,17 +124,20 @@ impl Calls {
         self.waiting.values().any(|waiting| waiting.packet_id == Some(packet_id))
     }
 
-    /// A response came. Returns the members of a conversation that somebody asked for.
-    pub(super) fn answered(&mut self, payload: Bytes) -> Option<(ConversationId, Opened)> {
+    /// A response came. Returns what the engine itself learns from it.
+    pub(super) fn answered(&mut self, payload: Bytes) -> Option<Learned> {
         let response = Response::decode(payload).ok()?;
         let waiting = self.waiting.remove(&response.id)?;
-        let described = response.description.clone();
-        let described = described.map(|opened| (ConversationId::new(response.conversation), opened));
-        if let Some(answer) = waiting.answer {
-            // Whoever went away needs no answer.
-            _ = answer.send(Ok(response));
-        }
-        described
+        let Some(answer) = waiting.answer else {
+            if let Call::GetHistory(call) = waiting.call {
+                return Some(Learned::Fetched(gap(&call), Box::new(response)));
+            }
+            return described(&response);
+        };
+        let learned = described(&response);
+        // Whoever went away needs no answer.
+        _ = answer.send(Ok(response));
+        learned
     }
 
     /// The server did not take the publish itself.

@@ -10,17 +10,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use godwit_schemas::ids::{ConversationId, Seq};
+use godwit_schemas::client::Live;
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq};
+use prost::Message as _;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::batch::Batch;
+use super::calls::Learned;
 use super::{Command, Engine, Over, Status, now_s};
 use crate::error::Refusal;
-use crate::ledger::Outgoing;
+use crate::ledger::{Gap, Outgoing, Subscribed};
 use crate::network::traffic::Purpose;
 use crate::network::{Answer, Down, FIRST_PACKET_ID, Link, Lost, Topic, Up};
 use crate::send::{SendId, refusal};
+use crate::signal::Signal;
 use crate::wire::Event;
 
 /// What comes is taken in together, up to this many packets.
@@ -60,6 +64,8 @@ pub(super) struct Connection<'a> {
     held_until: Option<Instant>,
     heard: Instant,
     pinged: Option<Instant>,
+    /// What the server's session was told that this device wants.
+    subscribed: Subscribed,
     /// Since when publishes wait for the answer that is next.
     waiting_since: Option<Instant>,
 }
@@ -87,6 +93,7 @@ impl<'a> Connection<'a> {
             held_until: None,
             heard: Instant::now(),
             pinged: None,
+            subscribed: Subscribed::Nothing,
             waiting_since: None,
         }
     }
@@ -110,6 +117,9 @@ impl<'a> Connection<'a> {
 
     async fn round(&mut self) -> Result<(), Over> {
         if self.welcome {
+            if self.engine.habits.receive {
+                self.subscribe();
+            }
             self.load().await?;
             self.fill().await?;
         }
@@ -146,6 +156,10 @@ impl<'a> Connection<'a> {
                     self.engine.calls.add(call, deadline, Some(answer));
                     Ok(None)
                 }
+                Some(Command::Signal { conversation, body }) => {
+                    self.link.push(Up::Signal { conversation, body });
+                    Ok(None)
+                }
             },
         }
     }
@@ -169,6 +183,7 @@ impl<'a> Connection<'a> {
                     None | Some(Command::Close) => return Err(Over::Closed),
                     Some(Command::NetworkChanged) => return Err(Over::NetworkChanged),
                     Some(Command::Call { call, deadline, answer }) => engine.calls.add(call, deadline, Some(answer)),
+                    Some(Command::Signal { .. }) => {}
                 },
             }
         }
@@ -232,11 +247,12 @@ impl<'a> Connection<'a> {
             Down::Publish { packet_id, topic, payload } => self.delivered(packet_id, topic, payload, batch),
             Down::Answer { packet_id, answer } => self.answered(packet_id, answer, batch),
             Down::Subscribed(granted) => {
-                batch.subscribed = granted;
+                batch.subscribed = granted.then_some(self.subscribed);
                 if !granted {
                     warn!("the server does not let this device subscribe");
                 }
             }
+            Down::Unsubscribed => batch.subscribed = Some(self.subscribed),
             Down::Pong => {
                 self.pinged = None;
                 // Otherwise something was owed, and the silence a short one.
@@ -252,16 +268,34 @@ impl<'a> Connection<'a> {
 
     async fn greet(&mut self, session_present: bool) -> Result<(), Over> {
         debug!(session_present, protocol = ?self.engine.protocol, "connected");
-        let read = self.engine.shared.ledger.call(|ledger| Ok((ledger.is_subscribed()?, ledger.unknown()?)));
-        let (subscribed, unknown) = read.await.map_err(Over::Failed)?;
+        let read =
+            self.engine.shared.ledger.call(|ledger| Ok((ledger.subscribed()?, ledger.unknown()?, ledger.gaps()?)));
+        let (subscribed, unknown, gaps) = read.await.map_err(Over::Failed)?;
         if self.engine.habits.receive {
-            if !(session_present && subscribed) {
-                self.link.push(Up::Subscribe);
-            }
+            self.subscribed = if session_present { subscribed } else { Subscribed::Nothing };
+            self.subscribe();
             self.describe(unknown);
+            self.fetch(gaps);
         }
         self.engine.shared.status.send_replace(Status::Online);
         Ok(())
+    }
+
+    /// Has the server know what this device wants, if it does not.
+    fn subscribe(&mut self) {
+        let wanted = if self.engine.shared.saves() { Subscribed::Inbox } else { Subscribed::Live };
+        if wanted > self.subscribed {
+            self.link.push(Up::Subscribe { live: wanted == Subscribed::Live });
+        } else if wanted < self.subscribed {
+            self.link.push(Up::UnsubscribeLive);
+        }
+        self.subscribed = wanted;
+    }
+
+    fn fetch(&mut self, gaps: impl IntoIterator<Item = Gap>) {
+        for gap in gaps {
+            self.engine.calls.fetch(gap, Instant::now() + DESCRIBE);
+        }
     }
 
     fn describe(&mut self, unknown: impl IntoIterator<Item = ConversationId>) {
@@ -271,7 +305,9 @@ impl<'a> Connection<'a> {
     }
 
     fn delivered(&mut self, packet_id: u16, topic: Topic, payload: Bytes, batch: &mut Batch) {
-        batch.acks.push((packet_id, topic.purpose()));
+        if packet_id > 0 {
+            batch.acks.push((packet_id, topic.purpose()));
+        }
         match topic {
             Topic::Inbox => match Event::parse(payload.clone()) {
                 Ok(Event::Refused { packet_id, reason, text }) => {
@@ -280,7 +316,17 @@ impl<'a> Connection<'a> {
                 Ok(event) => batch.deliveries.push((event, payload)),
                 Err(error) => warn!(%error, "passed over what this version does not understand"),
             },
-            Topic::Rpc => batch.described.extend(self.engine.calls.answered(payload)),
+            Topic::Rpc => match self.engine.calls.answered(payload) {
+                Some(Learned::Described(id, opened)) => batch.described.push((id, opened)),
+                Some(Learned::Fetched(gap, response)) => batch.fetched.push((gap, *response)),
+                None => {}
+            },
+            Topic::Live(conversation) => {
+                if let Ok(Live { member, body }) = Live::decode(payload) {
+                    // Nobody may be listening.
+                    _ = self.engine.shared.signals.send(Signal { conversation, member: Ordinal::new(member), body });
+                }
+            }
             Topic::Other => {}
         }
     }
@@ -333,6 +379,7 @@ impl<'a> Connection<'a> {
                 shared.news.send_modify(|news| *news += 1);
             }
             self.describe(received.unknown);
+            self.fetch(received.gaps);
         }
         if !self.acks.is_empty() && !self.is_held() {
             self.release();

@@ -19,10 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use godwit_schemas::client::Response;
 use godwit_schemas::client::request::Call;
+use godwit_schemas::ids::ConversationId;
 use godwit_schemas::reason::Reason;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
@@ -33,6 +35,7 @@ use crate::ledger::thread::LedgerThread;
 use crate::network::backoff::Backoff;
 use crate::network::keepalive::KeepAlive;
 use crate::network::{Dial, Lost, Protocol};
+use crate::signal::Signal;
 use crate::tracker::Tracker;
 
 #[cfg(test)]
@@ -56,7 +59,16 @@ pub enum Status {
 /// What handles ask for.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Call { call: Call, deadline: Instant, answer: oneshot::Sender<Result<Response, Error>> },
+    Call {
+        call: Call,
+        deadline: Instant,
+        answer: oneshot::Sender<Result<Response, Error>>,
+    },
+    /// Worth nothing later.
+    Signal {
+        conversation: ConversationId,
+        body: Bytes,
+    },
     NetworkChanged,
     Close,
 }
@@ -74,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) changes: watch::Sender<u64>,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) saver: AtomicBool,
+    /// What others do right now.
+    pub(crate) signals: broadcast::Sender<Signal>,
 }
 
 /// How the engine behaves.
@@ -180,6 +194,7 @@ impl Engine {
                         return true;
                     }
                     Some(Command::Call { call, deadline, answer }) => self.calls.add(call, deadline, Some(answer)),
+                    Some(Command::Signal { .. }) => {}
                 },
             }
         }

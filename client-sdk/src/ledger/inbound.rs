@@ -11,7 +11,7 @@ use super::record::{
     ConversationRecord, DoubtRecord, EarlyRecord, HomelessRecord, InboxRecord, MemberRecord, MessageRecord, SentRecord,
     Waiting,
 };
-use super::{Ledger, decoded, keep_order, keys, order_of, ordinal_of, place_of};
+use super::{Gap, Ledger, decoded, keep_order, keys, order_of, ordinal_of, place_of};
 use crate::event::{Delivery, Event, Message};
 use crate::send::{Recipient, SendId, refusal};
 use crate::store::{Scan, StoreError};
@@ -28,6 +28,8 @@ pub(crate) struct Received {
     pub(crate) placed: Vec<SendId>,
     /// Conversations whose members this device does not know.
     pub(crate) unknown: BTreeSet<ConversationId>,
+    /// What did not come and is to be looked for.
+    pub(crate) gaps: Vec<Gap>,
 }
 
 impl Ledger {
@@ -37,9 +39,10 @@ impl Ledger {
         let mut received = Received::default();
         for (event, payload) in batch {
             match event {
-                wire::Event::Message { conversation, sequence, sender, age_s, body } => {
+                wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to } => {
                     let at_s = now_s.saturating_sub(age_s);
-                    let message = MessageRecord { sender: sender.get(), at_s, body, send: 0 };
+                    let (sender, reply_to) = (sender.get(), reply_to.get());
+                    let message = MessageRecord { sender, at_s, body, send: 0, reply_to };
                     self.receive_message(conversation, sequence, &message, &mut received)?;
                 }
                 wire::Event::Changed { conversation, sequence, change, .. } => {
@@ -56,7 +59,7 @@ impl Ledger {
         Ok(received)
     }
 
-    fn receive_message(
+    pub(super) fn receive_message(
         &mut self,
         id: ConversationId,
         sequence: Seq,
@@ -94,7 +97,7 @@ impl Ledger {
         self.finish(id, it, received)
     }
 
-    fn take(&mut self, it: &mut ConversationRecord, sequence: Seq) -> bool {
+    pub(super) fn take(&mut self, it: &mut ConversationRecord, sequence: Seq) -> bool {
         let mut order = order_of(it);
         let new = order.receive(sequence.get());
         keep_order(it, order);
@@ -282,13 +285,14 @@ impl Ledger {
         record: MessageRecord,
         it: &ConversationRecord,
     ) -> Message {
-        let MessageRecord { sender, at_s, body, send } = record;
+        let MessageRecord { sender, at_s, body, send, reply_to } = record;
         let (user, _, _) = watermark(it, Ordinal::new(sender));
         let user = if send == 0 { user } else { Some(self.me.clone()) };
         let mine = user.as_ref() == Some(&self.me);
         let at = UNIX_EPOCH + Duration::from_secs(at_s);
         let send = Some(send).filter(|send| *send > 0).map(SendId::new);
-        Message { conversation, sequence, sender: Ordinal::new(sender), user, mine, send, at, body }
+        let reply_to = Some(reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new);
+        Message { conversation, sequence, sender: Ordinal::new(sender), user, mine, send, at, body, reply_to }
     }
 
     /// The app is done with this event and those before it.

@@ -23,6 +23,8 @@ pub(crate) const CONVERSATIONS: u8 = b'C';
 pub(crate) const MESSAGES: u8 = b'A';
 /// Events that the app has not confirmed.
 pub(crate) const INBOX: u8 = b'I';
+/// What did not come and is looked for.
+pub(crate) const GAPS: u8 = b'G';
 /// What was read and not told to the server.
 pub(crate) const READ: u8 = b'R';
 
@@ -53,6 +55,13 @@ pub(crate) fn outbox(id: SendId) -> Vec<u8> {
 /// An answered send.
 pub(crate) fn sent(id: SendId) -> Vec<u8> {
     numbered(SENT, id.get())
+}
+
+/// What did not come from this place on.
+pub(crate) fn gap(id: ConversationId, first: Seq) -> Vec<u8> {
+    let mut key = numbered(GAPS, id.get());
+    key.extend_from_slice(&first.get().to_be_bytes());
+    key
 }
 
 /// A conversation.

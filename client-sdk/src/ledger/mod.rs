@@ -4,9 +4,11 @@
 //!
 //! - `outbound`: sends, from the call to the last tick.
 //! - `inbound`: what the server delivered, each thing once; the events that wait for the app.
+//! - `gaps`: what did not come, until it has been looked for.
 //! - `queries`: what an app asks.
 //! - `order`: which places of a conversation are accounted for.
 
+mod gaps;
 mod inbound;
 mod keys;
 mod order;
@@ -22,15 +24,29 @@ use std::collections::BTreeSet;
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
 use self::order::{Doubt, Order};
-use self::record::{ConversationRecord, DoubtRecord, InboxRecord, MessageRecord, MissingRecord, PlaceRecord, Waiting};
+use self::record::{ConversationRecord, DoubtRecord, InboxRecord, MessageRecord, PlaceRecord, Waiting};
 use crate::error::Error;
 use crate::send::SendId;
 use crate::store::{Store, StoreError};
 
+pub(crate) use self::gaps::Gap;
 pub(crate) use self::inbound::Received;
 pub(crate) use self::outbound::Outgoing;
 pub use self::queries::Pending;
 
+/// What is subscribed to, each with what comes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Subscribed {
+    #[default]
+    Nothing,
+    /// Events and responses.
+    Inbox,
+    /// What others do right now.
+    Live,
+}
+
+/// Stored for [`Subscribed::Live`].
+const LIVE: &[u8] = b"live";
 /// Sends that an app without an archive can still ask about.
 const SENT_KEPT: u64 = 1_000;
 
@@ -40,6 +56,8 @@ pub(crate) struct Ledger {
     me: UserId,
     /// Messages are kept when the app has confirmed them.
     archive: bool,
+    /// There are gaps that nobody has been told of.
+    has_new_gaps: bool,
 }
 
 impl Ledger {
@@ -52,7 +70,7 @@ impl Ledger {
         archive: bool,
         first_send: u64,
     ) -> Result<Self, Error> {
-        let mut ledger = Self { store, me: user.clone(), archive };
+        let mut ledger = Self { store, me: user.clone(), archive, has_new_gaps: false };
         let owner = format!("{user}/{device}");
         match ledger.store.get(keys::OWNER)? {
             Some(stored) if stored != owner.as_bytes() => {
@@ -76,14 +94,22 @@ impl Ledger {
         self.store.rollback()
     }
 
-    /// The server's session was told what this device wants.
-    pub(crate) fn is_subscribed(&mut self) -> Result<bool, StoreError> {
-        Ok(self.store.get(keys::SUBSCRIBED)?.is_some())
+    /// What the server's session was told that this device wants.
+    pub(crate) fn subscribed(&mut self) -> Result<Subscribed, StoreError> {
+        Ok(match self.store.get(keys::SUBSCRIBED)? {
+            None => Subscribed::Nothing,
+            Some(stored) if stored == LIVE => Subscribed::Live,
+            Some(_) => Subscribed::Inbox,
+        })
     }
 
-    /// See [`Self::is_subscribed`].
-    pub(crate) fn set_subscribed(&mut self) -> Result<(), StoreError> {
-        self.store.put(keys::SUBSCRIBED, b"")
+    /// See [`Self::subscribed`].
+    pub(crate) fn set_subscribed(&mut self, subscribed: Subscribed) -> Result<(), StoreError> {
+        match subscribed {
+            Subscribed::Nothing => self.store.delete(keys::SUBSCRIBED),
+            Subscribed::Inbox => self.store.put(keys::SUBSCRIBED, b""),
+            Subscribed::Live => self.store.put(keys::SUBSCRIBED, LIVE),
+        }
     }
 
     fn number(&mut self, key: &[u8]) -> Result<u64, StoreError> {
@@ -115,7 +141,7 @@ impl Ledger {
         Ok(id)
     }
 
-    /// Gives places to sends in doubt, and tells the app of what is missing. Returns the sends.
+    /// Gives places to sends in doubt, and has what is missing looked for. Returns the sends.
     fn settle(&mut self, id: ConversationId, it: &mut ConversationRecord) -> Result<Vec<SendId>, StoreError> {
         let mut order = order_of(it);
         let mut doubts: Vec<_> =
@@ -125,7 +151,7 @@ impl Ledger {
         keep_order(it, order);
         it.doubts = doubts.iter().map(|it| DoubtRecord { id: it.id, above: it.above, below: it.below }).collect();
         for (first, last) in settled.missing {
-            self.tell(Waiting::Missing(MissingRecord { conversation: id.get(), first, last }))?;
+            self.look_for(Gap { conversation: id, first: Seq::new(first), last: Seq::new(last) })?;
         }
         let mut placed = Vec::new();
         for (send, place) in settled.placed {
@@ -151,7 +177,8 @@ impl Ledger {
         if self.archive {
             let sender = it.members.iter().find(|member| member.user == self.me.as_str());
             let sender = sender.map_or(0, |member| member.ordinal);
-            let message = MessageRecord { sender, at_s: sent.queued_at_s, body, send: send.get() };
+            let (at_s, reply_to) = (sent.queued_at_s, sent.reply_to);
+            let message = MessageRecord { sender, at_s, body, send: send.get(), reply_to };
             self.put(&keys::message(id, at), &message)?;
         }
         it.last_message = it.last_message.max(at.get());

@@ -1,12 +1,11 @@
 //! Sends: queued, answered, placed, ticked.
 
-use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use prost::Message as _;
 
 use super::record::{ConversationRecord, DoubtRecord, HomelessRecord, OutRecord, SentRecord, Waiting};
 use super::{Ledger, SENT_KEPT, decoded, keep_order, keys, order_of};
-use crate::send::{Recipient, SendId, SendState, refusal};
+use crate::send::{Draft, Recipient, SendId, SendState, refusal};
 use crate::store::{Scan, StoreError};
 
 /// A send that was not answered.
@@ -15,26 +14,20 @@ pub(crate) struct Outgoing {
     pub(crate) id: SendId,
     /// The conversation, where it is known: that is shorter than a name.
     pub(crate) to: Recipient,
-    pub(crate) body: Bytes,
-    pub(crate) expires_in_s: u32,
+    pub(crate) draft: Draft,
 }
 
 impl Ledger {
     /// Puts a message in the outbox.
-    pub(crate) fn queue(
-        &mut self,
-        to: &Recipient,
-        body: Bytes,
-        expires_in_s: u32,
-        now_s: u64,
-    ) -> Result<SendId, StoreError> {
+    pub(crate) fn queue(&mut self, to: &Recipient, draft: Draft, now_s: u64) -> Result<SendId, StoreError> {
         let id = SendId::new(self.number(keys::LAST_SEND)? + 1);
         self.set_number(keys::LAST_SEND, id.get())?;
         let (user, conversation) = match to {
             Recipient::User(user) => (user.to_string(), 0),
             Recipient::Conversation(conversation) => (String::new(), conversation.get()),
         };
-        let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s };
+        let Draft { body, expires_in_s, reply_to } = draft;
+        let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s, reply_to: reply_to.get() };
         self.store.put(&keys::outbox(id), &out.encode_to_vec())?;
         self.count_unanswered(to, 1)?;
         Ok(id)
@@ -55,7 +48,8 @@ impl Ledger {
                     to = Recipient::Conversation(known);
                 }
                 let id = SendId::new(keys::number(&key));
-                Ok(Outgoing { id, to, body: out.body, expires_in_s: out.expires_in_s })
+                let OutRecord { body, expires_in_s, reply_to, .. } = out;
+                Ok(Outgoing { id, to, draft: Draft { body, expires_in_s, reply_to: Seq::new(reply_to) } })
             })
             .collect()
     }
@@ -70,6 +64,7 @@ impl Ledger {
         let sent = SentRecord {
             conversation: conversation.unwrap_or_default().get(),
             body: out.body,
+            reply_to: out.reply_to,
             queued_at_s: out.queued_at_s,
             user: out.user,
             ..SentRecord::default()

@@ -109,6 +109,9 @@ pub(crate) struct OutRecord {
     pub(crate) expires_in_s: u32,
     #[prost(uint64, tag = "5")]
     pub(crate) queued_at_s: u64,
+    /// The message that it answers; 0: none.
+    #[prost(uint64, tag = "6")]
+    pub(crate) reply_to: u64,
 }
 
 /// A send that was answered.
@@ -132,6 +135,9 @@ pub(crate) struct SentRecord {
     /// Whom it was for, if it was refused.
     #[prost(string, tag = "7")]
     pub(crate) user: String,
+    /// The message that it answers; 0: none.
+    #[prost(uint64, tag = "8")]
+    pub(crate) reply_to: u64,
 }
 
 /// A message at its place.
@@ -146,6 +152,9 @@ pub(crate) struct MessageRecord {
     /// Sent by this device, under this number.
     #[prost(uint64, tag = "4")]
     pub(crate) send: u64,
+    /// The message that it answers; 0: none.
+    #[prost(uint64, tag = "5")]
+    pub(crate) reply_to: u64,
 }
 
 /// What the app has not confirmed.

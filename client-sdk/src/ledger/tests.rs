@@ -2,7 +2,7 @@ use godwit_schemas::client::{self, Role, change, event};
 
 use super::*;
 use crate::event::Event;
-use crate::send::{Recipient, SendState};
+use crate::send::{Draft, Recipient, SendState};
 use crate::store::MemoryStore;
 use crate::wire;
 use bytes::Bytes;
@@ -90,21 +90,21 @@ fn sends_keep_their_numbers_over_a_restart_and_use_none_twice() {
     let store = MemoryStore::new();
     let mut it = ledger(&store);
     let to = Recipient::User(user("bob"));
-    let ids: Vec<_> = (0..3).map(|_| it.queue(&to, "x".into(), 0, 9).unwrap().get()).collect();
+    let ids: Vec<_> = (0..3).map(|_| it.queue(&to, Draft::new("x"), 9).unwrap().get()).collect();
     assert_eq!(ids, [101, 102, 103]);
     it.stored(SendId::new(101), at(2)).unwrap();
     it.commit().unwrap();
     let mut it = ledger(&store);
     let left: Vec<_> = it.unanswered(0, 99).unwrap().into_iter().map(|out| out.id.get()).collect();
     assert_eq!(left, [102, 103]);
-    assert_eq!(it.queue(&to, "x".into(), 0, 9).unwrap().get(), 104);
+    assert_eq!(it.queue(&to, Draft::new("x"), 9).unwrap().get(), 104);
 }
 
 #[test]
 fn ticks_are_what_all_others_have_reached() {
     let mut it = ledger(&MemoryStore::new());
     it.receive(vec![opened(true, &["alice", "bob", "carol"])], 9).unwrap();
-    let id = it.queue(&HERE.into(), "hi".into(), 0, 9).unwrap();
+    let id = it.queue(&HERE.into(), Draft::new("hi"), 9).unwrap();
     assert_eq!(it.state(id).unwrap(), Some(SendState::Queued));
     it.stored(id, at(2)).unwrap();
     let state = |it: &mut Ledger| it.state(id).unwrap().unwrap().rank().unwrap();
@@ -121,7 +121,7 @@ fn ticks_are_what_all_others_have_reached() {
 fn who_left_is_not_waited_for() {
     let mut it = ledger(&MemoryStore::new());
     it.receive(vec![opened(true, &["alice", "bob", "carol"])], 9).unwrap();
-    let id = it.queue(&HERE.into(), "hi".into(), 0, 9).unwrap();
+    let id = it.queue(&HERE.into(), Draft::new("hi"), 9).unwrap();
     it.stored(id, at(2)).unwrap();
     it.receive(vec![receipt(1, 2, 2), changed(3, change::Change::Removed(2))], 9).unwrap();
     assert_eq!(it.state(id).unwrap().unwrap().rank(), Some(3));
@@ -132,7 +132,7 @@ fn a_retry_without_a_place_finds_it() {
     let mut it = ledger(&MemoryStore::new());
     it.receive(vec![opened(false, &["alice", "bob"])], 9).unwrap();
     let to = Recipient::User(user("bob"));
-    let [one, two, three] = ["one", "two", "three"].map(|body| it.queue(&to, body.into(), 0, 9).unwrap());
+    let [one, two, three] = ["one", "two", "three"].map(|body| it.queue(&to, Draft::new(body), 9).unwrap());
     assert_eq!(it.stored(one, None).unwrap(), []);
     assert_eq!(it.state(one).unwrap(), Some(SendState::Sent { at: None }));
     assert_eq!(it.pending(&to).unwrap().len(), 3, "nothing is lost from sight");
@@ -145,24 +145,83 @@ fn a_retry_without_a_place_finds_it() {
     assert!(!told(&mut it).iter().any(|event| matches!(event, Event::Missing { .. })));
 }
 
+fn missing(ledger: &mut Ledger) -> Vec<(u64, u64)> {
+    let told = told(ledger).into_iter().filter_map(|event| match event {
+        Event::Missing { first, last, .. } => Some((first.get(), last.get())),
+        _ => None,
+    });
+    told.collect()
+}
+
+fn gap(first: u64, last: u64) -> Gap {
+    Gap { conversation: HERE, first: Seq::new(first), last: Seq::new(last) }
+}
+
+/// A page of history.
+fn page(events: Vec<(wire::Event, Bytes)>, next: u64) -> client::Response {
+    let history = events.into_iter().map(|(_, payload)| client::Event::decode(payload).unwrap()).collect();
+    client::Response { history, next, ..Default::default() }
+}
+
 #[test]
-fn a_gap_is_told_when_no_send_can_be_in_it() {
-    let mut it = ledger(&MemoryStore::new());
+fn a_gap_is_looked_for_when_no_send_can_be_in_it_and_told_when_it_is_nowhere() {
+    let store = MemoryStore::new();
+    let mut it = ledger(&store);
     it.receive(vec![opened(false, &["alice", "bob"])], 9).unwrap();
-    let id = it.queue(&user("bob").into(), "x".into(), 0, 9).unwrap();
+    let id = it.queue(&user("bob").into(), Draft::new("x"), 9).unwrap();
     it.receive(vec![message(4, "y")], 9).unwrap();
-    let missing = |it: &mut Ledger| told(it).into_iter().filter(|event| matches!(event, Event::Missing { .. })).count();
-    assert_eq!(missing(&mut it), 0);
+    assert_eq!(it.new_gaps().unwrap(), []);
     it.stored(id, at(3)).unwrap();
-    let gap = Event::Missing { conversation: HERE, first: Seq::new(2), last: Seq::new(2) };
-    assert!(told(&mut it).contains(&gap));
+    assert_eq!(it.new_gaps().unwrap(), [gap(2, 2)]);
+    assert_eq!(it.new_gaps().unwrap(), [], "asked for already");
+    it.commit().unwrap();
+    // Another run of the app asks again.
+    let mut it = ledger(&store);
+    assert_eq!((it.gaps().unwrap(), missing(&mut it)), (vec![gap(2, 2)], vec![]));
+    it.fetched(gap(2, 2), page(vec![], 0), 9, &mut Received::default()).unwrap();
+    assert_eq!((it.gaps().unwrap(), missing(&mut it)), (vec![], vec![(2, 2)]));
+    it.fetched(gap(2, 2), page(vec![], 0), 9, &mut Received::default()).unwrap();
+    assert_eq!(missing(&mut it), [(2, 2)], "told once");
+}
+
+#[test]
+fn what_did_not_come_is_taken_from_history_page_by_page() {
+    let mut it = ledger(&MemoryStore::new());
+    it.receive(vec![opened(true, &["alice", "bob"])], 9).unwrap();
+    it.receive(vec![message(9, "nine")], 9).unwrap();
+    assert_eq!(it.new_gaps().unwrap(), [gap(2, 8)]);
+    let mut received = Received::default();
+    let first = page(vec![message(2, "two"), message(3, "three"), message(9, "nine"), message(12, "no")], 4);
+    it.fetched(gap(2, 8), first, 9, &mut received).unwrap();
+    assert!(received.news);
+    assert_eq!((it.new_gaps().unwrap(), missing(&mut it)), (vec![gap(5, 8)], vec![(4, 4)]));
+    let recalled = client::Message { conversation: 65, sequence: 7, recalled: true, ..Default::default() };
+    let renamed = changed(6, change::Change::Renamed("late".into()));
+    let second = page(vec![renamed, delivered(event::Event::Message(recalled)), message(8, "eight")], 0);
+    it.fetched(gap(5, 8), second, 9, &mut received).unwrap();
+    assert_eq!(missing(&mut it), [(4, 4), (5, 5)]);
+    let expected = [(2, "two"), (3, "three"), (8, "eight"), (9, "nine")];
+    assert_eq!(bodies(&mut it), expected.map(|(at, body)| (at, body.to_owned())));
+    assert_eq!(it.conversation(HERE).unwrap().unwrap().title, "", "a late change is not applied over later ones");
+    assert!(received.unknown.contains(&HERE), "what is so now is asked for");
+    it.receive(vec![message(3, "three"), message(4, "four")], 9).unwrap();
+    assert_eq!(bodies(&mut it).len(), 5, "each once, also what comes late");
+}
+
+#[test]
+fn a_refusal_to_look_is_the_end_of_it() {
+    let mut it = ledger(&MemoryStore::new());
+    it.receive(vec![opened(true, &["alice", "bob"]), message(5, "five")], 9).unwrap();
+    let refused = client::Response { reason: 0x87, ..Default::default() };
+    it.fetched(gap(2, 4), refused, 9, &mut Received::default()).unwrap();
+    assert_eq!((it.gaps().unwrap(), missing(&mut it)), (vec![], vec![(2, 4)]));
 }
 
 #[test]
 fn a_refusal_reaches_the_app_also_after_a_restart() {
     let store = MemoryStore::new();
     let mut it = ledger(&store);
-    let id = it.queue(&user("nobody").into(), "x".into(), 0, 9).unwrap();
+    let id = it.queue(&user("nobody").into(), Draft::new("x"), 9).unwrap();
     it.refused(id, 0x90, "no such user").unwrap();
     it.commit().unwrap();
     let mut it = ledger(&store);
@@ -238,7 +297,7 @@ fn a_store_has_one_owner() {
 fn a_send_that_was_stored_in_an_unknown_conversation_finds_its_place_when_that_is_known() {
     let mut it = ledger(&MemoryStore::new());
     let to = Recipient::User(user("bob"));
-    let id = it.queue(&to, "hi".into(), 0, 9).unwrap();
+    let id = it.queue(&to, Draft::new("hi"), 9).unwrap();
     it.stored(id, None).unwrap();
     assert_eq!(it.pending(&to).unwrap().len(), 1);
     it.receive(vec![opened(false, &["alice", "bob"])], 9).unwrap();

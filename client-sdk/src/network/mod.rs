@@ -40,6 +40,8 @@ pub(crate) const FIRST_PACKET_ID: u16 = 2;
 pub(crate) const LAST_PACKET_ID: u16 = 250;
 /// What rumqttc is told to take: more than the engine uses.
 const INFLIGHT: u16 = 255;
+/// What it subscribes to; the last only with live signals.
+const FILTERS: [&str; 3] = ["inbox", "rpc", "live/+"];
 /// Largest packet this client takes.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
 /// Topics that the server may abbreviate: `inbox` and `rpc`.
@@ -88,8 +90,17 @@ pub(crate) enum Up {
         packet_id: u16,
         purpose: Purpose,
     },
-    /// To `inbox` and `rpc`.
-    Subscribe,
+    /// To `inbox` and `rpc`, and with `live` to what others do right now.
+    Subscribe {
+        live: bool,
+    },
+    /// From what others do right now.
+    UnsubscribeLive,
+    /// QoS 0, to `live/<conversation>`.
+    Signal {
+        conversation: ConversationId,
+        body: Bytes,
+    },
     Ping,
     Goodbye,
 }
@@ -102,6 +113,7 @@ pub(crate) enum Down {
         unanswered_max: u16,
         packet_bytes_max: u32,
     },
+    /// With QoS 0 the packet identifier is 0, and nobody waits for an acknowledgement.
     Publish {
         packet_id: u16,
         topic: Topic,
@@ -112,6 +124,7 @@ pub(crate) enum Down {
         answer: Answer,
     },
     Subscribed(bool),
+    Unsubscribed,
     Pong,
     /// Nothing came: something was written.
     Written,
@@ -122,6 +135,7 @@ pub(crate) enum Down {
 pub(crate) enum Topic {
     Inbox,
     Rpc,
+    Live(ConversationId),
     Other,
 }
 
@@ -130,7 +144,11 @@ impl Topic {
         match name {
             b"inbox" => Self::Inbox,
             b"rpc" => Self::Rpc,
-            _ => Self::Other,
+            _ => {
+                let conversation =
+                    name.strip_prefix(b"live/").and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
+                conversation.map_or(Self::Other, |id| Self::Live(ConversationId::new(id)))
+            }
         }
     }
 
@@ -138,6 +156,7 @@ impl Topic {
         match self {
             Self::Inbox | Self::Other => Purpose::Messages,
             Self::Rpc => Purpose::Calls,
+            Self::Live(_) => Purpose::Signals,
         }
     }
 }
@@ -208,6 +227,11 @@ impl Link {
             Self::V4(link) => link.next().await,
         }
     }
+}
+
+/// The filters to subscribe to.
+fn filters(live: bool) -> &'static [&'static str] {
+    if live { &FILTERS } else { &FILTERS[..2] }
 }
 
 /// Reads `<conversation>/<sequence>`.

@@ -16,11 +16,14 @@ pub enum Purpose {
     Calls,
     /// Pings and their answers.
     KeepAlive,
+    /// What members do right now.
+    Signals,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Connection, Self::Messages, Self::Receipts, Self::Calls, Self::KeepAlive];
+    pub const ALL: [Self; 6] =
+        [Self::Connection, Self::Messages, Self::Receipts, Self::Calls, Self::KeepAlive, Self::Signals];
 }
 
 /// Bytes in both directions.
@@ -35,8 +38,8 @@ pub struct Bytes {
 /// Counters since the client was opened.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    sent: [AtomicU64; 5],
-    received: [AtomicU64; 5],
+    sent: [AtomicU64; 6],
+    received: [AtomicU64; 6],
 }
 
 impl Traffic {
@@ -50,7 +53,7 @@ impl Traffic {
 
     /// What was sent and received for a purpose.
     pub fn of(&self, purpose: Purpose) -> Bytes {
-        let load = |counters: &[AtomicU64; 5]| counters[purpose as usize].load(Ordering::Relaxed);
+        let load = |counters: &[AtomicU64; 6]| counters[purpose as usize].load(Ordering::Relaxed);
         Bytes { sent: load(&self.sent), received: load(&self.received) }
     }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use godwit_schemas::reason::Reason;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAck, Publish, QoS,
-    Request, Subscribe, SubscribeFilter, SubscribeReasonCode,
+    Request, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
 };
 
 use super::traffic::{Purpose, Traffic};
-use super::{Answer, Dial, Down, INFLIGHT, Lost, PACKET_BYTES_MAX, Topic, Up};
+use super::{Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, Topic, Up, filters};
 
 /// As in `v5`.
 const ACKS: usize = 64;
@@ -71,8 +71,19 @@ impl Link {
                 }
                 Request::PubAck(ack)
             }
-            Up::Subscribe => {
-                let filters = ["inbox", "rpc"].map(|name| SubscribeFilter::new(name.to_owned(), QoS::AtLeastOnce));
+            Up::Signal { conversation, body } => {
+                let publish = Publish::new(format!("live/{conversation}"), QoS::AtMostOnce, body);
+                self.traffic.sent(Purpose::Signals, publish.size());
+                Request::Publish(publish)
+            }
+            Up::UnsubscribeLive => {
+                let unsubscribe = Unsubscribe::new(FILTERS[2]);
+                self.traffic.sent(Purpose::Connection, unsubscribe.size());
+                Request::Unsubscribe(unsubscribe)
+            }
+            Up::Subscribe { live } => {
+                let filters =
+                    filters(live).iter().map(|name| SubscribeFilter::new((*name).to_owned(), QoS::AtLeastOnce));
                 let subscribe = Subscribe::new_many(filters);
                 self.traffic.sent(Purpose::Connection, subscribe.size());
                 Request::Subscribe(subscribe)
@@ -130,6 +141,10 @@ impl Link {
                 self.traffic.received(Purpose::Connection, bytes);
                 let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
                 Some(Down::Subscribed(ack.return_codes.iter().all(granted)))
+            }
+            Packet::UnsubAck(_) => {
+                self.traffic.received(Purpose::Connection, bytes);
+                Some(Down::Unsubscribed)
             }
             Packet::PingResp => {
                 self.traffic.received(Purpose::KeepAlive, bytes);

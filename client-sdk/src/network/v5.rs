@@ -8,11 +8,12 @@ use godwit_schemas::reason::Reason;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectReturnCode, Filter, Packet, PubAck, PubAckReason, Publish, Subscribe, SubscribeReasonCode,
+    Unsubscribe,
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Request, StateError};
 
 use super::traffic::{Purpose, Traffic};
-use super::{Answer, Dial, Down, INFLIGHT, Lost, PACKET_BYTES_MAX, TOPIC_ALIASES, Topic, Up, place};
+use super::{Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, TOPIC_ALIASES, Topic, Up, filters, place};
 
 /// Acknowledgements in rumqttc's channel; further ones wait in its queue of requests.
 const ACKS: usize = 64;
@@ -72,8 +73,18 @@ impl Link {
                 }
                 Request::PubAck(ack)
             }
-            Up::Subscribe => {
-                let filters = ["inbox", "rpc"].map(|name| Filter::new(name, QoS::AtLeastOnce));
+            Up::Signal { conversation, body } => {
+                let publish = Publish::new(format!("live/{conversation}"), QoS::AtMostOnce, body, None);
+                self.traffic.sent(Purpose::Signals, publish.size());
+                Request::Publish(publish)
+            }
+            Up::UnsubscribeLive => {
+                let unsubscribe = Unsubscribe::new(FILTERS[2], None);
+                self.traffic.sent(Purpose::Connection, unsubscribe.size());
+                Request::Unsubscribe(unsubscribe)
+            }
+            Up::Subscribe { live } => {
+                let filters = filters(live).iter().map(|name| Filter::new(*name, QoS::AtLeastOnce));
                 let subscribe = Subscribe::new_many(filters, None);
                 self.traffic.sent(Purpose::Connection, subscribe.size());
                 Request::Subscribe(subscribe)
@@ -138,6 +149,10 @@ impl Link {
                 self.traffic.received(Purpose::Connection, bytes);
                 let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
                 Some(Down::Subscribed(ack.return_codes.iter().all(granted)))
+            }
+            Packet::UnsubAck(_) => {
+                self.traffic.received(Purpose::Connection, bytes);
+                Some(Down::Unsubscribed)
             }
             Packet::PingResp(_) => {
                 self.traffic.received(Purpose::KeepAlive, bytes);

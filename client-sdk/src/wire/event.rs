@@ -66,6 +66,8 @@ pub enum Event {
         age_s: u64,
         /// Opaque to the server.
         body: Bytes,
+        /// The message that it answers; 0: none.
+        reply_to: Seq,
     },
     /// How far a member is. Replaces what was said of it before.
     Receipt {
@@ -119,6 +121,7 @@ impl Event {
                 sender: Ordinal::new(message.sender),
                 age_s: message.age_s,
                 body: message.body,
+                reply_to: Seq::new(message.reply_to),
             }),
             event::Event::Receipt(receipt) => Ok(Self::Receipt {
                 conversation: ConversationId::new(receipt.conversation),
@@ -160,7 +163,7 @@ fn parse_change(change: Option<change::Change>) -> Result<Change, Malformed> {
     }
 }
 
-fn parse_member(member: client::Member) -> Result<Member, Malformed> {
+pub(crate) fn parse_member(member: client::Member) -> Result<Member, Malformed> {
     Ok(Member {
         ordinal: Ordinal::new(member.ordinal),
         user: UserId::new(&member.user).map_err(|error| Malformed(error.to_string()))?,
@@ -185,10 +188,12 @@ mod tests {
             sender: 1,
             age_s: 9,
             body: body.clone(),
+            reply_to: 1,
             ..Default::default()
         };
         let (conversation, sequence) = (ConversationId::new(65), Seq::new(2));
-        let expected = Event::Message { conversation, sequence, sender: Ordinal::new(1), age_s: 9, body };
+        let expected =
+            Event::Message { conversation, sequence, sender: Ordinal::new(1), age_s: 9, body, reply_to: Seq::new(1) };
         assert_eq!(parse(event::Event::Message(message)), Ok(expected));
 
         let member = client::Member { ordinal: 1, user: "bob".into(), role: Role::Admin.into() };

@@ -4,5 +4,6 @@
 mod event;
 mod publication;
 
+pub(crate) use event::parse_member;
 pub use event::{Change, Event, Malformed, Member};
 pub use publication::Publication;

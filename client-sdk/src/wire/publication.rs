@@ -5,7 +5,7 @@ use godwit_schemas::client::{ReadReceipt, Request, Send, request::Call, send};
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use prost::Message;
 
-use crate::send::{Recipient, SendId};
+use crate::send::{Draft, Recipient, SendId};
 
 /// Publish it with QoS 1. If the answer does not come, publish the same again: it takes effect once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,25 +22,26 @@ impl Publication {
     /// `client_sequence` must be above that of every earlier message to the same recipient, and survive the app: it is
     /// what makes a retry safe.
     pub fn to_user(user: &UserId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
-        Self::send(send::To::User(user.to_string()), client_sequence, body.into(), 0)
+        Self::send(send::To::User(user.to_string()), client_sequence, Draft::new(body))
     }
 
     /// A message to a conversation. See [`Self::to_user`] for `client_sequence`.
     pub fn to_conversation(conversation: ConversationId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
-        Self::send(send::To::Conversation(conversation.get()), client_sequence, body.into(), 0)
+        Self::send(send::To::Conversation(conversation.get()), client_sequence, Draft::new(body))
     }
 
     /// A send from the outbox.
-    pub(crate) fn of(id: SendId, to: &Recipient, body: Bytes, expires_in_s: u32) -> Self {
+    pub(crate) fn of(id: SendId, to: &Recipient, draft: Draft) -> Self {
         let to = match to {
             Recipient::User(user) => send::To::User(user.to_string()),
             Recipient::Conversation(conversation) => send::To::Conversation(conversation.get()),
         };
-        Self::send(to, id.get(), body, expires_in_s)
+        Self::send(to, id.get(), draft)
     }
 
-    fn send(to: send::To, client_sequence: u64, body: Bytes, expires_in_s: u32) -> Self {
-        let send = Send { to: Some(to), client_sequence, body, expires_in_s, ..Send::default() };
+    fn send(to: send::To, client_sequence: u64, draft: Draft) -> Self {
+        let Draft { body, expires_in_s, reply_to } = draft;
+        let send = Send { to: Some(to), client_sequence, body, expires_in_s, reply_to: reply_to.get() };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 

@@ -1,6 +1,7 @@
 //! The client library against the real server: what an app sees, and what it costs.
 
 mod apps;
+mod calls;
 mod network;
 mod proxy;
 mod wire;

@@ -73,7 +73,7 @@ impl Connection<'_> {
     /// Puts as much into the link as there is room for.
     pub(super) async fn fill(&mut self) -> Result<(), Over> {
         while let Some(next) = self.outbox.front() {
-            let payload = Publication::of(next.id, &next.to, next.body.clone(), next.expires_in_s).payload;
+            let payload = Publication::of(next.id, &next.to, next.draft.clone()).payload;
             let (id, bytes) = (next.id, payload.len() + OVERHEAD);
             if bytes > self.packet_bytes_max {
                 // The server would close the connection, and the next one, and the next.

@@ -42,7 +42,8 @@ impl Broker {
         peer.connack(session_present, receive_max).await;
         if !session_present {
             let Some(Packet::Subscribe(subscribe)) = peer.next().await else { panic!("no SUBSCRIBE") };
-            let return_codes = vec![SubscribeReasonCode::Success(rumqttc::v5::mqttbytes::QoS::AtLeastOnce); 2];
+            let return_codes =
+                vec![SubscribeReasonCode::Success(rumqttc::v5::mqttbytes::QoS::AtLeastOnce); subscribe.filters.len()];
             peer.send(Packet::SubAck(SubAck { pkid: subscribe.pkid, return_codes, properties: None })).await;
         }
         peer

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use godwit_schemas::client::{self, Send, event};
+use godwit_schemas::client::{self, Send, event, request::Call};
 use godwit_schemas::ids::{ConversationId, DeviceName, UserId};
 use prost::Message as _;
 use rumqttc::v5::mqttbytes::QoS;
@@ -347,4 +347,45 @@ async fn a_call_is_repeated_under_its_identifier_on_the_next_connection() {
     publish.pkid = 1;
     peer.send(Packet::Publish(publish)).await;
     assert_eq!(soon(call).await.unwrap().unwrap(), ConversationId::new(99));
+}
+
+/// A message that did not come is fetched, and asked for again by the next connection if there was no answer.
+#[tokio::test]
+async fn a_gap_is_fetched_from_history() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let mut peer = broker.welcome(false, 128).await;
+    for (packet_id, sequence) in [(1, 1), (2, 3)] {
+        peer.send(inbox(packet_id, sequence, "inbox", None)).await;
+    }
+    // The members are asked for, too.
+    let asked = async |peer: &mut Peer| loop {
+        match peer.next().await {
+            Some(Packet::Publish(publish)) => {
+                let request = client::Request::decode(publish.payload.clone()).unwrap();
+                if let Some(Call::GetHistory(call)) = request.call {
+                    return (request.id, call.after, call.before);
+                }
+            }
+            Some(_) => {}
+            None => panic!("closed"),
+        }
+    };
+    let (id, after, before) = soon(asked(&mut peer)).await;
+    assert_eq!((after, before), (1, 3));
+    drop(peer);
+    let mut peer = broker.welcome(true, 128).await;
+    assert_eq!(soon(asked(&mut peer)).await, (id, 1, 3), "the same call");
+    let message = client::Message { conversation: 65, sequence: 2, body: "found".into(), ..Default::default() };
+    let history = vec![client::Event { event: Some(event::Event::Message(message)) }];
+    let response = client::Response { id, conversation: 65, history, ..Default::default() }.encode_to_vec();
+    let mut publish = Publish::new("rpc", QoS::AtLeastOnce, response, None);
+    publish.pkid = 9;
+    peer.send(Packet::Publish(publish)).await;
+    let mut events = client.events();
+    for expected in [1, 3, 2] {
+        let delivery = soon(events.next()).await.unwrap();
+        let Event::Message(message) = delivery.event else { panic!("{delivery:?}") };
+        assert_eq!(message.sequence.get(), expected);
+    }
 }

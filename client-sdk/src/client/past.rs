@@ -1,0 +1,226 @@
+//! What was sent before: taken back, edited, reacted to; and what the server keeps of it. A device that is new begins
+//! here: with the user's conversations, and their history.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use godwit_schemas::client::request::Call;
+use godwit_schemas::client::{
+    self, DeleteConversation, Edit, GetHistory, ListConversations, OpenDirect, React, Recall, Retention, SetRetention,
+    event,
+};
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+use prost::Message as _;
+
+use super::Client;
+use crate::error::Error;
+use crate::wire::{self, Change, Member};
+
+/// A part of a conversation's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Range {
+    /// Only what is below; zero: no bound.
+    pub before: Seq,
+    /// Only what is above.
+    pub after: Seq,
+    /// Oldest first; otherwise newest first.
+    pub oldest_first: bool,
+    /// 1 to 100; 0: 100.
+    pub limit: u32,
+}
+
+/// A page of what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T, N> {
+    /// In the order asked for.
+    pub items: Vec<T>,
+    /// Where the next page begins: what to ask for `after` (newest first: `before`). `None`: there is no more.
+    pub next: Option<N>,
+}
+
+/// Something that history has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Past {
+    /// A message, as it is now.
+    Message(PastMessage),
+    /// A change of the conversation, as it was then.
+    Changed {
+        /// Its place.
+        sequence: Seq,
+        /// Who did it.
+        by: Ordinal,
+        /// What.
+        change: Change,
+    },
+}
+
+/// A message as history has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastMessage {
+    /// Its place.
+    pub sequence: Seq,
+    /// Who sent it.
+    pub sender: Ordinal,
+    /// When the server stored it, by this device's clock, to a second or so.
+    pub at: SystemTime,
+    /// As last edited; empty if it was taken back.
+    pub body: Bytes,
+    /// The message that it answers.
+    pub reply_to: Option<Seq>,
+    /// The body is not the first.
+    pub edited: bool,
+    /// It was taken back.
+    pub recalled: bool,
+    /// By member, the last of each.
+    pub reactions: Vec<(Ordinal, String)>,
+}
+
+/// One of the user's conversations, as the server knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Its number.
+    pub id: ConversationId,
+    /// Group rather than direct.
+    pub group: bool,
+    /// Of a group.
+    pub title: String,
+    /// In the order they joined.
+    pub members: Vec<Member>,
+    /// Place of the last message or change.
+    pub last_sequence: Seq,
+    /// That message or change, if history has it.
+    pub last: Option<Past>,
+    /// Messages of others that the user has not read, at the most.
+    pub unread: u64,
+    /// The user has read up to here.
+    pub read_up_to: Seq,
+}
+
+impl Client {
+    /// The direct conversation with a user, made if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn open_direct(&self, user: &UserId) -> Result<ConversationId, Error> {
+        let response = self.call(Call::OpenDirect(OpenDirect { user: user.to_string() })).await?;
+        Ok(ConversationId::new(response.conversation))
+    }
+
+    /// Takes a message back: what was not delivered never is, and the others are told to forget it. For its sender, for two
+    /// days unless the server is set otherwise, and for admins of a group.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn recall(&self, id: ConversationId, sequence: Seq) -> Result<(), Error> {
+        let call = Recall { conversation: id.get(), sequence: sequence.get() };
+        self.call(Call::Recall(call)).await.map(drop)
+    }
+
+    /// Gives a message another body. For its sender, within the same time.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn edit(&self, id: ConversationId, sequence: Seq, body: impl Into<Bytes>) -> Result<(), Error> {
+        let call = Edit { conversation: id.get(), sequence: sequence.get(), body: body.into() };
+        self.call(Call::Edit(call)).await.map(drop)
+    }
+
+    /// Reacts to a message in up to 32 bytes, instead of how this user did before; with nothing, no more.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn react(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<(), Error> {
+        let call = React { conversation: id.get(), sequence: sequence.get(), reaction: reaction.to_owned() };
+        self.call(Call::React(call)).await.map(drop)
+    }
+
+    /// Says how long what is sent from now on is kept: days of history (`None`: as the server does), and after which time
+    /// messages vanish everywhere (whole seconds; `None`: they do not). For both sides of a direct conversation, owner and
+    /// admins of a group.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn set_retention(
+        &self,
+        id: ConversationId,
+        history_days: Option<u32>,
+        expires_in: Option<Duration>,
+    ) -> Result<(), Error> {
+        let retention = Retention {
+            history_days_plus_one: history_days.map_or(0, |days| days.saturating_add(1)),
+            expires_in_s: expires_in.map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
+        };
+        let call = SetRetention { conversation: id.get(), retention: Some(retention) };
+        self.call(Call::SetRetention(call)).await.map(drop)
+    }
+
+    /// Everything so far is gone for this user, on all its devices, and counts as read. The others keep theirs, and what
+    /// this device has in its store stays until [`Self::forget`].
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn delete_conversation(&self, id: ConversationId) -> Result<(), Error> {
+        self.call(Call::DeleteConversation(DeleteConversation { conversation: id.get() })).await.map(drop)
+    }
+
+    /// What the server keeps of a conversation. Nothing of it gets into this device's store.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn history(&self, id: ConversationId, range: Range) -> Result<Page<Past, Seq>, Error> {
+        let Range { before, after, oldest_first, limit } = range;
+        let (before, after) = (before.get(), after.get());
+        let call = GetHistory { conversation: id.get(), before, after, oldest_first, limit };
+        let response = self.call(Call::GetHistory(call)).await?;
+        let next = Some(response.next).filter(|next| *next > 0).map(Seq::new);
+        Ok(Page { items: response.history.into_iter().filter_map(past).collect(), next })
+    }
+
+    /// The user's conversations behind this one, by number, as the server knows them. [`Self::conversations`] are those
+    /// that this device has heard of.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn all_conversations(
+        &self,
+        after: Option<ConversationId>,
+    ) -> Result<Page<Summary, ConversationId>, Error> {
+        let after = after.map_or(0, ConversationId::get);
+        let response = self.call(Call::ListConversations(ListConversations { after, limit: 0 })).await?;
+        let next = Some(response.next).filter(|next| *next > 0).map(ConversationId::new);
+        Ok(Page { items: response.conversations.into_iter().map(summary).collect(), next })
+    }
+}
+
+fn past(event: client::Event) -> Option<Past> {
+    if let Some(event::Event::Message(message)) = event.event {
+        return Some(Past::Message(PastMessage {
+            sequence: Seq::new(message.sequence),
+            sender: Ordinal::new(message.sender),
+            at: SystemTime::now().checked_sub(Duration::from_secs(message.age_s)).unwrap_or(SystemTime::UNIX_EPOCH),
+            body: message.body,
+            reply_to: Some(message.reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new),
+            edited: message.edited,
+            recalled: message.recalled,
+            reactions: message.reactions.into_iter().map(|it| (Ordinal::new(it.member), it.reaction)).collect(),
+        }));
+    }
+    match wire::Event::parse(event.encode_to_vec().into()).ok()? {
+        wire::Event::Changed { sequence, by, change, .. } => Some(Past::Changed { sequence, by, change }),
+        _ => None,
+    }
+}
+
+fn summary(summary: client::Summary) -> Summary {
+    let description = summary.description.unwrap_or_default();
+    Summary {
+        id: ConversationId::new(summary.conversation),
+        group: description.group,
+        title: description.title,
+        members: description.members.into_iter().filter_map(|member| wire::parse_member(member).ok()).collect(),
+        last_sequence: Seq::new(summary.last_sequence),
+        last: summary.last.and_then(past),
+        unread: summary.unread,
+        read_up_to: Seq::new(summary.read_up_to),
+    }
+}
