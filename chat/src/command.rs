@@ -20,6 +20,16 @@ pub(crate) enum Command {
     Leave,
     /// Give the group another title.
     Rename(String),
+    /// Answer the last message of somebody else.
+    Reply(String),
+    /// Say something else in this user's last message.
+    Edit(String),
+    /// Take this user's last message back.
+    Undo,
+    /// React to the last message of somebody else.
+    React(String),
+    /// Hear nothing of a user any more, or again.
+    Block(UserId, bool),
     /// Who is in the conversation, and how far.
     Who,
     /// All conversations.
@@ -41,6 +51,9 @@ pub(crate) const HELP: &str = "\
 @bob hello            talk to bob, and say hello; #99 the same for a conversation by its number
 /group walk bob carol make a group of you and others; /rename TITLE, /leave
 /add bob, /remove bob members of the group
+/reply yes            answers the last message of another; /react +1 reacts to it
+/edit hello           changes your last message; /undo takes it back
+/block bob, /unblock bob
 /who                  members, and how far they have received and read
 /list                 all conversations
 /saver on, /saver off fewer, larger pieces on a bad network; /traffic what it cost so far
@@ -87,6 +100,12 @@ impl Command {
             ("rename", rest) => Self::Rename(rest.to_owned()),
             ("saver", "on") => Self::Saver(true),
             ("saver", "off") => Self::Saver(false),
+            ("reply", rest) if !rest.is_empty() => Self::Reply(rest.to_owned()),
+            ("edit", rest) if !rest.is_empty() => Self::Edit(rest.to_owned()),
+            ("react", rest) => Self::React(rest.to_owned()),
+            ("undo", "") => Self::Undo,
+            ("block", rest) => Self::Block(user(rest)?, true),
+            ("unblock", rest) => Self::Block(user(rest)?, false),
             ("leave", "") => Self::Leave,
             ("who", "") => Self::Who,
             ("list", "") => Self::List,
@@ -126,7 +145,21 @@ mod tests {
         assert_eq!(parse("/group walk bob"), Some(group));
         assert_eq!(parse("/add bob "), Some(Command::Add(bob)));
         assert_eq!(parse("/rename a long walk"), Some(Command::Rename("a long walk".to_owned())));
-        for bad in ["@", "@b/c hi", "#x hi", "/nothing", "/add", "/saver", "/leave now"] {
+        assert_eq!(parse("/edit so it is"), Some(Command::Edit("so it is".to_owned())));
+        assert_eq!(parse("/undo"), Some(Command::Undo));
+        for bad in [
+            "/edit",
+            "/reply",
+            "/undo all",
+            "/block",
+            "@",
+            "@b/c hi",
+            "#x hi",
+            "/nothing",
+            "/add",
+            "/saver",
+            "/leave now",
+        ] {
             assert!(Command::parse(bad).is_err(), "{bad}");
         }
     }

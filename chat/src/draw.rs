@@ -76,7 +76,12 @@ fn list_row(row: &Row, open: bool, columns: usize, now: SystemTime) -> Spans<'st
 
 fn draw_talk(frame: &mut Frame<'_>, area: Rect, view: &View, now: SystemTime) {
     let title = view.open.and_then(|open| view.rows.get(open)).map(row_name).unwrap_or_default();
-    let title = if title.is_empty() { title } else { format!(" {title} ") };
+    let typing = match view.typing()[..] {
+        [] => String::new(),
+        [who] => format!("· {who} types "),
+        _ => "· several type ".to_owned(),
+    };
+    let title = if title.is_empty() { title } else { format!(" {title} {typing}") };
     let block = Block::new().borders(Borders::TOP).border_style(DIM).title(Span::styled(title, BOLD));
     let inner = block.inner(area);
     frame.render_widget(block, area);
@@ -249,5 +254,14 @@ mod tests {
         assert!(screen(&view, 60)[6].contains("39"));
         view.back = 10_000;
         assert!(screen(&view, 60)[3].ends_with("0 3m"), "below the sender's name");
+    }
+
+    #[test]
+    fn who_types_is_beside_the_name() {
+        let mut view = view();
+        let until = tokio::time::Instant::now();
+        view.typing.push((view.rows[0].to.clone(), "bob".to_owned(), until));
+        view.typing.push((view.rows[1].to.clone(), "carol".to_owned(), until));
+        assert!(screen(&view, 60)[1].contains(" bob · bob types "), "{:?}", screen(&view, 60));
     }
 }

@@ -89,12 +89,16 @@ async fn told(session: &Session, event: &Event) -> Result<Option<String>, Error>
                 Some(known) => format!("{from} in {}", session.name(&known)),
                 None => from,
             };
-            Some(format!("{place}: {}", one_line(&it.body)))
+            let words = if it.recalled { "(taken back)".to_owned() } else { one_line(&it.body) };
+            Some(format!("{place}: {words}"))
         }
         Event::Changed { conversation, change, .. } => {
             let known = client.conversation(*conversation).await?;
-            let group = known.filter(|it| it.group);
-            group.map(|it| format!("* {} (#{conversation}): {}", session.name(&it), changed(change)))
+            // A direct conversation has no members to speak of.
+            let amends = matches!(change, Change::Recalled(_) | Change::Edited(..) | Change::Reacted(..));
+            known
+                .filter(|it| it.group || amends)
+                .map(|it| format!("* {} (#{conversation}): {}", session.name(&it), changed(change)))
         }
         Event::Receipt { conversation, user: Some(user), read_up_to, delivered_up_to, .. } if user != client.user() => {
             let place = name(session, &(*conversation).into()).await;

@@ -8,7 +8,7 @@ use crossterm::event::{Event as Input, EventStream, KeyCode, KeyEvent, KeyEventK
 use crossterm::execute;
 use futures::StreamExt as _;
 use godwit_client::Event;
-use tokio::time::{interval, sleep};
+use tokio::time::{Instant, interval, sleep, sleep_until};
 
 use crate::lines::changed;
 use crate::session::{Done, Session};
@@ -18,6 +18,8 @@ use crate::view::View;
 const FRAME: Duration = Duration::from_millis(30);
 /// Ages grow.
 const TICK: Duration = Duration::from_secs(20);
+/// How often others are told that this user types.
+const TYPING: Duration = Duration::from_secs(3);
 /// Screen lines of a page.
 const PAGE: usize = 10;
 
@@ -36,7 +38,8 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
     let mut view = View::new(format!("{}/{device}", session.client.user()));
     let mut keys = EventStream::new();
     let (mut changes, mut status) = (session.client.changes(), session.client.status());
-    let mut events = session.client.events();
+    let (mut events, mut signals) = (session.client.events(), session.client.signals());
+    let mut said_typing: Option<Instant> = None;
     let mut clock = interval(TICK);
     loop {
         changes.mark_unchanged();
@@ -49,6 +52,10 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
                     if pressed(session, &mut view, key).await {
                         return Ok(());
                     }
+                    if said_typing.is_none_or(|said| said.elapsed() > TYPING) && view.types_words() {
+                        said_typing = Some(Instant::now());
+                        session.typing();
+                    }
                 }
                 Some(Input::Paste(text)) => view.input.insert(&text),
                 Some(_) => {}
@@ -59,6 +66,8 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
                 tell(session, &mut view, &delivery.event).await?;
                 events.confirm(&delivery).await?;
             }
+            Some(signal) = signals.next() => view.hear(session, &signal).await?,
+            () = sleep_until(view.typing_ends().unwrap_or_else(Instant::now)), if view.typing_ends().is_some() => {}
             _ = changes.changed() => sleep(FRAME).await,
             _ = status.changed() => {}
             _ = clock.tick() => {}

@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 
-use godwit_client::ids::ConversationId;
-use godwit_client::{Client, Conversation, Error, Purpose, Recipient, SendHandle, Status};
+use godwit_client::ids::{ConversationId, Seq};
+use godwit_client::{Client, Conversation, Draft, Error, Purpose, Recipient, SendHandle, Status};
 
 use crate::command::{Command, HELP};
 use crate::text::one_line;
+
+/// How far back a message is looked for that `/edit` and others mean.
+const LOOKED_AT: usize = 200;
 
 /// See the module.
 pub(crate) struct Session {
@@ -41,6 +44,13 @@ impl Session {
         *self.to.borrow_mut() = Some(to);
     }
 
+    /// Tells whom is being talked to that this user types.
+    pub(crate) fn typing(&self) {
+        if let Some(Recipient::Conversation(id)) = self.to() {
+            self.client.typing(id);
+        }
+    }
+
     /// Carries a line out. What goes wrong is said too.
     pub(crate) async fn carry_out(&self, line: &str) -> Done {
         match Command::parse(line) {
@@ -58,14 +68,14 @@ impl Session {
         let client = &self.client;
         match command {
             Command::Say(words) => match self.to() {
-                Some(to) => return self.say(to, words).await,
+                Some(to) => return self.say(to, Draft::new(words)).await,
                 None => return Ok(Done::Said("to whom? begin with @user".to_owned())),
             },
             Command::Talk(to, words) => {
                 let to = self.known(to).await?;
                 self.talk(to.clone());
                 if !words.is_empty() {
-                    return self.say(to, words).await;
+                    return self.say(to, Draft::new(words)).await;
                 }
             }
             Command::Group { title, users } => {
@@ -76,6 +86,8 @@ impl Session {
             Command::Help => return Ok(Done::Said(HELP.to_owned())),
             Command::Network => client.network_changed(),
             Command::Saver(saver) => client.set_saver(saver),
+            Command::Block(user, true) => client.block(&user).await?,
+            Command::Block(user, false) => client.unblock(&user).await?,
             Command::Traffic => return Ok(Done::Said(self.traffic())),
             Command::List => {
                 let conversations = client.conversations().await?;
@@ -99,13 +111,36 @@ impl Session {
             Command::Remove(user) => self.client.remove_member(id, &user).await?,
             Command::Rename(title) => self.client.rename(id, &title).await?,
             Command::Leave => self.client.leave(id).await?,
+            Command::Reply(words) => match self.last(id, false).await? {
+                Some(to) => return self.say(id.into(), Draft::new(words).reply_to(to)).await,
+                None => return Ok(Done::Said("nobody has said anything".to_owned())),
+            },
+            Command::React(reaction) => match self.last(id, false).await? {
+                Some(to) => self.client.react(id, to, &reaction).await?,
+                None => return Ok(Done::Said("nobody has said anything".to_owned())),
+            },
+            Command::Edit(words) => match self.last(id, true).await? {
+                Some(at) => self.client.edit(id, at, words).await?,
+                None => return Ok(Done::Said("you have said nothing".to_owned())),
+            },
+            Command::Undo => match self.last(id, true).await? {
+                Some(at) => self.client.recall(id, at).await?,
+                None => return Ok(Done::Said("you have said nothing".to_owned())),
+            },
             _ => return Ok(Done::Said(self.who(id).await?)),
         }
         Ok(Done::Said(String::new()))
     }
 
-    async fn say(&self, to: Recipient, words: String) -> Result<Done, Error> {
-        let handle = self.client.send(to.clone(), words).await?;
+    /// The last message of this user, or of somebody else.
+    async fn last(&self, id: ConversationId, mine: bool) -> Result<Option<Seq>, Error> {
+        let messages = self.client.messages(id, None, LOOKED_AT).await?;
+        let last = messages.iter().rev().find(|(message, _)| message.mine == mine && !message.recalled);
+        Ok(last.map(|(message, _)| message.sequence))
+    }
+
+    async fn say(&self, to: Recipient, draft: Draft) -> Result<Done, Error> {
+        let handle = self.client.send_draft(to.clone(), draft).await?;
         if *self.client.status().borrow() == Status::Offline {
             // Somebody is there and writes: that is the moment to try again.
             self.client.network_changed();

@@ -1,10 +1,11 @@
 //! What the screen shows, taken from the store: the list of conversations, the one that is open, and what was said last
 //! by the program itself.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use godwit_client::ids::{ConversationId, Seq};
-use godwit_client::{Error, Recipient, SendState, Status};
+use godwit_client::{Error, Recipient, SendState, Signal, Status};
+use tokio::time::Instant;
 
 use crate::input::Input;
 use crate::session::Session;
@@ -12,6 +13,9 @@ use crate::text::{one_line, shown};
 
 /// Messages of the open conversation that are kept for scrolling.
 const MESSAGES: usize = 500;
+
+/// How long somebody is shown as typing who does not say so again.
+const TYPING: Duration = Duration::from_secs(5);
 
 /// A conversation in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub(crate) struct View {
     /// The open one, in `rows`.
     pub(crate) open: Option<usize>,
     pub(crate) lines: Vec<Line>,
+    /// Who types where, and until when that is shown.
+    pub(crate) typing: Vec<(Recipient, String, Instant)>,
     /// Screen lines that are scrolled back.
     pub(crate) back: usize,
     pub(crate) notice: String,
@@ -53,8 +59,9 @@ pub(crate) struct View {
 impl View {
     pub(crate) fn new(who: String) -> Self {
         let input = Input::default();
-        let (rows, lines, notice) = (Vec::new(), Vec::new(), "/help says what may be typed".to_owned());
-        Self { who, status: Status::Connecting, rows, open: None, lines, back: 0, notice, input }
+        let (rows, lines, typing) = (Vec::new(), Vec::new(), Vec::new());
+        let notice = "/help says what may be typed".to_owned();
+        Self { who, status: Status::Connecting, rows, open: None, lines, typing, back: 0, notice, input }
     }
 
     /// Takes everything from the store anew, and tells the server that what is shown was read.
@@ -63,6 +70,8 @@ impl View {
     /// The store's.
     pub(crate) async fn load(&mut self, session: &Session) -> Result<(), Error> {
         let client = &session.client;
+        let now = Instant::now();
+        self.typing.retain(|(.., until)| *until > now);
         self.status = client.status().borrow().clone();
         let mut rows = Vec::new();
         for it in client.conversations().await? {
@@ -107,7 +116,12 @@ impl View {
             self.lines.extend(messages.into_iter().map(|(message, state)| {
                 let from = message.user.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
                 let from = (!message.mine).then_some(from);
-                Line { from, text: shown(&message.body), at: message.at, state }
+                let text = match message {
+                    _ if message.recalled => "(taken back)".to_owned(),
+                    _ if message.edited => format!("{} (edited)", shown(&message.body)),
+                    _ => shown(&message.body),
+                };
+                Line { from, text, at: message.at, state }
             }));
         }
         let pending = session.client.pending(to.clone()).await?;
@@ -131,6 +145,39 @@ impl View {
         };
         session.talk(self.rows[next].to.clone());
         self.back = 0;
+    }
+
+    /// Somebody does something right now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn hear(&mut self, session: &Session, signal: &Signal) -> Result<(), Error> {
+        let known = session.client.conversation(signal.conversation).await?;
+        let member = known.as_ref().and_then(|it| it.member(signal.member));
+        if let Some(member) = member.filter(|_| signal.is_typing()) {
+            let (to, name) = (Recipient::Conversation(signal.conversation), member.user.to_string());
+            self.typing.retain(|(of, who, _)| (of, who) != (&to, &name));
+            self.typing.push((to, name, Instant::now() + TYPING));
+        }
+        Ok(())
+    }
+
+    /// This user types, and no command.
+    pub(crate) fn types_words(&self) -> bool {
+        let text = self.input.text();
+        !text.is_empty() && !text.starts_with(['/', '@', '#'])
+    }
+
+    /// Who types in the open conversation.
+    pub(crate) fn typing(&self) -> Vec<&str> {
+        let open = self.open.and_then(|open| self.rows.get(open));
+        let here = self.typing.iter().filter(|(to, ..)| open.is_some_and(|row| row.to == *to));
+        here.map(|(_, name, _)| name.as_str()).collect()
+    }
+
+    /// When somebody is not shown as typing any more.
+    pub(crate) fn typing_ends(&self) -> Option<Instant> {
+        self.typing.iter().map(|(.., until)| *until).min()
     }
 
     /// What the program says.

@@ -34,6 +34,10 @@ pub struct Message {
     pub body: Bytes,
     /// The message of this conversation that it answers.
     pub reply_to: Option<Seq>,
+    /// The body is not the first. Its sender changed it before this was read.
+    pub edited: bool,
+    /// It was taken back, by its sender or an admin of the group, and is empty.
+    pub recalled: bool,
 }
 
 /// See the module.

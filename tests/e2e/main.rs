@@ -26,6 +26,7 @@ mod sdk;
 mod server;
 mod slow;
 mod soak;
+mod terminal;
 mod ticks;
 mod tls;
 mod websocket;

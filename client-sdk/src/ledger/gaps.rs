@@ -84,7 +84,10 @@ impl Ledger {
     }
 
     fn found(&mut self, gap: Gap, event: client::Event, now_s: u64, received: &mut Received) -> Result<(), StoreError> {
-        let recalled = matches!(&event.event, Some(client::event::Event::Message(message)) if message.recalled);
+        let (edited, recalled) = match &event.event {
+            Some(client::event::Event::Message(message)) => (message.edited, message.recalled),
+            _ => (false, false),
+        };
         let payload: bytes::Bytes = event.encode_to_vec().into();
         match wire::Event::parse(payload.clone()) {
             Ok(wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to })
@@ -96,7 +99,8 @@ impl Ledger {
                     return self.put(&keys::conversation(conversation), &it);
                 }
                 let (sender, at_s) = (sender.get(), now_s.saturating_sub(age_s));
-                let message = MessageRecord { sender, at_s, body, send: 0, reply_to: reply_to.get() };
+                let message =
+                    MessageRecord { sender, at_s, body, reply_to: reply_to.get(), edited, ..Default::default() };
                 self.receive_message(conversation, sequence, &message, received)
             }
             Ok(wire::Event::Changed { conversation, sequence, .. })

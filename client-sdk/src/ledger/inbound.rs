@@ -42,11 +42,11 @@ impl Ledger {
                 wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to } => {
                     let at_s = now_s.saturating_sub(age_s);
                     let (sender, reply_to) = (sender.get(), reply_to.get());
-                    let message = MessageRecord { sender, at_s, body, send: 0, reply_to };
+                    let message = MessageRecord { sender, at_s, body, reply_to, ..Default::default() };
                     self.receive_message(conversation, sequence, &message, &mut received)?;
                 }
-                wire::Event::Changed { conversation, sequence, change, .. } => {
-                    self.receive_change(conversation, sequence, change, payload, now_s, &mut received)?;
+                wire::Event::Changed { conversation, sequence, by, change } => {
+                    self.receive_change((conversation, sequence, by), change, payload, now_s, &mut received)?;
                 }
                 wire::Event::Receipt { conversation, member, delivered_up_to, read_up_to } => {
                     let raised = (delivered_up_to.get(), read_up_to.get());
@@ -79,8 +79,7 @@ impl Ledger {
 
     fn receive_change(
         &mut self,
-        id: ConversationId,
-        sequence: Seq,
+        (id, sequence, by): (ConversationId, Seq, Ordinal),
         change: Change,
         payload: Bytes,
         now_s: u64,
@@ -91,7 +90,7 @@ impl Ledger {
             return Ok(());
         }
         it.active_at_s = it.active_at_s.max(now_s);
-        self.apply(id, &mut it, sequence, change)?;
+        self.apply((id, sequence, by), &mut it, change)?;
         self.tell(Waiting::Change(payload))?;
         received.ticked = true;
         self.finish(id, it, received)
@@ -120,9 +119,8 @@ impl Ledger {
 
     fn apply(
         &mut self,
-        id: ConversationId,
+        (id, sequence, by): (ConversationId, Seq, Ordinal),
         it: &mut ConversationRecord,
-        sequence: Seq,
         change: Change,
     ) -> Result<(), StoreError> {
         match change {
@@ -141,14 +139,35 @@ impl Ledger {
                     }
                 }
             }
+            Change::Recalled(place) => {
+                let administers = it.group && role(it, by) != client::Role::Member;
+                self.amend(id, place, |message| {
+                    if message.sender == by.get() || administers {
+                        (message.body, message.recalled) = (Bytes::new(), true);
+                    }
+                })?;
+            }
+            Change::Edited(place, body) => self.amend(id, place, |message| {
+                if message.sender == by.get() && !message.recalled {
+                    (message.body, message.edited) = (body, true);
+                }
+            })?,
             // The app's own business.
-            Change::Settings(_)
-            | Change::Recalled(_)
-            | Change::Edited(..)
-            | Change::Reacted(..)
-            | Change::Retention(_) => {}
+            Change::Settings(_) | Change::Reacted(..) | Change::Retention(_) => {}
         }
         Ok(())
+    }
+
+    /// Changes a message, if it is kept.
+    fn amend(
+        &mut self,
+        id: ConversationId,
+        place: Seq,
+        change: impl FnOnce(&mut MessageRecord),
+    ) -> Result<(), StoreError> {
+        let Some(mut message) = self.record::<MessageRecord>(&keys::message(id, place))? else { return Ok(()) };
+        change(&mut message);
+        self.put(&keys::message(id, place), &message)
     }
 
     fn opened(
@@ -285,14 +304,15 @@ impl Ledger {
         record: MessageRecord,
         it: &ConversationRecord,
     ) -> Message {
-        let MessageRecord { sender, at_s, body, send, reply_to } = record;
+        let MessageRecord { sender, at_s, body, send, reply_to, edited, recalled } = record;
         let (user, _, _) = watermark(it, Ordinal::new(sender));
         let user = if send == 0 { user } else { Some(self.me.clone()) };
         let mine = user.as_ref() == Some(&self.me);
         let at = UNIX_EPOCH + Duration::from_secs(at_s);
         let send = Some(send).filter(|send| *send > 0).map(SendId::new);
         let reply_to = Some(reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new);
-        Message { conversation, sequence, sender: Ordinal::new(sender), user, mine, send, at, body, reply_to }
+        let sender = Ordinal::new(sender);
+        Message { conversation, sequence, sender, user, mine, send, at, body, reply_to, edited, recalled }
     }
 
     /// The app is done with this event and those before it.
@@ -324,6 +344,11 @@ fn join(it: &mut ConversationRecord, since: Seq, member: wire::Member) {
         Some(known) => (known.user, known.role, known.gone) = (user, role, false),
         None => it.members.push(MemberRecord { ordinal, user, role, since: since.get(), ..Default::default() }),
     }
+}
+
+fn role(it: &ConversationRecord, ordinal: Ordinal) -> client::Role {
+    let member = it.members.iter().find(|member| member.ordinal == ordinal.get());
+    member.and_then(|member| client::Role::try_from(member.role).ok()).unwrap_or_default()
 }
 
 /// Raises a member's watermarks; false if that says nothing new.

@@ -178,7 +178,7 @@ impl Ledger {
             let sender = it.members.iter().find(|member| member.user == self.me.as_str());
             let sender = sender.map_or(0, |member| member.ordinal);
             let (at_s, reply_to) = (sent.queued_at_s, sent.reply_to);
-            let message = MessageRecord { sender, at_s, body, send: send.get(), reply_to };
+            let message = MessageRecord { sender, at_s, body, send: send.get(), reply_to, ..Default::default() };
             self.put(&keys::message(id, at), &message)?;
         }
         it.last_message = it.last_message.max(at.get());

@@ -155,6 +155,12 @@ pub(crate) struct MessageRecord {
     /// The message that it answers; 0: none.
     #[prost(uint64, tag = "5")]
     pub(crate) reply_to: u64,
+    /// The body is not the first.
+    #[prost(bool, tag = "6")]
+    pub(crate) edited: bool,
+    /// It was taken back.
+    #[prost(bool, tag = "7")]
+    pub(crate) recalled: bool,
 }
 
 /// What the app has not confirmed.

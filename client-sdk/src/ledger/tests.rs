@@ -306,3 +306,23 @@ fn a_send_that_was_stored_in_an_unknown_conversation_finds_its_place_when_that_i
     assert_eq!(received.placed, [id]);
     assert_eq!(it.state(id).unwrap(), Some(SendState::Read { at: at(2).unwrap() }));
 }
+
+#[test]
+fn who_sent_a_message_may_edit_it_and_take_it_back_and_admins_may_take_it_back() {
+    let mut it = ledger(&MemoryStore::new());
+    let by = |sequence, by, change| {
+        let change = client::Change { conversation: 65, sequence, by, change: Some(change) };
+        delivered(event::Event::Change(change))
+    };
+    let edited = |at| change::Change::Edited(client::Edited { sequence: at, body: "edited".into() });
+    let admin = client::Member { role: Role::Admin.into(), ..member(2, "carol") };
+    let members = vec![member(0, "alice"), member(1, "bob"), admin];
+    let opened = client::Opened { group: true, members, ..Default::default() };
+    it.receive(vec![changed(1, change::Change::Opened(opened)), message(2, "one"), message(3, "two")], 9).unwrap();
+    it.receive(vec![by(4, 0, edited(2)), by(5, 0, change::Change::Recalled(3)), by(6, 2, edited(3))], 9).unwrap();
+    assert_eq!(bodies(&mut it), [(2, "one".to_owned()), (3, "two".to_owned())], "by others: not believed");
+    it.receive(vec![by(7, 1, edited(2)), by(8, 2, change::Change::Recalled(3)), by(9, 1, edited(3))], 9).unwrap();
+    let shown: Vec<_> = it.messages(HERE, None, 9).unwrap().into_iter().map(|(it, _)| it).collect();
+    assert_eq!((&shown[0].body[..], shown[0].edited, shown[0].recalled), (&b"edited"[..], true, false));
+    assert_eq!((&shown[1].body[..], shown[1].edited, shown[1].recalled), (&b""[..], false, true));
+}
