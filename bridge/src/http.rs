@@ -18,6 +18,7 @@
 mod chat;
 mod credentials;
 mod openapi;
+mod people;
 mod phone;
 mod problem;
 mod serve;

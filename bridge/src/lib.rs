@@ -65,6 +65,8 @@ pub struct Settings {
     pub inbox_entries: u32,
     /// Phone numbers that a user may look up in a day.
     pub phone_lookups_per_day: u32,
+    /// How long a user must be gone before others are told.
+    pub offline_after: Duration,
     /// Users, pairs and conversations that each lane keeps in memory (of each about so many).
     pub cached_per_lane: usize,
 }

@@ -17,6 +17,10 @@ use crate::chat::Who;
 use crate::phone::PhoneHash;
 use crate::store::Write;
 
+mod people;
+
+pub(crate) use self::people::{Look, People, Told, Whom};
+
 /// To a lane.
 pub(crate) enum Mail {
     /// From a session's lane to a conversation's.
@@ -41,6 +45,8 @@ pub(crate) enum Mail {
     Full(DeviceId, bool),
     /// No lane has anything to do with these devices any more: erase what they left, then tell.
     Erase(Vec<DeviceId>, Then),
+    /// About contacts and presence.
+    People(People),
     /// Take no more from the bus; let go when all that is under way is on disk.
     Drain(Arc<WhenAll>),
     /// End.

@@ -98,6 +98,7 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
         devices_per_user_max: 3,
         inbox_entries: 100,
         phone_lookups_per_day: 100,
+        offline_after: Duration::from_secs(10),
         cached_per_lane: 10,
     };
     for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {

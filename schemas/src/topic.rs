@@ -94,6 +94,8 @@ impl Filters {
     pub const RPC: Self = Self(8);
     /// `live/+`: what others do right now.
     pub const LIVE: Self = Self(16);
+    /// `presence/+`: which contacts are online.
+    pub const PRESENCE: Self = Self(32);
 
     /// The filter of this name, or `None` if a client may not have it.
     pub fn parse(filter: &str) -> Option<Self> {
@@ -103,13 +105,14 @@ impl Filters {
             "inbox/#" => Some(Self::RAW_TREE),
             "rpc" => Some(Self::RPC),
             "live/+" => Some(Self::LIVE),
+            "presence/+" => Some(Self::PRESENCE),
             _ => None,
         }
     }
 
     /// From a frame or the store; unknown bits are dropped.
     pub fn from_bits(bits: u32) -> Self {
-        Self(bits & 0b1_1111)
+        Self(bits & 0b11_1111)
     }
 
     /// For a frame or the store.
@@ -184,6 +187,6 @@ mod tests {
         assert!(both.wants_events() && both.wants_inbox());
         assert!(!both.without(Filters::EVENTS).wants_events());
         assert!(!Filters::RPC.wants_inbox());
-        assert_eq!(Filters::from_bits(u32::MAX).bits(), 31);
+        assert_eq!(Filters::from_bits(u32::MAX).bits(), 63);
     }
 }

@@ -73,6 +73,7 @@ pub(crate) struct Limits {
     pub(crate) recall_window_s: u32,
     pub(crate) inbox_entries: u32,
     pub(crate) phone_lookups_per_day: u32,
+    pub(crate) offline_after: Duration,
     pub(crate) window_messages: u32,
     pub(crate) window_bytes: u32,
 }
@@ -187,6 +188,7 @@ fn limits(from: &mut Layers) -> Limits {
         recall_window_s: number(from, "limits.recall_window_s", 0..=u32::MAX.into()),
         inbox_entries: number(from, "limits.inbox_entries", 100..=1_000_000_000),
         phone_lookups_per_day: number(from, "limits.phone_lookups_per_day", 0..=1_000_000_000),
+        offline_after: seconds(from, "limits.offline_after_s", 0..=3_600),
         window_messages: number(from, "limits.window_messages", 1..=u16::MAX.into()),
         window_bytes: number(from, "limits.window_bytes", 1_024..=1_073_741_824),
     }

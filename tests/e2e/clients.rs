@@ -61,17 +61,22 @@ pub(crate) fn publish_with_tls(
     (status.success(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
-/// A running `mosquitto_sub -c -q 1 -t 'inbox/#' -F '%t %p'`. Killed when dropped.
+/// A running `mosquitto_sub -c -q 1 -t FILTER -F '%t %p'`. Killed when dropped.
 pub(crate) struct Subscriber {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Subscriber {
-    /// Ends by itself after so many messages.
+    /// Of `inbox/#`. Ends by itself after so many messages.
     pub(crate) fn start(server: &Server, account: &Account, version: &str, messages: usize) -> Self {
+        Self::of(server, account, version, "inbox/#", messages)
+    }
+
+    /// Ends by itself after so many messages.
+    pub(crate) fn of(server: &Server, account: &Account, version: &str, filter: &str, messages: usize) -> Self {
         let mut command = mosquitto("mosquitto_sub", server, account, version);
-        command.args(["-c", "-t", "inbox/#", "-F", "%t %p", "-C", &messages.to_string()]).stdout(Stdio::piped());
+        command.args(["-c", "-t", filter, "-F", "%t %p", "-C", &messages.to_string()]).stdout(Stdio::piped());
         let mut child = started("mosquitto_sub", command.spawn());
         let lines = lines_of(&mut child);
         Self { child, lines }

@@ -219,6 +219,12 @@ pub fn is_about_account(call: &Call) -> bool {
             | Call::ListConversations(_)
             | Call::GetHistory(_)
             | Call::LookUpPhones(_)
+            | Call::GetProfile(_)
+            | Call::SetProfile(_)
+            | Call::AddContact(_)
+            | Call::RemoveContact(_)
+            | Call::ListContacts(_)
+            | Call::GetPresence(_)
     )
 }
 

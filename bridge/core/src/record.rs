@@ -1,6 +1,6 @@
 //! Stored values other than inbox entries, as protobuf (numbers are never reused).
 
-use godwit_schemas::client::{GroupSettings, Retention};
+use godwit_schemas::client::{Audience, GroupSettings, Retention};
 use prost::Message;
 
 /// Role numbers are those of `client.Role`.
@@ -146,6 +146,31 @@ pub struct UserRecord {
     /// SHA-256 of its phone number; empty: it has none.
     #[prost(bytes = "vec", tag = "4")]
     pub phone_sha256: Vec<u8>,
+}
+
+/// What a user says of itself.
+#[derive(Clone, PartialEq, Message)]
+pub struct ProfileRecord {
+    /// What it calls itself.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub about: String,
+    /// Id of a medium.
+    #[prost(string, tag = "3")]
+    pub picture: String,
+    /// Who may see whether it is online (numbers are those of `client.Audience`).
+    #[prost(enumeration = "Audience", tag = "4")]
+    pub presence_to: i32,
+}
+
+/// A contact of a user.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContactRecord {
+    /// What the user calls it.
+    #[prost(string, tag = "1")]
+    pub label: String,
 }
 
 /// What a session leaves behind when its connection ends, and the place of the inbox's first entry.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::credentials::{Credentials, Keys};
 use super::problem::Problem;
-use super::view;
+use super::{people, view};
 use crate::chat::Chat;
 
 /// What the routes need.
@@ -46,6 +46,7 @@ pub(super) fn routes(context: Context) -> Router {
         .route("/v1/users/{user}/devices", get(list_devices))
         .route("/v1/users/{user}/devices/{device}", put(label_device).delete(remove_device))
         .merge(super::phone::routes())
+        .merge(people::routes())
         .with_state(context)
 }
 
@@ -72,7 +73,7 @@ impl Actor {
         answered(self.context.chat.call(self.user, self.credentials.who(), call).await)
     }
 
-    async fn done(self, call: Call) -> Result<StatusCode, Problem> {
+    pub(super) async fn done(self, call: Call) -> Result<StatusCode, Problem> {
         self.call(call).await.map(|_| StatusCode::NO_CONTENT)
     }
 }
@@ -86,7 +87,7 @@ pub(super) fn answered(
 
 pub(super) type Answer = Result<Json<Value>, Problem>;
 pub(super) type Body<T> = Result<Json<T>, JsonRejection>;
-type At<T> = Result<Path<T>, PathRejection>;
+pub(super) type At<T> = Result<Path<T>, PathRejection>;
 
 #[derive(Deserialize)]
 struct InConversation {
@@ -334,8 +335,8 @@ async fn list_blocked(actor: Actor) -> Answer {
 }
 
 #[derive(Deserialize)]
-struct WithOther {
-    other: String,
+pub(super) struct WithOther {
+    pub(super) other: String,
 }
 
 async fn block(actor: Actor, at: At<WithOther>) -> Result<StatusCode, Problem> {

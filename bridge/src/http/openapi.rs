@@ -4,6 +4,8 @@
 use axum::Json;
 use serde_json::{Map, Value, json};
 
+mod people;
+
 /// One operation.
 struct Operation {
     method: &'static str,
@@ -126,7 +128,11 @@ const OPERATIONS: &[Operation] = &[
 /// The document.
 pub(super) async fn document() -> Json<Value> {
     let mut paths = Map::new();
-    for operation in OPERATIONS {
+    let mut all_schemas = schemas();
+    if let Some(schemas) = all_schemas.as_object_mut() {
+        schemas.extend(people::schemas());
+    }
+    for operation in OPERATIONS.iter().chain(people::OPERATIONS) {
         let methods = paths.entry(operation.path).or_insert_with(|| json!({ "parameters": in_path(operation.path) }));
         methods[operation.method] = describe(operation);
     }
@@ -144,7 +150,7 @@ pub(super) async fn document() -> Json<Value> {
                 "device": { "type": "http", "scheme": "basic", "description": "User name `<user>/<device>`, and the device's password" },
                 "administrator": { "type": "http", "scheme": "bearer" },
             },
-            "schemas": schemas(),
+            "schemas": all_schemas,
         },
     }))
 }
@@ -152,7 +158,11 @@ pub(super) async fn document() -> Json<Value> {
 fn describe(operation: &Operation) -> Value {
     let mut described = json!({ "summary": operation.summary });
     if !operation.query.is_empty() {
-        let parameter = |name: &&str| json!({ "name": name, "in": "query", "schema": query(name) });
+        // `name:kind` where the name alone does not say it.
+        let parameter = |it: &&str| {
+            let (name, kind) = it.split_once(':').unwrap_or((it, it));
+            json!({ "name": name, "in": "query", "required": kind == "users", "schema": query(kind) })
+        };
         described["parameters"] = operation.query.iter().map(parameter).collect();
     }
     let problem = json!({
@@ -199,6 +209,14 @@ fn query(name: &str) -> Value {
     match name {
         "oldest_first" => json!({ "type": "boolean" }),
         "limit" => json!({ "type": "integer", "minimum": 0, "maximum": 100 }),
+        "user" => name_schema(),
+        "users" => json!({
+            "type": "string",
+            "pattern": "^[a-zA-Z0-9._@,-]*$",
+            // Encoded, it must fit into the head of a request.
+            "maxLength": 5_000,
+            "description": "Names with commas between them, up to 100",
+        }),
         _ => number(),
     }
 }

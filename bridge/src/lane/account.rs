@@ -1,4 +1,5 @@
-//! Calls about the caller's own account: whom it blocks, its devices. The user's lane carries them out itself.
+//! Calls about the caller's own account: whom it blocks, its devices. The user's lane carries them out itself. (Contacts
+//! and profiles: `contacts`, `profile`.)
 
 use bytes::Bytes;
 use godwit_core::command::Origin;
@@ -27,7 +28,7 @@ pub(super) const NO_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user")
 const NO_DEVICE: Refused = (Reason::TOPIC_NAME_INVALID, "no such device");
 const TOO_MANY_BLOCKED: Refused = (Reason::QUOTA_EXCEEDED, "you block 1,000 users");
 const BAD_LABEL: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "label over 128 bytes");
-const YOURSELF: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "that is yourself");
+pub(super) const YOURSELF: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "that is yourself");
 const BEING_REMOVED: Refused = (Reason::NOT_AUTHORIZED, "you are being removed");
 
 /// Who calls, and where the answer goes.
@@ -39,7 +40,7 @@ pub(super) struct Caller {
 
 impl Caller {
     /// The effects that answer the call.
-    fn answer(self, response: client::Response) -> Vec<Effect> {
+    pub(super) fn answer(self, response: client::Response) -> Vec<Effect> {
         let Self { origin, id, correlation } = self;
         let (partition, device) = (Partition::of_user(&origin.user), origin.device);
         let response = Box::new(client::Response { id, ..response });
@@ -95,6 +96,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Ok(response) => self.answer_call(caller, response),
                 Err(refused) => self.refuse(caller, refused),
             },
+            call @ (Call::GetProfile(_)
+            | Call::SetProfile(_)
+            | Call::AddContact(_)
+            | Call::RemoveContact(_)
+            | Call::ListContacts(_)
+            | Call::GetPresence(_)) => self.people(caller, call).await?,
             Call::Block(call) => self.block(caller, record, &call.user, true).await?,
             Call::Unblock(call) => self.block(caller, record, &call.user, false).await?,
             Call::LabelDevice(call) => self.label_device(caller, record, call).await?,
@@ -151,6 +158,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
         }
         let done = self.then_respond(caller, client::Response::default());
+        self.changes_sight(&user, &other).await?;
         self.change_user(user, Some(record), done);
         Ok(())
     }
@@ -176,18 +184,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(())
     }
 
-    fn refuse(&self, caller: Caller, (reason, text): Refused) {
+    pub(super) fn refuse(&self, caller: Caller, (reason, text): Refused) {
         let response = client::Response { reason: reason.into(), text: text.to_owned(), ..Default::default() };
         self.answer_call(caller, response);
     }
 
     /// Answers in the lane's next round.
-    fn answer_call(&self, caller: Caller, response: client::Response) {
+    pub(super) fn answer_call(&self, caller: Caller, response: client::Response) {
         self.then_respond(caller, response)();
     }
 
     /// The same, by whoever gets that far.
-    fn then_respond(&self, caller: Caller, response: client::Response) -> Then {
+    pub(super) fn then_respond(&self, caller: Caller, response: client::Response) -> Then {
         let this_lane = self.lanes[self.number as usize].clone();
         Box::new(move || {
             let _ = this_lane.send(Mail::Effects(caller.answer(response)));

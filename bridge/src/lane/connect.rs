@@ -47,6 +47,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.edges.push(key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
             return Ok(());
         };
+        let was_connected = self.sessions.get(&device).is_some_and(|session| session.connection.is_some());
         self.take_over(device, key);
         let (now_s, window) = (self.now_s, self.window(&connect));
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
@@ -55,6 +56,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if let Some(resume) = &connect.resume {
             session.filters = Filters::from_bits(resume.filters);
         }
+        let (user, attached_again) = (session.user.clone(), connect.resume.is_some());
         let deliveries = Deliveries::new(window, session.low(), session.sent());
         session.connection = Some(Box::new(Connection {
             key,
@@ -69,6 +71,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }));
         let filters = session.filters;
         self.connections.insert(key, device);
+        self.has_come(&user, device, was_connected);
+        self.listens(device, attached_again);
         self.note_change(device);
         let connected = bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits(), rank };
         self.edges.push(key, Frame::Connected(connected));
@@ -153,6 +157,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             connection.receipts.set_behind();
         }
         let mut durable = session.subscribe(filters, self.confirmed);
+        self.listens(device, false);
         self.note_change(device);
         if filters.wants_events() {
             durable |= self.reads_events(&user, device).await?;
@@ -174,7 +179,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         {
             connection.expiry_s = u32::try_from(expiry_s).unwrap_or(u32::MAX);
         }
-        session.end(disconnect.clean, self.now_s);
+        let user = session.user.clone();
+        if session.end(disconnect.clean, self.now_s).is_some() {
+            self.has_gone(&user, device);
+        }
         self.settle_departure(device);
     }
 
@@ -235,6 +243,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.dirty.remove(&device);
         let Some(mut session) = self.sessions.remove(&device) else { return };
         if let Some(connection) = session.end(false, self.now_s) {
+            self.has_gone(&session.user, device);
             self.connections.remove(&connection.key);
             let reason = Reason::ADMINISTRATIVE_ACTION.into();
             self.edges.push(connection.key, Frame::Close(bus::Close { reason }));

@@ -38,6 +38,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.world.confirmed(ticket);
             self.look_back();
             self.forget_the_departed();
+            self.go_on_with_contacts().await?;
         }
         Ok(())
     }

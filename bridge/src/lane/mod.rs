@@ -28,8 +28,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, warn};
 
 use self::backlog::{Backlogs, Recount};
+use self::contacts::Contacts;
 use self::edges::{Accepted, Edges};
 use self::phone::Phones;
+use self::presence::Presences;
 use self::session::Session;
 use self::users::Removal;
 use crate::Settings;
@@ -42,12 +44,15 @@ mod account;
 mod ask;
 mod backlog;
 mod connect;
+mod contacts;
 mod deliver;
 mod edges;
 mod effects;
 mod history;
 mod look_back;
 mod phone;
+mod presence;
+mod profile;
 mod publish;
 mod read;
 mod receipts;
@@ -129,6 +134,8 @@ pub(crate) struct Lane<S, B: Bus> {
     last_rank: u64,
     removals: BTreeMap<UserId, Removal>,
     phones: Phones,
+    contacts: Contacts,
+    presences: Presences,
     /// Requests over HTTP that wait for their answer.
     asked: BTreeMap<u64, oneshot::Sender<client::Response>>,
     last_asked: u64,
@@ -149,7 +156,6 @@ impl<S: Store, B: Bus> Lane<S, B> {
             now_s: clock(),
             world: World::new(settings.cached_per_lane, counters.conversations, epoch),
             edges: Edges::new(number, epoch),
-            settings,
             store,
             clock,
             link,
@@ -175,9 +181,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
             last_rank: counters.starts * RANKS,
             removals: BTreeMap::new(),
             phones: Phones::new(counters.phone_names),
+            contacts: Contacts::default(),
+            presences: Presences::new(settings.offline_after, epoch),
             asked: BTreeMap::new(),
             last_asked: 0,
             draining: None,
+            settings,
         }
     }
 
@@ -284,6 +293,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             Mail::Full(device, full) => self.world.set_full(device, full),
             Mail::Erase(devices, then) => self.erase(devices, then).await?,
+            Mail::People(mail) => self.people_mail(mail).await?,
             Mail::Drain(let_go) => self.drain(let_go),
             Mail::Stop => return Ok(ControlFlow::Break(())),
         }
@@ -372,6 +382,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             warn!(edge = format!("{edge:016x}"), "an edge has gone silent: its connections have ended");
             self.end_connections_of(edge);
         }
+        self.tell_presence().await?;
         self.recount().await
     }
 
@@ -395,6 +406,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     fn drain(&mut self, let_go: Arc<WhenAll>) {
+        if self.draining.is_none() {
+            self.note_last_seen_of_all();
+        }
         let holding = self.draining.get_or_insert_default();
         holding.push(let_go);
         let changed = self.sessions.iter().filter(|(_, session)| session.is_changed()).map(|(device, _)| *device);

@@ -120,7 +120,7 @@ pub(super) fn post_of(send: client::Send, packet_expires_in_s: u32) -> Result<(R
     Ok((to, Draft { body: send.body, client_sequence, expires_in_s, reply_to }))
 }
 
-/// Whether a call makes inbox entries, without taking anything away.
+/// Whether a call makes inbox entries, or something else that stays, without taking anything away.
 pub(super) fn makes_entries(call: &Call) -> bool {
     matches!(
         call,
@@ -134,6 +134,8 @@ pub(super) fn makes_entries(call: &Call) -> bool {
             | Call::SetRetention(_)
             | Call::Edit(_)
             | Call::React(_)
+            | Call::AddContact(_)
+            | Call::SetProfile(_)
     )
 }
 

@@ -122,6 +122,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(self.world.user(id).map(|user| user.record.clone()))
     }
 
+    /// Reads those of the users that are not known.
+    pub(super) async fn read_users<'a>(&mut self, users: impl Iterator<Item = &'a UserId>) -> Result<(), StoreError> {
+        let unknown = users.filter(|user| !self.world.knows_user(user)).map(|user| Need::User(user.clone()));
+        let mut needs: Vec<_> = unknown.collect();
+        self.read(&mut needs).await
+    }
+
     /// Conversations of a user.
     pub(super) async fn memberships(&mut self, user: &UserId) -> Result<Vec<ConversationId>, StoreError> {
         let (mut from, to) = keys::memberships(user);

@@ -10,7 +10,7 @@ use godwit_schemas::partition::{PARTITIONS, Partition};
 use super::Lane;
 use super::read::decoded;
 use crate::admin::{AdminError, Credentials, UserListing};
-use crate::mail::{AdminRequest, Done, Mail, Reply, Then};
+use crate::mail::{AdminRequest, Done, Mail, People, Reply, Then};
 use crate::password;
 use crate::phone::PhoneHash;
 use crate::store::{Store, StoreError, Table, keys};
@@ -193,7 +193,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             AfterRemoval::Erase(reply) => self.then_erase(devices, Box::new(move || answer(reply, Ok(())))),
             AfterRemoval::HandOver(hash, reply) => self.then_hand_over(hash, devices.first().copied(), reply),
         };
-        self.change_user(user, None, then);
+        let forget = self.then_forget(user.clone(), then);
+        self.change_user(user, None, forget);
         Ok(())
     }
 
@@ -202,6 +203,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let this_lane = self.lanes[self.number as usize].clone();
         Box::new(move || {
             let _ = this_lane.send(Mail::Erase(devices, then));
+        })
+    }
+
+    /// Neither may other lanes find anything of its profile and contacts.
+    fn then_forget(&self, user: UserId, then: Then) -> Then {
+        let this_lane = self.lanes[self.number as usize].clone();
+        Box::new(move || {
+            let _ = this_lane.send(Mail::People(People::Forget(user, then)));
         })
     }
 

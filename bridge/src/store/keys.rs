@@ -6,6 +6,11 @@
 //! | Directory | `s` device | `SessionRecord` |
 //! | Directory | `d` device, slot (1) | `Doubt` |
 //! | Directory | `q` device | entries in its inbox, about (8) |
+//! | Directory | `f` user | `ProfileRecord` |
+//! | Directory | `k` user | how many contacts it has (8) |
+//! | Directory | `k` user, 0, contact | `ContactRecord` |
+//! | Directory | `K` contact, 0, user | nothing: the user has this contact |
+//! | Directory | `l` user | minute since 1970 in which it was last seen (8) |
 //! | Directory | `n` partition (1) | counter of devices (8) |
 //! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |
 //! | Directory | `w` SHA-256 of a phone number (32) | device (8): in its inbox is what waits for who will have it |
@@ -30,6 +35,10 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId}
 use godwit_schemas::partition::Partition;
 
 use super::Table;
+
+mod people;
+
+pub use self::people::*;
 
 /// A key and its table.
 pub type Key = (Table, Vec<u8>);

@@ -110,8 +110,10 @@ impl Session {
             }
             self.deliveries.cursor = deliver.order;
         }
-        if deliver.shape() == Shape::LiveSignal {
-            return self.send_live(edge, &deliver);
+        match deliver.shape() {
+            Shape::LiveSignal => return self.send_live(edge, &format!("live/{}", deliver.conversation), &deliver),
+            Shape::Presence => return self.send_live(edge, &format!("presence/{}", deliver.sender), &deliver),
+            Shape::Event | Shape::Raw | Shape::Response => {}
         }
         if self.has_room() && !self.deliveries.is_holding() {
             return self.send(edge, &deliver);
@@ -125,10 +127,9 @@ impl Session {
     }
 
     /// QoS 0: nothing is kept, and who is busy or takes no packet of the size misses it.
-    fn send_live(&mut self, edge: &Edge, deliver: &bus::Deliver) {
-        let topic = format!("live/{}", deliver.conversation);
+    fn send_live(&mut self, edge: &Edge, topic: &str, deliver: &bus::Deliver) {
         let bytes_max = self.client.as_ref().map_or(0, |client| client.packet_bytes_max as usize);
-        if self.deliveries.is_holding() || publish::len_qos_0(&topic, &deliver.payload, self.version) > bytes_max {
+        if self.deliveries.is_holding() || publish::len_qos_0(topic, &deliver.payload, self.version) > bytes_max {
             return;
         }
         publish::write_qos_0(topic.as_bytes(), &deliver.payload, self.version, &mut self.out);
@@ -147,7 +148,7 @@ impl Session {
             Shape::Event => "inbox",
             Shape::Raw => &format!("inbox/{}", deliver.conversation),
             Shape::Response => "rpc",
-            Shape::LiveSignal => return,
+            Shape::LiveSignal | Shape::Presence => return,
         };
         let raw = shape == Shape::Raw && self.version == Version::V5;
         let mut packet = Outgoing {

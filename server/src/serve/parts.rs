@@ -79,6 +79,7 @@ pub(crate) async fn start_bridge(settings: &Settings, store: RocksStore, bus: im
         devices_per_user_max: limits.devices_per_user_max,
         inbox_entries: limits.inbox_entries,
         phone_lookups_per_day: limits.phone_lookups_per_day,
+        offline_after: limits.offline_after,
         cached_per_lane: settings.cached_per_lane,
     };
     godwit_bridge::start(parsed, store, clock(), bus).await.context("start the bridge")

@@ -9,5 +9,6 @@ mod http;
 mod live;
 mod messages;
 mod numbers;
+mod people;
 mod phone;
 mod web;

@@ -200,7 +200,7 @@ impl<'a> Fields<'a> {
         let topic = self.string()?;
         let packet_id = match first & 6 {
             // Only what is worth nothing later comes with QoS 0.
-            0 if topic.starts_with("live/") => 0,
+            0 if topic.starts_with("live/") || topic.starts_with("presence/") => 0,
             2 => self.u16()?,
             _ => return None,
         };

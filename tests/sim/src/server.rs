@@ -135,6 +135,7 @@ impl Server {
             devices_per_user_max: 8,
             inbox_entries: plan.inbox_entries,
             phone_lookups_per_day: 5_000,
+            offline_after: Duration::from_secs(10),
             cached_per_lane: plan.cached,
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number()).await else {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_core::decide::Rules;
@@ -26,6 +27,7 @@ use crate::{Settings, assemble};
 pub(super) const LANES: u32 = 2;
 pub(super) const NOW_S: u32 = 1_000_000;
 pub(super) const INBOX_ENTRIES: u32 = 100;
+pub(super) const OFFLINE_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -42,6 +44,7 @@ pub(super) fn settings() -> Settings {
         devices_per_user_max: 3,
         inbox_entries: INBOX_ENTRIES,
         phone_lookups_per_day: 100,
+        offline_after: OFFLINE_AFTER,
         cached_per_lane: 1_000,
     }
 }
@@ -300,6 +303,20 @@ impl<S: Store> Scene<S> {
 
     pub(super) fn disconnect(&mut self, connection: u64, clean: bool) {
         self.send(connection, [up::Frame::Disconnect(Disconnect { clean, session_expiry_plus_one_s: 0 })]);
+    }
+
+    /// Lets time pass, in which the edge says that it is still there.
+    pub(super) async fn wait(&mut self, time: Duration) {
+        let end = tokio::time::Instant::now() + time;
+        while tokio::time::Instant::now() < end {
+            for (lane, sequence) in &self.sequences {
+                let beat =
+                    UpBatch { edge: EDGE, generation: self.generation, sequence: *sequence, ..Default::default() };
+                self.bus.deliver(&bus::up(*lane), &beat.encode_to_vec().into());
+            }
+            let left = end.saturating_duration_since(tokio::time::Instant::now());
+            tokio::time::sleep(left.min(Duration::from_secs(1))).await;
+        }
     }
 
     /// Everything that has to happen has happened: time only passes when nothing else can be done.

@@ -16,9 +16,11 @@ use crate::store::memory::MemoryStore;
 
 mod account;
 mod bodies;
+mod contacts;
 mod edge;
 mod history;
 mod phone;
+mod presence;
 mod replay;
 mod room;
 

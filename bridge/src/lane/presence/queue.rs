@@ -1,0 +1,34 @@
+//! A queue in which each stands once.
+
+use std::collections::{BTreeSet, VecDeque};
+
+/// See the module.
+pub(super) struct Queue<T> {
+    order: VecDeque<T>,
+    queued: BTreeSet<T>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { order: VecDeque::new(), queued: BTreeSet::new() }
+    }
+}
+
+impl<T: Ord + Clone> Queue<T> {
+    /// Puts it at the end, unless it stands there already.
+    pub(super) fn push(&mut self, it: T) {
+        if self.queued.insert(it.clone()) {
+            self.order.push_back(it);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let first = self.order.pop_front()?;
+        self.queued.remove(&first);
+        Some(first)
+    }
+
+    pub(super) fn contains(&self, it: &T) -> bool {
+        self.queued.contains(it)
+    }
+}
