@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use godwit_schemas::client::{self, request::Call};
-use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
+use godwit_schemas::ids::{DeviceId, DeviceName, Order, UserId};
 use godwit_schemas::partition::Partition;
 use tokio::sync::oneshot;
 
@@ -66,6 +66,21 @@ impl Chat {
         receipt: client::ReadReceipt,
     ) -> Result<client::Response, ShuttingDown> {
         self.ask(user, who, Ask::Read(receipt)).await
+    }
+
+    /// A page of what waits for one of the user's devices and is kept nowhere else: messages and changes above this order
+    /// in `Response.history`, and in `next` what to ask with for the next page (0: there is none).
+    ///
+    /// # Errors
+    /// [`ShuttingDown`].
+    pub async fn waiting(
+        &self,
+        user: UserId,
+        who: Who,
+        device: String,
+        after: Order,
+    ) -> Result<client::Response, ShuttingDown> {
+        self.ask(user, who, Ask::Waiting(device, after)).await
     }
 
     async fn ask(&self, user: UserId, who: Who, ask: Ask) -> Result<client::Response, ShuttingDown> {

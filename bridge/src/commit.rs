@@ -5,6 +5,7 @@
 //! the order of deliveries are the same, whichever lanes its conversations live in.
 
 use bytes::Bytes;
+use godwit_core::fact::Fact;
 use godwit_schemas::ids::Order;
 use godwit_schemas::partition::Partition;
 use tokio::sync::mpsc;
@@ -25,10 +26,13 @@ impl Committed {
     }
 }
 
-/// Tells a lane what is on disk.
+/// Tells lanes and operators what is on disk.
 pub(crate) trait Tell: Send {
     /// Never waits: what is told is bounded by what devices and lanes have under way.
     fn tell(&self, lane: u32, committed: Committed);
+
+    /// The same, and not called where nothing was noted.
+    fn tell_operators(&mut self, facts: Vec<Fact>);
 }
 
 /// Runs until all lanes are gone, or the store fails: then nothing more is acknowledged and the process must end.
@@ -40,7 +44,7 @@ pub(crate) async fn run<S: Store>(
     mut queue: mpsc::Receiver<Commit>,
     lanes: u32,
     mut last_order: Order,
-    tell: impl Tell,
+    mut tell: impl Tell,
 ) -> Result<(), StoreError> {
     let mut gathered = Vec::new();
     while let Some(first) = queue.recv().await {
@@ -52,7 +56,7 @@ pub(crate) async fn run<S: Store>(
             entries += more.entries.len();
             gathered.push(more);
         }
-        write(&store, &mut gathered, lanes, &mut last_order, &tell).await?;
+        write(&store, &mut gathered, lanes, &mut last_order, &mut tell).await?;
     }
     Ok(())
 }
@@ -63,12 +67,13 @@ async fn write<S: Store>(
     gathered: &mut Vec<Commit>,
     lanes: u32,
     last_order: &mut Order,
-    tell: &impl Tell,
+    tell: &mut impl Tell,
 ) -> Result<(), StoreError> {
     let mut told: Vec<Committed> = (0..lanes).map(|_| Committed::default()).collect();
     let mut writes = Vec::with_capacity(gathered.iter().map(|commit| commit.writes.len() + commit.entries.len()).sum());
     let durable = gathered.iter().any(|commit| commit.durable);
     let before = *last_order;
+    let mut facts = Vec::new();
     let lane_of = |partition: Partition| partition.lane(lanes) as usize;
     for commit in gathered.drain(..) {
         for entry in commit.entries {
@@ -79,6 +84,7 @@ async fn write<S: Store>(
             writes.push(Write::Put(table, key, entry.reference.unwrap_or(entry.value)));
         }
         writes.extend(commit.writes);
+        facts.extend(commit.facts);
         for effect in commit.effects {
             told[lane_of(effect.partition)].effects.push(effect);
         }
@@ -99,6 +105,9 @@ async fn write<S: Store>(
             tell.tell(lane, committed);
         }
     }
+    if !facts.is_empty() {
+        tell.tell_operators(facts);
+    }
     Ok(())
 }
 
@@ -107,17 +116,22 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use godwit_core::outcome::NewEntry;
-    use godwit_schemas::ids::DeviceId;
+    use godwit_schemas::ids::{DeviceId, UserId};
 
     use super::*;
     use crate::store::memory::MemoryStore;
+    use crate::store::{Row, Table};
 
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<(u32, Committed)>>>);
+    struct Told(Arc<Mutex<Vec<(u32, Committed)>>>, Arc<Mutex<Vec<Fact>>>);
 
     impl Tell for Told {
         fn tell(&self, lane: u32, committed: Committed) {
             self.0.lock().unwrap().push((lane, committed));
+        }
+
+        fn tell_operators(&mut self, facts: Vec<Fact>) {
+            self.1.lock().unwrap().extend(facts);
         }
     }
 
@@ -147,5 +161,49 @@ mod tests {
         assert_eq!(orders(0), [101, 103, 105]);
         assert_eq!(orders(1), [102, 104, 106]);
         assert_eq!(told[0].1.ticket, Some(2), "the last of its commits");
+    }
+
+    /// Fails, or looks at what was told before it has written.
+    #[derive(Clone)]
+    struct Watching(MemoryStore, Told, bool);
+
+    impl Store for Watching {
+        async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
+            self.0.multi_get(keys).await
+        }
+
+        async fn scan(
+            &self,
+            of: Table,
+            from: &[u8],
+            to: &[u8],
+            rows: usize,
+            max: usize,
+        ) -> Result<Vec<Row>, StoreError> {
+            self.0.scan(of, from, to, rows, max).await
+        }
+
+        async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
+            assert!(self.1.1.lock().unwrap().is_empty(), "told before it is on disk");
+            match self.2 {
+                true => Err(StoreError { doing: "commit", cause: "no space".to_owned() }),
+                false => self.0.commit(writes, durability).await,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn operators_are_told_when_it_is_on_disk_and_never_of_what_is_not() {
+        for fails in [false, true] {
+            let told = Told::default();
+            let store = Watching(MemoryStore::new(Arc::new(|| 0)), told.clone(), fails);
+            let (tx, rx) = mpsc::channel(8);
+            let user = UserId::new("alice").unwrap();
+            let facts = vec![Fact::Account { user, device: None, added: true }];
+            tx.send(Commit { entries: vec![entry(7, 0)], facts: facts.clone(), ..Default::default() }).await.unwrap();
+            drop(tx);
+            assert_eq!(run(store, rx, 1, Order::default(), told.clone()).await.is_err(), fails);
+            assert_eq!(*told.1.lock().unwrap(), if fails { vec![] } else { facts });
+        }
     }
 }

@@ -15,8 +15,10 @@
 //! Refusals are problem details (RFC 9457): 400 or 422 what cannot be understood, 401 token, 404, 409 exists already,
 //! 413 body over 64 KiB, 415, 503 stopping or not done in time.
 
+mod account;
 mod chat;
 mod credentials;
+mod etag;
 mod openapi;
 mod people;
 mod phone;
@@ -58,7 +60,9 @@ pub fn router(admin: Admin, chat: Chat, token: AdminToken) -> Router {
         .route("/v1/admin/users/{user}/devices", post(add_device))
         .route("/v1/admin/users/{user}/devices/{device}", delete(remove_device))
         .with_state(admin);
-    let users = chat::routes(chat::Context { chat, keys: credentials::Keys::new(token.clone()) });
+    let context = chat::Context { chat, keys: credentials::Keys::new(token.clone()) };
+    let users = chat::routes(context.clone()).merge(account::routes(context));
+    let users = users.route_layer(middleware::from_fn(etag::tag));
     let open = Router::new().route("/healthz", get(health)).route("/v1/openapi.json", get(openapi::document));
     dress(guard(commands, token).merge(users).merge(open))
 }

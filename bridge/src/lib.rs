@@ -4,6 +4,7 @@
 //!   `mail`: what they say to each other. `link`: how they hang on the bus.
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
+//! - [`events`]: what happens, told to operators.
 //! - [`remote_bus`]: the bus of a broker in another process.
 //! - `phone`: phone numbers, and what waits for those that nobody has registered with.
 //! - [`crash`]: named points at which tests of crashes have it die.
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use godwit_core::decide::Rules;
+use godwit_core::fact::Fact;
 use godwit_schemas::bus::{self, Bus};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
@@ -26,6 +28,7 @@ use tracing::{error, warn};
 use self::admin::Admin;
 use self::chat::Chat;
 use self::crash::Point;
+use self::events::Sink;
 use self::lane::{Counters, Lane, Parts};
 use self::link::Link;
 use self::mail::{Committed, Mail, Mailbox, WhenAll};
@@ -36,6 +39,7 @@ pub mod admin;
 pub mod chat;
 mod commit;
 pub mod crash;
+pub mod events;
 pub mod http;
 mod lane;
 mod link;
@@ -83,6 +87,8 @@ pub struct Bridge {
 /// Starts a bridge: reads its counters, then serves whatever edges come on the bus. Must be called within a Tokio
 /// runtime, of more than one thread: lanes block theirs while they read from the store.
 ///
+/// `events`: where to tell what happens, if somebody wants to know.
+///
 /// # Errors
 /// The store cannot be read, or the system gives no threads or random numbers.
 pub async fn start<S: Store, B: Bus>(
@@ -90,9 +96,11 @@ pub async fn start<S: Store, B: Bus>(
     store: S,
     clock: ClockS,
     bus: B,
+    events: Option<Sink>,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, phone_names, committing, running } = assemble(settings, store, clock, bus, epoch()?).await?;
+    let Assembly { lanes, phone_names, committing, running } =
+        assemble(settings, store, clock, bus, epoch()?, events).await?;
     let tasks = TaskTracker::new();
     spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
     for lane in running {
@@ -131,7 +139,7 @@ impl Assembly {
 }
 
 /// Puts a bridge together for whoever runs its tasks: [`start`] as a server does, a simulation on a clock of its own. When one
-/// task fails, the others are to be ended too. `epoch`: random, tells this start from others.
+/// task fails, the others are to be ended too. `epoch`: random, tells this start from others. `events`: as in [`start`].
 ///
 /// # Errors
 /// The counters cannot be read from the store, or the start cannot be counted there.
@@ -141,12 +149,15 @@ pub async fn assemble<S: Store, B: Bus>(
     clock: ClockS,
     bus: B,
     epoch: u64,
+    events: Option<Sink>,
 ) -> Result<Assembly, StoreError> {
     let counters = Counters::begin(&store).await?;
     let (committer, commits) = mpsc::channel(commit::QUEUE);
     let (lanes, mailboxes): (Vec<_>, Vec<_>) = (0..settings.lanes).map(|_| mpsc::unbounded_channel()).unzip();
     let lanes: Arc<[Mailbox]> = lanes.into();
-    let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, Told(lanes.clone()));
+    let tells = events.is_some();
+    let told = Told { lanes: lanes.clone(), events };
+    let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, told);
     let mut running: Vec<Task> = Vec::new();
     for (number, mailbox) in (0..).zip(mailboxes) {
         let lane = Lane::new(Parts {
@@ -160,6 +171,7 @@ pub async fn assemble<S: Store, B: Bus>(
             mailbox,
             committer: committer.clone(),
             counters: counters.clone(),
+            tells,
         });
         running.push(Box::pin(lane.run()));
     }
@@ -218,12 +230,21 @@ impl Bridge {
     }
 }
 
-struct Told(Arc<[Mailbox]>);
+struct Told {
+    lanes: Arc<[Mailbox]>,
+    events: Option<Sink>,
+}
 
 impl commit::Tell for Told {
     fn tell(&self, lane: u32, committed: Committed) {
         // A lane that has stopped needs to know nothing any more.
-        let _ = self.0[lane as usize].send(Mail::Committed(committed));
+        let _ = self.lanes[lane as usize].send(Mail::Committed(committed));
+    }
+
+    fn tell_operators(&mut self, facts: Vec<Fact>) {
+        if let Some(events) = &mut self.events {
+            events.tell(facts);
+        }
     }
 }
 

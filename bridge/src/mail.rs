@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use godwit_core::command::{Command, ConnectionKey, Draft, Origin};
 use godwit_core::entry::Entry;
+use godwit_core::fact::Fact;
 use godwit_core::outcome::{Effect, NewEntry};
 use godwit_core::world::Ticket;
 use godwit_schemas::client::{self, request::Call};
@@ -61,6 +62,8 @@ pub(crate) enum Ask {
     Send(client::Send),
     /// What is published to `receipt`.
     Read(client::ReadReceipt),
+    /// A page of what waits for one of the user's devices and is kept nowhere else, above this order.
+    Waiting(String, Order),
 }
 
 /// A lane's mailbox.
@@ -83,6 +86,8 @@ pub(crate) struct Commit {
     pub(crate) done: Vec<Done>,
     /// Needs an fsync.
     pub(crate) durable: bool,
+    /// For operators, afterwards.
+    pub(crate) facts: Vec<Fact>,
 }
 
 /// From the committer: what is on disk, told to one lane.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
-use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, Incoming, MqttOptions, QoS, SubscribeReasonCode};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -86,13 +86,20 @@ impl RumqttcBus {
 
 /// Connects, subscribes, and waits until the broker has agreed.
 async fn subscribed(client: &AsyncClient, events: &mut EventLoop, topics: &[String]) -> Result<(), String> {
-    let mut missing = topics.len();
+    // The answer to the connection, and to each subscription.
+    let mut missing = 1 + topics.len();
     for topic in topics {
         client.try_subscribe(topic, QoS::AtMostOnce).map_err(|error| error.to_string())?;
     }
     while missing > 0 {
-        if let Event::Incoming(Incoming::SubAck(_)) = events.poll().await.map_err(|error| error.to_string())? {
-            missing -= 1;
+        match events.poll().await.map_err(|error| error.to_string())? {
+            Event::Incoming(Incoming::SubAck(suback))
+                if suback.return_codes.contains(&SubscribeReasonCode::Failure) =>
+            {
+                return Err("the broker refuses the subscription".to_owned());
+            }
+            Event::Incoming(Incoming::SubAck(_) | Incoming::ConnAck(_)) => missing -= 1,
+            _ => {}
         }
     }
     Ok(())

@@ -104,7 +104,7 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
     for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {
         let clock: ClockS = Arc::new(|| 0);
         let store = Breaking { store: MemoryStore::new(clock.clone()), how: Arc::default() };
-        let bridge = start(settings.clone(), store.clone(), clock, Silence).await.unwrap();
+        let bridge = start(settings.clone(), store.clone(), clock, Silence, None).await.unwrap();
         store.how.set(how).unwrap();
         let (alice, phone) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
         let added = bridge.admin().add_user(alice, phone).await;

@@ -17,6 +17,9 @@ mod frames {
 /// Topic on which the bridge announces itself to all edges.
 pub const EDGES: &str = "edges";
 
+/// Topics of events for operators begin with it; the rest is their kind.
+pub const EVENTS: &str = "events";
+
 /// Orders from here on belong to receipts: acknowledged like entries, but no part of the inbox's order.
 pub const RECEIPTS_FROM: u64 = 1 << 63;
 

@@ -1,6 +1,7 @@
 //! Client of the running server's HTTP API, for operators' commands and the benchmark. It finds the server through the
 //! data folder: [`crate::notice::AdminNotice`]. Blocking.
 
+use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
 
 use godwit_schemas::ids::{DeviceName, UserId};
@@ -39,6 +40,12 @@ pub(crate) struct User {
 struct Users {
     users: Vec<User>,
     next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    #[serde(rename = "type")]
+    kind: String,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +107,28 @@ impl AdminClient {
         let Some(phone) = phone else { return self.delete(&path) };
         let request = self.agent.put(self.url(&path)).header("authorization", self.authorization());
         self.accepted(request.send_json(serde_json::json!({ "phone": phone }))).map(drop)
+    }
+
+    /// Hands every line of a user's export to `each`, as it comes.
+    pub(crate) fn export_user(
+        &self,
+        user: &UserId,
+        mut each: impl FnMut(&str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let url = self.url(&format!("/v1/users/{user}/export"));
+        // However long it takes.
+        let request = self.agent.get(url).config().timeout_global(None).build();
+        let answer = self.accepted(request.header("authorization", self.authorization()).call())?;
+        let mut last = String::new();
+        for line in BufReader::new(answer.into_body().into_reader()).lines() {
+            last = line.map_err(|error| self.unreachable(&error.into()))?;
+            each(&last)?;
+        }
+        // Only the last line says that nothing is missing.
+        match serde_json::from_str(&last) {
+            Ok(Line { kind }) if kind == "end" => Ok(()),
+            _ => Err(Failure::new(UNREACHABLE, format!("the export from {} broke off", self.notice.url))),
+        }
     }
 
     /// Removes a user.

@@ -98,6 +98,13 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Print everything that is kept of a user, one JSON object a line; the last has the type "end"
+    Export {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Remove a user, its devices and their inboxes
     Remove {
         /// The user's name
@@ -157,6 +164,7 @@ mod tests {
         assert!(parse("godwit user add --device phone --phone +4930123456").is_ok());
         assert!(parse("godwit user phone alice +4930123456").is_ok());
         assert!(parse("godwit user list --after alice --limit 3").is_ok());
+        assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit chat --user alice --device phone --lines --server ws://x/mqtt").is_ok());
         assert!(parse("godwit chat --device phone").is_err());

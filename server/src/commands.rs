@@ -25,6 +25,10 @@ pub(crate) fn user(command: UserCommand) -> Result<(), Failure> {
             connect(&place)?.set_phone(&user, number.as_deref())
         }
         UserCommand::List { after, limit, place } => list_users(after, limit, &place),
+        UserCommand::Export { name, place } => {
+            let user = user_name(&name)?;
+            connect(&place)?.export_user(&user, print)
+        }
         UserCommand::Remove { name, place } => {
             let user = user_name(&name)?;
             connect(&place)?.remove_user(&user)

@@ -1,6 +1,7 @@
 //! `godwit serve`, and its two halves `godwit broker` and `godwit bridge`: builds the parts from the settings, says when
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
+mod events;
 pub(crate) mod parts;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::field::display;
@@ -19,13 +20,15 @@ use godwit_bridge::http::{self, AdminToken};
 use godwit_bridge::store::rocks::RocksStore;
 use godwit_broker::Broker;
 use godwit_broker::local_bus::LocalBus;
+use godwit_broker::router_bus::{Access, RouterBus};
+use godwit_schemas::bus::Bus;
 
 use crate::cli::Place;
 use crate::exit::{Failure, USAGE};
 use crate::notice::{self, AdminNotice, Listeners};
 use crate::settings::{self, Settings};
 use crate::{log, memory, stop};
-use parts::Login;
+use events::{Events, Telling};
 
 /// File descriptors that are not clients': store, bus, HTTP, log.
 const OWN_FILES: u64 = 1_024;
@@ -58,7 +61,8 @@ impl Role {
 /// Runs until a signal, or until the store fails.
 pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
-    let login = if role == Role::Serve { None } else { parts::read_login(&settings.service)? };
+    let access = if role == Role::Serve && !settings.events.mqtt { None } else { Some(parts::read_access(&settings)?) };
+    let events = if role == Role::Broker { Events::default() } else { Events::read(&settings.events)? };
     log::start(&settings.log)?;
     arm_crash()?;
     let files = memory::raise_open_files()?;
@@ -66,7 +70,7 @@ pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
         tracing::info!(files, "the system's limit of open files bounds the number of connections");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let ended = runtime.block_on(live(role, &settings, login));
+    let ended = runtime.block_on(live(role, &settings, access.unwrap_or_default(), events));
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(ended?)
 }
@@ -80,10 +84,10 @@ fn arm_crash() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn live(role: Role, settings: &Settings, login: Option<Login>) -> anyhow::Result<()> {
+async fn live(role: Role, settings: &Settings, access: Access, events: Events) -> anyhow::Result<()> {
     let stop = stop::on_signal()?;
     let running = tokio::select! {
-        running = Running::start(role, settings, login) => running?,
+        running = Running::start(role, settings, access, events) => running?,
         () = stop.cancelled() => return Ok(()),
     };
     tokio::select! {
@@ -107,24 +111,26 @@ struct Running {
 }
 
 impl Running {
-    async fn start(role: Role, settings: &Settings, login: Option<Login>) -> anyhow::Result<Self> {
+    async fn start(role: Role, settings: &Settings, access: Access, events: Events) -> anyhow::Result<Self> {
         notice::make_folder(&settings.data_dir)?;
         let (running, service) = match role {
             Role::Serve => {
                 let store = parts::open_store(settings).await?;
                 let bus = LocalBus::default();
-                let memory = Memory::start(settings, store, bus.clone()).await?;
+                let (events_bus, service) = open_to_readers(settings, access, &events)?;
+                let memory = Memory::start(settings, store, bus.clone(), events.start(events_bus)?).await?;
                 let doors = parts::start_broker(settings, bus).await?;
-                (Self { doors: Some(doors), memory: Some(memory) }, None)
+                (Self { doors: Some(doors), memory: Some(memory) }, service)
             }
             Role::Broker => {
-                let (bus, service) = parts::service_bus(settings.service.listen, login)?;
+                let (bus, service) = parts::service_bus(settings.service.listen, access)?;
                 (Self { doors: Some(parts::start_broker(settings, bus).await?), memory: None }, service)
             }
             Role::Bridge => {
                 let store = parts::open_store(settings).await?;
-                let bus = parts::remote_bus(settings.service.listen, login);
-                (Self { doors: None, memory: Some(Memory::start(settings, store, bus).await?) }, None)
+                let bus = parts::remote_bus(settings.service.listen, access.bridge);
+                let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
+                (Self { doors: None, memory: Some(Memory::start(settings, store, bus, telling).await?) }, None)
             }
         };
         running.announce(role, settings, service)?;
@@ -181,6 +187,20 @@ impl Running {
     }
 }
 
+/// In one process the service listener is opened only for whoever reads events, with a bus that carries nothing else.
+fn open_to_readers(
+    settings: &Settings,
+    access: Access,
+    events: &Events,
+) -> anyhow::Result<(Option<RouterBus>, Option<SocketAddr>)> {
+    if !events.on_mqtt() {
+        return Ok((None, None));
+    }
+    let access = Access { events_only: true, ..access };
+    let (bus, service) = parts::service_bus(settings.service.listen, access)?;
+    Ok((Some(bus), service))
+}
+
 /// The bridge with its HTTP listener and its store.
 struct Memory {
     bridge: Bridge,
@@ -188,28 +208,35 @@ struct Memory {
     http: SocketAddr,
     http_task: JoinHandle<()>,
     http_stop: CancellationToken,
+    /// Of events.
+    consumers: JoinSet<()>,
 }
 
 impl Memory {
-    async fn start(settings: &Settings, store: RocksStore, bus: impl godwit_schemas::bus::Bus) -> anyhow::Result<Self> {
+    async fn start(settings: &Settings, store: RocksStore, bus: impl Bus, telling: Telling) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(settings.http_listen).await;
         let listener = listener.with_context(|| format!("http.listen: listen on {}", settings.http_listen))?;
         let http = listener.local_addr().context("http.listen")?;
-        let bridge = parts::start_bridge(settings, store.clone(), bus).await?;
+        let Telling { sink, consumers } = telling;
+        let bridge = parts::start_bridge(settings, store.clone(), bus, sink).await?;
         let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
         AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
         let http_stop = CancellationToken::new();
         let router = http::router(bridge.admin(), bridge.chat(), lock);
         let http_task = tokio::spawn(http::serve(listener, router, settings.http_connections_max, http_stop.clone()));
-        Ok(Self { bridge, store, http, http_task, http_stop })
+        Ok(Self { bridge, store, http, http_task, http_stop, consumers })
     }
 
-    async fn stop(self, until: Instant) {
+    async fn stop(mut self, until: Instant) {
         self.http_stop.cancel();
         if tokio::time::timeout_at(until, self.http_task).await.is_err() {
             tracing::warn!("HTTP requests were cut off by shutdown.deadline_s");
         }
         self.bridge.stop(left(until)).await;
+        let told = async { while self.consumers.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(until, told).await.is_err() {
+            tracing::warn!("the last events were cut off by shutdown.deadline_s");
+        }
         parts::flush(self.store).await;
     }
 }

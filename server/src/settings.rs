@@ -3,6 +3,7 @@
 //! The defaults are `deploy/godwit.toml`, built into the program.
 
 mod doors;
+mod events;
 mod layers;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use godwit_bridge::retention::{History, Policy};
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use doors::Doors;
+pub(crate) use events::Events;
 pub(crate) use layers::{Effective, Problem};
 use layers::{Layers, Origin};
 
@@ -34,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_connections_max: usize,
     pub(crate) service: Service,
+    pub(crate) events: Events,
     pub(crate) data_dir: PathBuf,
     pub(crate) limits: Limits,
     /// How long a message waits for a device.
@@ -142,6 +145,7 @@ fn parse(from: &mut Layers) -> Settings {
     let http_listen = listener(from, "http.listen", "http.allow_plaintext");
     let http_connections_max = number(from, "http.connections_max", 1..=65_536);
     let service = service(from);
+    let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
     listeners.extend([("http.listen", http_listen), ("service.listen", service.listen)]);
     ports_differ(from, &listeners);
@@ -150,6 +154,7 @@ fn parse(from: &mut Layers) -> Settings {
         http_listen,
         http_connections_max,
         service,
+        events,
         data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
             "" => Err("names no folder".to_owned()),
             dir => Ok(PathBuf::from(dir)),
@@ -196,24 +201,24 @@ fn limits(from: &mut Layers) -> Limits {
 
 fn service(from: &mut Layers) -> Service {
     let listen = listener(from, "service.listen", "service.allow_plaintext");
-    let user = from.take("service.user", Ok::<String, String>);
-    let file = from.take("service.password_file", Ok::<String, String>);
-    let login = match (user.is_empty(), file.is_empty()) {
-        (false, false) => Some((user, PathBuf::from(file))),
-        (true, true) => None,
-        (true, false) => {
-            from.refuse("service.user", "needed with service.password_file".to_owned());
-            None
-        }
-        (false, true) => {
-            from.refuse("service.password_file", "needed with service.user".to_owned());
-            None
-        }
-    };
+    let login = user_and_file(from, "service.user", "service.password_file");
     if login.is_none() && !listen.ip().is_loopback() {
         from.refuse("service.user", format!("needed because service.listen ({listen}) is not loopback"));
     }
     Service { listen, login }
+}
+
+/// A user, and the file with its password: both or neither.
+fn user_and_file(from: &mut Layers, user_key: &'static str, file_key: &'static str) -> Option<(String, PathBuf)> {
+    let user = from.take(user_key, Ok::<String, String>);
+    let file = from.take(file_key, Ok::<String, String>);
+    match (user.is_empty(), file.is_empty()) {
+        (false, false) => return Some((user, PathBuf::from(file))),
+        (true, true) => {}
+        (true, false) => from.refuse(user_key, format!("needed with {file_key}")),
+        (false, true) => from.refuse(file_key, format!("needed with {user_key}")),
+    }
+    None
 }
 
 fn log(from: &mut Layers) -> Log {

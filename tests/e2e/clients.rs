@@ -102,7 +102,7 @@ impl Subscriber {
 }
 
 /// What a child writes to its piped stdout, as it comes.
-fn lines_of(child: &mut Child) -> Receiver<String> {
+pub(crate) fn lines_of(child: &mut Child) -> Receiver<String> {
     let stdout = BufReader::new(child.stdout.take().expect("piped"));
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {

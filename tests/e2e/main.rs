@@ -2,6 +2,7 @@
 //!
 //! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub, paho-mqtt and mqtt.js.
 //! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
+//! - `webhook`: an operator's endpoint.
 //! - `chat`: what chat users do, over MQTT and HTTP.
 //! - `sdk`: the client library against the real server, also through a bad network.
 //! - Everything else is tests, a file for each promise.
@@ -15,6 +16,7 @@ mod chat;
 mod clients;
 mod crash;
 mod disk;
+mod events;
 mod first_chat;
 mod halves;
 mod mqtt;
@@ -29,6 +31,7 @@ mod soak;
 mod terminal;
 mod ticks;
 mod tls;
+mod webhook;
 mod websocket;
 
 use std::time::{Duration, Instant};

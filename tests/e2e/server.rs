@@ -198,7 +198,8 @@ impl Server {
         it
     }
 
-    fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
+    /// Not started yet.
+    pub(crate) fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
         let variable = |key: &str| format!("GODWIT__{}", key.replace('.', "__").to_uppercase());
         let host = own_host();
         let listeners = ["mqtt", "http", "service"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
@@ -259,6 +260,11 @@ impl Server {
     /// Where clients connect over WebSocket with TLS.
     pub(crate) fn wss(&self) -> SocketAddr {
         self.doors().listeners.wss.expect("a listener with WebSocket and TLS")
+    }
+
+    /// Where bridges connect, and who reads events.
+    pub(crate) fn service(&self) -> SocketAddr {
+        self.doors().listeners.service.expect("a service listener")
     }
 
     /// Its data folder.

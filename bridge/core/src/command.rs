@@ -225,6 +225,7 @@ pub fn is_about_account(call: &Call) -> bool {
             | Call::RemoveContact(_)
             | Call::ListContacts(_)
             | Call::GetPresence(_)
+            | Call::EraseAccount(_)
     )
 }
 

@@ -10,6 +10,7 @@ use godwit_schemas::reason::Reason;
 
 use crate::command::{Command, Origin};
 use crate::conversation::{Conversation, Raised, Watermark};
+use crate::fact::{self, Fact};
 use crate::outcome::{Change, Effect, EffectKind, Outcome};
 use crate::retention::{Policy, Retention};
 use crate::world::World;
@@ -109,9 +110,10 @@ impl Decision<'_> {
         self.out.changes.push(Change::Conversation(id));
         self.out.changes.extend(users.iter().map(|user| Change::Membership(user.clone(), id, true)));
         self.out.durable = true;
-        let change = client::change::Change::Opened(opened);
-        let entry = self.change_entry(id, sequence, Ordinal::default(), change);
         let creator = users.first();
+        let change = client::change::Change::Opened(opened);
+        self.note_change(id, sequence, creator, &change, None);
+        let entry = self.change_entry(id, sequence, Ordinal::default(), change);
         let recipients = self.recipients(id, |user| group || creator.is_none_or(|creator| !user.blocks(creator)));
         self.spread(entry, recipients);
         id
@@ -130,6 +132,7 @@ impl Decision<'_> {
         let Some(conversation) = self.world.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, Seq::default(), up_to) else { return };
         self.out.changes.push(Change::State(id));
+        self.out.note(|| Fact::Read { conversation: id, user: user.clone(), up_to: raised.after.read });
         let Some(conversation) = self.world.conversation(id) else { return };
         // Who has sent nothing since the last receipt has nothing to learn; the reader's other devices have.
         let concerned = conversation.members.iter();
@@ -156,6 +159,7 @@ impl Decision<'_> {
         let Some(conversation) = self.world.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };
         self.out.changes.push(Change::State(id));
+        self.out.note(|| Fact::Delivered { conversation: id, user: user.clone(), up_to: raised.after.delivered });
         let Some(conversation) = self.world.conversation(id) else { return };
         // Senders of what came, and whoever was passed: a device that is new acknowledges what came after it, and its
         // user's other devices will not raise the watermark again.
@@ -216,17 +220,48 @@ impl Decision<'_> {
     fn part(&mut self, id: ConversationId, user: &UserId, by: &UserId) {
         let devices: Vec<_> = self.world.user(user).map_or(Vec::new(), |u| u.devices.iter().map(|d| d.id).collect());
         let Some(conversation) = self.world.conversation_mut(id) else { return };
-        let by = conversation.member(by).map_or(Ordinal::default(), |member| member.ordinal);
+        let ordinal = conversation.member(by).map_or(Ordinal::default(), |member| member.ordinal);
         let sequence = conversation.advance();
         let Some(gone) = conversation.part(user, &devices) else { return };
-        self.out.changes.push(Change::Conversation(id));
+        let deserted = conversation.members.is_empty();
         self.out.changes.push(Change::Membership(user.clone(), id, false));
         self.out.durable = true;
-        let entry = self.change_entry(id, sequence, by, client::change::Change::Removed(gone.ordinal.get()));
+        let change = client::change::Change::Removed(gone.ordinal.get());
+        self.note_change(id, sequence, Some(by), &change, Some(user));
+        let entry = self.change_entry(id, sequence, ordinal, change);
+        if deserted {
+            self.enter(&entry, self.devices_of(user));
+            return self.abandon(id);
+        }
+        self.out.changes.push(Change::Conversation(id));
         // The member itself is told too, which is none any more.
         let mut recipients = self.recipients(id, |_| true);
         recipients.extend(self.devices_of(user));
         self.spread(entry, recipients);
+    }
+
+    /// Nobody is in a conversation any more: nothing is kept of it but what devices have still to get.
+    fn abandon(&mut self, id: ConversationId) {
+        self.world.remove_conversation(id);
+        self.out.changes.push(Change::ConversationGone(id));
+        let (partition, device) = (Partition::of_conversation(id), DeviceId::default());
+        self.out.effects.push(Effect { partition, device, kind: EffectKind::Abandoned(id) });
+    }
+
+    /// Notes a change for operators. `member`: whom it is about, if the change itself does not say.
+    fn note_change(
+        &mut self,
+        conversation: ConversationId,
+        sequence: Seq,
+        by: Option<&UserId>,
+        change: &client::change::Change,
+        member: Option<&UserId>,
+    ) {
+        let Some(by) = by else { return };
+        self.out.note(|| {
+            let (change, named) = fact::called(change);
+            Fact::Changed { conversation, sequence, by: by.clone(), change, member: named.or_else(|| member.cloned()) }
+        });
     }
 
     /// Answers a publish, and keeps the answer for a retry.

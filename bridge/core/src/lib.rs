@@ -9,6 +9,7 @@
 //! - [`group`]: what the members of a group may do, and invites.
 //! - [`retention`]: how long messages are kept.
 //! - [`session`]: one device's deliveries: window, cursor, acknowledgements.
+//! - [`fact`]: what happened, as operators may know it.
 //! - [`entry`]: an inbox entry's bytes. [`record`]: the other stored values. [`doubt`]: retries without a count.
 
 pub mod command;
@@ -16,6 +17,7 @@ pub mod conversation;
 pub mod decide;
 pub mod doubt;
 pub mod entry;
+pub mod fact;
 pub mod group;
 pub mod outcome;
 pub mod record;

@@ -9,6 +9,7 @@ use godwit_schemas::reason::Reason;
 use crate::command::ReplyTo;
 use crate::conversation::Watermark;
 use crate::doubt::Doubt;
+use crate::fact::Fact;
 
 /// A new inbox entry for one device. It is given its order when it is committed, and wakes the device's session.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,6 +36,8 @@ impl NewEntry {
 pub enum Change {
     /// Members or title changed, or it is new: write the whole conversation.
     Conversation(ConversationId),
+    /// Nobody is in it any more.
+    ConversationGone(ConversationId),
     /// Only its progress changed.
     State(ConversationId),
     /// The direct conversation of these two, lower name first; `None`: there is none any more.
@@ -124,6 +127,8 @@ pub enum EffectKind {
     TakenBack(Order),
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
+    /// Nobody is in this conversation any more: its history is to be cleared (in the conversation's lane).
+    Abandoned(ConversationId),
 }
 
 /// What one or more decisions ask for.
@@ -137,4 +142,15 @@ pub struct Outcome {
     pub effects: Vec<Effect>,
     /// Something that was promised to be on disk is among them: the commit needs an fsync.
     pub durable: bool,
+    /// What happened; `None`: nobody wants to know.
+    pub facts: Option<Vec<Fact>>,
+}
+
+impl Outcome {
+    /// Notes what happened, if somebody wants to know.
+    pub fn note(&mut self, fact: impl FnOnce() -> Fact) {
+        if let Some(facts) = &mut self.facts {
+            facts.push(fact());
+        }
+    }
 }

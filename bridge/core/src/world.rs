@@ -360,6 +360,11 @@ impl World {
         self.conversations.insert(conversation.id, Some(conversation), self.ticket);
     }
 
+    /// A conversation is no more, from the commit under way on.
+    pub fn remove_conversation(&mut self, id: ConversationId) {
+        self.conversations.insert(id, None, self.ticket);
+    }
+
     /// Who has still to get a message that is kept apart.
     pub fn holders(&self, place: Place) -> Option<&HoldersRecord> {
         self.holders.get(&place)

@@ -69,8 +69,8 @@ impl FromRequestParts<Context> for Actor {
 }
 
 impl Actor {
-    pub(super) async fn call(self, call: Call) -> Result<client::Response, Problem> {
-        answered(self.context.chat.call(self.user, self.credentials.who(), call).await)
+    pub(super) async fn call(&self, call: Call) -> Result<client::Response, Problem> {
+        answered(self.context.chat.call(self.user.clone(), self.credentials.who(), call).await)
     }
 
     pub(super) async fn done(self, call: Call) -> Result<StatusCode, Problem> {

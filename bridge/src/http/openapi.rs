@@ -5,6 +5,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 mod people;
+use super::account::JSON_LINES;
 
 /// One operation.
 struct Operation {
@@ -22,6 +23,8 @@ const fn op(method: &'static str, path: &'static str, summary: &'static str) -> 
     Operation { method, path, summary, query: &[], body: None, answer: (204, None), refusals: &[403, 404] }
 }
 
+const USER: &str = "/v1/users/{user}";
+const EXPORT: &str = "/v1/users/{user}/export";
 const LIST: &str = "/v1/users/{user}/conversations";
 const ONE: &str = "/v1/users/{user}/conversations/{conversation}";
 const MESSAGES: &str = "/v1/users/{user}/conversations/{conversation}/messages";
@@ -39,7 +42,15 @@ const BLOCK: &str = "/v1/users/{user}/blocked/{other}";
 const DEVICES: &str = "/v1/users/{user}/devices";
 const DEVICE: &str = "/v1/users/{user}/devices/{device}";
 
+/// The schema whose answers are many, a line each.
+const LINES: &str = "ExportLine";
+
 const OPERATIONS: &[Operation] = &[
+    op("delete", USER, "Erase the account: devices, inboxes, memberships; what others received stays theirs"),
+    Operation {
+        answer: (200, Some(LINES)),
+        ..op("get", EXPORT, "Everything that is kept of the user, a JSON object a line; the last has the type \"end\"")
+    },
     Operation {
         query: &["after", "limit"],
         answer: (200, Some("ConversationPage")),
@@ -157,13 +168,18 @@ pub(super) async fn document() -> Json<Value> {
 
 fn describe(operation: &Operation) -> Value {
     let mut described = json!({ "summary": operation.summary });
-    if !operation.query.is_empty() {
-        // `name:kind` where the name alone does not say it.
-        let parameter = |it: &&str| {
-            let (name, kind) = it.split_once(':').unwrap_or((it, it));
-            json!({ "name": name, "in": "query", "required": kind == "users", "schema": query(kind) })
-        };
-        described["parameters"] = operation.query.iter().map(parameter).collect();
+    // `name:kind` where the name alone does not say it.
+    let parameter = |it: &&str| {
+        let (name, kind) = it.split_once(':').unwrap_or((it, it));
+        json!({ "name": name, "in": "query", "required": kind == "users", "schema": query(kind) })
+    };
+    let mut parameters: Vec<_> = operation.query.iter().map(parameter).collect();
+    let tagged = operation.method == "get" && operation.answer.1 != Some(LINES);
+    if tagged {
+        parameters.push(json!({ "name": "If-None-Match", "in": "header", "schema": { "type": "string" } }));
+    }
+    if !parameters.is_empty() {
+        described["parameters"] = parameters.into();
     }
     let problem = json!({
         "description": "Refused",
@@ -173,9 +189,13 @@ fn describe(operation: &Operation) -> Value {
     let (status, schema) = operation.answer;
     let mut answer = json!({ "description": "Done" });
     if let Some(schema) = schema {
-        answer["content"] = json!({ "application/json": { "schema": reference(schema) } });
+        let media_type = if schema == LINES { JSON_LINES } else { "application/json" };
+        answer["content"] = json!({ media_type: { "schema": reference(schema) } });
     }
     responses.insert(status.to_string(), answer);
+    if tagged {
+        responses.insert("304".to_owned(), json!({ "description": "As `If-None-Match` has it already" }));
+    }
     let mut refusals = operation.refusals.to_vec();
     refusals.extend([400, 401, 422, 503]);
     if let Some(body) = operation.body {
@@ -289,6 +309,7 @@ fn schemas() -> Value {
     let message_to = [("body", base64()), ("client_sequence?", number()), ("expires_in_s?", small())];
     let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
     json!({
+        "ExportLine": { "type": "object", "required": ["type"], "properties": { "type": text(32) } },
         "Problem": object(&[("title", text(64)), ("status", small()), ("detail", text(1_024))]),
         "Role": { "type": "string", "enum": ["member", "admin", "owner"] },
         "Member": object(&[("ordinal", small()), ("user", name_schema()), ("role", role())]),

@@ -12,6 +12,7 @@ use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
 use super::Lane;
+use super::users::AfterRemoval;
 use crate::admin::AdminError;
 use crate::mail::{Mail, Then};
 use crate::store::{Store, StoreError};
@@ -25,7 +26,7 @@ const LABEL_BYTES_MAX: usize = 128;
 pub(super) type Refused = (Reason, &'static str);
 
 pub(super) const NO_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
-const NO_DEVICE: Refused = (Reason::TOPIC_NAME_INVALID, "no such device");
+pub(super) const NO_DEVICE: Refused = (Reason::TOPIC_NAME_INVALID, "no such device");
 const TOO_MANY_BLOCKED: Refused = (Reason::QUOTA_EXCEEDED, "you block 1,000 users");
 const BAD_LABEL: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "label over 128 bytes");
 pub(super) const YOURSELF: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "that is yourself");
@@ -112,6 +113,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
                 None => self.refuse(caller, NO_DEVICE),
             },
+            Call::EraseAccount(_) => {
+                let done = self.then_respond(caller, client::Response::default());
+                self.remove_user(user, AfterRemoval::Erase(done)).await?;
+            }
             _ => {}
         }
         Ok(())

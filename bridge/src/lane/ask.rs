@@ -41,7 +41,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let adds = match &ask {
             Ask::Call(call) => makes_entries(call),
             Ask::Send(_) => true,
-            Ask::Read(_) => false,
+            Ask::Read(_) | Ask::Waiting(..) => false,
         };
         if self.nearly_full && adds {
             self.refuse_asker(to, NEARLY_FULL);
@@ -65,6 +65,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 let (conversation, up_to) = (ConversationId::new(receipt.conversation), Seq::new(receipt.read_up_to));
                 self.dispatch(Command::Read { origin, conversation, up_to });
             }
+            Ask::Waiting(device, after) => match self.list_waiting(&origin.user, &device, after).await? {
+                Ok(page) => self.tell_asker(to, page),
+                Err(refused) => self.refuse_asker(to, refused),
+            },
         }
         Ok(())
     }

@@ -1,10 +1,9 @@
 //! Connections begin, are attached again, are taken over, and end.
 
 use std::cmp::min;
-use std::collections::BTreeMap;
 
-use godwit_core::command::{Command, ConnectionKey};
-use godwit_core::entry::Entry;
+use godwit_core::command::ConnectionKey;
+use godwit_core::fact::Fact;
 use godwit_core::record::SessionRecord;
 use godwit_core::session::{Deliveries, Window};
 use godwit_schemas::bus::{self, Bus, down::Frame};
@@ -20,7 +19,7 @@ use super::receipts::Receipts;
 use super::session::{Connection, Session};
 use crate::mail::Done;
 use crate::password;
-use crate::store::{Store, StoreError, Table, Write, keys};
+use crate::store::{Store, StoreError, Write, keys};
 use crate::writes;
 
 impl<S: Store, B: Bus> Lane<S, B> {
@@ -50,6 +49,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let was_connected = self.sessions.get(&device).is_some_and(|session| session.connection.is_some());
         self.take_over(device, key);
         let (now_s, window) = (self.now_s, self.window(&connect));
+        let name = DeviceName::new(&connect.device).ok().filter(|_| self.tells);
         let Some(session) = self.sessions.get_mut(&device) else { return Ok(()) };
         let goes_on = connect.resume.is_some() || (!connect.clean_start && session.is_present(now_s));
         session.begin(goes_on, connect.session_expiry_s, rank);
@@ -58,9 +58,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let (user, attached_again) = (session.user.clone(), connect.resume.is_some());
         let deliveries = Deliveries::new(window, session.low(), session.sent());
+        let up = name.clone().map(|device| Fact::Session { user: session.user.clone(), device, up: true });
         session.connection = Some(Box::new(Connection {
             key,
             rank,
+            name,
             protocol: connect.protocol,
             expiry_s: connect.session_expiry_s,
             deliveries,
@@ -76,6 +78,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.note_change(device);
         let connected = bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits(), rank };
         self.edges.push(key, Frame::Connected(connected));
+        self.next.facts.extend(up);
         self.hunger(device);
         Ok(())
     }
@@ -128,7 +131,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// The device's earlier connection, if it has one, ends (MQTT-3.1.4-3).
     fn take_over(&mut self, device: DeviceId, by: ConnectionKey) {
         let Some(session) = self.sessions.get_mut(&device) else { return };
+        let user = session.user.clone();
         let Some(old) = session.end(false, self.now_s) else { return };
+        self.note_end(user, &old);
         self.connections.remove(&old.key);
         if old.key != by {
             self.edges.push(old.key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
@@ -180,10 +185,16 @@ impl<S: Store, B: Bus> Lane<S, B> {
             connection.expiry_s = u32::try_from(expiry_s).unwrap_or(u32::MAX);
         }
         let user = session.user.clone();
-        if session.end(disconnect.clean, self.now_s).is_some() {
+        if let Some(ended) = session.end(disconnect.clean, self.now_s) {
             self.has_gone(&user, device);
+            self.note_end(user, &ended);
         }
         self.settle_departure(device);
+    }
+
+    fn note_end(&mut self, user: UserId, ended: &Connection) {
+        let down = ended.name.clone().map(|device| Fact::Session { user, device, up: false });
+        self.next.facts.extend(down);
     }
 
     /// All connections of an edge have ended, without a word.
@@ -244,44 +255,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(mut session) = self.sessions.remove(&device) else { return };
         if let Some(connection) = session.end(false, self.now_s) {
             self.has_gone(&session.user, device);
+            self.note_end(session.user, &connection);
             self.connections.remove(&connection.key);
             let reason = Reason::ADMINISTRATIVE_ACTION.into();
             self.edges.push(connection.key, Frame::Close(bus::Close { reason }));
-        }
-    }
-
-    /// Removes everything that is kept for devices that are no more.
-    pub(super) async fn erase(&mut self, devices: Vec<DeviceId>, then: crate::mail::Then) -> Result<(), StoreError> {
-        for device in &devices {
-            self.release_bodies(*device).await?;
-            let writes = &mut self.next.writes;
-            writes.push(writes::delete_range(Table::Inbox, keys::inbox(*device)));
-            writes.push(writes::delete_range(Table::Receipts, keys::receipts(*device)));
-            writes.push(writes::delete_range(Table::Directory, keys::doubts(*device)));
-            writes.push(writes::set(keys::session(*device), None));
-            writes.push(writes::set(keys::backlog(*device), None));
-        }
-        self.when_durable(Done::Erased(devices, then));
-        Ok(())
-    }
-
-    /// Bodies that are kept apart need not be kept for this device any more.
-    async fn release_bodies(&mut self, device: DeviceId) -> Result<(), StoreError> {
-        const ROWS: usize = 256;
-        let (mut from, to) = keys::inbox_from(device, self.stored_low(device).await?);
-        loop {
-            let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
-            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());
-            let entries = rows.into_iter().filter_map(|(_, value)| Entry::decode(value).ok());
-            let mut apart = BTreeMap::<_, Vec<_>>::new();
-            for entry in entries.filter(Entry::is_reference) {
-                apart.entry(entry.conversation).or_default().push(entry.sequence);
-            }
-            for (conversation, apart) in apart {
-                self.dispatch(Command::Released { device, conversation, apart });
-            }
-            let Some(next) = last else { return Ok(()) };
-            from = next;
         }
     }
 }

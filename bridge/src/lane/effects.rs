@@ -77,6 +77,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             EffectKind::Settled { lowest, entries } => self.settled(device, lowest, entries),
             EffectKind::TakenBack(order) => self.taken_back(device, order),
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
+            EffectKind::Abandoned(conversation) => self.clear_history(conversation).await?,
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// Conversations as they are on disk.
-    async fn stored(&mut self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>, StoreError> {
+    pub(super) async fn stored(&mut self, ids: &[ConversationId]) -> Result<Vec<Option<Conversation>>, StoreError> {
         let keys: Vec<_> = ids.iter().flat_map(|id| [keys::conversation(*id), keys::state(*id)]).collect();
         let found = self.store.multi_get(&keys).await?;
         let conversations = ids.iter().zip(found.chunks(2)).map(|(id, found)| {

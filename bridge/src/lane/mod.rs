@@ -16,6 +16,7 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use godwit_core::command::{Command, ConnectionKey};
 use godwit_core::decide::{Rules, decide};
+use godwit_core::fact::Fact;
 use godwit_core::outcome::Outcome;
 use godwit_core::world::{Ticket, World};
 use godwit_schemas::bus::{self, Bus, UpBatch, up};
@@ -43,6 +44,7 @@ use crate::writes;
 mod account;
 mod ask;
 mod backlog;
+mod clear;
 mod connect;
 mod contacts;
 mod deliver;
@@ -60,6 +62,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod users;
+mod waiting;
 
 /// How often a bridge says that it is there.
 const HELLO: Duration = Duration::from_millis(250);
@@ -85,6 +88,8 @@ pub(crate) struct Parts<S, B: Bus> {
     pub(crate) mailbox: mpsc::UnboundedReceiver<Mail>,
     pub(crate) committer: mpsc::Sender<Commit>,
     pub(crate) counters: read::Counters,
+    /// Somebody wants to know what happens.
+    pub(crate) tells: bool,
 }
 
 pub(crate) use read::Counters;
@@ -140,11 +145,12 @@ pub(crate) struct Lane<S, B: Bus> {
     asked: BTreeMap<u64, oneshot::Sender<client::Response>>,
     last_asked: u64,
     draining: Option<Vec<Arc<WhenAll>>>,
+    tells: bool,
 }
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(crate) fn new(parts: Parts<S, B>) -> Self {
-        let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters } = parts;
+        let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters, tells } = parts;
         let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
         Self {
@@ -187,6 +193,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             last_asked: 0,
             draining: None,
             settings,
+            tells,
         }
     }
 
@@ -195,6 +202,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// # Errors
     /// The store's: nothing may be acknowledged any more.
     pub(crate) async fn run(mut self) -> Result<(), StoreError> {
+        self.clear_what_is_marked().await?;
         let mut hello = interval(HELLO);
         hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -329,6 +337,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             || !self.dirty.is_empty()
             || !self.next.writes.is_empty()
             || !self.next.done.is_empty()
+            || !self.next.facts.is_empty()
             || self.backlogs.has_unwritten()
     }
 
@@ -336,7 +345,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     async fn commit(&mut self) -> Result<Commit, StoreError> {
         (self.due, self.linger) = (false, None);
         self.read_for_commands().await?;
-        let mut outcome = Outcome::default();
+        let mut outcome = Outcome { facts: self.tells.then(Vec::new), ..Outcome::default() };
         for command in std::mem::take(&mut self.commands) {
             decide(&mut self.world, &self.rules, self.now_s, command, &mut outcome);
         }
@@ -350,6 +359,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         commit.entries = outcome.entries;
         commit.effects = outcome.effects;
         commit.durable |= outcome.durable;
+        commit.facts.extend(outcome.facts.into_iter().flatten());
         Ok(commit)
     }
 
@@ -357,6 +367,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
     fn when_durable(&mut self, done: Done) {
         self.next.done.push(done);
         self.next.durable = true;
+    }
+
+    /// For operators, with the next commit.
+    fn note(&mut self, fact: impl FnOnce() -> Fact) {
+        if self.tells {
+            self.next.facts.push(fact());
+        }
     }
 
     async fn flush(&mut self) {

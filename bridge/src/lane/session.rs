@@ -8,7 +8,7 @@ use godwit_core::record::SessionRecord;
 use godwit_core::session::Deliveries;
 use godwit_core::world::Ticket;
 use godwit_schemas::bus;
-use godwit_schemas::ids::{DeviceId, Order, UserId};
+use godwit_schemas::ids::{DeviceId, DeviceName, Order, UserId};
 use godwit_schemas::topic::Filters;
 
 use super::receipts::Receipts;
@@ -27,6 +27,8 @@ pub(super) struct Connection {
     pub(super) rank: u64,
     /// 4 or 5.
     pub(super) protocol: u32,
+    /// The device's, kept only where operators are told of sessions.
+    pub(super) name: Option<DeviceName>,
     /// What becomes of the session when it ends, in seconds.
     pub(super) expiry_s: u32,
     pub(super) deliveries: Deliveries,
@@ -252,6 +254,7 @@ mod tests {
         session.connection = Some(Box::new(Connection {
             key: KEY,
             rank: 1,
+            name: None,
             protocol: 5,
             expiry_s,
             deliveries: Deliveries::new(window, session.low(), session.sent()),

@@ -1,7 +1,9 @@
 //! Operators' commands: users and devices come and go. A user's lane is the only one that changes its record; the
 //! others are told before the operator is answered.
 
+use bytes::Bytes;
 use godwit_core::command::Command;
+use godwit_core::fact::Fact;
 use godwit_core::record::{DeviceRecord, UserRecord};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
@@ -13,6 +15,7 @@ use crate::admin::{AdminError, Credentials, UserListing};
 use crate::mail::{AdminRequest, Done, Mail, People, Reply, Then};
 use crate::password;
 use crate::phone::PhoneHash;
+use crate::store::keys::Marked;
 use crate::store::{Store, StoreError, Table, keys};
 use crate::writes;
 
@@ -24,7 +27,7 @@ pub(super) struct Removal {
 
 /// What becomes of the inboxes of a user that is no more.
 pub(super) enum AfterRemoval {
-    Erase(Reply<()>),
+    Erase(Then),
     /// It has waited for this number: somebody else gets what is in its inbox. Tells its device, when nothing more comes.
     HandOver(PhoneHash, Reply<Option<DeviceId>>),
 }
@@ -48,7 +51,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::RemoveUser(user, reply) => match self.changeable(&user).await? {
-                Ok(_) => self.remove_user(user, AfterRemoval::Erase(reply)).await?,
+                Ok(_) => {
+                    let done = Box::new(move || answer(reply, Ok(())));
+                    self.remove_user(user, AfterRemoval::Erase(done)).await?;
+                }
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::User(user, reply) => {
@@ -103,6 +109,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             reads_events: false,
             label: String::new(),
         });
+        if self.world.user(&user).is_none() {
+            self.note(|| Fact::Account { user: user.clone(), device: None, added: true });
+        }
+        self.note(|| Fact::Account { user: user.clone(), device: Some(name.clone()), added: true });
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
         self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
     }
@@ -117,6 +127,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         for device in &mut record.devices {
             name.as_str().clone_into(&mut device.name);
             device.password_hash = password::hash(&user, name, password.as_bytes()).to_vec();
+        }
+        for device in [None, Some(name.clone())] {
+            self.note(|| Fact::Account { user: user.clone(), device, added: true });
         }
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
         self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
@@ -150,8 +163,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Cuts a device off at once; `then`: when nothing of it is left.
     pub(super) fn remove_device_at(&mut self, user: UserId, mut record: UserRecord, index: usize, then: Then) {
-        let device = DeviceId::new(record.devices.remove(index).id);
+        let gone = record.devices.remove(index);
+        let device = DeviceId::new(gone.id);
         self.cut(device);
+        let name = DeviceName::new(&gone.name).ok();
+        self.note(|| Fact::Account { user: user.clone(), device: name, added: false });
         let erase = self.then_erase(vec![device], then);
         self.change_user(user, Some(record), erase);
     }
@@ -190,16 +206,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
         devices.iter().for_each(|device| self.cut(*device));
         self.give_back_phone(&record, &user);
         let then = match then {
-            AfterRemoval::Erase(reply) => self.then_erase(devices, Box::new(move || answer(reply, Ok(())))),
+            AfterRemoval::Erase(then) => self.then_erase(devices, then),
             AfterRemoval::HandOver(hash, reply) => self.then_hand_over(hash, devices.first().copied(), reply),
         };
+        if !record.waiting {
+            self.note(|| Fact::Account { user: user.clone(), device: None, added: false });
+        }
         let forget = self.then_forget(user.clone(), then);
         self.change_user(user, None, forget);
         Ok(())
     }
 
     /// Other lanes may still be writing to a device's inbox until they know that it is gone: erase it after that.
-    fn then_erase(&self, devices: Vec<DeviceId>, then: Then) -> Then {
+    fn then_erase(&mut self, devices: Vec<DeviceId>, then: Then) -> Then {
+        let marks = devices.iter().map(|device| writes::set(keys::mark(Marked::Device(*device)), Some(Bytes::new())));
+        self.next.writes.extend(marks);
         let this_lane = self.lanes[self.number as usize].clone();
         Box::new(move || {
             let _ = this_lane.send(Mail::Erase(devices, then));

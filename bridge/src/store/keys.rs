@@ -17,6 +17,8 @@
 //! | Directory | `y` | random bits that names of waiting users are made with (32) |
 //! | Directory | `o` | order given last (8) |
 //! | Directory | `b` | how often the bridge has started (8) |
+//! | Directory | `e`, `d` device | nothing: it is no more, and something of it may be left |
+//! | Directory | `e`, `c` conversation | nothing: nobody is in it, and something of it may be left |
 //! | Conversations | `c` conversation | `ConversationRecord` |
 //! | Conversations | `t` conversation | `StateRecord` |
 //! | Conversations | `p` lower user, 0, higher user | conversation (8) |
@@ -125,6 +127,50 @@ pub fn last_order() -> Key {
 /// How often the bridge has started.
 pub fn starts() -> Key {
     key(Table::Directory, b'b', &[])
+}
+
+/// What is to be cleared away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// A device that is no more.
+    Device(DeviceId),
+    /// A conversation that nobody is in.
+    Conversation(ConversationId),
+}
+
+impl Marked {
+    /// Whose lane clears it.
+    pub fn partition(self) -> Partition {
+        match self {
+            Self::Device(device) => Partition::of_device(device),
+            Self::Conversation(conversation) => Partition::of_conversation(conversation),
+        }
+    }
+}
+
+/// Something is to be cleared away.
+pub fn mark(marked: Marked) -> Key {
+    let (kind, number) = match marked {
+        Marked::Device(device) => (b'd', device.get()),
+        Marked::Conversation(conversation) => (b'c', conversation.get()),
+    };
+    key(Table::Directory, b'e', &[&[kind], &number.to_be_bytes()])
+}
+
+/// All of these.
+pub fn marks() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'e'], vec![b'e' + 1])
+}
+
+/// What a key of [`mark`] marks.
+pub fn parse_mark(key: &[u8]) -> Option<Marked> {
+    let (kind, number) = key.strip_prefix(b"e")?.split_first()?;
+    let number = parse_counter(number)?;
+    match kind {
+        b'd' => Some(Marked::Device(DeviceId::new(number))),
+        b'c' => Some(Marked::Conversation(ConversationId::new(number))),
+        _ => None,
+    }
 }
 
 /// What seldom changes of a conversation.
@@ -274,6 +320,9 @@ mod tests {
         assert_eq!(parse_user(&user(&alice).1), Some(alice.clone()));
         assert_eq!(parse_membership(&membership(&alice, id).1), Some(id));
         assert_eq!(parse_backlog(&backlog(device).1), Some(device));
+        for marked in [Marked::Device(device), Marked::Conversation(id)] {
+            assert_eq!(parse_mark(&mark(marked).1), Some(marked));
+        }
         assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
         let (sequence, bob) = (Seq::new(5), Ordinal::new(2));
         assert_eq!(parse_of_message(&message(id, sequence).1), Some((sequence, OfMessage::Entry)));

@@ -34,6 +34,15 @@ impl MemoryStore {
         self.locked(|rows| rows.keys().filter(|(of, _)| *of == table).count())
     }
 
+    /// Keys of rows that have these bytes in their key or value, expired ones included.
+    pub fn rows_with(&self, bytes: &[u8]) -> Vec<(Table, Vec<u8>)> {
+        let has = |text: &[u8]| text.windows(bytes.len()).any(|window| window == bytes);
+        let keys = |rows: &mut Rows| {
+            rows.iter().filter(|((_, key), value)| has(key) || has(value)).map(|(key, _)| key.clone()).collect()
+        };
+        self.locked(keys)
+    }
+
     /// Bytes of values in a table, expired ones included.
     pub fn bytes(&self, table: Table) -> usize {
         self.locked(|rows| rows.iter().filter(|((of, _), _)| *of == table).map(|(_, value)| value.len()).sum())

@@ -4,6 +4,7 @@
 //! topics to a bridge in another process. The router keeps the last megabytes of each topic and lets a reader that is
 //! further behind skip them: the streams of bus.proto notice and recover.
 
+mod access;
 mod service;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use rumqttd::protocol::{Disconnect, DisconnectReasonCode, Packet};
 use rumqttd::{Notification, Router, RouterConfig, SegmentConfig};
 
 use crate::listener;
+pub use access::{Access, Login};
 
 /// Most links at a time.
 const LINKS_MAX: usize = 256;
@@ -53,15 +55,11 @@ impl fmt::Debug for RouterBus {
 
 impl RouterBus {
     /// Starts a router and, with an address, the private service listener there (port 0: any free one; the one it got
-    /// is returned). With a `login` (user, password), only that may connect to it. Must be called within a Tokio
-    /// runtime; the listener ends with it.
+    /// is returned), for whom `access` lets in. Must be called within a Tokio runtime; the listener ends with it.
     ///
     /// # Errors
     /// [`RouterBusError::Listen`].
-    pub fn start(
-        service: Option<SocketAddr>,
-        login: Option<(String, String)>,
-    ) -> Result<(Self, Option<SocketAddr>), RouterBusError> {
+    pub fn start(service: Option<SocketAddr>, access: Access) -> Result<(Self, Option<SocketAddr>), RouterBusError> {
         let bound = service.map(|addr| listener::bind_one(addr).map_err(|error| RouterBusError::Listen(addr, error)));
         let bound = bound.transpose()?;
         let router_tx = Router::new(0, config()).spawn();
@@ -71,8 +69,8 @@ impl RouterBus {
         };
         let bus = Self(Arc::new(open));
         let service = bound.map(|(listener, addr)| {
-            tracing::info!(%addr, "listening for bridges");
-            tokio::spawn(service::run(listener, bus.0.clone(), login));
+            tracing::info!(%addr, "the service listener is open");
+            tokio::spawn(service::run(listener, bus.0.clone(), access));
             addr
         });
         Ok((bus, service))
@@ -82,12 +80,15 @@ impl RouterBus {
 fn config() -> RouterConfig {
     // Hellos are many and small, and only the next one matters.
     let hellos = SegmentConfig { max_segment_size: 16 * 1024, max_segment_count: 1 };
+    // Whoever is far behind with events has lost some already.
+    let events = format!("{}/#", bus::EVENTS);
+    let few = SegmentConfig { max_segment_size: SEGMENT_BYTES, max_segment_count: 4 };
     RouterConfig {
         max_connections: LINKS_MAX,
         max_outgoing_packet_count: 200,
         max_segment_size: SEGMENT_BYTES,
         max_segment_count: SEGMENTS,
-        custom_segment: Some(HashMap::from([(bus::EDGES.to_owned(), hellos)])),
+        custom_segment: Some(HashMap::from([(bus::EDGES.to_owned(), hellos), (events, few)])),
         ..RouterConfig::default()
     }
 }
@@ -143,6 +144,11 @@ impl Tx {
     /// What is published to this topic arrives at the receiving half from now on.
     fn subscribe(&self, topic: &str) -> Result<(), LinkClosed> {
         self.link.0.lock().subscribe(topic).map(|_| ()).map_err(closed)
+    }
+
+    /// It does no more.
+    fn unsubscribe(&self, filter: &str) -> Result<(), LinkClosed> {
+        self.link.0.lock().unsubscribe(filter).map(|_| ()).map_err(closed)
     }
 }
 

@@ -1,8 +1,8 @@
-//! The private service listener: the bus for a bridge in another process, in plain MQTT 3.1.1 (rumqttc on its side).
+//! The private service listener: the bus for a bridge in another process, and events for readers, in plain MQTT 3.1.1.
+//! Who reaches what: `access`.
 //!
 //! Not rumqttd's own listener: that one leaves Nagle's algorithm on, which holds a batch back for 40 ms whenever the
-//! batch before it was not answered; it also binds where no error comes back from. Topics are the bus's, without
-//! wildcards; QoS 1 and 2 are acknowledged and, like all on this bus, may be lost.
+//! batch before it was not answered; it also binds where no error comes back from. QoS 1 and 2 are acknowledged and, like all on this bus, may be lost.
 
 use std::io;
 use std::sync::Arc;
@@ -11,24 +11,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use godwit_schemas::bus::{LinkClosed, Tx as _};
 use godwit_schemas::reason::Reason;
-use subtle::ConstantTimeEq as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::access::{Access, Role};
 use super::{Open, Rx, Tx};
 use crate::mqtt::frame::{self, Frame, Kind};
 use crate::mqtt::{Version, answer, codec, publish};
 
-/// User and password that a bridge has to bring.
-pub(super) type Login = Option<(String, String)>;
-
 /// Largest packet.
 const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long a bridge may take until its CONNECT is there.
+/// How long a client may take until its CONNECT is there.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// SUBACK's code for a filter that is refused (MQTT 3.1.1, 3.9.3).
+const REFUSED: u8 = 0x80;
 /// Pause after a failure to accept.
 const BACK_OFF: Duration = Duration::from_millis(250);
 /// Payloads are gathered up to this size for one write.
@@ -36,7 +35,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 /// Acknowledgements that may wait to be written; then nothing more is read.
 const ANSWERS: usize = 256;
 
-/// Why a bridge's connection ends.
+/// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error("{0}")]
@@ -47,6 +46,8 @@ enum Ended {
     Packet(Reason),
     #[error("wrong user or password")]
     Login,
+    #[error("it may not publish to {0:?}")]
+    Forbidden(String),
     #[error("silent for too long")]
     Silent,
     #[error("hung up")]
@@ -60,27 +61,27 @@ impl From<Reason> for Ended {
 }
 
 /// Accepts for ever.
-pub(super) async fn run(listener: TcpListener, open: Arc<Open>, login: Login) {
-    let login = Arc::new(login);
+pub(super) async fn run(listener: TcpListener, open: Arc<Open>, access: Access) {
+    let access = Arc::new(access);
     for number in 0_u64.. {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let (open, login) = (open.clone(), login.clone());
+                let (open, access) = (open.clone(), access.clone());
                 tokio::spawn(async move {
-                    if let Err(reason) = serve(stream, &format!("service-{number}"), &*open, &login).await {
-                        tracing::info!(%from, %reason, "a bridge's connection ended");
+                    if let Err(reason) = serve(stream, &format!("service-{number}"), &*open, &access).await {
+                        tracing::info!(%from, %reason, "a service connection ended");
                     }
                 });
             }
             Err(error) => {
-                tracing::error!(%error, "accept a bridge");
+                tracing::error!(%error, "accept a service connection");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
 }
 
-async fn serve(stream: TcpStream, name: &str, open: &Open, login: &Login) -> Result<(), Ended> {
+async fn serve(stream: TcpStream, name: &str, open: &Open, access: &Access) -> Result<(), Ended> {
     stream.set_nodelay(true)?;
     let (socket, mut out) = stream.into_split();
     let mut packets = Packets { socket, buffer: BytesMut::new() };
@@ -89,30 +90,26 @@ async fn serve(stream: TcpStream, name: &str, open: &Open, login: &Login) -> Res
         return Err(Ended::Packet(Reason::PROTOCOL_ERROR));
     }
     let connect = codec::connect(first, Version::V4)?;
-    if !login.as_ref().is_none_or(|login| matches(login, &connect)) {
+    let Some(role) = access.role(&connect.user, &connect.password) else {
         out.write_all(&codec::refusal(Version::V4, Reason::BAD_USER_NAME_OR_PASSWORD, "")).await?;
         return Err(Ended::Login);
-    }
+    };
     let (tx, rx) = super::open(open, name)?;
     out.write_all(&codec::welcome_v4(false)).await?;
-    tracing::info!(name, "a bridge is connected");
+    tracing::info!(name, ?role, "a service connection is open");
     let keep_alive = Duration::from_millis(u64::from(connect.keep_alive_s) * 1_500);
     let (answers, waiting) = mpsc::channel(ANSWERS);
     tokio::select! {
-        ended = upward(packets, tx, answers, keep_alive) => ended,
+        ended = upward(packets, tx, role, answers, keep_alive) => ended,
         ended = downward(rx, out, waiting) => ended,
     }
 }
 
-fn matches((user, password): &(String, String), connect: &codec::Connect) -> bool {
-    let same = |a: &str, b: &str| a.as_bytes().ct_eq(b.as_bytes());
-    (same(user, &connect.user) & same(password, &connect.password)).into()
-}
-
-/// From the bridge to the bus.
+/// From the client to the bus.
 async fn upward(
     mut packets: Packets,
     mut tx: Tx,
+    role: Role,
     answers: mpsc::Sender<Bytes>,
     keep_alive: Duration,
 ) -> Result<(), Ended> {
@@ -126,6 +123,9 @@ async fn upward(
             Kind::Publish => {
                 let packet = publish::read(frame, Version::V4)?;
                 let topic = str::from_utf8(&packet.topic).map_err(|_| Reason::TOPIC_NAME_INVALID)?;
+                if !role.may_publish(topic) {
+                    return Err(Ended::Forbidden(topic.to_owned()));
+                }
                 tx.publish(topic, packet.payload).await?;
                 if packet.qos > 0 {
                     let details = answer::Details::default();
@@ -136,16 +136,31 @@ async fn upward(
             Kind::Pubrel => answer::pubcomp(&mut out, codec::packet_id(frame, Version::V4)?),
             Kind::Subscribe => {
                 let packet = codec::subscription(frame, Version::V4)?;
-                for (topic, _) in &packet.filters {
-                    tx.subscribe(topic)?;
+                let mut granted = Vec::with_capacity(packet.filters.len());
+                for (filter, _) in &packet.filters {
+                    let may = role.may_read(filter);
+                    if may {
+                        tx.subscribe(filter)?;
+                        tracing::info!(filter, ?role, "a service connection subscribed");
+                    } else {
+                        tracing::warn!(filter, ?role, "refused a subscription at the service listener");
+                    }
+                    granted.push(if may { 0 } else { REFUSED });
                 }
-                let granted = vec![0; packet.filters.len()];
                 out.extend_from_slice(&answer::suback(Version::V4, packet.packet_id, &granted));
+            }
+            Kind::Unsubscribe => {
+                let packet = codec::subscription(frame, Version::V4)?;
+                for (filter, _) in packet.filters.iter().filter(|(filter, _)| role.may_read(filter)) {
+                    tx.unsubscribe(filter)?;
+                }
+                let done = vec![0; packet.filters.len()];
+                out.extend_from_slice(&answer::unsuback(Version::V4, packet.packet_id, &done));
             }
             Kind::Pingreq => answer::pingresp(&mut out),
             Kind::Puback => {}
             Kind::Disconnect => return Ok(()),
-            Kind::Connect | Kind::Pubrec | Kind::Pubcomp | Kind::Unsubscribe => {
+            Kind::Connect | Kind::Pubrec | Kind::Pubcomp => {
                 return Err(Ended::Packet(Reason::PROTOCOL_ERROR));
             }
         }
@@ -155,7 +170,7 @@ async fn upward(
     }
 }
 
-/// From the bus to the bridge, with the answers in between.
+/// From the bus to the client, with the answers in between.
 async fn downward(mut rx: Rx, mut socket: OwnedWriteHalf, mut answers: mpsc::Receiver<Bytes>) -> Result<(), Ended> {
     let mut out = BytesMut::new();
     loop {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::Listen;
-use crate::router_bus::{RouterBus, RouterBusError};
+use crate::router_bus::{Access, RouterBus, RouterBusError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -21,7 +21,7 @@ fn topics(names: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn payloads_arrive_in_order_and_whole() {
-    let (bus, _) = RouterBus::start(None, None).unwrap();
+    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
     let (mut tx, _rx) = bus.open("a", &[]).await.unwrap();
     let (_tx, mut rx) = bus.open("b", &topics(&["down/1", "edges"])).await.unwrap();
     // More than a link holds at a time, so that it has to ask for more.
@@ -45,7 +45,7 @@ async fn payloads_arrive_in_order_and_whole() {
 
 #[tokio::test]
 async fn links_that_are_dropped_make_room() {
-    let (bus, _) = RouterBus::start(None, None).unwrap();
+    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
     for n in 0..1_000 {
         let (tx, mut rx) = bus.open(&format!("link-{n}"), &topics(&["edges"])).await.unwrap();
         drop(tx);
@@ -66,7 +66,7 @@ fn bridge(addr: SocketAddr, login: Option<(&str, &str)>) -> (AsyncClient, EventL
 #[tokio::test]
 async fn a_bridge_reaches_the_bus_through_the_service_listener() {
     let login = ("bridge".to_owned(), "pass".to_owned());
-    let (bus, addr) = RouterBus::start(Some(LOOPBACK), Some(login)).unwrap();
+    let (bus, addr) = RouterBus::start(Some(LOOPBACK), Access { bridge: Some(login), ..Access::default() }).unwrap();
     let addr = addr.unwrap();
     let (mut tx, mut rx) = bus.open("edge", &topics(&["down/1"])).await.unwrap();
     let (client, mut events) = bridge(addr, Some(("bridge", "pass")));
@@ -101,7 +101,9 @@ async fn a_bridge_reaches_the_bus_through_the_service_listener() {
 async fn a_service_port_that_is_taken_is_an_error() {
     let taken = std::net::TcpListener::bind(LOOPBACK).unwrap();
     let addr = taken.local_addr().unwrap();
-    assert!(matches!(RouterBus::start(Some(addr), None), Err(RouterBusError::Listen(at, _)) if at == addr));
+    assert!(
+        matches!(RouterBus::start(Some(addr), Access::default()), Err(RouterBusError::Listen(at, _)) if at == addr)
+    );
     let settings = Settings { listen: vec![Listen::plain(addr)], ..Settings::default() };
     assert!(crate::start(settings, MemoryBus::default()).await.is_err());
 }
@@ -149,7 +151,7 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
 
 #[tokio::test]
 async fn over_real_sockets() {
-    let (bus, _) = RouterBus::start(None, None).unwrap();
+    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
     let bridge = obliging_bridge(bus.clone()).await;
     let settings = Settings { listen: vec![Listen::plain(LOOPBACK)], connections_max: 1, ..Settings::default() };
     let broker = crate::start(settings, bus).await.unwrap();
@@ -177,7 +179,7 @@ async fn over_real_sockets() {
 }
 
 async fn served() -> (crate::Broker, MqttOptions) {
-    let (bus, _) = RouterBus::start(None, None).unwrap();
+    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
     obliging_bridge(bus.clone()).await;
     let broker =
         crate::start(Settings { listen: vec![Listen::plain(LOOPBACK)], ..Settings::default() }, bus).await.unwrap();

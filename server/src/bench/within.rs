@@ -64,7 +64,7 @@ impl House {
         notice::make_folder(&settings.data_dir)?;
         let store = parts::open_store(settings).await?;
         let bus = LocalBus::default();
-        let bridge = parts::start_bridge(settings, store.clone(), bus.clone()).await?;
+        let bridge = parts::start_bridge(settings, store.clone(), bus.clone(), None).await?;
         // Alone on its bus, so any name will do.
         let doors = Doors::new(1, parts::doors(settings));
         let doors_task = tokio::spawn(doors.clone().run(bus));

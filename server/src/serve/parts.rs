@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,28 +10,35 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use godwit_bridge::Bridge;
 use godwit_bridge::decide::Rules;
+use godwit_bridge::events::Sink;
 use godwit_bridge::remote_bus::RumqttcBus;
 use godwit_bridge::store::ClockS;
 use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
 use godwit_broker::Broker;
-use godwit_broker::router_bus::RouterBus;
+use godwit_broker::router_bus::{Access, Login, RouterBus};
 use godwit_schemas::bus::Bus;
 use tokio::runtime::Handle;
 
 use crate::exit::{Failure, USAGE};
-use crate::settings::{Service, Settings};
-
-/// User and password of the service listener.
-pub(crate) type Login = (String, String);
+use crate::settings::Settings;
 
 /// Reads the password file, if there is to be one.
-pub(crate) fn read_login(service: &Service) -> Result<Option<Login>, Failure> {
-    let read = |(user, file): &(String, std::path::PathBuf)| match fs::read_to_string(file) {
+fn read_login(key: &str, login: Option<&(String, PathBuf)>) -> Result<Option<Login>, Failure> {
+    let read = |(user, file): &(String, PathBuf)| match fs::read_to_string(file) {
         Ok(password) if !password.trim_end().is_empty() => Ok((user.clone(), password.trim_end().to_owned())),
-        Ok(_) => Err(Failure::new(USAGE, format!("service.password_file: {} is empty", file.display()))),
-        Err(error) => Err(Failure::new(USAGE, format!("service.password_file: read {}: {error}", file.display()))),
+        Ok(_) => Err(Failure::new(USAGE, format!("{key}: {} is empty", file.display()))),
+        Err(error) => Err(Failure::new(USAGE, format!("{key}: read {}: {error}", file.display()))),
     };
-    service.login.as_ref().map(read).transpose()
+    login.map(read).transpose()
+}
+
+/// Whom the service listener lets in; of it a bridge brings what bridges bring.
+pub(crate) fn read_access(settings: &Settings) -> Result<Access, Failure> {
+    Ok(Access {
+        bridge: read_login("service.password_file", settings.service.login.as_ref())?,
+        reader: read_login("events.password_file", settings.events.login.as_ref())?,
+        events_only: false,
+    })
 }
 
 /// Opens the store, which locks the data folder for this process.
@@ -52,9 +60,9 @@ pub(crate) async fn flush(store: RocksStore) {
     }
 }
 
-/// A bus that is open to a bridge elsewhere, and where.
-pub(crate) fn service_bus(listen: SocketAddr, login: Option<Login>) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
-    RouterBus::start(Some(listen), login).context("start the bus")
+/// A bus that is open to others, and where.
+pub(crate) fn service_bus(listen: SocketAddr, access: Access) -> anyhow::Result<(RouterBus, Option<SocketAddr>)> {
+    RouterBus::start(Some(listen), access).context("start the bus")
 }
 
 /// The bus of a broker elsewhere.
@@ -63,7 +71,12 @@ pub(crate) fn remote_bus(broker: SocketAddr, login: Option<Login>) -> RumqttcBus
 }
 
 /// The lanes.
-pub(crate) async fn start_bridge(settings: &Settings, store: RocksStore, bus: impl Bus) -> anyhow::Result<Bridge> {
+pub(crate) async fn start_bridge(
+    settings: &Settings,
+    store: RocksStore,
+    bus: impl Bus,
+    events: Option<Sink>,
+) -> anyhow::Result<Bridge> {
     let limits = &settings.limits;
     let parsed = godwit_bridge::Settings {
         rules: Rules {
@@ -82,7 +95,7 @@ pub(crate) async fn start_bridge(settings: &Settings, store: RocksStore, bus: im
         offline_after: limits.offline_after,
         cached_per_lane: settings.cached_per_lane,
     };
-    godwit_bridge::start(parsed, store, clock(), bus).await.context("start the bridge")
+    godwit_bridge::start(parsed, store, clock(), bus, events).await.context("start the bridge")
 }
 
 /// The listeners for clients.

@@ -128,6 +128,39 @@ fn the_service_listener_needs_a_login_beyond_loopback() {
 }
 
 #[test]
+fn events_are_told_where_and_to_whom_that_is_safe() {
+    assert!(!defaults().events.are_told() && defaults().events.kinds.len() == 6);
+    let wrong = "
+        [events]
+        kinds = 'message, typing'
+        user = 'reader'
+        password_file = '/run/reader'
+        webhook_url = 'http://example.com/hook'";
+    let problems = check(wrong, &[], None).expect_err("much is wrong");
+    let expected = [
+        "events.kinds: \"typing\" is none of message, delivered, read, conversation, session, account",
+        "events.user: needs service.user: who leaves both out would be taken for a bridge",
+        "events.webhook_url: http://example.com/hook would not be encrypted: use https, or set \
+         events.allow_plaintext = true",
+    ];
+    assert_eq!(problems, expected);
+    for (url, good) in [
+        ("https://example.com/hook", true),
+        ("http://127.0.0.1:9/hook", true),
+        ("http://[::1]/", true),
+        ("ftp://example.com", false),
+        ("/hook", false),
+        ("https://", false),
+    ] {
+        let file = format!("[events]\nwebhook_url = '{url}'\nwebhook_secret_file = 'secret'\nkinds = ' read,session '");
+        let events = check(&file, &[], None).map(|settings| settings.events);
+        assert_eq!(events.is_ok(), good, "{url}: {events:?}");
+    }
+    let unsigned = check("events.webhook_url = 'https://example.com'", &[], None).expect_err("no secret");
+    assert_eq!(unsigned, ["events.webhook_secret_file: needed with events.webhook_url"]);
+}
+
+#[test]
 fn tls_needs_a_certificate() {
     let problems = check("mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'", &[], None).expect_err("a conflict");
     assert_eq!(problems, ["tls.certificates: needed with mqtt.tls_listen"]);

@@ -4,6 +4,7 @@
 //! - Everything else is tests.
 
 mod account;
+mod data;
 mod groups;
 mod http;
 mod live;

@@ -40,6 +40,15 @@ impl Phone {
         response
     }
 
+    /// Calls what has its connection closed; returns the reason that is told.
+    pub(super) fn cut_off_by(self, call: Call) -> Option<u8> {
+        let Self { mut client, .. } = self;
+        let request = Request { id: 1, call: Some(call) };
+        let id = client.packet_id();
+        client.send(&client.publish_bytes(id, false, "rpc", &request.encode_to_vec()));
+        client.closed()
+    }
+
     /// Calls what must succeed.
     pub(super) fn done(&mut self, call: Call) -> Response {
         let response = self.call(call);

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::Agent;
-use ureq::http::{Request, Response};
+use ureq::http::{HeaderMap, Request, Response};
 
 use crate::server::{Account, Server};
 
@@ -59,6 +59,16 @@ impl Web {
         let answer = self.agent.run(request.body(body.unwrap_or_default()).expect("a request")).expect("an answer");
         let status = answer.status().as_u16();
         (status, read(answer))
+    }
+
+    /// GET with these headers; returns status, headers and text.
+    pub(super) fn get(&self, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, String) {
+        let uri = format!("{}/v1/users/{}{path}", self.url, self.user);
+        let request = self.agent.get(uri).header("authorization", &self.authorization);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let mut answer = request.call().expect("an answer");
+        let text = answer.body_mut().read_to_string().expect("a body");
+        (answer.status().as_u16(), answer.headers().clone(), text)
     }
 
     /// Like [`Self::ask`], and must succeed.

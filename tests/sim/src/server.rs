@@ -138,7 +138,8 @@ impl Server {
             offline_after: Duration::from_secs(10),
             cached_per_lane: plan.cached,
         };
-        let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number()).await else {
+        let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number(), None).await
+        else {
             return;
         };
         *self.0.admin.lock() = Some(bridge.admin());

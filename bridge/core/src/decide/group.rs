@@ -90,7 +90,10 @@ impl Decision<'_> {
         self.out.durable = true;
         let joined = client::Member { ordinal: ordinal.get(), user: user.to_string(), role: Role::Member.into() };
         let by = by.unwrap_or(ordinal);
-        let for_others = self.change_entry(id, sequence, by, change::Change::Added(joined));
+        let added = change::Change::Added(joined);
+        let doer = self.world.conversation(id).and_then(|it| it.member_by_ordinal(by)).map(|it| it.user.clone());
+        self.note_change(id, sequence, doer.as_ref(), &added, None);
+        let for_others = self.change_entry(id, sequence, by, added);
         let for_the_new = self.change_entry(id, sequence, by, change::Change::Opened(snapshot));
         let (new, mut others) = (self.devices_of(&user), self.recipients(id, |_| true));
         others.retain(|recipient| !new.contains(recipient));
@@ -179,6 +182,7 @@ impl Decision<'_> {
         let sequence = conversation.advance();
         self.out.changes.push(Change::Conversation(id));
         self.out.durable = true;
+        self.note_change(id, sequence, Some(by), &change, None);
         let entry = self.change_entry(id, sequence, ordinal, change);
         let group = self.world.conversation(id).is_some_and(|conversation| conversation.group);
         let recipients = self.recipients(id, |user| group || !user.blocks(by));

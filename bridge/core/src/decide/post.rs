@@ -9,6 +9,7 @@ use super::{Decision, INBOX_FULL, NO_CONVERSATION, NO_MEMBER, NO_USER, Refused};
 use crate::command::{Draft, Origin, To};
 use crate::conversation::Sent;
 use crate::entry::{Entry, Kind};
+use crate::fact::Fact;
 use crate::outcome::Change;
 use crate::world::World;
 
@@ -35,6 +36,7 @@ impl Decision<'_> {
         if !conversation.may(&origin.user, conversation.settings.may_send) {
             return Err(MAY_NOT_SEND);
         }
+        let group = conversation.group;
         let life_s = conversation.retention.life_s(draft.expires_in_s);
         let sent = conversation.send(&origin.user, origin.device, draft.client_sequence, blocker.as_ref(), room);
         let sent = sent.map_err(|reason| match reason {
@@ -47,6 +49,10 @@ impl Decision<'_> {
         };
         self.out.changes.push(Change::State(id));
         self.out.durable = true;
+        self.out.note(|| {
+            let (sender, bytes) = (origin.user.clone(), draft.body.len());
+            Fact::Message { conversation: id, sequence, sender, bytes, group }
+        });
         let lifetime_s = if life_s == 0 { self.rules.retention_s } else { life_s.min(self.rules.retention_s) };
         let entry = Entry {
             expires_at_s: self.now_s.saturating_add(lifetime_s),

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{Admin, Credentials};
 use crate::chat::{Chat, Who};
+use crate::events::{Kind as Of, Queue, Sink};
 use crate::store::Store;
 use crate::{Settings, assemble};
 
@@ -106,6 +107,7 @@ pub(super) struct Scene<S> {
     pub(super) admin: Admin,
     pub(super) chat: Chat,
     bus: MemoryBus,
+    events: Queue,
     tasks: Vec<JoinHandle<()>>,
     rx: MemoryRx,
     generation: u64,
@@ -126,13 +128,14 @@ impl<S: Store> Scene<S> {
     pub(super) async fn with(store: S, settings: Settings) -> Self {
         let bus = MemoryBus::default();
         let rx = bus.subscribe(&[bus::down(EDGE)]);
-        let ((admin, chat), tasks) = run(settings.clone(), store.clone(), bus.clone(), 1).await;
+        let ((admin, chat), events, tasks) = run(settings.clone(), store.clone(), bus.clone(), 1).await;
         Self {
             settings,
             store,
             admin,
             chat,
             bus,
+            events,
             tasks,
             rx,
             generation: 1,
@@ -150,7 +153,7 @@ impl<S: Store> Scene<S> {
         for task in self.tasks.drain(..) {
             let _ = task.await;
         }
-        ((self.admin, self.chat), self.tasks) =
+        ((self.admin, self.chat), self.events, self.tasks) =
             run(self.settings.clone(), self.store.clone(), self.bus.clone(), 2).await;
         // An edge waits until it hears of the new one.
         self.settle().await;
@@ -280,6 +283,18 @@ impl<S: Store> Scene<S> {
         self.chat.call(user, Who::Administrator, call).await.unwrap()
     }
 
+    /// What operators were told so far and nobody has looked at: without number, epoch and time.
+    pub(super) async fn told(&mut self) -> Vec<serde_json::Value> {
+        self.settle().await;
+        let Some(Some(told)) = futures::FutureExt::now_or_never(self.events.next()) else { return Vec::new() };
+        let events = told.iter().map(|it| serde_json::from_str(&it.json).unwrap());
+        let without = |mut event: serde_json::Value| {
+            ["number", "epoch", "time_ms"].iter().for_each(|key| _ = event.as_object_mut().unwrap().remove(*key));
+            event
+        };
+        events.map(without).collect()
+    }
+
     pub(super) async fn published(&mut self, connection: u64) -> Published {
         self.expect(connection, |frame| match frame {
             down::Frame::Published(published) => Some(published.clone()),
@@ -382,10 +397,12 @@ async fn run<S: Store>(
     store: S,
     bus: MemoryBus,
     epoch: u64,
-) -> ((Admin, Chat), Vec<JoinHandle<()>>) {
-    let assembly = assemble(settings, store, Arc::new(|| NOW_S), bus, epoch).await.unwrap();
+) -> ((Admin, Chat), Queue, Vec<JoinHandle<()>>) {
+    let mut sink = Sink::new(Of::ALL.to_vec());
+    let events = sink.consumer("test");
+    let assembly = assemble(settings, store, Arc::new(|| NOW_S), bus, epoch, Some(sink)).await.unwrap();
     let run = |task: crate::Task| tokio::spawn(async move { task.await.unwrap() });
-    ((assembly.admin(), assembly.chat()), assembly.into_tasks().map(run).collect())
+    ((assembly.admin(), assembly.chat()), events, assembly.into_tasks().map(run).collect())
 }
 
 /// A publish of a raw body to a user.

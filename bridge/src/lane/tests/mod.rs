@@ -18,6 +18,8 @@ mod account;
 mod bodies;
 mod contacts;
 mod edge;
+mod erase;
+mod events;
 mod history;
 mod phone;
 mod presence;

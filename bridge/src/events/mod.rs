@@ -1,0 +1,246 @@
+//! Events for operators: what happens, told to analytics and back offices. Metadata only, never what was said.
+//!
+//! The committer hands the facts of a commit to the [`Sink`] when the commit is on disk. The sink numbers them and puts
+//! them into the queue of each consumer: `mqtt` publishes them, `webhook` posts them. A consumer that is too slow loses
+//! the newest; messaging never waits for it. Without a sink nobody notes a fact, and it costs nothing.
+//!
+//! Each kind is numbered by itself, from 1 in each start of the bridge (its `epoch`): a consumer sees by the numbers how
+//! much it has missed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use godwit_core::fact::Fact;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tracing::warn;
+
+pub mod mqtt;
+mod signature;
+pub mod webhook;
+
+pub use signature::{BadSecret, Secret};
+
+/// Events that wait for one consumer: some ten megabytes. What comes when it is full is dropped.
+const WAITING_MAX: usize = 65_536;
+/// About how many events a consumer takes at once.
+const TAKEN_MAX: usize = 1_000;
+
+/// What an event is about. Its name is the last part of its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A message was stored.
+    Message,
+    /// A member's devices have everything up to a place.
+    Delivered,
+    /// A member has read up to a place.
+    Read,
+    /// A conversation was opened or changed.
+    Conversation,
+    /// A device's connection began or ended.
+    Session,
+    /// A user or device was added or removed.
+    Account,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Message, Self::Delivered, Self::Read, Self::Conversation, Self::Session, Self::Account];
+
+    /// As it stands in settings, topics and events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Conversation => "conversation",
+            Self::Session => "session",
+            Self::Account => "account",
+        }
+    }
+
+    fn of(fact: &Fact) -> Self {
+        match fact {
+            Fact::Message { .. } => Self::Message,
+            Fact::Delivered { .. } => Self::Delivered,
+            Fact::Read { .. } => Self::Read,
+            Fact::Changed { .. } => Self::Conversation,
+            Fact::Session { .. } => Self::Session,
+            Fact::Account { .. } => Self::Account,
+        }
+    }
+}
+
+/// A fact with its number.
+#[derive(Debug)]
+struct Event {
+    number: u64,
+    time_ms: u64,
+    fact: Fact,
+}
+
+type Batch = Arc<[Event]>;
+
+/// Where facts go. Owned by the committer, which tells what is on disk and nothing else.
+pub struct Sink {
+    epoch: u64,
+    kinds: Vec<Kind>,
+    numbers: [u64; Kind::ALL.len()],
+    now_ms: fn() -> u64,
+    feeds: Vec<Feed>,
+}
+
+/// The sink's end of a consumer's queue.
+struct Feed {
+    consumer: &'static str,
+    batches: mpsc::UnboundedSender<Batch>,
+    waiting: Arc<AtomicUsize>,
+    dropping: bool,
+}
+
+/// A consumer's end of its queue.
+pub struct Queue {
+    epoch: u64,
+    batches: mpsc::UnboundedReceiver<Batch>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// An event as its consumer tells it: a JSON object.
+pub(crate) struct Told {
+    pub(crate) kind: Kind,
+    pub(crate) json: String,
+}
+
+impl Sink {
+    /// One that takes these kinds, and has no consumer yet.
+    pub fn new(kinds: Vec<Kind>) -> Self {
+        Self::at(kinds, wall_clock_ms)
+    }
+
+    fn at(kinds: Vec<Kind>, now_ms: fn() -> u64) -> Self {
+        Self { epoch: now_ms(), kinds, numbers: [0; Kind::ALL.len()], now_ms, feeds: Vec::new() }
+    }
+
+    /// Adds a consumer; `name`: for the log.
+    pub fn consumer(&mut self, name: &'static str) -> Queue {
+        let (sender, batches) = mpsc::unbounded_channel();
+        let waiting = Arc::<AtomicUsize>::default();
+        self.feeds.push(Feed { consumer: name, batches: sender, waiting: waiting.clone(), dropping: false });
+        Queue { epoch: self.epoch, batches, waiting }
+    }
+
+    /// What a commit that is on disk was about. Never waits.
+    pub(crate) fn tell(&mut self, facts: Vec<Fact>) {
+        let time_ms = (self.now_ms)();
+        let facts = facts.into_iter().filter(|fact| self.kinds.contains(&Kind::of(fact)));
+        let events = facts.map(|fact| {
+            let number = &mut self.numbers[Kind::of(&fact) as usize];
+            *number += 1;
+            Event { number: *number, time_ms, fact }
+        });
+        let batch: Batch = events.collect();
+        if !batch.is_empty() {
+            self.feeds.iter_mut().for_each(|feed| feed.offer(&batch));
+        }
+    }
+}
+
+impl Feed {
+    fn offer(&mut self, batch: &Batch) {
+        let full = self.waiting.load(Ordering::Relaxed) + batch.len() > WAITING_MAX;
+        if full != self.dropping {
+            let consumer = self.consumer;
+            match full {
+                true => warn!(consumer, "events are dropped: their consumer is too slow"),
+                false => warn!(consumer, "events are told again"),
+            }
+        }
+        self.dropping = full;
+        if !full {
+            self.waiting.fetch_add(batch.len(), Ordering::Relaxed);
+            // A consumer that has ended needs nothing any more.
+            _ = self.batches.send(batch.clone());
+        }
+    }
+}
+
+impl Queue {
+    /// What has gathered, in order; waits for it. `None`: the bridge has ended. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Option<Vec<Told>> {
+        let first = self.batches.recv().await?;
+        Some(self.gather(first))
+    }
+
+    /// Like [`Self::next`], on a thread that may block.
+    pub(crate) fn blocking_next(&mut self) -> Option<Vec<Told>> {
+        let first = self.batches.blocking_recv()?;
+        Some(self.gather(first))
+    }
+
+    /// The bridge has ended: what is here is all there will be.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.batches.is_closed()
+    }
+
+    fn gather(&mut self, first: Batch) -> Vec<Told> {
+        let mut told = Vec::new();
+        let mut next = Some(first);
+        while let Some(batch) = next {
+            self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            told.extend(batch.iter().map(|event| event.told(self.epoch)));
+            next = if told.len() < TAKEN_MAX { self.batches.try_recv().ok() } else { None };
+        }
+        told
+    }
+}
+
+impl Event {
+    fn told(&self, epoch: u64) -> Told {
+        let kind = Kind::of(&self.fact);
+        let mut event = json!({ "kind": kind.name(), "epoch": epoch, "number": self.number, "time_ms": self.time_ms });
+        if let (Value::Object(event), Value::Object(what)) = (&mut event, describe(&self.fact)) {
+            event.extend(what);
+        }
+        Told { kind, json: event.to_string() }
+    }
+}
+
+fn describe(fact: &Fact) -> Value {
+    match fact {
+        Fact::Message { conversation, sequence, sender, bytes, group } => json!({
+            "conversation": conversation.get(),
+            "sequence": sequence.get(),
+            "user": sender.as_str(),
+            "bytes": bytes,
+            "group": group,
+        }),
+        Fact::Delivered { conversation, user, up_to } | Fact::Read { conversation, user, up_to } => {
+            json!({ "conversation": conversation.get(), "user": user.as_str(), "up_to": up_to.get() })
+        }
+        Fact::Changed { conversation, sequence, by, change, member } => json!({
+            "conversation": conversation.get(),
+            "sequence": sequence.get(),
+            "user": by.as_str(),
+            "change": change,
+            "member": member.as_ref().map(|member| member.as_str()),
+        }),
+        Fact::Session { user, device, up } => {
+            let change = if *up { "up" } else { "down" };
+            json!({ "user": user.as_str(), "device": device.as_str(), "change": change })
+        }
+        Fact::Account { user, device, added } => {
+            let change = if *added { "added" } else { "removed" };
+            json!({ "user": user.as_str(), "device": device.as_ref().map(|it| it.as_str()), "change": change })
+        }
+    }
+}
+
+fn wall_clock_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! A user's account as a whole: all of its data as one stream of JSON lines, and its end.
+//!
+//! An export asks the user's lane page by page, as far as its reader has read: it never has more than a page in memory.
+//! Each line is an object with a `type`; the last one has the type `end`, and only whoever sees it has all.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use bytes::Bytes;
+use futures::stream;
+use godwit_schemas::client::{self, request::Call};
+use godwit_schemas::ids::Order;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::chat::{Actor, Context, answered};
+use super::problem::Problem;
+use super::view;
+
+/// Media type of JSON lines.
+pub(super) const JSON_LINES: &str = "application/x-ndjson";
+/// Messages asked for at once.
+const PAGE: u32 = 50;
+/// Pages that wait for the reader.
+const QUEUE: usize = 1;
+
+pub(super) fn routes(context: Context) -> Router {
+    Router::new()
+        .route("/v1/users/{user}", delete(erase))
+        .route("/v1/users/{user}/export", get(export))
+        .with_state(context)
+}
+
+async fn erase(actor: Actor) -> Result<StatusCode, Problem> {
+    actor.call(Call::EraseAccount(client::EraseAccount {})).await.map(|_| StatusCode::NO_CONTENT)
+}
+
+async fn export(actor: Actor) -> Result<Response, Problem> {
+    // Whoever may not is told before anything is sent.
+    let devices = actor.call(Call::ListDevices(client::ListDevices {})).await?.devices;
+    let (pages, mut queue) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        if let Err(Ended::Refused) = (Export { actor, pages: &pages }).run(&devices).await {
+            // The reader sees that its connection breaks off.
+            _ = pages.send(Err(io::Error::other("the export cannot go on"))).await;
+        }
+    });
+    let body = Body::from_stream(stream::poll_fn(move |context| queue.poll_recv(context)));
+    Ok(([(header::CONTENT_TYPE, JSON_LINES), (header::CACHE_CONTROL, "no-store")], body).into_response())
+}
+
+/// Why an export ended before its end.
+enum Ended {
+    /// Nobody reads it any more.
+    HungUp,
+    /// The server is stopping, or the user is no more.
+    Refused,
+}
+
+impl From<Problem> for Ended {
+    fn from(_: Problem) -> Self {
+        Self::Refused
+    }
+}
+
+struct Export<'a> {
+    actor: Actor,
+    pages: &'a mpsc::Sender<io::Result<Bytes>>,
+}
+
+impl Export<'_> {
+    async fn run(&self, devices: &[client::Device]) -> Result<(), Ended> {
+        self.write([line("export", json!({ "user": self.actor.user.as_str(), "time_s": now_s() }))]).await?;
+        self.write(devices.iter().map(|it| line("device", view::device(it)))).await?;
+        let blocked = self.actor.call(Call::ListBlocked(client::ListBlocked {})).await?.users;
+        self.write(blocked.iter().map(|user| line("blocked", json!({ "user": user })))).await?;
+        self.conversations().await?;
+        for device in devices {
+            self.waiting(&device.device).await?;
+        }
+        self.write([line("end", json!({}))]).await
+    }
+
+    /// Each conversation, followed by its history.
+    async fn conversations(&self) -> Result<(), Ended> {
+        let mut after = 0;
+        loop {
+            let call = client::ListConversations { after, limit: PAGE };
+            let page = self.actor.call(Call::ListConversations(call)).await?;
+            for summary in &page.conversations {
+                self.write([line("conversation", view::summary(&client::Summary { last: None, ..summary.clone() }))])
+                    .await?;
+                self.history(summary.conversation).await?;
+            }
+            after = page.next;
+            if after == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn history(&self, conversation: u64) -> Result<(), Ended> {
+        let mut after = 0;
+        loop {
+            let call = client::GetHistory { conversation, before: 0, after, oldest_first: true, limit: PAGE };
+            let page = self.actor.call(Call::GetHistory(call)).await?;
+            self.write(page.history.iter().filter_map(|it| event(it, conversation, None))).await?;
+            after = page.next;
+            if after == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a device has still to fetch, and history does not keep.
+    async fn waiting(&self, device: &str) -> Result<(), Ended> {
+        let Actor { user, context, credentials } = &self.actor;
+        let mut after = 0;
+        loop {
+            let page = context.chat.waiting(user.clone(), credentials.who(), device.to_owned(), Order::new(after));
+            let page = answered(page.await)?;
+            self.write(page.history.iter().filter_map(|it| event(it, 0, Some(device)))).await?;
+            after = page.next;
+            if after == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the reader has room.
+    fn write(&self, lines: impl IntoIterator<Item = Value>) -> impl Future<Output = Result<(), Ended>> + Send {
+        let text: String = lines.into_iter().map(|line| format!("{line}\n")).collect();
+        async move {
+            if text.is_empty() {
+                return Ok(());
+            }
+            self.pages.send(Ok(text.into())).await.map_err(|_| Ended::HungUp)
+        }
+    }
+}
+
+fn line(of: &str, mut value: Value) -> Value {
+    value["type"] = of.into();
+    value
+}
+
+/// A message or change. What waits in an inbox says itself where it belongs.
+fn event(it: &client::Event, conversation: u64, waits_for: Option<&str>) -> Option<Value> {
+    use client::event::Event;
+    let (of, own) = match it.event.as_ref()? {
+        Event::Message(message) => ("message", message.conversation),
+        Event::Change(change) => ("change", change.conversation),
+        Event::Receipt(_) | Event::Refusal(_) => return None,
+    };
+    let mut value = line(of, view::event(it)?);
+    value["conversation"] = (if waits_for.is_some() { own } else { conversation }).into();
+    if let Some(age_s) = value.as_object_mut().and_then(|it| it.remove("age_s")?.as_u64()) {
+        value["time_s"] = now_s().saturating_sub(age_s).into();
+    }
+    if let Some(device) = waits_for {
+        value["waits_for"] = device.into();
+    }
+    Some(value)
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

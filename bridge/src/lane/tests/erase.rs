@@ -1,0 +1,194 @@
+//! Users who have themselves erased: what is left is what others hold.
+
+use std::sync::Arc;
+
+use godwit_core::retention::{History, Policy};
+use godwit_schemas::bus::{Publish, down::Frame};
+use godwit_schemas::client::{self, request::Call};
+use godwit_schemas::ids::{Order, UserId};
+use godwit_schemas::reason::Reason;
+use godwit_schemas::topic::Filters;
+
+use super::edge::{NOW_S, Scene, settings, to_user};
+use super::{ALICE, BOB};
+use crate::chat::Who;
+use crate::store::memory::MemoryStore;
+use crate::store::{Store as _, Table, Write, keys};
+
+/// Kept apart where it is for many.
+const LARGE: &str = match std::str::from_utf8(&[b'#'; 600]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
+async fn scene(history: History) -> Scene<MemoryStore> {
+    let mut settings = settings();
+    settings.rules.history = Policy::up_to(history);
+    let mut scene = Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), settings).await;
+    for user in ["alice", "bob", "carol", "dave"] {
+        scene.add(user, "phone").await;
+    }
+    scene
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+async fn erase(scene: &Scene<MemoryStore>, name: &str) -> Reason {
+    Reason::from_u32(scene.ask(user(name), Call::EraseAccount(client::EraseAccount {})).await.reason)
+}
+
+async fn create(scene: &Scene<MemoryStore>, by: &str, users: &[&str]) -> u64 {
+    let users = users.iter().map(|name| (*name).to_owned()).collect();
+    scene.ask(user(by), Call::CreateGroup(client::CreateGroup { title: "of us".into(), users })).await.conversation
+}
+
+async fn history(scene: &Scene<MemoryStore>, name: &str, conversation: u64) -> client::Response {
+    scene.ask(user(name), Call::GetHistory(client::GetHistory { conversation, ..Default::default() })).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
+    for kept in [History::None, History::Forever] {
+        let mut scene = scene(kept).await;
+        scene.enter(ALICE, "alice", "phone", Filters::EVENTS).await;
+        scene.enter(BOB, "bob", "phone", Filters::NONE).await;
+        scene.publish(ALICE, to_user(1, "bob", "for bob"));
+        let direct = scene.published(ALICE).await.conversation;
+        scene.publish(ALICE, to_user(2, "alice", "for herself"));
+        scene.published(ALICE).await;
+        scene.publish(BOB, to_user(1, "alice", "for alice"));
+        scene.published(BOB).await;
+        scene.ask(user("alice"), Call::Block(client::Block { user: "carol".into() })).await;
+        let group = create(&scene, "alice", &["bob", "carol", "dave"]).await;
+        let to_group = Publish {
+            kind: godwit_schemas::bus::Kind::ToConversation.into(),
+            conversation: group,
+            ..to_user(3, "", LARGE)
+        };
+        scene.publish(ALICE, to_group);
+        scene.published(ALICE).await;
+
+        assert_eq!(erase(&scene, "alice").await, Reason::SUCCESS, "{kept:?}");
+        let close = scene.expect(ALICE, |frame| match frame {
+            Frame::Close(close) => Some(close.reason),
+            _ => None,
+        });
+        assert_eq!(Reason::from_u32(close.await), Reason::ADMINISTRATIVE_ACTION);
+        scene.settle().await;
+        for (table, key) in scene.store.rows_with(b"alice") {
+            let others = match table {
+                Table::Inbox => true,
+                Table::Messages => [direct, group].iter().any(|id| key.starts_with(&id.to_be_bytes())),
+                Table::Directory | Table::Conversations | Table::Receipts => false,
+            };
+            assert!(others, "{kept:?}: {table:?} {}", key.escape_ascii());
+        }
+        assert!(scene.store.rows_with(b"for herself").is_empty());
+        assert_eq!(erase(&scene, "alice").await, Reason::TOPIC_NAME_INVALID, "once");
+        // Bob has what he had, and cannot answer.
+        let left = history(&scene, "bob", direct).await;
+        assert_eq!((left.reason, left.history.len()), (0, if kept == History::None { 0 } else { 4 }));
+        scene.publish(BOB, to_user(2, "alice", "?"));
+        assert_eq!(Reason::from_u32(scene.published(BOB).await.reason), Reason::TOPIC_NAME_INVALID);
+        let to_direct = Publish {
+            kind: godwit_schemas::bus::Kind::ToConversation.into(),
+            conversation: direct,
+            ..to_user(3, "", "?")
+        };
+        scene.publish(BOB, to_direct);
+        assert_eq!(Reason::from_u32(scene.published(BOB).await.reason), Reason::TOPIC_NAME_INVALID);
+
+        // Who takes the name inherits nothing.
+        scene.add("alice", "phone").await;
+        let list = Call::ListConversations(client::ListConversations::default());
+        assert!(scene.ask(user("alice"), list).await.conversations.is_empty());
+        assert!(scene.ask(user("alice"), Call::ListBlocked(client::ListBlocked {})).await.users.is_empty());
+        for conversation in [direct, group] {
+            let refused = history(&scene, "alice", conversation).await.reason;
+            assert_eq!(Reason::from_u32(refused), Reason::NOT_AUTHORIZED);
+        }
+        scene.enter(5, "alice", "phone", Filters::EVENTS).await;
+        assert_eq!(scene.deliveries(5).await, []);
+        scene.publish(BOB, to_user(4, "alice", "hello"));
+        assert_ne!(scene.published(BOB).await.conversation, direct);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_that_nobody_is_in_is_gone_but_for_what_devices_have_still_to_get() {
+    let mut scene = scene(History::Forever).await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    let group = create(&scene, "alice", &["bob", "carol", "dave"]).await;
+    let send = |number, body| Publish {
+        kind: godwit_schemas::bus::Kind::ToConversation.into(),
+        conversation: group,
+        ..to_user(number, "", body)
+    };
+    for (number, body) in [(1, "small"), (2, LARGE)] {
+        scene.publish(ALICE, send(number, body));
+        scene.published(ALICE).await;
+    }
+    let react = client::React { conversation: group, sequence: 2, reaction: "+1".into() };
+    assert_eq!(scene.ask(user("bob"), Call::React(react)).await.reason, 0);
+    // Carol has fetched nothing, and leaves; the others are erased.
+    assert_eq!(scene.ask(user("carol"), Call::Leave(client::Leave { conversation: group })).await.reason, 0);
+    for name in ["bob", "dave", "alice"] {
+        assert_eq!(erase(&scene, name).await, Reason::SUCCESS);
+    }
+    scene.settle().await;
+    assert_eq!(scene.store.rows(Table::Messages), 1, "the body that Carol has still to get");
+    assert!(scene.store.rows_with(b"of us").iter().all(|(table, _)| *table == Table::Inbox), "its title");
+    scene.enter(3, "carol", "phone", Filters::RAW).await;
+    let got = scene.deliveries(3).await;
+    assert_eq!(super::bodies(&got)[..2], ["small", LARGE]);
+    let again = history(&scene, "carol", group).await.reason;
+    assert_eq!(Reason::from_u32(again), Reason::TOPIC_NAME_INVALID);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_crash_left_to_be_cleared_is_cleared_by_the_next_start() {
+    let mut scene = scene(History::Forever).await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    scene.publish(ALICE, to_user(1, "bob", "hello"));
+    let conversation = scene.published(ALICE).await.conversation;
+    let inbox = scene.store.rows(Table::Inbox);
+    // As a crash leaves it between the commit that ends something and the one that clears it away.
+    let device =
+        scene.store.scan(Table::Inbox, &[], &[0xFF], 1, usize::MAX).await.unwrap()[0].0[..8].try_into().unwrap();
+    let device = keys::Marked::Device(godwit_schemas::ids::DeviceId::new(u64::from_be_bytes(device)));
+    let conversation = keys::Marked::Conversation(godwit_schemas::ids::ConversationId::new(conversation));
+    let marks = [device, conversation].map(keys::mark).map(|(table, key)| Write::Put(table, key, bytes::Bytes::new()));
+    scene.store.commit(marks.to_vec(), crate::store::Durability::Synced).await.unwrap();
+    scene.crash().await;
+    scene.settle().await;
+    assert_eq!(scene.store.rows(Table::Messages), 0);
+    assert!(scene.store.rows(Table::Inbox) < inbox);
+    let (from, to) = keys::marks();
+    assert!(scene.store.scan(Table::Directory, &from, &to, 10, usize::MAX).await.unwrap().is_empty(), "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_listed_by_pages_where_history_does_not_keep_it() {
+    let mut scene = scene(History::None).await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    create(&scene, "alice", &["bob", "carol", "dave"]).await;
+    for number in 1..=150 {
+        let body = if number == 7 { LARGE } else { "hello" };
+        scene.publish(
+            ALICE,
+            Publish { expires_in_s: 0, ..to_user(number, if number > 90 { "carol" } else { "bob" }, body) },
+        );
+        scene.published(ALICE).await;
+        scene.settle().await;
+    }
+    let waiting = async |device: &str, after| {
+        scene.chat.waiting(user("bob"), Who::Administrator, device.to_owned(), Order::new(after)).await.unwrap()
+    };
+    let first = waiting("phone", 0).await;
+    let second = waiting("phone", first.next).await;
+    // The openings of the group and of the direct conversation are changes.
+    assert_eq!((first.history.len(), second.history.len(), second.next), (92, 0, 0));
+    assert_eq!(Reason::from_u32(waiting("watch", 0).await.reason), Reason::TOPIC_NAME_INVALID);
+}
