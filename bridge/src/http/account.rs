@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::chat::{Actor, Context, answered};
 use super::problem::Problem;
-use super::view;
+use super::{people, view};
 
 /// Media type of JSON lines.
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
@@ -77,6 +77,9 @@ impl Export<'_> {
     async fn run(&self, devices: &[client::Device]) -> Result<(), Ended> {
         self.write([line("export", json!({ "user": self.actor.user.as_str(), "time_s": now_s() }))]).await?;
         self.write(devices.iter().map(|it| line("device", view::device(it)))).await?;
+        let profile = self.actor.call(Call::GetProfile(client::GetProfile::default())).await?;
+        self.write([line("profile", people::profile(profile, true))]).await?;
+        self.contacts().await?;
         let blocked = self.actor.call(Call::ListBlocked(client::ListBlocked {})).await?.users;
         self.write(blocked.iter().map(|user| line("blocked", json!({ "user": user })))).await?;
         self.conversations().await?;
@@ -84,6 +87,18 @@ impl Export<'_> {
             self.waiting(&device.device).await?;
         }
         self.write([line("end", json!({}))]).await
+    }
+
+    async fn contacts(&self) -> Result<(), Ended> {
+        let mut after = String::new();
+        loop {
+            let page = self.actor.call(Call::ListContacts(client::ListContacts { after, limit: PAGE })).await?;
+            self.write(page.contacts.iter().map(|it| line("contact", people::contact(it)))).await?;
+            after = page.next_contact;
+            if after.is_empty() {
+                return Ok(());
+            }
+        }
     }
 
     /// Each conversation, followed by its history.

@@ -51,26 +51,31 @@ impl From<client::Audience> for Audience {
 }
 
 /// A profile; whom it shows presence to is its user's own business.
-fn view(response: client::Response, is_own: bool) -> Json<Value> {
+pub(super) fn profile(response: client::Response, is_own: bool) -> Value {
     let it = response.profile.unwrap_or_default();
     let presence_to = is_own.then(|| Audience::from(it.presence_to()));
-    Json(json!({
+    json!({
         "user": it.user,
         "name": it.name,
         "about": it.about,
         "picture": it.picture,
         "presence_to": presence_to,
-    }))
+    })
+}
+
+/// A contact.
+pub(super) fn contact(it: &client::Contact) -> Value {
+    json!({ "user": it.user, "label": it.label, "name": it.name })
 }
 
 async fn own_profile(actor: Actor) -> Answer {
     let call = Call::GetProfile(client::GetProfile::default());
-    Ok(view(actor.call(call).await?, true))
+    Ok(Json(profile(actor.call(call).await?, true)))
 }
 
 async fn profile_of(actor: Actor, at: At<WithOther>) -> Answer {
     let call = Call::GetProfile(client::GetProfile { user: at?.0.other });
-    Ok(view(actor.call(call).await?, false))
+    Ok(Json(profile(actor.call(call).await?, false)))
 }
 
 /// What is absent stays as it is.
@@ -101,7 +106,6 @@ struct ContactPage {
 async fn list_contacts(actor: Actor, page: Result<Query<ContactPage>, QueryRejection>) -> Answer {
     let Query(ContactPage { after, limit }) = page?;
     let response = actor.call(Call::ListContacts(client::ListContacts { after, limit })).await?;
-    let contact = |it: &client::Contact| json!({ "user": it.user, "label": it.label, "name": it.name });
     let contacts: Vec<_> = response.contacts.iter().map(contact).collect();
     let next = Some(response.next_contact).filter(|next| !next.is_empty());
     Ok(Json(json!({ "contacts": contacts, "next": next })))

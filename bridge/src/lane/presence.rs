@@ -146,7 +146,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Whom the user shows itself to changes in the commit under way; it was this audience.
     pub(super) fn changes_audience(&mut self, user: &UserId, from: client::Audience) {
-        self.is_altered(user, None, Before::To(from));
+        // Otherwise nobody was told that it is there.
+        if self.presences.shows_online(user) {
+            self.is_altered(user, None, Before::To(from));
+        }
     }
 
     /// Whether this other one may see the user may change with what is written next.

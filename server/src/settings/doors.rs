@@ -24,10 +24,10 @@ pub(super) fn doors(from: &mut Layers) -> Doors {
     listen.extend(plain_websocket(from));
     listen.extend(tls_listener(from, "mqtt.websocket_tls_listen", true));
     Doors {
-        tls: files(from, &listen),
-        listen,
         websocket_origins: from.take("mqtt.websocket_origins", origins),
         topic_alias_max: number(from, "mqtt.topic_alias_max", 0..=u16::MAX.into()),
+        tls: files(from, &listen),
+        listen,
     }
 }
 

@@ -26,6 +26,8 @@ fn an_export_has_what_was_sent_and_received_and_nothing_of_others() {
     let sent: Vec<_> = (0..120).map(|number| format!("message {number}")).collect();
     sent.iter().for_each(|body| alice.send("to/bob", body));
     web.done("PUT", "/blocked/carol", None);
+    web.done("PATCH", "/profile", Some(json!({ "name": "Alice", "presence_to": "nobody" })));
+    web.done("PUT", "/contacts/bob", Some(json!({ "label": "Bobby" })));
     let create = client::CreateGroup { title: "hikers".into(), users: vec!["carol".into()] };
     let group = alice.done(Call::CreateGroup(create)).conversation;
 
@@ -36,6 +38,10 @@ fn an_export_has_what_was_sent_and_received_and_nothing_of_others() {
     let devices: Vec<_> = of_type(&export, "device").map(|line| line["device"].clone()).collect();
     assert_eq!(devices, ["phone"]);
     assert_eq!(of_type(&export, "blocked").map(|line| line["user"].clone()).collect::<Vec<_>>(), ["carol"]);
+    let profile: Vec<_> = of_type(&export, "profile").map(|line| (&line["name"], &line["presence_to"])).collect();
+    assert_eq!(profile, [(&"Alice".into(), &"nobody".into())]);
+    let contacts: Vec<_> = of_type(&export, "contact").map(|line| (&line["user"], &line["label"])).collect();
+    assert_eq!(contacts, [(&"bob".into(), &"Bobby".into())]);
     let groups: Vec<_> = of_type(&export, "conversation").filter(|line| line["group"] == true).collect();
     assert_eq!((groups.len(), &groups[0]["title"], &groups[0]["conversation"]), (1, &"hikers".into(), &group.into()));
     let bodies: Vec<_> = of_type(&export, "message").map(|line| line["body"].clone()).collect();

@@ -170,7 +170,9 @@ fn when_somebody_was_last_seen_outlives_the_server_however_it_ends() {
     at_bob.done(add("alice"));
     at_alice.done(add("bob"));
     listen(&mut at_alice);
-    assert_eq!(news(&mut at_alice, "bob"), online(), "so it is written too");
+    assert_eq!(news(&mut at_alice, "bob"), online(), "so it is on its way to the store too");
+    // Behind it in the same lane.
+    at_bob.done(show_to(Audience::Everybody));
     server.kill_and_start();
     assert!(is_just_gone(&asked(&mut Phone::connect(&server, &alice, Version::V5), "bob")), "killed");
     let carol = server.add_user("carol", "phone");

@@ -328,6 +328,7 @@ async fn whom_nobody_watches_costs_a_look_and_whom_nobody_may_see_or_who_flaps_n
     assert_eq!(cost(), (0, 0), "it was never gone");
     befriend(&scene, "alice", "bob").await;
     show_to(&scene, "bob", Audience::Nobody).await;
+    scene.wait(Duration::from_millis(300)).await;
     scene.enter(BOB, "bob", "phone", Filters::NONE).await;
     cost();
     scene.wait(Duration::from_millis(300)).await;
