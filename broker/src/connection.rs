@@ -13,9 +13,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::edge::{Edge, Peer};
+use crate::greeting::Arrival;
 use crate::mqtt::frame;
 use crate::session::{Next, Session};
-use crate::timer::Ticks;
 
 /// Bytes that one read takes at the most.
 const READ_BYTES: usize = 16 * 1024;
@@ -35,9 +35,9 @@ pub(crate) struct Connection<S> {
 }
 
 impl<S> Connection<S> {
-    /// A connection that was accepted at that moment.
-    pub(crate) fn new(stream: S, edge: Arc<Edge>, arrived: Ticks) -> Self {
-        let peer = edge.admit(arrived);
+    /// A connection of whoever arrived.
+    pub(crate) fn new(stream: S, edge: Arc<Edge>, arrival: Arrival) -> Self {
+        let peer = edge.admit(arrival);
         Self { stream, edge, peer, read: BytesMut::new(), write: Bytes::new(), holds: false, shut: false }
     }
 

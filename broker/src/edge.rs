@@ -12,6 +12,8 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::Settings;
 use crate::counters::Counters;
+use crate::greeting::Arrival;
+use crate::guests::Guests;
 use crate::lane::Lane;
 use crate::session::Session;
 use crate::timer::{Ticks, Wheel};
@@ -33,6 +35,7 @@ pub(crate) struct Edge {
     pub(crate) counters: Arc<Counters>,
     /// Told when a lane has something to take.
     pub(crate) ready: Arc<Notify>,
+    pub(crate) guests: Arc<Guests>,
     /// A place for each client that is being greeted.
     pub(crate) greetings: Arc<Semaphore>,
     clock: AtomicU32,
@@ -47,6 +50,7 @@ impl Edge {
     pub(crate) fn new(id: u64, settings: Settings) -> Self {
         Self {
             id,
+            guests: Guests::new(settings.guests),
             greetings: Arc::new(Semaphore::new(settings.greetings_max)),
             settings,
             counters: Arc::default(),
@@ -61,13 +65,14 @@ impl Edge {
     }
 
     /// A new connection, which is in the registry until [`Self::remove`].
-    pub(crate) fn admit(&self, arrived: Ticks) -> Arc<Peer> {
+    pub(crate) fn admit(&self, arrival: Arrival) -> Arc<Peer> {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let session = Session::new(number, arrived);
+        let due = arrival.at.after(self.settings.connect_deadline);
+        let session = Session::new(number, arrival, due);
         let peer = Arc::new(Peer { number, session: Mutex::new(session) });
         self.counters.connections.add(1);
         self.registry.write().insert(number, peer.clone());
-        self.look_again(arrived.after(self.settings.connect_deadline), number);
+        self.look_again(due, number);
         peer
     }
 

@@ -6,18 +6,20 @@
 //! topics; that answers leave in the order of the publishes; and that a lost batch or a restarted bridge closes no
 //! connection.
 //!
-//! The path of a packet: `listener` accepts, `greeting` sees to TLS and WebSocket, `connection` moves bytes, `mqtt` gives them meaning, `session` decides,
+//! The path of a packet: `listener` accepts, `greeting` sees to PROXY headers, TLS and WebSocket, `connection` moves bytes, `mqtt` gives them meaning, `session` decides,
 //! `lane` gathers, `link` publishes; and back from `link` over `session` to `connection`.
 
 mod connection;
 pub mod counters;
 mod edge;
 mod greeting;
+pub mod guests;
 mod lane;
 mod link;
 mod listener;
 pub mod local_bus;
 mod mqtt;
+pub mod proxy;
 pub mod router_bus;
 mod session;
 mod timer;
@@ -40,7 +42,7 @@ use tokio_util::task::TaskTracker;
 
 use counters::Counters;
 use edge::Edge;
-use greeting::Greeting;
+use greeting::{Arrival, Greeting};
 use tls::Tls;
 
 /// How often a stopping broker looks whether all frames are on the bus.
@@ -70,12 +72,22 @@ pub struct Settings {
     /// Where clients are listened for.
     pub listen: Vec<Listen>,
     /// What is shown where they begin with TLS. `None`: there is no such place.
-    pub tls: Option<tls::Files>,
+    pub tls: Option<tls::Settings>,
     /// Origins of the web pages that may come over WebSocket, as browsers say them; `*`: any. What says no origin, as
     /// programs that are no browsers do, may come.
     pub origins: Vec<String>,
     /// Most clients that are in the middle of a TLS handshake or a WebSocket upgrade; further ones wait to be accepted.
     pub greetings_max: usize,
+    /// Networks of the proxies in front, whose connections begin with a header that says who their client is; nobody else
+    /// may connect. `None`: there are no proxies.
+    pub proxies: Option<Vec<proxy::Network>>,
+    /// What may come from one network, and how many may not have said yet who they are.
+    pub guests: guests::Limits,
+    /// Packets a client may send in a second on average, acknowledgements apart, and bytes; 0: as many as it likes. What
+    /// is over is read later.
+    pub packets_per_s: u32,
+    /// See `packets_per_s`.
+    pub bytes_per_s: u32,
     /// Largest packet a client may send, in bytes.
     pub packet_bytes_max: u32,
     /// Most connections at a time; further ones are closed as soon as they are accepted.
@@ -97,6 +109,10 @@ impl Default for Settings {
             tls: None,
             origins: Vec::new(),
             greetings_max: 4_096,
+            proxies: None,
+            guests: guests::Limits::default(),
+            packets_per_s: 0,
+            bytes_per_s: 0,
             packet_bytes_max: 96 * 1024,
             connections_max: 1_000_000,
             connect_deadline: Duration::from_secs(10),
@@ -163,7 +179,7 @@ pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, Bro
     for door in doors {
         let Listen { addr, tls: with_tls, websocket } = door.listen;
         tracing::info!(%addr, tls = with_tls, websocket, "listening");
-        let greeting = Greeting::of(&door.listen, tls.as_ref());
+        let greeting = Greeting::of(&door.listen, tls.as_ref(), edge);
         let accept = listener::run(door, greeting, edge.clone(), broker.connections.clone(), broker.accepting.clone());
         broker.listeners.spawn(broker.accepting.clone().run_until_cancelled_owned(accept));
     }
@@ -223,10 +239,11 @@ impl Doors {
         futures::join!(link::run(self.0.clone(), bus), timer::run(self.0));
     }
 
-    /// Serves one client until it is gone.
+    /// Serves one client until it is gone. It comes from nowhere, and so counts in no network's limits.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
-        let arrived = self.0.now();
-        connection::Connection::new(stream, self.0, arrived).await;
+        if let Some(arrival) = Arrival::now(&self.0, None) {
+            connection::Connection::new(stream, self.0, arrival).await;
+        }
     }
 }
 

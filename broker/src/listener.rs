@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
 use crate::edge::Edge;
-use crate::greeting::Greeting;
+use crate::greeting::{Arrival, Greeting};
 use crate::{BrokerError, Listen};
 
 /// Connections that the operating system may keep for us to accept.
@@ -58,15 +58,20 @@ pub(crate) async fn run(
 ) {
     loop {
         match door.listener.accept().await {
-            Ok((stream, _)) if has_room(&edge) => {
+            Ok((stream, from)) if has_room(&edge) => {
                 // A socket that cannot be told has gone already.
                 _ = stream.set_nodelay(true);
                 match &greeting {
-                    None => drop(connections.spawn(Connection::new(stream, edge.clone(), edge.now()))),
+                    None => {
+                        if let Some(arrival) = Arrival::now(&edge, Some(from.ip())) {
+                            connections.spawn(Connection::new(stream, edge.clone(), arrival));
+                        }
+                    }
                     Some(greeting) => {
+                        let Some(guest) = greeting.meet(&edge, from.ip()) else { continue };
                         // Whoever comes while as many are being greeted as may be waits in the system's queue.
                         let Ok(place) = edge.greetings.clone().acquire_owned().await else { return };
-                        let greet = greeting.clone().greet(stream, edge.clone(), place, connections.clone());
+                        let greet = greeting.clone().greet(stream, guest, edge.clone(), place, connections.clone());
                         connections.spawn(accepting.clone().run_until_cancelled_owned(greet));
                     }
                 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use config::Map;
 use godwit_bridge::doubt;
 use godwit_bridge::retention::{History, Policy};
+use godwit_broker::guests;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use doors::Doors;
@@ -67,6 +68,9 @@ pub(crate) struct Limits {
     pub(crate) body_bytes_max: u32,
     pub(crate) packet_bytes_max: u32,
     pub(crate) connections_max: u64,
+    pub(crate) guests: guests::Limits,
+    pub(crate) packets_per_s: u32,
+    pub(crate) bytes_per_s: u32,
     pub(crate) handshakes_max: usize,
     pub(crate) connect_deadline: Duration,
     pub(crate) drain_deadline: Duration,
@@ -184,6 +188,9 @@ fn limits(from: &mut Layers) -> Limits {
         body_bytes_max,
         packet_bytes_max,
         connections_max: number(from, "limits.connections_max", 1..=10_000_000),
+        guests: doors::guests(from),
+        packets_per_s: number(from, "limits.packets_per_s", 0..=1_000_000),
+        bytes_per_s: number(from, "limits.bytes_per_s", 0..=100_000_000),
         handshakes_max: number(from, "limits.handshakes_max", 1..=1_000_000),
         connect_deadline: seconds(from, "limits.connect_deadline_s", 1..=600),
         drain_deadline: seconds(from, "limits.drain_deadline_s", 1..=3_600),

@@ -61,6 +61,27 @@ pub(crate) fn publish_with_tls(
     (status.success(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
+/// `mosquitto_pub` with TLS and a certificate, and neither user name nor password: whether it was let in.
+pub(crate) fn publish_with_certificate(server: &Server, [root, certificate, key]: [&Path; 3], device: &str) -> bool {
+    let address = server.mqtts();
+    let mut command = Command::new("mosquitto_pub");
+    command.args([
+        "-h",
+        &address.ip().to_string(),
+        "-p",
+        &address.port().to_string(),
+        "-V",
+        "5",
+        "-i",
+        device,
+        "-q",
+        "1",
+    ]);
+    command.arg("--cafile").arg(root).arg("--cert").arg(certificate).arg("--key").arg(key);
+    command.args(["-t", "to/bob", "-m", "with a certificate"]).stdin(Stdio::null());
+    started("mosquitto_pub", command.output()).status.success()
+}
+
 /// A running `mosquitto_sub -c -q 1 -t FILTER -F '%t %p'`. Killed when dropped.
 pub(crate) struct Subscriber {
     child: Child,

@@ -12,6 +12,7 @@
 
 mod admin;
 mod bad_input;
+mod certificates;
 mod chat;
 mod clients;
 mod crash;
@@ -23,6 +24,7 @@ mod mqtt;
 mod mqttjs;
 mod outsiders;
 mod paho;
+mod proxied;
 mod retries;
 mod sdk;
 mod server;

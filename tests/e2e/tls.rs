@@ -12,6 +12,11 @@ use crate::server::Server;
 
 /// A server with all kinds of listeners, and the certificate that its clients trust.
 pub(crate) fn start() -> (Server, PathBuf, TempDir) {
+    start_with(&[])
+}
+
+/// Like [`start`], with more settings.
+pub(crate) fn start_with(more: &[(&str, &str)]) -> (Server, PathBuf, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
@@ -26,7 +31,7 @@ pub(crate) fn start() -> (Server, PathBuf, TempDir) {
         ("tls.key", key.to_str().expect("text")),
         ("limits.connect_deadline_s", "2"),
     ];
-    (Server::with(&settings), certificate, folder)
+    (Server::with(&[&settings[..], more].concat()), certificate, folder)
 }
 
 #[test]

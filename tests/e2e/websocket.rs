@@ -18,7 +18,7 @@ fn server() -> (Server, Account) {
 }
 
 /// A frame as clients send it, with this first byte.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     const MASK: [u8; 4] = [1, 2, 3, 4];
     let size = match payload.len() {
         len @ 0..126 => vec![0x80 | len as u8],
@@ -47,7 +47,8 @@ fn request(stream: &mut TcpStream, request: &str) -> String {
     String::from_utf8(head).expect("text")
 }
 
-fn upgraded(addr: SocketAddr) -> TcpStream {
+/// A WebSocket.
+pub(crate) fn upgraded(addr: SocketAddr) -> TcpStream {
     let mut stream = dial(addr);
     let head = request(&mut stream, REQUEST);
     assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"), "{head}");

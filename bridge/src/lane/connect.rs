@@ -83,7 +83,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(())
     }
 
-    /// Who this is, or why it may not connect. A connection that was accepted before needs no password again.
+    /// Who this is, or why it may not connect. A connection that was accepted before needs no password again, and one
+    /// whose certificate the edge has verified none at all.
     async fn authenticate(&mut self, connect: &bus::Connect) -> Result<Result<(UserId, DeviceId), Reason>, StoreError> {
         let refused = Ok(Err(Reason::BAD_USER_NAME_OR_PASSWORD));
         let (Ok(user), Ok(name)) = (UserId::new(&connect.user), DeviceName::new(&connect.device)) else {
@@ -94,6 +95,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let hash = device.map(|device| device.password_hash.as_slice());
         let known = match connect.resume {
             Some(_) => device.is_some(),
+            None if connect.verified => device.is_some(),
             None => password::is_right(hash, &user, &name, &connect.password),
         };
         let device = device.filter(|_| known);

@@ -31,7 +31,7 @@ impl Session {
                 self.deliveries.forget_acknowledged();
                 bus::Connect { resume: Some(resume), ..self.connect_frame(client) }
             }
-            Phase::Silent | Phase::Closing | Phase::Gone => return,
+            Phase::Silent | Phase::Held(..) | Phase::Closing | Phase::Gone => return,
         };
         self.lane = Some(lane.clone());
         self.generation = generation;

@@ -1,5 +1,6 @@
 //! CONNECT and CONNACK.
 
+use bytes::Bytes;
 use godwit_schemas::bus;
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_schemas::partition::Partition;
@@ -11,6 +12,7 @@ use crate::edge::Edge;
 use crate::mqtt::frame::Frame;
 use crate::mqtt::publish::OVERHEAD_MAX;
 use crate::mqtt::{Version, codec};
+use crate::tls::Identity;
 
 /// "Bad authentication method".
 const BAD_METHOD: u32 = 0x8C;
@@ -39,11 +41,18 @@ impl Session {
         if connect.has_method {
             return Err(Reason::from_u32(BAD_METHOD));
         }
-        let user = UserId::new(&connect.user).map_err(|_| Reason::BAD_USER_NAME_OR_PASSWORD)?;
-        if connect.password.is_empty() {
-            return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
-        }
-        let device = DeviceName::new(&connect.client_id).map_err(|_| Reason::CLIENT_IDENTIFIER_NOT_VALID)?;
+        let identity = self.identity.take();
+        let verified = identity.is_some();
+        let (user, device) = match identity {
+            Some(identity) => self.certified(&connect, *identity)?,
+            None => {
+                let user = UserId::new(&connect.user).map_err(|_| Reason::BAD_USER_NAME_OR_PASSWORD)?;
+                if connect.password.is_empty() {
+                    return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
+                }
+                (user, DeviceName::new(&connect.client_id).map_err(|_| Reason::CLIENT_IDENTIFIER_NOT_VALID)?)
+            }
+        };
         if connect.has_will {
             tracing::info!(%user, %device, "refused a connection with a will");
             return Err(Reason::NOT_AUTHORIZED);
@@ -59,20 +68,60 @@ impl Session {
             receive_maximum: connect.receive_maximum,
             keep_alive_s: connect.keep_alive_s,
             problem_information: connect.problem_information,
+            named_by_us: connect.client_id.is_empty(),
         };
-        let frame = bus::Connect {
-            password: connect.password.into(),
+        let frame = Box::new(bus::Connect {
+            password: if verified { Bytes::new() } else { connect.password.into() },
             clean_start: connect.clean_start,
+            verified,
             ..self.connect_frame(&client)
-        };
+        });
         self.client = Some(client);
-        self.lane = edge.lane_of(partition);
+        match self.stay.wait(edge.now()).filter(|_| !verified) {
+            None => self.ask(edge, frame),
+            Some(wait) => {
+                let until = edge.now().after(wait);
+                self.phase = Phase::Held(frame, until);
+                self.look_at(edge, until);
+            }
+        }
+        Ok(())
+    }
+
+    /// Who the client's certificate says it is. CONNECT need not say it again, and must not say something else.
+    fn certified(&self, connect: &codec::Connect, identity: Identity) -> Result<(UserId, DeviceName), Reason> {
+        let Identity { user, device } = identity;
+        if !connect.user.is_empty() && connect.user != user.as_str() {
+            return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
+        }
+        // In 3.1.1 only a clean session may be without a client identifier (MQTT-3.1.3-8).
+        let must_name = self.version == Version::V4 && !connect.clean_start;
+        match connect.client_id.as_str() {
+            "" if !must_name => Ok((user, device)),
+            name if name == device.as_str() => Ok((user, device)),
+            _ => Err(Reason::CLIENT_IDENTIFIER_NOT_VALID),
+        }
+    }
+
+    /// The client has waited long enough.
+    pub(super) fn release(&mut self, edge: &Edge) {
+        match std::mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Held(frame, _) => {
+                // Waiting was ours; the lane has its time.
+                self.accepted_at = edge.now();
+                self.ask(edge, frame);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    fn ask(&mut self, edge: &Edge, frame: Box<bus::Connect>) {
+        self.lane = self.client.as_ref().and_then(|client| edge.lane_of(client.partition));
         if let Some(generation) = self.lane.as_ref().and_then(|lane| lane.join(self.number, &frame)) {
             self.generation = generation;
             self.attached = true;
         }
-        self.phase = Phase::Asking(Box::new(frame));
-        Ok(())
+        self.phase = Phase::Asking(frame);
     }
 
     /// What is the same whether the client connects or the edge reattaches it.
@@ -100,18 +149,24 @@ impl Session {
                 self.phase = Phase::Open;
                 self.rank = connected.rank;
                 self.heard_at = edge.now();
+                self.stay.is_known();
                 self.subscriptions.begin(Filters::from_bits(connected.filters));
                 let settings = &edge.settings;
+                let named_by_us = self.client.as_ref().filter(|client| client.named_by_us);
                 let offer = codec::Offer {
                     receive_maximum: settings.unanswered_publishes_max,
                     packet_bytes_max: settings.packet_bytes_max,
                     topic_alias_max: settings.topic_alias_max,
+                    client_id: named_by_us.map(|client| client.device.as_str().to_owned()),
                 };
                 self.out.extend_from_slice(&codec::welcome(self.version, connected.session_present, &offer));
             }
             Phase::Asking(_) => {
                 // The lane has not taken the connection: there is nothing to take leave of.
                 self.generation = 0;
+                if reason == Reason::BAD_USER_NAME_OR_PASSWORD {
+                    self.stay.has_failed(edge.now());
+                }
                 self.refuse(edge, reason, "");
             }
             Phase::Open if !reason.is_success() => self.close(edge, reason),
@@ -122,7 +177,8 @@ impl Session {
     pub(super) fn refuse(&mut self, edge: &Edge, reason: Reason, text: &str) {
         edge.counters.refused.add(1);
         if let Some(Client { user, device, .. }) = &self.client {
-            tracing::info!(%user, %device, reason = reason.get(), "refused a connection");
+            let addr = self.stay.addr.map(tracing::field::display);
+            tracing::info!(%user, %device, addr, reason = reason.get(), "refused a connection");
         }
         self.out.extend_from_slice(&codec::refusal(self.version, reason, text));
         self.leave(false, None);

@@ -7,6 +7,7 @@
 mod attach;
 mod connect;
 mod deliver;
+mod meter;
 mod publish;
 mod subscribe;
 
@@ -21,11 +22,15 @@ use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
 use crate::edge::Edge;
+use crate::greeting::Arrival;
+use crate::guests::Stay;
 use crate::lane::Lane;
 use crate::mqtt::frame::{Frame, Kind};
 use crate::mqtt::{Version, answer, codec};
 use crate::timer::Ticks;
+use crate::tls::Identity;
 use deliver::Deliveries;
+use meter::Meter;
 use publish::Publishes;
 use subscribe::Subscriptions;
 
@@ -44,6 +49,8 @@ const CONNECT_BYTES_MAX: usize = 16 * 1024;
 enum Phase {
     /// CONNECT has not come.
     Silent,
+    /// CONNECT has come from where too many passwords were wrong: the lane is asked at that moment.
+    Held(Box<bus::Connect>, Ticks),
     /// The lane is asked; the frame as the client's CONNECT made it.
     Asking(Box<bus::Connect>),
     /// Welcome.
@@ -78,6 +85,8 @@ struct Client {
     receive_maximum: u16,
     keep_alive_s: u16,
     problem_information: bool,
+    /// The server has given it its client identifier.
+    named_by_us: bool,
 }
 
 /// See the module.
@@ -86,6 +95,12 @@ pub(crate) struct Session {
     number: u64,
     version: Version,
     phase: Phase,
+    stay: Stay,
+    /// Of the client's certificate, until CONNECT.
+    identity: Option<Box<Identity>>,
+    meter: Meter,
+    /// The meter was full: the connection's task waits to be woken.
+    held_back: bool,
     client: Option<Client>,
     /// Which of the device's connections this is, as the lane counts them.
     rank: u64,
@@ -101,6 +116,8 @@ pub(crate) struct Session {
     waker: Option<Waker>,
     woken: bool,
     accepted_at: Ticks,
+    /// When to look at the connection next: what the wheel holds for later is out of date.
+    due: Ticks,
     /// When something was last read from the client.
     heard_at: Ticks,
     /// Since when the client's socket takes nothing.
@@ -109,12 +126,17 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A connection that was just accepted.
-    pub(crate) fn new(number: u64, now: Ticks) -> Self {
+    /// A connection that is to be looked at when it must have sent CONNECT.
+    pub(crate) fn new(number: u64, arrival: Arrival, due: Ticks) -> Self {
+        let Arrival { at: now, stay, identity } = arrival;
         Self {
             number,
             version: Version::V4,
             phase: Phase::Silent,
+            stay,
+            identity,
+            meter: Meter::default(),
+            held_back: false,
             client: None,
             rank: 0,
             lane: None,
@@ -127,6 +149,7 @@ impl Session {
             waker: None,
             woken: false,
             accepted_at: now,
+            due,
             heard_at: now,
             stuck_since: None,
             closing_since: now,
@@ -169,11 +192,12 @@ impl Session {
     pub(crate) fn next(&self, edge: &Edge, unwritten: usize) -> Next {
         match self.phase {
             Phase::Silent => Next::Read,
-            Phase::Asking(_) => Next::Wait,
+            Phase::Held(..) | Phase::Asking(_) => Next::Wait,
             Phase::Open if self.out.len() + unwritten > BACKLOG_BYTES => Next::Wait,
             Phase::Open if self.subscriptions.is_full() => Next::Wait,
             // MQTT 3.1.1 has no Receive Maximum: the socket itself has to push back.
             Phase::Open if self.version == Version::V4 && self.publishes.is_full(edge) => Next::Wait,
+            Phase::Open if self.meter.full_until(&edge.settings, edge.now()).is_some() => Next::Wait,
             Phase::Open => Next::Read,
             Phase::Closing => Next::Close,
             Phase::Gone => Next::Drop,
@@ -198,7 +222,7 @@ impl Session {
             (Phase::Silent, _) => return self.vanish(),
             (Phase::Open, Ok(frame)) => self.dispatch(edge, frame),
             (Phase::Open, Err(reason)) => Err(reason),
-            (Phase::Asking(_) | Phase::Closing | Phase::Gone, _) => return,
+            (Phase::Held(..) | Phase::Asking(_) | Phase::Closing | Phase::Gone, _) => return,
         };
         if let Err(reason) = done {
             self.close(edge, reason);
@@ -207,6 +231,14 @@ impl Session {
 
     fn dispatch(&mut self, edge: &Edge, frame: Frame) -> Result<(), Reason> {
         let version = self.version;
+        // Acknowledgements are as many as the server asks for.
+        if frame.kind != Kind::Puback {
+            self.meter.add(&edge.settings, edge.now(), frame.bytes.len());
+            if let Some(until) = self.meter.full_until(&edge.settings, edge.now()) {
+                self.held_back = true;
+                self.look_at(edge, until);
+            }
+        }
         match frame.kind {
             // A second CONNECT (MQTT-3.1.0-2), or answers to QoS 2, which the server never sends.
             Kind::Connect | Kind::Pubrec | Kind::Pubcomp => return Err(Reason::PROTOCOL_ERROR),
@@ -247,20 +279,40 @@ impl Session {
 
     /// Looks whether the client has been silent or stuck for too long. Returns when to look again; `None`: never.
     pub(crate) fn check(&mut self, edge: &Edge, now: Ticks) -> Option<Ticks> {
+        if now < self.due {
+            return None;
+        }
+        let again = self.check_now(edge, now);
+        self.due = again.unwrap_or(Ticks(u32::MAX));
+        again
+    }
+
+    /// Has the wheel look at this connection at that moment, if it would not before.
+    fn look_at(&mut self, edge: &Edge, at: Ticks) {
+        if at < self.due {
+            self.due = at;
+            edge.look_again(at, self.number);
+        }
+    }
+
+    fn check_now(&mut self, edge: &Edge, now: Ticks) -> Option<Ticks> {
         let connect_by = self.accepted_at.after(edge.settings.connect_deadline);
         let closed_by = self.closing_since.after(LINGER);
         match &self.phase {
             Phase::Silent if now >= connect_by => self.vanish(),
+            Phase::Held(_, until) if now >= *until => self.release(edge),
             Phase::Asking(_) if now >= connect_by => self.close(edge, Reason::SERVER_UNAVAILABLE),
             Phase::Closing if now >= closed_by => self.vanish(),
             Phase::Open => self.check_open(edge, now),
             _ => {}
         }
         match &self.phase {
+            Phase::Held(_, until) => Some(*until),
             Phase::Silent | Phase::Asking(_) => Some(connect_by),
             Phase::Open => {
                 let keep_alive = self.keep_alive().map(|time| self.heard_at.after(time));
-                let regular = now.after(CHECK);
+                let held_until = self.meter.full_until(&edge.settings, now).filter(|_| self.held_back);
+                let regular = held_until.unwrap_or(Ticks(u32::MAX)).min(now.after(CHECK));
                 Some(keep_alive.map_or(regular, |at| at.min(regular)).max(now.after(crate::timer::TICK)))
             }
             Phase::Closing => Some(self.closing_since.after(LINGER)),
@@ -269,6 +321,10 @@ impl Session {
     }
 
     fn check_open(&mut self, edge: &Edge, now: Ticks) {
+        if self.held_back && self.meter.full_until(&edge.settings, now).is_none() {
+            self.held_back = false;
+            self.wake();
+        }
         if self.stuck_since.is_some_and(|since| now >= since.after(edge.settings.drain_deadline)) {
             self.leave(false, None);
             self.vanish();
@@ -293,7 +349,7 @@ impl Session {
     /// Ends the connection from this side, telling the client why as far as its version can.
     pub(crate) fn close(&mut self, edge: &Edge, reason: Reason) {
         match self.phase {
-            Phase::Asking(_) => return self.refuse(edge, reason, ""),
+            Phase::Held(..) | Phase::Asking(_) => return self.refuse(edge, reason, ""),
             Phase::Open => {}
             Phase::Silent => return self.vanish(),
             Phase::Closing | Phase::Gone => return,
@@ -308,8 +364,7 @@ impl Session {
     fn closing(&mut self, edge: &Edge) {
         self.phase = Phase::Closing;
         self.closing_since = edge.now();
-        // The wheel may look only much later.
-        edge.look_again(self.closing_since.after(LINGER), self.number);
+        self.look_at(edge, self.closing_since.after(LINGER));
         self.mark();
         self.wake();
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use godwit_schemas::bus::{Close, Connected, Disconnect, up};
+use godwit_schemas::ids::{DeviceName, UserId};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -209,4 +210,126 @@ async fn nobody_is_closed_without_a_keep_alive() {
     sleep(Duration::from_secs(100_000)).await;
     client.send(&[0xC0, 0]).await;
     assert_eq!(client.packet().await, [0xD0, 0]);
+}
+
+/// A CONNECT that the lane is asked about, and refuses.
+async fn fail(world: &mut World) {
+    let mut client = world.dial();
+    client.send(&connect(5, &[])).await;
+    let (number, _) = world.lane.next().await;
+    world.lane.send(number, Connected { reason: 0x86, ..Connected::default() }).await;
+    assert_eq!(client.packet().await[3], 0x86);
+    client.closed().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_too_many_wrong_passwords_a_login_waits() {
+    let guests = crate::guests::Limits { failed_logins: 2, ..Default::default() };
+    let mut world = World::start(Settings { guests, ..Settings::default() }).await;
+    world.from = Some([192, 0, 2, 1].into());
+    let begun = Instant::now();
+    fail(&mut world).await;
+    fail(&mut world).await;
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    // Longer, and the edge would miss this lane's heartbeats.
+    for wait in [500, 1_000] {
+        let begun = Instant::now();
+        fail(&mut world).await;
+        let waited = begun.elapsed().as_millis();
+        assert!((wait..=wait + 600).contains(&waited), "{waited} ms, expected {wait}");
+    }
+    // A stranger's neighbours wait as well, but are let in.
+    let begun = Instant::now();
+    world.connected(5).await;
+    assert!(begun.elapsed() >= Duration::from_secs(2));
+    world.from = Some([192, 0, 2, 2].into());
+    let begun = Instant::now();
+    world.connected(5).await;
+    assert!(begun.elapsed() < Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_login_and_hangs_up_is_forgotten() {
+    let guests = crate::guests::Limits { failed_logins: 1, strangers_per_address: 1, ..Default::default() };
+    let mut world = World::start(Settings { guests, ..Settings::default() }).await;
+    world.from = Some([192, 0, 2, 1].into());
+    fail(&mut world).await;
+    sleep(Duration::from_millis(100)).await;
+    let mut client = world.dial();
+    client.send(&connect(5, &[])).await;
+    sleep(Duration::from_millis(100)).await;
+    assert!(Arrival::now(&world.edge, world.from).is_none(), "its place is taken");
+    drop(client);
+    sleep(Duration::from_secs(30)).await;
+    drop(Arrival::now(&world.edge, world.from).expect("its place is free"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_sends_too_much_is_held_back_and_loses_nothing() {
+    let settings = Settings { packets_per_s: 4, unanswered_publishes_max: 1_000, ..Settings::default() };
+    let mut world = World::start(settings).await;
+    let (mut client, number) = world.connected(5).await;
+    let begun = Instant::now();
+    for id in 1..=60 {
+        client.send(&publish(5, 2, "send", id, &[], b"x")).await;
+    }
+    for id in 1..=60 {
+        assert_eq!(world.lane.next_publish().await.1.packet_id, id);
+        world.lane.stored(number, id.into()).await;
+    }
+    // 20 at once, and 40 at four a second. Its keep-alive of 10 s is not held against it meanwhile.
+    let took = begun.elapsed().as_millis();
+    assert!((9_000..=12_000).contains(&took), "{took} ms");
+    for _ in 1..=60 {
+        assert_eq!(client.packet().await[0], 0x40);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_stands_for_the_password() {
+    let mut world = World::start(Settings::default()).await;
+    let dial = |world: &World| {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let mut arrival = Arrival::now(&world.edge, None).unwrap();
+        let (user, device) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
+        arrival.identity = Some(Box::new(crate::tls::Identity { user, device }));
+        tokio::spawn(Connection::new(far, world.edge.clone(), arrival));
+        Client(near)
+    };
+    // CONNECT without a user name and a password.
+    let bare = |level: u8, clean: bool, device: &str| {
+        let head = [&string("MQTT")[..], &[level, u8::from(clean) << 1, 0, 10]].concat();
+        packet(0x10, &[&head, &props(level, &[]), &string(device)])
+    };
+    for (bytes, named_by_us) in [
+        (bare(5, true, ""), true),
+        (bare(5, false, "phone"), false),
+        (bare(4, true, ""), false),
+        (bare(4, false, "phone"), false),
+        (connect(5, &[]), false),
+    ] {
+        let mut client = dial(&world);
+        client.send(&bytes).await;
+        let (number, frame) = world.lane.next().await;
+        let up::Frame::Connect(asked) = frame else { panic!("{frame:?}") };
+        assert!(asked.verified && asked.password.is_empty());
+        assert_eq!((asked.user.as_str(), asked.device.as_str()), ("alice", "phone"));
+        world.lane.send(number, Connected::default()).await;
+        let connack = client.packet().await;
+        assert_eq!(connack[3], 0);
+        let assigned = [&[0x12, 0, 5][..], b"phone"].concat();
+        assert_eq!(connack.windows(8).any(|bytes| bytes == assigned), named_by_us, "{connack:?}");
+        client.send(&[0xE0, 0]).await;
+        world.lane.next_disconnect().await;
+    }
+    for (bytes, reason) in [
+        (connect_as(5, &[], "phone", "bob", "secret"), 0x86),
+        (connect_as(5, &[], "laptop", "alice", "secret"), 0x85),
+        (bare(4, false, ""), 2),
+    ] {
+        let mut client = dial(&world);
+        client.send(&bytes).await;
+        assert_eq!(client.packet().await[3], reason);
+        world.lane.quiet().await;
+    }
 }

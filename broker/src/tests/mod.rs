@@ -8,6 +8,7 @@ mod messages;
 mod streams;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,6 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection::Connection;
 use crate::edge::Edge;
+use crate::greeting::Arrival;
 use crate::{Settings, link, timer};
 
 /// A bus in memory, with one lane's worth of subscribers.
@@ -163,6 +165,8 @@ answers!(Connected, Published, Deliver, Subscribed, Close, Reattach);
 struct World {
     edge: Arc<Edge>,
     lane: Lane,
+    /// Where clients come from.
+    from: Option<IpAddr>,
     _tasks: [AbortOnDropHandle<()>; 2],
 }
 
@@ -182,7 +186,7 @@ impl World {
         let link = AbortOnDropHandle::new(tokio::spawn(link::run(edge.clone(), bus)));
         let timer = AbortOnDropHandle::new(tokio::spawn(timer::run(edge.clone())));
         tokio::task::yield_now().await;
-        Self { edge, lane, _tasks: [link, timer] }
+        Self { edge, lane, from: None, _tasks: [link, timer] }
     }
 
     fn dial(&self) -> Client {
@@ -196,7 +200,8 @@ impl World {
     }
 
     fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        tokio::spawn(Connection::new(stream, self.edge.clone(), self.edge.now()));
+        let arrival = Arrival::now(&self.edge, self.from).expect("a place");
+        tokio::spawn(Connection::new(stream, self.edge.clone(), arrival));
     }
 
     /// A client of this level that is welcome, and its connection's number.

@@ -278,4 +278,21 @@ mod tests {
         assert_eq!(decoder.control.capacity(), 0);
         assert!(size_of::<Decoder>() <= 72, "{}", size_of::<Decoder>());
     }
+
+    #[test]
+    fn whatever_comes_is_payload_or_refused() {
+        let mut state = 7_u64;
+        let mut byte = move || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        for _ in 0..50_000 {
+            let mut bytes: Vec<u8> = (0..40).map(|_| byte()).collect();
+            (bytes[0], bytes[1]) = ([0x02, 0x82, 0x89, 0x88][usize::from(bytes[0] % 4)], bytes[1] | 0x80);
+            let mut decoder = Decoder::default();
+            if let Ok((kept, _)) = decoder.decode(&mut bytes) {
+                assert!(kept <= 34);
+            }
+        }
+    }
 }

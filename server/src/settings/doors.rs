@@ -1,9 +1,11 @@
 //! The sections `[mqtt]` and `[tls]`: where clients come in, and on what terms.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use godwit_broker::{Listen, tls};
+use godwit_broker::proxy::Network;
+use godwit_broker::{Listen, guests, tls};
 
 use super::layers::Layers;
 use super::{address, listener, number};
@@ -13,10 +15,15 @@ use super::{address, listener, number};
 pub(crate) struct Doors {
     /// With the key of each. The first is `mqtt.listen`.
     pub(crate) listen: Vec<(&'static str, Listen)>,
-    pub(crate) tls: Option<tls::Files>,
+    pub(crate) tls: Option<tls::Settings>,
     pub(crate) websocket_origins: Vec<String>,
+    /// With `mqtt.proxy_protocol`.
+    pub(crate) proxies: Option<Vec<Network>>,
     pub(crate) topic_alias_max: u16,
 }
+
+/// 0: no limit.
+const ANY: RangeInclusive<u64> = 0..=10_000_000;
 
 pub(super) fn doors(from: &mut Layers) -> Doors {
     let mut listen = vec![("mqtt.listen", Listen::plain(listener(from, "mqtt.listen", "mqtt.allow_plaintext")))];
@@ -25,9 +32,20 @@ pub(super) fn doors(from: &mut Layers) -> Doors {
     listen.extend(tls_listener(from, "mqtt.websocket_tls_listen", true));
     Doors {
         websocket_origins: from.take("mqtt.websocket_origins", origins),
+        proxies: proxies(from),
         topic_alias_max: number(from, "mqtt.topic_alias_max", 0..=u16::MAX.into()),
-        tls: files(from, &listen),
+        tls: tls(from, &listen),
         listen,
+    }
+}
+
+/// Those of the section `[limits]` that are about addresses.
+pub(super) fn guests(from: &mut Layers) -> guests::Limits {
+    guests::Limits {
+        connections_per_address: number(from, "limits.connections_per_address", ANY),
+        strangers: number(from, "limits.unauthenticated_connections", ANY),
+        strangers_per_address: number(from, "limits.unauthenticated_per_address", ANY),
+        failed_logins: number(from, "limits.failed_logins", ANY),
     }
 }
 
@@ -51,16 +69,47 @@ fn plain_websocket(from: &mut Layers) -> Option<(&'static str, Listen)> {
     Some((KEY, Listen { addr, tls: false, websocket: true }))
 }
 
-fn files(from: &mut Layers, listen: &[(&'static str, Listen)]) -> Option<tls::Files> {
+fn tls(from: &mut Layers, listen: &[(&'static str, Listen)]) -> Option<tls::Settings> {
     let mut file = |key| PathBuf::from(from.take(key, Ok::<String, String>));
     let files = tls::Files { certificates: file("tls.certificates"), key: file("tls.key") };
+    let clients = clients(from);
     let (listener, _) = listen.iter().find(|(_, listen)| listen.tls)?;
     for (key, file) in [("tls.certificates", &files.certificates), ("tls.key", &files.key)] {
         if file.as_os_str().is_empty() {
             from.refuse(key, format!("needed with {listener}"));
         }
     }
-    Some(files)
+    Some(tls::Settings { files, clients })
+}
+
+fn clients(from: &mut Layers) -> Option<tls::Clients> {
+    const ROOTS: &str = "tls.client_ca";
+    let roots = PathBuf::from(from.take(ROOTS, Ok::<String, String>));
+    let required = from.take("tls.client_certificates", |text: String| match text.as_str() {
+        "none" => Ok(None),
+        "optional" => Ok(Some(false)),
+        "required" => Ok(Some(true)),
+        other => Err(format!("{other:?} is neither \"none\" nor \"optional\" nor \"required\"")),
+    })?;
+    if roots.as_os_str().is_empty() {
+        from.refuse(ROOTS, "needed with tls.client_certificates".to_owned());
+    }
+    Some(tls::Clients { roots, required })
+}
+
+fn proxies(from: &mut Layers) -> Option<Vec<Network>> {
+    const FROM: &str = "mqtt.proxy_from";
+    let proxied = from.take("mqtt.proxy_protocol", Ok::<bool, String>);
+    let networks = from.take(FROM, |list: Vec<String>| {
+        let network = |text: &String| text.parse::<Network>().map_err(|error| format!("{text:?}: {error}"));
+        list.iter().map(network).collect::<Result<Vec<_>, _>>()
+    });
+    match (proxied, networks.is_empty()) {
+        (true, true) => from.refuse(FROM, "needed with mqtt.proxy_protocol".to_owned()),
+        (false, false) => from.refuse(FROM, "means nothing without mqtt.proxy_protocol = true".to_owned()),
+        _ => {}
+    }
+    proxied.then_some(networks)
 }
 
 /// As browsers say them: scheme, host, and the port if it is not the scheme's own.

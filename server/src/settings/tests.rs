@@ -187,6 +187,30 @@ fn websocket_listeners_are_as_careful_as_the_others() {
 }
 
 #[test]
+fn certificates_of_clients_need_a_root() {
+    let tls = "mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'\ntls.certificates = 'c'\n";
+    let wanted = |more: &str| check(&format!("{tls}{more}"), &[], None);
+    assert_eq!(wanted("").expect("good").doors.tls.expect("TLS").clients, None);
+    let problems = wanted("tls.client_certificates = 'optional'").expect_err("no root");
+    assert_eq!(problems, ["tls.client_ca: needed with tls.client_certificates"]);
+    let clients = wanted("tls.client_certificates = 'required'\ntls.client_ca = 'r'").expect("good").doors.tls;
+    assert!(clients.and_then(|tls| tls.clients).expect("wanted").required);
+    assert_eq!(wanted("tls.client_certificates = 'yes'").expect_err("wrong").len(), 1);
+}
+
+#[test]
+fn proxies_are_named() {
+    let problems = check("mqtt.proxy_protocol = true", &[], None).expect_err("whom to believe?");
+    assert_eq!(problems, ["mqtt.proxy_from: needed with mqtt.proxy_protocol"]);
+    let problems = check("mqtt.proxy_from = ['10.0.0.0/8']", &[], None).expect_err("to no effect");
+    assert_eq!(problems, ["mqtt.proxy_from: means nothing without mqtt.proxy_protocol = true"]);
+    let problems = check("mqtt.proxy_protocol = true\nmqtt.proxy_from = ['10.0.0.0/40']", &[], None);
+    assert!(problems.expect_err("no network")[0].contains("not a network like 10.0.0.0/8"));
+    let good = check("mqtt.proxy_protocol = true\nmqtt.proxy_from = ['10.0.0.0/8', '::1']", &[], None).expect("good");
+    assert_eq!(good.doors.proxies.expect("proxies").len(), 2);
+}
+
+#[test]
 fn what_is_printed_has_the_same_effect() {
     let variables = [("GODWIT__LOG__LEVEL", "warn"), ("GODWIT__LIMITS__WINDOW_MESSAGES", "9")];
     let (settings, effective) = load_with(None, environment(&variables), Some(Path::new("a \"b\""))).expect("good");

@@ -66,6 +66,18 @@ async fn only_the_right_password_enters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_verified_at_the_edge_needs_a_device_and_no_password() {
+    let mut scene = scene().await;
+    let alice = scene.connect_frame("alice", "phone");
+    let verified = godwit_schemas::bus::Connect { password: "".into(), verified: true, ..alice };
+    for (user, device, reason) in [("alice", "watch", 0x86), ("carol", "phone", 0x86), ("alice", "phone", 0)] {
+        let (user, device) = (user.to_owned(), device.to_owned());
+        let connect = godwit_schemas::bus::Connect { user, device, ..verified.clone() };
+        assert_eq!(scene.connect(ALICE, connect).await.reason, reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lane_serves_nobody_elses_users() {
     let mut scene = scene().await;
     let connect = scene.connect_frame("alice", "phone");
