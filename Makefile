@@ -17,6 +17,8 @@ export GODWIT_TEST_NODE_PATH := $(NODE)/node_modules
 SOAK_KILLS ?= 1000
 # How long `make soak-client` kills apps and servers.
 SOAK_S ?= 600
+# How many packets `make attack` sends.
+ATTACKS ?= 1000000
 # What `make sim` simulates.
 SEEDS ?= 1000
 FROM ?= 1
@@ -26,7 +28,7 @@ export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: clean-program help build run test soak soak-client client-size sim bench profile router-cost fmt lint doc deny audit prerequisites \
+.PHONY: clean-program help build run test soak soak-client client-size attack sim bench profile router-cost fmt lint doc deny audit prerequisites \
 	test-prerequisites
 
 help: ## this list
@@ -52,6 +54,10 @@ soak-client: test-prerequisites ## kill apps and servers for SOAK_S seconds, and
 
 client-size: prerequisites ## what the smallest app with the client library weighs, by features
 	scripts/client-size
+
+attack: test-prerequisites ## ATTACKS (1,000,000) random and nearly right packets, through the codecs and at a live server
+	GODWIT_ATTACKS=$(ATTACKS) cargo test --locked --workspace --lib -- tests::random
+	GODWIT_ATTACKS=$(ATTACKS) cargo test --locked --workspace --test e2e -- attack::packets
 
 sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), everything going wrong that may
 	GODWIT_SIM_SEEDS=$(SEEDS) GODWIT_SIM_FROM=$(FROM) cargo test --locked --workspace --test seeds -- --nocapture promises

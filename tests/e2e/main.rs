@@ -4,6 +4,7 @@
 //! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
 //! - `webhook`: an operator's endpoint.
 //! - `chat`: what chat users do, over MQTT and HTTP.
+//! - `attack`: who wants to break it, measured by what others notice.
 //! - `sdk`: the client library against the real server, also through a bad network.
 //! - Everything else is tests, a file for each promise.
 //!
@@ -11,6 +12,7 @@
 //! That something does *not* arrive is shown by sending something else behind it.
 
 mod admin;
+mod attack;
 mod bad_input;
 mod certificates;
 mod chat;

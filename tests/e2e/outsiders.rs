@@ -4,7 +4,7 @@ use crate::mqtt::{Client, RESUME, VERSIONS, Version};
 use crate::server::{Account, Server};
 
 /// Filters that are nobody's, another's, or not possible, with MQTT 5's answer.
-const FILTERS: [(&str, u8); 12] = [
+const FILTERS: [(&str, u8); 17] = [
     ("#", 0x87),
     ("+", 0x87),
     ("+/+", 0x87),
@@ -17,10 +17,15 @@ const FILTERS: [(&str, u8); 12] = [
     ("edges", 0x87),
     ("$share/g/inbox", 0x9E),
     ("inbox/#/x", 0x8F),
+    ("$share//inbox", 0x9E),
+    ("/inbox", 0x87),
+    ("inbox//#", 0x87),
+    ("inb%6Fx", 0x87),
+    ("inb\u{43E}x", 0x87),
 ];
 
 /// Topics that are nobody's or another's, with MQTT 5's answer.
-const TOPICS: [(&str, u8); 9] = [
+const TOPICS: [(&str, u8); 17] = [
     ("c/bob/phone/inbox", 0x87),
     ("inbox", 0x87),
     ("inbox/65", 0x87),
@@ -30,6 +35,15 @@ const TOPICS: [(&str, u8); 9] = [
     ("to/../bob", 0x90),
     ("to/", 0x90),
     ("send/x", 0x90),
+    ("$share/g/to/bob", 0x87),
+    ("/to/bob", 0x87),
+    ("to//bob", 0x90),
+    ("to/bob/", 0x90),
+    ("to/b%6Fb", 0x90),
+    ("to%2Fbob", 0x87),
+    // Cyrillic o, and a slash that is none.
+    ("to/b\u{43E}b", 0x90),
+    ("to\u{2215}bob", 0x87),
 ];
 
 /// Bob is connected and would see what reaches him.

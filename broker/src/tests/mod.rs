@@ -5,6 +5,7 @@ mod connect;
 mod input;
 mod losses;
 mod messages;
+mod random;
 mod streams;
 
 use std::collections::VecDeque;
