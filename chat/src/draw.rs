@@ -77,6 +77,7 @@ fn list_row(row: &Row, open: bool, columns: usize, now: SystemTime) -> Spans<'st
 fn draw_talk(frame: &mut Frame<'_>, area: Rect, view: &View, now: SystemTime) {
     let title = view.open.and_then(|open| view.rows.get(open)).map(row_name).unwrap_or_default();
     let typing = match view.typing()[..] {
+        [] if view.is_online() => "· online ".to_owned(),
         [] => String::new(),
         [who] => format!("· {who} types "),
         _ => "· several type ".to_owned(),

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use godwit_client::ids::{ConversationId, Seq};
-use godwit_client::{Error, Recipient, SendState, Signal, Status};
+use godwit_client::ids::{ConversationId, Seq, UserId};
+use godwit_client::{Error, Recipient, SendState, Signal, Status, TYPING as TYPED};
 use tokio::time::Instant;
 
 use crate::input::Input;
@@ -50,6 +50,8 @@ pub(crate) struct View {
     pub(crate) lines: Vec<Line>,
     /// Who types where, and until when that is shown.
     pub(crate) typing: Vec<(Recipient, String, Instant)>,
+    /// Contacts that are online.
+    pub(crate) online: Vec<UserId>,
     /// Screen lines that are scrolled back.
     pub(crate) back: usize,
     pub(crate) notice: String,
@@ -61,7 +63,18 @@ impl View {
         let input = Input::default();
         let (rows, lines, typing) = (Vec::new(), Vec::new(), Vec::new());
         let notice = "/help says what may be typed".to_owned();
-        Self { who, status: Status::Connecting, rows, open: None, lines, typing, back: 0, notice, input }
+        Self {
+            who,
+            status: Status::Connecting,
+            rows,
+            open: None,
+            lines,
+            typing,
+            online: Vec::new(),
+            back: 0,
+            notice,
+            input,
+        }
     }
 
     /// Takes everything from the store anew, and tells the server that what is shown was read.
@@ -73,6 +86,9 @@ impl View {
         let now = Instant::now();
         self.typing.retain(|(.., until)| *until > now);
         self.status = client.status().borrow().clone();
+        if self.status != Status::Online {
+            self.online.clear();
+        }
         let mut rows = Vec::new();
         for it in client.conversations().await? {
             let unread = it.last_message > it.read_up_to && self.has_unread(session, it.id, it.read_up_to).await?;
@@ -152,10 +168,18 @@ impl View {
     /// # Errors
     /// The store's.
     pub(crate) async fn hear(&mut self, session: &Session, signal: &Signal) -> Result<(), Error> {
-        let known = session.client.conversation(signal.conversation).await?;
-        let member = known.as_ref().and_then(|it| it.member(signal.member));
-        if let Some(member) = member.filter(|_| signal.is_typing()) {
-            let (to, name) = (Recipient::Conversation(signal.conversation), member.user.to_string());
+        let (id, ordinal) = match signal {
+            Signal::Said { conversation, member, body } if body == TYPED => (*conversation, *member),
+            Signal::Said { .. } => return Ok(()),
+            Signal::Presence(presence) => {
+                self.online.retain(|user| *user != presence.user);
+                self.online.extend(presence.online.then(|| presence.user.clone()));
+                return Ok(());
+            }
+        };
+        let known = session.client.conversation(id).await?;
+        if let Some(member) = known.as_ref().and_then(|it| it.member(ordinal)) {
+            let (to, name) = (Recipient::Conversation(id), member.user.to_string());
             self.typing.retain(|(of, who, _)| (of, who) != (&to, &name));
             self.typing.push((to, name, Instant::now() + TYPING));
         }
@@ -166,6 +190,12 @@ impl View {
     pub(crate) fn types_words(&self) -> bool {
         let text = self.input.text();
         !text.is_empty() && !text.starts_with(['/', '@', '#'])
+    }
+
+    /// The other side of the open conversation is online.
+    pub(crate) fn is_online(&self) -> bool {
+        let open = self.open.and_then(|open| self.rows.get(open));
+        open.is_some_and(|row| self.online.iter().any(|user| row.name == user.as_str()))
     }
 
     /// Who types in the open conversation.

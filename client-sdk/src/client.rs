@@ -4,6 +4,7 @@
 mod account;
 mod groups;
 mod past;
+mod people;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,12 +27,13 @@ use crate::event::{Events, Message};
 use crate::ledger::Pending;
 use crate::network::traffic::Traffic;
 use crate::send::{Draft, Recipient, SendHandle, SendId, SendState, refusal};
-use crate::signal::{Signal, Signals};
+use crate::signal::{Signals, TYPING};
 use crate::store::StoreError;
 
 pub use self::account::{Device, FoundPhone};
 pub use self::groups::Invite;
 pub use self::past::{Page, Past, PastMessage, Range, Summary};
+pub use self::people::{Contact, Profile, ProfileChange};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -210,10 +212,10 @@ impl Client {
 
     /// This user types: to be said every few seconds while that is so.
     pub fn typing(&self, id: ConversationId) {
-        self.signal(id, Signal::TYPING);
+        self.signal(id, TYPING);
     }
 
-    /// What others do right now, from here on. Nothing comes in saver mode.
+    /// What others do right now, and which contacts are online, from here on. Nothing comes in saver mode.
     pub fn signals(&self) -> Signals {
         Signals::new(&self.0.shared.signals)
     }

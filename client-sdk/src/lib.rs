@@ -49,16 +49,18 @@ pub mod wire;
 
 pub use builder::Builder;
 pub use bytes::Bytes;
-pub use client::{Client, Device, FoundPhone, Invite, Page, Past, PastMessage, Range, Summary};
+pub use client::{
+    Client, Contact, Device, FoundPhone, Invite, Page, Past, PastMessage, Profile, ProfileChange, Range, Summary,
+};
 pub use conversation::{Conversation, Member};
 pub use engine::Status;
 pub use error::{Error, Refusal};
 pub use event::{Delivery, Event, Events, Message};
-pub use godwit_schemas::client::{GroupSettings, Role};
+pub use godwit_schemas::client::{Audience, GroupSettings, Role};
 pub use godwit_schemas::{ids, reason};
 pub use ledger::Pending;
 pub use network::Protocol;
 pub use network::traffic::{Bytes as ByteCount, Purpose, Traffic};
 pub use send::{Draft, Recipient, SendHandle, SendId, SendState};
-pub use signal::{Signal, Signals};
+pub use signal::{Presence, Signal, Signals, TYPING};
 pub use wire::Change;

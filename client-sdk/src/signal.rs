@@ -1,32 +1,52 @@
-//! What others do right now: typing, for example. Kept by nobody: it may be lost, and what an app shows of it should end by
-//! itself after some seconds.
+//! What others do right now: typing, for example, and which contacts are online. Kept by nobody: it may be lost, and what an
+//! app shows of typing should end by itself after some seconds.
+
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use godwit_schemas::ids::{ConversationId, Ordinal};
+use godwit_schemas::client;
+use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 /// Signals that wait for a slow app; the oldest go first.
-pub(crate) const KEPT: usize = 64;
+pub(crate) const KEPT: usize = 256;
 
-/// Something that a member does right now.
+/// What clients say while their user types, every few seconds.
+pub const TYPING: &[u8] = b"typing";
+
+/// Something that is so right now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signal {
-    /// Where.
-    pub conversation: ConversationId,
-    /// Who.
-    pub member: Ordinal,
-    /// What, up to 256 bytes. Apps agree on that among themselves; see [`Signal::TYPING`].
-    pub body: Bytes,
+pub enum Signal {
+    /// A member of a conversation does something.
+    Said {
+        /// Where.
+        conversation: ConversationId,
+        /// Who.
+        member: Ordinal,
+        /// What, up to 256 bytes. Apps agree on that among themselves; see [`TYPING`].
+        body: Bytes,
+    },
+    /// A contact has come or gone. Those who are online are told when this device connects: take all others for offline.
+    Presence(Presence),
 }
 
-impl Signal {
-    /// What clients say while their user types, every few seconds.
-    pub const TYPING: &'static [u8] = b"typing";
+/// Whether a user is online, as far as it lets this one see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Who.
+    pub user: UserId,
+    /// One of its devices is connected.
+    pub online: bool,
+    /// When one last was, to a minute. `None`: it is online, or that is not known, or not shown to this user.
+    pub last_seen: Option<SystemTime>,
+}
 
-    /// The member types.
-    pub fn is_typing(&self) -> bool {
-        self.body == Self::TYPING
+impl Presence {
+    pub(crate) fn of(user: UserId, presence: &client::Presence) -> Self {
+        let age =
+            presence.last_seen_plus_one_min.checked_sub(1).map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+        Self { user, online: presence.online, last_seen: age.and_then(|age| SystemTime::now().checked_sub(age)) }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use godwit_schemas::client::Live;
+use godwit_schemas::client::{self, Live};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq};
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -24,7 +24,7 @@ use crate::ledger::{Gap, Outgoing, Subscribed};
 use crate::network::traffic::Purpose;
 use crate::network::{Answer, Down, FIRST_PACKET_ID, Link, Lost, Topic, Up};
 use crate::send::{SendId, refusal};
-use crate::signal::Signal;
+use crate::signal::{Presence, Signal};
 use crate::wire::Event;
 
 /// What comes is taken in together, up to this many packets.
@@ -324,7 +324,13 @@ impl<'a> Connection<'a> {
             Topic::Live(conversation) => {
                 if let Ok(Live { member, body }) = Live::decode(payload) {
                     // Nobody may be listening.
-                    _ = self.engine.shared.signals.send(Signal { conversation, member: Ordinal::new(member), body });
+                    let signal = Signal::Said { conversation, member: Ordinal::new(member), body };
+                    _ = self.engine.shared.signals.send(signal);
+                }
+            }
+            Topic::Presence(user) => {
+                if let Ok(presence) = client::Presence::decode(payload) {
+                    _ = self.engine.shared.signals.send(Signal::Presence(Presence::of(user, &presence)));
                 }
             }
             Topic::Other => {}

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use godwit_schemas::ids::{ConversationId, Seq};
+use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use godwit_schemas::reason::Reason;
 
 use self::endpoint::Endpoint;
@@ -40,8 +40,9 @@ pub(crate) const FIRST_PACKET_ID: u16 = 2;
 pub(crate) const LAST_PACKET_ID: u16 = 250;
 /// What rumqttc is told to take: more than the engine uses.
 const INFLIGHT: u16 = 255;
-/// What it subscribes to; the last only with live signals.
-const FILTERS: [&str; 3] = ["inbox", "rpc", "live/+"];
+/// What it subscribes to always, and with live signals.
+const FILTERS: [&str; 4] = ["inbox", "rpc", "live/+", "presence/+"];
+const ALWAYS: usize = 2;
 /// Largest packet this client takes.
 const PACKET_BYTES_MAX: u32 = 1 << 20;
 /// Topics that the server may abbreviate: `inbox` and `rpc`.
@@ -131,11 +132,12 @@ pub(crate) enum Down {
 }
 
 /// A topic that this client is subscribed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Topic {
     Inbox,
     Rpc,
     Live(ConversationId),
+    Presence(UserId),
     Other,
 }
 
@@ -145,18 +147,19 @@ impl Topic {
             b"inbox" => Self::Inbox,
             b"rpc" => Self::Rpc,
             _ => {
-                let conversation =
-                    name.strip_prefix(b"live/").and_then(|id| std::str::from_utf8(id).ok()?.parse().ok());
-                conversation.map_or(Self::Other, |id| Self::Live(ConversationId::new(id)))
+                let below = |level: &[u8]| name.strip_prefix(level).and_then(|rest| std::str::from_utf8(rest).ok());
+                let live = below(b"live/").and_then(|id| id.parse().ok()).map(|id| Self::Live(ConversationId::new(id)));
+                let presence = || below(b"presence/").and_then(|user| UserId::new(user).ok()).map(Self::Presence);
+                live.or_else(presence).unwrap_or(Self::Other)
             }
         }
     }
 
-    pub(crate) fn purpose(self) -> Purpose {
+    pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Inbox | Self::Other => Purpose::Messages,
             Self::Rpc => Purpose::Calls,
-            Self::Live(_) => Purpose::Signals,
+            Self::Live(_) | Self::Presence(_) => Purpose::Signals,
         }
     }
 }
@@ -231,7 +234,7 @@ impl Link {
 
 /// The filters to subscribe to.
 fn filters(live: bool) -> &'static [&'static str] {
-    if live { &FILTERS } else { &FILTERS[..2] }
+    if live { &FILTERS } else { &FILTERS[..ALWAYS] }
 }
 
 /// Reads `<conversation>/<sequence>`.

@@ -10,7 +10,7 @@ use rumqttc::{
 };
 
 use super::traffic::{Purpose, Traffic};
-use super::{Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, Topic, Up, filters};
+use super::{ALWAYS, Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, Topic, Up, filters};
 
 /// As in `v5`.
 const ACKS: usize = 64;
@@ -77,7 +77,8 @@ impl Link {
                 Request::Publish(publish)
             }
             Up::UnsubscribeLive => {
-                let unsubscribe = Unsubscribe::new(FILTERS[2]);
+                let mut unsubscribe = Unsubscribe::new("");
+                unsubscribe.topics = FILTERS[ALWAYS..].iter().map(|name| (*name).to_owned()).collect();
                 self.traffic.sent(Purpose::Connection, unsubscribe.size());
                 Request::Unsubscribe(unsubscribe)
             }

@@ -13,7 +13,9 @@ use rumqttc::v5::mqttbytes::v5::{
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Request, StateError};
 
 use super::traffic::{Purpose, Traffic};
-use super::{Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, TOPIC_ALIASES, Topic, Up, filters, place};
+use super::{
+    ALWAYS, Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, TOPIC_ALIASES, Topic, Up, filters, place,
+};
 
 /// Acknowledgements in rumqttc's channel; further ones wait in its queue of requests.
 const ACKS: usize = 64;
@@ -79,7 +81,8 @@ impl Link {
                 Request::Publish(publish)
             }
             Up::UnsubscribeLive => {
-                let unsubscribe = Unsubscribe::new(FILTERS[2], None);
+                let mut unsubscribe = Unsubscribe::new("", None);
+                unsubscribe.filters = FILTERS[ALWAYS..].iter().map(|name| (*name).to_owned()).collect();
                 self.traffic.sent(Purpose::Connection, unsubscribe.size());
                 Request::Unsubscribe(unsubscribe)
             }
@@ -168,8 +171,8 @@ impl Link {
     /// rumqttc hands aliased publishes out with an empty topic.
     fn topic(&mut self, name: &Bytes, alias: Option<u16>) -> Topic {
         match alias {
-            Some(alias) if name.is_empty() => self.aliases.get(&alias).copied().unwrap_or(Topic::Other),
-            Some(alias) => *self.aliases.entry(alias).insert_entry(Topic::parse(name)).get(),
+            Some(alias) if name.is_empty() => self.aliases.get(&alias).cloned().unwrap_or(Topic::Other),
+            Some(alias) => self.aliases.entry(alias).insert_entry(Topic::parse(name)).get().clone(),
             None => Topic::parse(name),
         }
     }

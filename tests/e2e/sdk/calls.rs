@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use godwit_client::ids::{ConversationId, DeviceName, Seq};
-use godwit_client::{Change, Client, Draft, Error, Event, Events, GroupSettings, Past, Range, Role};
+use godwit_client::{
+    Audience, Change, Client, Draft, Error, Event, Events, GroupSettings, Past, ProfileChange, Range, Role, Signal,
+    TYPING,
+};
 
 use super::{message, next, open, soon, text, user};
 use crate::server::Server;
@@ -93,9 +96,10 @@ async fn typing_is_seen_by_who_is_there_and_not_in_saver_mode() {
         signal = soon("typing", bobs.next()) => signal.expect("open"),
         () = typing => unreachable!(),
     };
-    assert!(signal.is_typing() && signal.conversation == id);
+    let Signal::Said { conversation, member, body } = signal else { panic!("{signal:?}") };
+    assert_eq!((conversation, &body[..]), (id, TYPING));
     assert_eq!(
-        alice.conversation(id).await.expect("kept").expect("known").member(signal.member).map(|it| &it.user),
+        alice.conversation(id).await.expect("kept").expect("known").member(member).map(|it| &it.user),
         Some(&user("alice"))
     );
     bob.set_saver(true);
@@ -163,4 +167,37 @@ async fn devices_blocked_users_and_phone_numbers() {
     let found = alice.look_up_phones(&[hash.try_into().expect("32 bytes"), [0; 32]]).await.expect("looked up");
     assert_eq!((found.len(), &found[0].user, found[0].waiting), (1, &user("bob"), false));
     refused(alice.recall(id, Seq::new(99)).await, 0x90);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn profiles_contacts_and_who_is_online() {
+    let server = Server::with(&[("limits.offline_after_s", "1")]);
+    let (alice, bob, _) = two(&server).await;
+    let change = ProfileChange { name: Some("Bob".to_owned()), about: Some("walks".to_owned()), ..Default::default() };
+    bob.set_profile(change).await.expect("set");
+    let profile = alice.profile(Some(&user("bob"))).await.expect("shown");
+    assert_eq!((profile.name.as_str(), profile.about.as_str()), ("Bob", "walks"));
+    let mut signals = alice.signals();
+    alice.add_contact(&user("bob"), "my friend").await.expect("added");
+    bob.add_contact(&user("alice"), "").await.expect("added");
+    let contacts = alice.contacts(None).await.expect("listed");
+    let contact = &contacts.items[0];
+    assert_eq!((&contact.user, contact.label.as_str(), contact.name.as_str()), (&user("bob"), "my friend", "Bob"));
+    assert_eq!(contacts.next, None);
+    let presence = async |signals: &mut godwit_client::Signals| loop {
+        match soon("presence", signals.next()).await.expect("open") {
+            Signal::Presence(presence) => return presence,
+            Signal::Said { .. } => {}
+        }
+    };
+    assert!(presence(&mut signals).await.online, "he lets his contacts see it");
+    assert!(alice.presence(&[user("bob")]).await.expect("asked")[0].online);
+    bob.close().await.expect("closed");
+    let gone = presence(&mut signals).await;
+    assert!(!gone.online && gone.last_seen.is_some(), "{gone:?}");
+    let hidden = ProfileChange { presence_to: Some(Audience::Nobody), ..Default::default() };
+    alice.set_profile(hidden).await.expect("set");
+    assert_eq!(alice.profile(None).await.expect("shown").presence_to, Audience::Nobody);
+    alice.remove_contact(&user("bob")).await.expect("removed");
+    assert_eq!(alice.contacts(None).await.expect("listed").items, []);
 }
