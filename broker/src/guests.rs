@@ -1,7 +1,7 @@
 //! Who is connected from where: bounds on connections, and on failed logins, of one network. A network is an IPv4 address
 //! or a /64 of IPv6, which is what one customer gets.
 //!
-//! Every connection holds a [`Stay`] from being accepted until it is over. What comes from this machine itself counts
+//! Every connection holds a `Stay` from being accepted until it is over. What comes from this machine itself counts
 //! only in total: it is a proxy, whose clients are not known apart, or the operator.
 
 use std::collections::HashMap;

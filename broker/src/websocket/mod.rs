@@ -1,4 +1,4 @@
-//! MQTT over WebSocket (MQTT 5, section 6; RFC 6455), for browsers. [`upgrade`] answers the HTTP request that a client
+//! MQTT over WebSocket (MQTT 5, section 6; RFC 6455), for browsers. [`upgrade()`] answers the HTTP request that a client
 //! begins with; [`WebSocket`] is the stream behind it, as any other to [`crate::connection`].
 //!
 //! Called by the listeners. What a frame carries is handed on as it comes, so neither a frame nor a message of many
