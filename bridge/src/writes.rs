@@ -20,7 +20,7 @@ pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<W
             Change::State(id) => state.push(id),
             Change::ConversationGone(id) => {
                 writes.extend([keys::conversation(id), keys::state(id)].map(|key| set(key, None)));
-                writes.push(set(keys::mark(keys::Marked::Conversation(id)), Some(Bytes::new())));
+                writes.push(set(keys::mark(&keys::Marked::Conversation(id)), Some(Bytes::new())));
             }
             Change::Pair(low, high, id) => {
                 writes.push(set(keys::pair(&low, &high), id.map(|id| counter(id.get()))));

@@ -1,6 +1,6 @@
-//! What is cleared away: devices that are no more, and the history of conversations that nobody is in any more. The commit
-//! that makes them so marks them, and the one that clears them takes the mark away: a crash in between leaves nothing
-//! behind that the next start would not find.
+//! What is cleared away: users (their profiles and contacts: `contacts`) and devices that are no more, and the history of
+//! conversations that nobody is in any more. The commit that makes them so marks them, and the one that clears them takes
+//! the mark away: a crash in between leaves nothing behind that the next start would not find.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +30,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let marked: Vec<_> = marked.into_iter().filter(|marked| own(marked.partition())).collect();
         for marked in marked {
             match marked {
+                Marked::User(user) => self.forget_people(user, Box::new(|| ())).await?,
                 Marked::Device(device) => self.erase(vec![device], Box::new(|| ())).await?,
                 Marked::Conversation(id) => self.clear_history(id).await?,
             }
@@ -47,7 +48,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             writes.push(writes::delete_range(Table::Directory, keys::doubts(*device)));
             writes.push(writes::set(keys::session(*device), None));
             writes.push(writes::set(keys::backlog(*device), None));
-            writes.push(writes::set(keys::mark(Marked::Device(*device)), None));
+            writes.push(writes::set(keys::mark(&Marked::Device(*device)), None));
         }
         self.when_durable(Done::Erased(devices, then));
         Ok(())
@@ -87,7 +88,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         self.next.writes.push(Write::DeleteRange(Table::Messages, start, end));
         self.next.writes.extend(kept);
-        self.next.writes.push(writes::set(keys::mark(Marked::Conversation(id)), None));
+        self.next.writes.push(writes::set(keys::mark(&Marked::Conversation(id)), None));
         self.next.durable = true;
         Ok(())
     }

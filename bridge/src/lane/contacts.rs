@@ -209,14 +209,15 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// Forgets the contacts and the profile of a user that is no more, and that others had it as a contact.
-    async fn forget_people(&mut self, user: UserId, then: Then) -> Result<(), StoreError> {
+    pub(super) async fn forget_people(&mut self, user: UserId, then: Then) -> Result<(), StoreError> {
         let all = WhenAll::new(then);
         for contact in self.second_users(keys::contacts_after(&user, None)).await? {
             self.next.writes.push(writes::set(keys::watcher(&contact, &user), None));
         }
         let writes = &mut self.next.writes;
         writes.push(writes::delete_range(Table::Directory, keys::contacts_after(&user, None)));
-        let rows = [keys::contact_count(&user), keys::profile(&user), keys::last_seen(&user)];
+        let mark = keys::mark(&keys::Marked::User(user.clone()));
+        let rows = [keys::contact_count(&user), keys::profile(&user), keys::last_seen(&user), mark];
         writes.extend(rows.map(|key| writes::set(key, None)));
         let mut by_lane = BTreeMap::<_, Vec<_>>::new();
         for watcher in self.second_users(keys::watchers_after(&user, None)).await? {

@@ -212,6 +212,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if !record.waiting {
             self.note(|| Fact::Account { user: user.clone(), device: None, added: false });
         }
+        self.next.writes.push(writes::set(keys::mark(&Marked::User(user.clone())), Some(Bytes::new())));
         let forget = self.then_forget(user.clone(), then);
         self.change_user(user, None, forget);
         Ok(())
@@ -219,7 +220,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Other lanes may still be writing to a device's inbox until they know that it is gone: erase it after that.
     fn then_erase(&mut self, devices: Vec<DeviceId>, then: Then) -> Then {
-        let marks = devices.iter().map(|device| writes::set(keys::mark(Marked::Device(*device)), Some(Bytes::new())));
+        let marks = devices.iter().map(|device| writes::set(keys::mark(&Marked::Device(*device)), Some(Bytes::new())));
         self.next.writes.extend(marks);
         let this_lane = self.lanes[self.number as usize].clone();
         Box::new(move || {

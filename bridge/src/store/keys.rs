@@ -17,6 +17,7 @@
 //! | Directory | `y` | random bits that names of waiting users are made with (32) |
 //! | Directory | `o` | order given last (8) |
 //! | Directory | `b` | how often the bridge has started (8) |
+//! | Directory | `e`, `u` user | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `d` device | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `c` conversation | nothing: nobody is in it, and something of it may be left |
 //! | Conversations | `c` conversation | `ConversationRecord` |
@@ -130,8 +131,10 @@ pub fn starts() -> Key {
 }
 
 /// What is to be cleared away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Marked {
+    /// A user that is no more.
+    User(UserId),
     /// A device that is no more.
     Device(DeviceId),
     /// A conversation that nobody is in.
@@ -140,21 +143,23 @@ pub enum Marked {
 
 impl Marked {
     /// Whose lane clears it.
-    pub fn partition(self) -> Partition {
+    pub fn partition(&self) -> Partition {
         match self {
-            Self::Device(device) => Partition::of_device(device),
-            Self::Conversation(conversation) => Partition::of_conversation(conversation),
+            Self::User(user) => Partition::of_user(user),
+            Self::Device(device) => Partition::of_device(*device),
+            Self::Conversation(conversation) => Partition::of_conversation(*conversation),
         }
     }
 }
 
 /// Something is to be cleared away.
-pub fn mark(marked: Marked) -> Key {
-    let (kind, number) = match marked {
-        Marked::Device(device) => (b'd', device.get()),
-        Marked::Conversation(conversation) => (b'c', conversation.get()),
-    };
-    key(Table::Directory, b'e', &[&[kind], &number.to_be_bytes()])
+pub fn mark(marked: &Marked) -> Key {
+    let mark = |kind: &[u8], rest: &[u8]| key(Table::Directory, b'e', &[kind, rest]);
+    match marked {
+        Marked::User(user) => mark(b"u", user.as_str().as_bytes()),
+        Marked::Device(device) => mark(b"d", &device.get().to_be_bytes()),
+        Marked::Conversation(conversation) => mark(b"c", &conversation.get().to_be_bytes()),
+    }
 }
 
 /// All of these.
@@ -164,11 +169,11 @@ pub fn marks() -> (Vec<u8>, Vec<u8>) {
 
 /// What a key of [`mark`] marks.
 pub fn parse_mark(key: &[u8]) -> Option<Marked> {
-    let (kind, number) = key.strip_prefix(b"e")?.split_first()?;
-    let number = parse_counter(number)?;
+    let (kind, rest) = key.strip_prefix(b"e")?.split_first()?;
     match kind {
-        b'd' => Some(Marked::Device(DeviceId::new(number))),
-        b'c' => Some(Marked::Conversation(ConversationId::new(number))),
+        b'u' => UserId::new(std::str::from_utf8(rest).ok()?).ok().map(Marked::User),
+        b'd' => Some(Marked::Device(DeviceId::new(parse_counter(rest)?))),
+        b'c' => Some(Marked::Conversation(ConversationId::new(parse_counter(rest)?))),
         _ => None,
     }
 }
@@ -320,8 +325,8 @@ mod tests {
         assert_eq!(parse_user(&user(&alice).1), Some(alice.clone()));
         assert_eq!(parse_membership(&membership(&alice, id).1), Some(id));
         assert_eq!(parse_backlog(&backlog(device).1), Some(device));
-        for marked in [Marked::Device(device), Marked::Conversation(id)] {
-            assert_eq!(parse_mark(&mark(marked).1), Some(marked));
+        for marked in [Marked::User(alice.clone()), Marked::Device(device), Marked::Conversation(id)] {
+            assert_eq!(parse_mark(&mark(&marked).1), Some(marked));
         }
         assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
         let (sequence, bob) = (Seq::new(5), Ordinal::new(2));

@@ -60,7 +60,15 @@ async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
         scene.published(ALICE).await;
         scene.publish(BOB, to_user(1, "alice", "for alice"));
         scene.published(BOB).await;
-        scene.ask(user("alice"), Call::Block(client::Block { user: "carol".into() })).await;
+        for call in [
+            Call::Block(client::Block { user: "carol".into() }),
+            Call::SetProfile(client::SetProfile { name: Some("Alice A.".into()), ..Default::default() }),
+            Call::AddContact(client::AddContact { user: "bob".into(), label: "B".into() }),
+        ] {
+            assert_eq!(scene.ask(user("alice"), call).await.reason, 0);
+        }
+        let contact = Call::AddContact(client::AddContact { user: "alice".into(), label: "A".into() });
+        assert_eq!(scene.ask(user("bob"), contact).await.reason, 0);
         let group = create(&scene, "alice", &["bob", "carol", "dave"]).await;
         let to_group = Publish {
             kind: godwit_schemas::bus::Kind::ToConversation.into(),
@@ -76,6 +84,8 @@ async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
             _ => None,
         });
         assert_eq!(Reason::from_u32(close.await), Reason::ADMINISTRATIVE_ACTION);
+        // Also what is written later, of who was online.
+        tokio::time::sleep(std::time::Duration::from_secs(600)).await;
         scene.settle().await;
         for (table, key) in scene.store.rows_with(b"alice") {
             let others = match table {
@@ -85,8 +95,11 @@ async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
             };
             assert!(others, "{kept:?}: {table:?} {}", key.escape_ascii());
         }
-        assert!(scene.store.rows_with(b"for herself").is_empty());
+        assert!(scene.store.rows_with(b"for herself").is_empty() && scene.store.rows_with(b"Alice A.").is_empty());
         assert_eq!(erase(&scene, "alice").await, Reason::TOPIC_NAME_INVALID, "once");
+        // The edge was silent meanwhile.
+        scene.next_generation();
+        scene.enter(BOB, "bob", "phone", Filters::NONE).await;
         // Bob has what he had, and cannot answer.
         let left = history(&scene, "bob", direct).await;
         assert_eq!((left.reason, left.history.len()), (0, if kept == History::None { 0 } else { 4 }));
@@ -159,12 +172,16 @@ async fn what_a_crash_left_to_be_cleared_is_cleared_by_the_next_start() {
         scene.store.scan(Table::Inbox, &[], &[0xFF], 1, usize::MAX).await.unwrap()[0].0[..8].try_into().unwrap();
     let device = keys::Marked::Device(godwit_schemas::ids::DeviceId::new(u64::from_be_bytes(device)));
     let conversation = keys::Marked::Conversation(godwit_schemas::ids::ConversationId::new(conversation));
-    let marks = [device, conversation].map(keys::mark).map(|(table, key)| Write::Put(table, key, bytes::Bytes::new()));
+    let gone = keys::Marked::User(user("carol"));
+    let left = keys::profile(&user("carol"));
+    let marks = [left.clone(), keys::mark(&gone), keys::mark(&device), keys::mark(&conversation)];
+    let marks = marks.map(|(table, key)| Write::Put(table, key, bytes::Bytes::new()));
     scene.store.commit(marks.to_vec(), crate::store::Durability::Synced).await.unwrap();
     scene.crash().await;
     scene.settle().await;
     assert_eq!(scene.store.rows(Table::Messages), 0);
     assert!(scene.store.rows(Table::Inbox) < inbox);
+    assert_eq!(scene.store.multi_get(&[left]).await.unwrap(), [None]);
     let (from, to) = keys::marks();
     assert!(scene.store.scan(Table::Directory, &from, &to, 10, usize::MAX).await.unwrap().is_empty(), "once");
 }
