@@ -74,6 +74,7 @@ async fn write<S: Store>(
     let durable = gathered.iter().any(|commit| commit.durable);
     let before = *last_order;
     let mut facts = Vec::new();
+    let mut waiting = Vec::new();
     let lane_of = |partition: Partition| partition.lane(lanes) as usize;
     for commit in gathered.drain(..) {
         for entry in commit.entries {
@@ -85,6 +86,10 @@ async fn write<S: Store>(
         }
         writes.extend(commit.writes);
         facts.extend(commit.facts);
+        if let Some(then) = commit.then {
+            waiting.push(then);
+            continue;
+        }
         for effect in commit.effects {
             told[lane_of(effect.partition)].effects.push(effect);
         }
@@ -100,6 +105,7 @@ async fn write<S: Store>(
     crash::point(Point::BeforeCommit);
     store.commit(writes, durability).await?;
     crash::point(Point::AfterCommit);
+    waiting.into_iter().for_each(|then| then());
     for (lane, committed) in (0..).zip(told) {
         if !committed.is_empty() {
             tell.tell(lane, committed);

@@ -24,15 +24,27 @@ pub enum Point {
     Expiry,
     /// The bridge is stopping: all is on disk, and the store's log not yet in tables.
     Shutdown,
+    /// An upload is on disk, and nobody has a link.
+    Announced,
+    /// An upload was verified, and nothing of that is on disk.
+    Verified,
+    /// A file is about to go: no message may refer to it any more.
+    Doomed,
+    /// An object was deleted, and the row that says so is there.
+    Deleted,
 }
 
-const NAMES: [(&str, Point); 6] = [
+const NAMES: [(&str, Point); 10] = [
     ("before-commit", Point::BeforeCommit),
     ("after-commit", Point::AfterCommit),
     ("replay", Point::Replay),
     ("compaction", Point::Compaction),
     ("expiry", Point::Expiry),
     ("shutdown", Point::Shutdown),
+    ("media-announced", Point::Announced),
+    ("media-verified", Point::Verified),
+    ("media-doomed", Point::Doomed),
+    ("media-deleted", Point::Deleted),
 ];
 
 struct Armed {

@@ -19,6 +19,7 @@ mod account;
 mod chat;
 mod credentials;
 mod etag;
+mod media;
 mod openapi;
 mod people;
 mod phone;

@@ -2,6 +2,7 @@
 //!
 //! - `lane`: single-owner loops that own sessions and conversations. `commit`: their commits, many in one fsync.
 //!   `mail`: what they say to each other. `link`: how they hang on the bus.
+//! - [`media`]: files that messages refer to.
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
 //! - [`events`]: what happens, told to operators.
@@ -32,6 +33,8 @@ use self::events::Sink;
 use self::lane::{Counters, Lane, Parts};
 use self::link::Link;
 use self::mail::{Committed, Mail, Mailbox, WhenAll};
+use self::media::MediaSettings;
+use self::media::keeper::{self, Keeper};
 use self::phone::Names;
 use self::store::{ClockS, Store, StoreError};
 
@@ -44,6 +47,7 @@ pub mod http;
 mod lane;
 mod link;
 mod mail;
+pub mod media;
 mod password;
 mod phone;
 pub mod remote_bus;
@@ -73,6 +77,8 @@ pub struct Settings {
     pub offline_after: Duration,
     /// Users, pairs and conversations that each lane keeps in memory (of each about so many).
     pub cached_per_lane: usize,
+    /// Where files are kept; `None`: nowhere.
+    pub media: Option<MediaSettings>,
 }
 
 /// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client
@@ -132,7 +138,7 @@ impl Assembly {
         Chat::new(self.lanes.clone())
     }
 
-    /// The committer and the lanes, each to be run to its end.
+    /// The committer, the keeper of files and the lanes, each to be run to its end.
     pub fn into_tasks(self) -> impl Iterator<Item = Task> {
         std::iter::once(self.committing).chain(self.running)
     }
@@ -159,6 +165,13 @@ pub async fn assemble<S: Store, B: Bus>(
     let told = Told { lanes: lanes.clone(), events };
     let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, told);
     let mut running: Vec<Task> = Vec::new();
+    let media = settings.media.clone().map(|settings| {
+        let (media, calls) = mpsc::channel(media::QUEUE);
+        let (clock, committer, lanes) = (clock.clone(), committer.clone(), lanes.clone());
+        let keeper = Keeper::new(keeper::Parts { settings, clock, calls, committer, lanes }, store.clone());
+        running.push(Box::pin(keeper.run()));
+        media
+    });
     for (number, mailbox) in (0..).zip(mailboxes) {
         let lane = Lane::new(Parts {
             number,
@@ -172,6 +185,7 @@ pub async fn assemble<S: Store, B: Bus>(
             committer: committer.clone(),
             counters: counters.clone(),
             tells,
+            media: media.clone(),
         });
         running.push(Box::pin(lane.run()));
     }

@@ -50,6 +50,8 @@ pub(crate) enum Mail {
     People(People),
     /// Take no more from the bus; let go when all that is under way is on disk.
     Drain(Arc<WhenAll>),
+    /// Let go when what was decided so far is on disk.
+    Pass(Arc<WhenAll>),
     /// End.
     Stop,
 }
@@ -88,6 +90,8 @@ pub(crate) struct Commit {
     pub(crate) durable: bool,
     /// For operators, afterwards.
     pub(crate) facts: Vec<Fact>,
+    /// Of a commit that is no lane's: who waits for it. Then it has writes alone.
+    pub(crate) then: Option<Then>,
 }
 
 /// From the committer: what is on disk, told to one lane.

@@ -72,6 +72,7 @@ async fn send_again(admin: &Admin, hash: &PhoneHash, device: DeviceId, to: &User
             after = order;
             let Ok(sender) = UserId::new(&String::from_utf8_lossy(&entry.sender_name)) else { continue };
             let place = (entry.conversation, entry.sequence);
+            let media = entry.files();
             let ask = match entry.kind {
                 Kind::Message => {
                     let replied: Option<&(ConversationId, Seq)> = places.get(&(entry.conversation, entry.reply_to));
@@ -81,6 +82,7 @@ async fn send_again(admin: &Admin, hash: &PhoneHash, device: DeviceId, to: &User
                         body: entry.content,
                         expires_in_s: if entry.limited { entry.expires_at_s.saturating_sub(now_s).max(1) } else { 0 },
                         reply_to: replied.map_or(0, |(_, sequence)| sequence.get()),
+                        media,
                     })
                 }
                 Kind::Change => match edited(&entry.content).and_then(|it| Some((places.get(&(place.0, it.0))?, it.1)))

@@ -91,6 +91,7 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
             retention_s: 60,
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,
+            media_grace_s: 60,
         },
         lanes: 2,
         window_messages: 10,
@@ -100,6 +101,7 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
         phone_lookups_per_day: 100,
         offline_after: Duration::from_secs(10),
         cached_per_lane: 10,
+        media: None,
     };
     for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {
         let clock: ClockS = Arc::new(|| 0);

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use godwit_core::doubt::Doubt;
 use godwit_core::outcome::Change;
 use godwit_core::record::ReceiptRecord;
-use godwit_core::world::World;
+use godwit_core::world::{Place, World};
 use godwit_schemas::ids::{ConversationId, Seq};
+use godwit_schemas::media::MediaId;
 use prost::Message;
 
+use crate::store::keys::media::{self, Holder};
 use crate::store::keys::{self, Key};
 use crate::store::{Table, Write};
 
@@ -37,6 +39,15 @@ pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<W
                 writes.push(delete_range(Table::Messages, keys::reactions(id, sequence)));
             }
             Change::Holders(id, sequence) => writes.push(holders(world, id, sequence)),
+            Change::Shared(place, id, reference) => {
+                writes.push(put(media::reference(place, id), &reference));
+                writes.push(set(media::holder(id, &Holder::Message(place)), Some(Bytes::new())));
+                let ended = Bytes::from_static(media::REFERENCE_ENDED);
+                writes.push(set(media::due(reference.expires_at_s, id), Some(ended)));
+            }
+            Change::Unshared(place, id, now_s) => {
+                unshare(place, id, now_s, writes);
+            }
             Change::EntryGone(device, order) => {
                 let (table, key) = keys::entry(device, order);
                 writes.push(Write::Delete(table, key));
@@ -58,6 +69,13 @@ pub(crate) fn of_changes(world: &World, changes: Vec<Change>, writes: &mut Vec<W
         }
     }
     conversations(world, whole, state, writes);
+}
+
+/// A message refers to a file no more.
+pub(crate) fn unshare(place: Place, id: MediaId, now_s: u32, writes: &mut Vec<Write>) {
+    writes.push(set(media::reference(place, id), None));
+    writes.push(set(media::holder(id, &Holder::Message(place)), None));
+    writes.push(set(media::due(now_s, id), Some(Bytes::from_static(media::REFERENCE_ENDED))));
 }
 
 /// Who has still to get a message, as the batch left it.

@@ -3,6 +3,7 @@
 //! - [`client`]: what MQTT payloads carry between clients and server.
 //! - [`bus`]: frames between edges (broker) and lanes (bridge), and the [`bus::Bus`] they travel on.
 //! - [`ids`]: names and numbers, checked once where they enter.
+//! - [`media`]: names of files.
 //! - [`topic`]: what a client may publish to and subscribe to.
 //! - [`reason`]: the MQTT 5 reason codes that Godwit answers with.
 //! - [`phone`]: phone numbers.
@@ -11,6 +12,7 @@
 pub mod bus;
 pub mod client;
 pub mod ids;
+pub mod media;
 pub mod partition;
 pub mod phone;
 pub mod reason;

@@ -43,6 +43,8 @@ pub(crate) struct Listeners {
     pub(crate) http: Option<SocketAddr>,
     /// The service listener between broker and bridge.
     pub(crate) service: Option<SocketAddr>,
+    /// The embedded object store.
+    pub(crate) media: Option<SocketAddr>,
 }
 
 impl AdminNotice {

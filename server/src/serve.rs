@@ -2,6 +2,7 @@
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
 mod events;
+mod media;
 pub(crate) mod parts;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -147,12 +148,14 @@ impl Running {
         let (mqtt, mqtts) = (of_kind(false, false), of_kind(true, false));
         let (ws, wss) = (of_kind(false, true), of_kind(true, true));
         let http = self.memory.as_ref().map(|memory| memory.http);
+        let media = self.memory.as_ref().and_then(|memory| memory.media.as_ref().map(|media| media.address));
         let pid = std::process::id();
-        let listeners = Listeners { pid, mqtt: mqtt.into_iter().collect(), mqtts, ws, wss, http, service };
+        let listeners = Listeners { pid, mqtt: mqtt.into_iter().collect(), mqtts, ws, wss, http, service, media };
         listeners.write(&settings.data_dir, role.listeners_file())?;
-        let [mqtt, mqtts, ws, wss] = [mqtt, mqtts, ws, wss].map(|addr| addr.map(display));
-        let (http, service, data) = (http.map(display), service.map(display), settings.data_dir.display());
-        tracing::info!(mqtt, mqtts, ws, wss, http, service, %data, version = VERSION, "ready");
+        let [mqtt, mqtts, ws, wss, http, service, media] =
+            [mqtt, mqtts, ws, wss, http, service, media].map(|addr| addr.map(display));
+        let data = settings.data_dir.display();
+        tracing::info!(mqtt, mqtts, ws, wss, http, service, media, %data, version = VERSION, "ready");
         Ok(())
     }
 
@@ -210,6 +213,8 @@ struct Memory {
     http_stop: CancellationToken,
     /// Of events.
     consumers: JoinSet<()>,
+    /// The embedded object store.
+    media: Option<media::Embedded>,
 }
 
 impl Memory {
@@ -218,13 +223,14 @@ impl Memory {
         let listener = listener.with_context(|| format!("http.listen: listen on {}", settings.http_listen))?;
         let http = listener.local_addr().context("http.listen")?;
         let Telling { sink, consumers } = telling;
-        let bridge = parts::start_bridge(settings, store.clone(), bus, sink).await?;
+        let (files, media) = media::start(settings).await?;
+        let bridge = parts::start_bridge(settings, store.clone(), bus, sink, files).await?;
         let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
         AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
         let http_stop = CancellationToken::new();
         let router = http::router(bridge.admin(), bridge.chat(), lock);
         let http_task = tokio::spawn(http::serve(listener, router, settings.http_connections_max, http_stop.clone()));
-        Ok(Self { bridge, store, http, http_task, http_stop, consumers })
+        Ok(Self { bridge, store, http, http_task, http_stop, consumers, media })
     }
 
     async fn stop(mut self, until: Instant) {
@@ -232,10 +238,14 @@ impl Memory {
         if tokio::time::timeout_at(until, self.http_task).await.is_err() {
             tracing::warn!("HTTP requests were cut off by shutdown.deadline_s");
         }
+        // The bridge may wait for it.
         self.bridge.stop(left(until)).await;
         let told = async { while self.consumers.join_next().await.is_some() {} };
         if tokio::time::timeout_at(until, told).await.is_err() {
             tracing::warn!("the last events were cut off by shutdown.deadline_s");
+        }
+        if let Some(media) = self.media {
+            media.stop(until).await;
         }
         parts::flush(self.store).await;
     }

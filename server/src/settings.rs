@@ -5,6 +5,7 @@
 mod doors;
 mod events;
 mod layers;
+mod media;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub(crate) use doors::Doors;
 pub(crate) use events::Events;
 pub(crate) use layers::{Effective, Problem};
 use layers::{Layers, Origin};
+pub(crate) use media::{Media, Storage};
 
 /// Room that a packet needs around the largest body: topic, properties, the event's own fields.
 const PACKET_OVERHEAD_BYTES: u32 = 1_024;
@@ -50,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) memtable_bytes: usize,
     pub(crate) cache_bytes: usize,
     pub(crate) reserve_bytes: u64,
+    pub(crate) media: Media,
     pub(crate) log: Log,
     pub(crate) shutdown_deadline: Duration,
 }
@@ -152,6 +155,10 @@ fn parse(from: &mut Layers) -> Settings {
     let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
     listeners.extend([("http.listen", http_listen), ("service.listen", service.listen)]);
+    let media = media::parse(from);
+    if let Storage::Embedded { listen, .. } = media.storage {
+        listeners.push(("media.listen", listen));
+    }
     ports_differ(from, &listeners);
     Settings {
         doors,
@@ -171,6 +178,7 @@ fn parse(from: &mut Layers) -> Settings {
         memtable_bytes: mib(from, "store.memtable_mib", 1..=1_024),
         cache_bytes: mib(from, "store.cache_mib", 1..=1_048_576),
         reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
+        media,
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),
     }

@@ -30,6 +30,7 @@ struct Listeners {
     wss: Option<SocketAddr>,
     http: Option<SocketAddr>,
     service: Option<SocketAddr>,
+    media: Option<SocketAddr>,
 }
 
 /// What a device connects with, as `godwit user add` prints it.
@@ -182,6 +183,14 @@ impl Server {
         it
     }
 
+    /// `godwit serve` with these keys set, and these variables of the environment.
+    pub(crate) fn within(environment: &[(&str, &str)], settings: &[(&str, &str)]) -> Self {
+        let mut it = Self::prepare("serve", settings);
+        it.settings.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        it.start_again();
+        it
+    }
+
     /// `godwit broker` and `godwit bridge`.
     pub(crate) fn halves(settings: &[(&str, &str)]) -> Self {
         let mut it = Self::prepare("broker", settings);
@@ -202,7 +211,8 @@ impl Server {
     pub(crate) fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
         let variable = |key: &str| format!("GODWIT__{}", key.replace('.', "__").to_uppercase());
         let host = own_host();
-        let listeners = ["mqtt", "http", "service"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
+        let listeners =
+            ["mqtt", "http", "service", "media"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
         let given = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned()));
         let settings = listeners.into_iter().chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");
@@ -222,8 +232,9 @@ impl Server {
         let before = self.log.text().len();
         let doors = Process::start(self.role, &self.path, &self.settings, &self.log);
         let doors = doors.map_err(|status| (status.code(), self.log.text().split_off(before)))?;
-        let Listeners { mqtt, http, service, .. } = &doors.listeners;
-        let told = [("MQTT", mqtt.first()), ("HTTP", http.as_ref()), ("SERVICE", service.as_ref())];
+        let Listeners { mqtt, http, service, media, .. } = &doors.listeners;
+        let told =
+            [("MQTT", mqtt.first()), ("HTTP", http.as_ref()), ("SERVICE", service.as_ref()), ("MEDIA", media.as_ref())];
         for (name, address) in told.into_iter().filter_map(|(name, address)| Some((name, address?))) {
             self.settings.push((format!("GODWIT__{name}__LISTEN"), address.to_string()));
         }

@@ -1,7 +1,7 @@
 //! What a conversation is asked to do, by whom.
 
 use bytes::Bytes;
-use godwit_schemas::client::request::Call;
+use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
 use godwit_schemas::partition::Partition;
 
@@ -63,6 +63,8 @@ pub struct Draft {
     pub expires_in_s: u32,
     /// The message that it answers; 0: none.
     pub reply_to: Seq,
+    /// Files, as the sender names them.
+    pub media: Vec<client::Media>,
 }
 
 /// A command to one conversation.
@@ -226,6 +228,11 @@ pub fn is_about_account(call: &Call) -> bool {
             | Call::ListContacts(_)
             | Call::GetPresence(_)
             | Call::EraseAccount(_)
+            | Call::CreateUpload(_)
+            | Call::GetUpload(_)
+            | Call::CompleteUpload(_)
+            | Call::DiscardUpload(_)
+            | Call::DownloadLink(_)
     )
 }
 

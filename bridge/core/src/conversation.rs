@@ -134,8 +134,8 @@ impl Conversation {
         if !self.group && self.members.len() < 2 && self.next_ordinal > 1 {
             return Err(Reason::TOPIC_NAME_INVALID);
         }
-        if client_sequence > 0 && client_sequence <= self.accepted(device) {
-            return Ok(Sent::Again(self.place_of(device, client_sequence)));
+        if let Some(place) = self.place_of_accepted(device, client_sequence) {
+            return Ok(Sent::Again(place));
         }
         if !room {
             return Err(Reason::QUOTA_EXCEEDED);
@@ -157,6 +157,12 @@ impl Conversation {
     /// The device's last count; 0: none yet.
     pub fn accepted(&self, device: DeviceId) -> u64 {
         self.accepted.iter().find(|(id, ..)| *id == device).map_or(0, |(_, last, _)| *last)
+    }
+
+    /// Where the send of this count stands, if it was accepted before; 0: it was not the device's last.
+    pub fn place_of_accepted(&self, device: DeviceId, client_sequence: u64) -> Option<Seq> {
+        let again = client_sequence > 0 && client_sequence <= self.accepted(device);
+        again.then(|| self.place_of(device, client_sequence))
     }
 
     /// Where the send of this count stands, if it is the device's last; otherwise 0.

@@ -20,6 +20,7 @@ mod call;
 mod group;
 mod keep;
 mod live;
+mod media;
 mod post;
 
 pub use self::call::changes_something;
@@ -37,6 +38,8 @@ pub struct Rules {
     pub history: Policy,
     /// How long after it was sent a message may be taken back or edited.
     pub recall_window_s: u32,
+    /// How long a file is there after its message has been delivered to all.
+    pub media_grace_s: u32,
 }
 
 /// Longest title of a group in bytes.

@@ -2,10 +2,11 @@
 //!
 //! Layout: expiry (4 bytes, big endian, first so that the store can drop what is expired without knowing the rest),
 //! kind (1), then varints: conversation, sequence, sender's ordinal, time stored, length of the sender's name; the
-//! name; the rest is the body (message) or the encoded `client.Change`.
+//! name; of a message with files, their length and a `client.Message` of nothing but them; the rest is the body (message) or
+//! the encoded `client.Change`.
 //!
 //! A large body for many devices is kept once, apart: the messages table holds the entry whole, and each inbox a
-//! reference ([`Entry::reference`]), which has the body's length (varint) in its place.
+//! reference ([`Entry::reference`]), which has the body's length (varint) in its place. Files stand with the body.
 
 use bytes::{Buf, BufMut, Bytes};
 use godwit_schemas::client::{self, event};
@@ -52,6 +53,8 @@ pub struct Entry {
     pub unseen: bool,
     /// The body is kept in the messages table, and is so long.
     pub apart: Option<u32>,
+    /// A `client.Message` of nothing but files; of a reference: nothing.
+    pub media: Bytes,
     /// Body or encoded change. Of a reference: nothing, see [`Self::is_reference`].
     pub content: Bytes,
 }
@@ -65,8 +68,10 @@ const LIMITED: u8 = 0x80;
 const APART: u8 = 0x40;
 const REFERENCE: u8 = 0x20;
 const REPLY: u8 = 0x10;
+/// It has files.
+const MEDIA: u8 = 0x08;
 /// Kinds, below the flags.
-const KINDS: u8 = 0x0F;
+const KINDS: u8 = 0x07;
 const MESSAGE: u8 = 1;
 const CHANGE: u8 = 2;
 const RECALLED: u8 = 3;
@@ -77,27 +82,27 @@ const UNSEEN_EDITED: u8 = 6;
 impl Entry {
     /// The stored form.
     pub fn encode(&self) -> Bytes {
-        self.encode_with(&self.content, if self.apart.is_some() { APART } else { 0 })
+        self.encode_with(&self.media, &self.content, if self.apart.is_some() { APART } else { 0 })
     }
 
     /// The stored form of a reference to a body that is kept apart.
     pub fn reference(&self) -> Bytes {
         let mut length = Vec::with_capacity(5);
         encode_varint(self.content_len().into(), &mut length);
-        self.encode_with(&length, REFERENCE)
+        self.encode_with(&[], &length, REFERENCE)
     }
 
     /// The body has to be fetched.
     pub fn is_reference(&self) -> bool {
-        self.apart.is_some_and(|len| len as usize != self.content.len())
+        self.apart.is_some_and(|len| len as usize != self.media.len() + self.content.len())
     }
 
-    /// Length of the content, wherever it is.
+    /// Length of content and files, wherever they are.
     pub fn content_len(&self) -> u32 {
-        self.apart.unwrap_or_else(|| u32::try_from(self.content.len()).unwrap_or(u32::MAX))
+        self.apart.unwrap_or_else(|| u32::try_from(self.media.len() + self.content.len()).unwrap_or(u32::MAX))
     }
 
-    fn encode_with(&self, content: &[u8], flags: u8) -> Bytes {
+    fn encode_with(&self, media: &[u8], content: &[u8], flags: u8) -> Bytes {
         let numbers = [
             self.conversation.get(),
             self.sequence.get(),
@@ -106,7 +111,8 @@ impl Entry {
             self.sender_name.len() as u64,
         ];
         let numbers_len: usize = numbers.iter().map(|n| encoded_len_varint(*n)).sum();
-        let mut out = Vec::with_capacity(5 + numbers_len + self.sender_name.len() + content.len());
+        let flags = if media.is_empty() { flags } else { flags | MEDIA };
+        let mut out = Vec::with_capacity(10 + numbers_len + self.sender_name.len() + media.len() + content.len());
         out.put_u32(self.expires_at_s);
         let kind = match (self.kind, self.edited, self.unseen) {
             (Kind::Message, false, false) => MESSAGE,
@@ -125,6 +131,10 @@ impl Entry {
             encode_varint(self.reply_to.get(), &mut out);
         }
         out.extend_from_slice(&self.sender_name);
+        if !media.is_empty() {
+            encode_varint(media.len() as u64, &mut out);
+            out.extend_from_slice(media);
+        }
         out.extend_from_slice(content);
         out.into()
     }
@@ -155,10 +165,13 @@ impl Entry {
             return Err(Damaged);
         }
         let sender_name = stored.split_to(name_len);
+        let media_len = if flags & MEDIA == 0 { 0 } else { number(&mut stored)? };
+        let media_len = usize::try_from(media_len).ok().filter(|len| *len <= stored.len()).ok_or(Damaged)?;
+        let media = stored.split_to(media_len);
         let length = |number: u64| u32::try_from(number).map_err(|_| Damaged);
         let apart = match flags & (APART | REFERENCE) {
             0 => None,
-            APART => Some(length(stored.len() as u64)?),
+            APART => Some(length((media.len() + stored.len()) as u64)?),
             _ => Some(length(number(&mut stored)?)?),
         };
         Ok(Self {
@@ -174,8 +187,14 @@ impl Entry {
             edited: matches!(flags & KINDS, EDITED | UNSEEN_EDITED),
             unseen: matches!(flags & KINDS, UNSEEN | UNSEEN_EDITED),
             apart,
+            media,
             content: stored,
         })
+    }
+
+    /// The files that it refers to, as the server has filled them in.
+    pub fn files(&self) -> Vec<client::Media> {
+        client::Message::decode(self.media.clone()).map_or(Vec::new(), |message| message.media)
     }
 
     /// The payload for a device that reads events.
@@ -199,6 +218,7 @@ impl Entry {
             edited: self.edited,
             recalled: self.kind == Kind::Recalled,
             reactions: Vec::new(),
+            media: self.files(),
         }
     }
 }
@@ -261,6 +281,10 @@ mod tests {
         assert!(reference.is_reference() && !whole.is_reference());
         assert_eq!(reference.content_len(), 700);
         assert_eq!(Entry { content: whole.content.clone(), ..reference }, whole);
+        let files = Entry { media: Bytes::from_static(b"files"), apart: Some(705), ..whole.clone() };
+        assert_eq!(Entry::decode(files.encode()), Ok(files.clone()));
+        let reference = Entry::decode(files.reference()).unwrap();
+        assert!(reference.is_reference() && reference.media.is_empty() && reference.content_len() == 705);
         assert!(whole.reference().len() < 32);
     }
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
+use godwit_schemas::media::MediaId;
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
@@ -10,6 +11,8 @@ use crate::command::ReplyTo;
 use crate::conversation::Watermark;
 use crate::doubt::Doubt;
 use crate::fact::Fact;
+use crate::record::ReferenceRecord;
+use crate::world::Place;
 
 /// A new inbox entry for one device. It is given its order when it is committed, and wakes the device's session.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +55,10 @@ pub enum Change {
     ReactionsGone(ConversationId, Seq),
     /// Who has still to get a message that is kept apart: write it as it is in the world.
     Holders(ConversationId, Seq),
+    /// A message refers to a file, so long.
+    Shared(Place, MediaId, ReferenceRecord),
+    /// It does so no more, since this second.
+    Unshared(Place, MediaId, u32),
     /// The inbox entry was acknowledged.
     EntryGone(DeviceId, Order),
     /// The device has still to get this receipt; replaces an earlier one.

@@ -211,6 +211,26 @@ pub struct HoldersRecord {
     /// Second since 1970 at which their entries expire.
     #[prost(uint32, tag = "2")]
     pub expires_at_s: u32,
+    /// Files that the message refers to, 16 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub media: Vec<Vec<u8>>,
+    /// As in [`ReferenceRecord`].
+    #[prost(message, optional, tag = "4")]
+    pub reference: Option<ReferenceRecord>,
+}
+
+/// A message's reference to a file: who sees the message may have the file.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct ReferenceRecord {
+    /// Second since 1970 at which it ends.
+    #[prost(uint32, tag = "1")]
+    pub expires_at_s: u32,
+    /// Ordinal of who sent the message.
+    #[prost(uint32, tag = "2")]
+    pub sender: u32,
+    /// Only its sender knows of the message.
+    #[prost(bool, tag = "3")]
+    pub unseen: bool,
 }
 
 /// Watermarks in a receipt that a device has still to get.

@@ -8,19 +8,23 @@ use std::hash::Hash;
 
 use foldhash::fast::FixedState;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Seq, UserId};
+use godwit_schemas::media::MediaId;
 use godwit_schemas::partition::{PARTITIONS, Partition};
 
 use crate::command::{Command, To, called};
 use crate::conversation::Conversation;
 use crate::entry::Entry;
-use crate::record::{HoldersRecord, UserRecord};
-use godwit_schemas::client::request::Call;
+use crate::record::{HoldersRecord, ReferenceRecord, UserRecord};
+use godwit_schemas::client::{self, request::Call};
 
 /// Number of a commit of this lane, counting up.
 pub type Ticket = u64;
 
 /// Two users, lower name first.
 pub type Pair = (UserId, UserId);
+
+/// Most files of one message.
+pub const FILES_MAX: usize = 16;
 
 /// A message's place.
 pub type Place = (ConversationId, Seq);
@@ -38,6 +42,8 @@ pub enum Need {
     Holders(Place),
     /// What was left of a message.
     Traces(Place),
+    /// A file, as far as the user may share it.
+    Media(MediaId, UserId),
 }
 
 /// What was left of a message: in the messages table, and in the inboxes of its conversation's members.
@@ -49,6 +55,8 @@ pub struct Traces {
     pub copies: Vec<(DeviceId, Order)>,
     /// One of them.
     pub copy: Option<Entry>,
+    /// References to files.
+    pub references: Vec<(MediaId, ReferenceRecord)>,
 }
 
 /// A device, as far as deliveries need it.
@@ -134,6 +142,8 @@ pub struct World {
     holders: Cache<Place, HoldersRecord>,
     /// For the batch under way only.
     traces: BTreeMap<Place, Traces>,
+    /// For the batch under way only. `None`: not for this user.
+    media: BTreeMap<(MediaId, UserId), Option<client::Media>>,
     next_conversation: [u64; PARTITIONS as usize],
     full: BTreeSet<DeviceId>,
     ticket: Ticket,
@@ -150,6 +160,7 @@ impl World {
             conversations: Cache::new(seed),
             holders: Cache::new(seed),
             traces: BTreeMap::new(),
+            media: BTreeMap::new(),
             next_conversation,
             full: BTreeSet::new(),
             ticket: 1,
@@ -165,6 +176,9 @@ impl World {
     /// Pushes what `command` still needs. Nothing: it can be decided. Ask again after every read, since what was
     /// read may lead on.
     pub fn needs(&mut self, command: &Command, out: &mut Vec<Need>) {
+        if let Command::Post { origin, draft, .. } = command {
+            self.need_media(&origin.user, &draft.media, out);
+        }
         match command {
             Command::Post { origin, to: To::User(user), .. } => self.needs_of_pair(&origin.user, user, out),
             Command::Post { to: To::Conversation(conversation), .. }
@@ -242,6 +256,12 @@ impl World {
         }
     }
 
+    fn need_media(&mut self, user: &UserId, media: &[client::Media], out: &mut Vec<Need>) {
+        let ids = media.iter().take(FILES_MAX).filter_map(|file| file.id.parse().ok());
+        let unknown = ids.filter(|id| !self.media.contains_key(&(*id, user.clone())));
+        out.extend(unknown.map(|id| Need::Media(id, user.clone())));
+    }
+
     fn need_traces(&mut self, place: Place, out: &mut Vec<Need>) {
         self.need_holders(place.0, &[place.1], out);
         // Whose inboxes to look into is known when the members are.
@@ -282,6 +302,16 @@ impl World {
     /// What was left of a message was read.
     pub fn found_traces(&mut self, place: Place, traces: Traces) {
         self.traces.insert(place, traces);
+    }
+
+    /// A file was read, and whether the user may share it.
+    pub fn found_media(&mut self, id: MediaId, user: UserId, file: Option<client::Media>) {
+        self.media.insert((id, user), file);
+    }
+
+    /// Size, content type and hash of a file that the user may share.
+    pub fn media(&self, id: MediaId, user: &UserId) -> Option<&client::Media> {
+        self.media.get(&(id, user.clone()))?.as_ref()
     }
 
     /// What was left of a message, to be changed by the commit under way.
@@ -406,6 +436,7 @@ impl World {
     /// The commit under way is complete; returns its ticket.
     pub fn seal(&mut self) -> Ticket {
         self.traces.clear();
+        self.media.clear();
         self.ticket += 1;
         self.ticket - 1
     }

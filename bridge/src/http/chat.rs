@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::credentials::{Credentials, Keys};
 use super::problem::Problem;
-use super::{people, view};
+use super::{media, people, view};
 use crate::chat::Chat;
 
 /// What the routes need.
@@ -43,6 +43,7 @@ pub(super) fn routes(context: Context) -> Router {
         .route("/v1/users/{user}/invites/{invite}", post(join).delete(revoke_invite))
         .route("/v1/users/{user}/blocked", get(list_blocked))
         .route("/v1/users/{user}/blocked/{other}", put(block).delete(unblock))
+        .merge(media::routes())
         .route("/v1/users/{user}/devices", get(list_devices))
         .route("/v1/users/{user}/devices/{device}", put(label_device).delete(remove_device))
         .merge(super::phone::routes())
@@ -207,6 +208,8 @@ struct NewMessage {
     expires_in_s: u32,
     #[serde(default)]
     reply_to: u64,
+    #[serde(default)]
+    media: Vec<media::NewFile>,
 }
 
 async fn send(actor: Actor, at: At<InConversation>, body: Body<NewMessage>) -> Result<impl IntoResponse, Problem> {
@@ -217,6 +220,7 @@ async fn send(actor: Actor, at: At<InConversation>, body: Body<NewMessage>) -> R
         body: new.body.0,
         expires_in_s: new.expires_in_s,
         reply_to: new.reply_to,
+        media: new.media.into_iter().map(Into::into).collect(),
     };
     let response = answered(actor.context.chat.send(actor.user, actor.credentials.who(), message).await)?;
     Ok((StatusCode::CREATED, Json(json!({ "conversation": conversation, "sequence": view::next(response.sequence) }))))

@@ -39,6 +39,10 @@ const SEND: &str = "/v1/users/{user}/messages";
 const PHONES: &str = "/v1/users/{user}/phones";
 const BLOCKED: &str = "/v1/users/{user}/blocked";
 const BLOCK: &str = "/v1/users/{user}/blocked/{other}";
+const UPLOADS: &str = "/v1/users/{user}/media";
+const MEDIA: &str = "/v1/users/{user}/media/{media}";
+const COMPLETE: &str = "/v1/users/{user}/media/{media}/complete";
+const DOWNLOAD: &str = "/v1/users/{user}/media/{media}/download";
 const DEVICES: &str = "/v1/users/{user}/devices";
 const DEVICE: &str = "/v1/users/{user}/devices/{device}";
 
@@ -127,6 +131,30 @@ const OPERATIONS: &[Operation] = &[
     Operation { answer: (200, Some("Users")), ..op("get", BLOCKED, "Whom the user has blocked") },
     Operation { refusals: &[403, 404, 409, 422], ..op("put", BLOCK, "Block a user") },
     Operation { refusals: &[403, 404, 422], ..op("delete", BLOCK, "Unblock a user") },
+    Operation {
+        body: Some("NewUpload"),
+        answer: (201, Some("Upload")),
+        refusals: &[403, 404, 409],
+        ..op("post", UPLOADS, "Begin an upload, or go on with the unfinished one of the same file")
+    },
+    Operation {
+        query: &["after"],
+        answer: (200, Some("Upload")),
+        refusals: &[404],
+        ..op("get", MEDIA, "The user's unfinished upload, with links for what is missing")
+    },
+    Operation { refusals: &[404], ..op("delete", MEDIA, "Give up an unfinished upload") },
+    Operation {
+        answer: (200, Some("Upload")),
+        refusals: &[404],
+        ..op("post", COMPLETE, "Everything is uploaded: verify it")
+    },
+    Operation {
+        query: &["conversation"],
+        answer: (200, Some("Link")),
+        refusals: &[404],
+        ..op("get", DOWNLOAD, "A link to a file that was shared with the user")
+    },
     Operation { answer: (200, Some("Devices")), ..op("get", DEVICES, "The user's devices") },
     Operation {
         body: Some("NewLabel"),
@@ -217,6 +245,7 @@ fn in_path(path: &str) -> Value {
     let parameter = |name| {
         let schema = match name {
             "conversation" | "sequence" => number(),
+            "media" => json!({ "type": "string", "minLength": 1, "maxLength": 64 }),
             "invite" => json!({ "type": "string", "minLength": 1, "maxLength": 64 }),
             _ => name_schema(),
         };
@@ -302,6 +331,7 @@ fn schemas() -> Value {
         ("reply_to", or_null(number())),
         ("edited", flag()),
         ("recalled", flag()),
+        ("media", list(reference("File"))),
         ("reactions", list(object(&[("member", small()), ("reaction", text(32))]))),
     ];
     let phone = || json!({ "type": "string", "pattern": "^\\+[1-9][0-9]{4,14}$" });
@@ -339,6 +369,7 @@ fn schemas() -> Value {
             ("client_sequence?", number()),
             ("expires_in_s?", small()),
             ("reply_to?", number()),
+            ("media?", list(reference("NewFile"))),
         ]),
         "NewMessageTo": { "oneOf": [
             object(&[&[("user", name_schema())], &message_to[..]].concat()),
@@ -359,6 +390,36 @@ fn schemas() -> Value {
         "NewInvite": object(&[("expires_in_s?", small())]),
         "Users": object(&[("users", list(name_schema()))]),
         "Device": object(&[("device", name_schema()), ("label", text(128)), ("connected", flag())]),
+        "NewFile": object(&[("id", text(64)), ("name?", text(255)), ("thumbnail?", base64()), ("key?", base64())]),
+        "File": object(&[
+            ("id", text(64)),
+            ("name", text(255)),
+            ("thumbnail", base64()),
+            ("key", base64()),
+            ("size", number()),
+            ("content_type", text(127)),
+            ("sha256", base64()),
+        ]),
+        "NewUpload": object(&[
+            ("sha256", base64()),
+            ("size", number()),
+            ("content_type", text(127)),
+            ("conversation?", number()),
+        ]),
+        "Link": object(&[
+            ("method", text(8)),
+            ("url", json!({ "type": "string" })),
+            ("headers", json!({ "type": "object", "additionalProperties": { "type": "string" } })),
+            ("expires_in_s", small()),
+        ]),
+        "Upload": object(&[
+            ("media", text(64)),
+            ("complete", flag()),
+            ("link", or_null(json!({ "allOf": [reference("Link")] }))),
+            ("part_bytes", number()),
+            ("stored", list(small())),
+            ("parts", list(object(&[("part", small()), ("link", reference("Link"))]))),
+        ]),
         "Devices": object(&[("devices", list(reference("Device")))]),
         "NewLabel": object(&[("label", text(128))]),
     })

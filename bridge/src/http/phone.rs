@@ -42,7 +42,7 @@ async fn send(actor: Actor, body: Result<Json<NewMessage>, JsonRejection>) -> Re
         Recipient::User(user) => client::send::To::User(user),
         Recipient::Phone(number) => client::send::To::Phone(number),
     };
-    let message = client::Send { to: Some(to), client_sequence, body: body.0, expires_in_s, reply_to: 0 };
+    let message = client::Send { to: Some(to), client_sequence, body: body.0, expires_in_s, ..Default::default() };
     let response = answered(actor.context.chat.send(actor.user, actor.credentials.who(), message).await)?;
     let place = json!({ "conversation": response.conversation, "sequence": view::next(response.sequence) });
     Ok((StatusCode::CREATED, Json(place)))

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Value, json};
 
 /// Bytes as Base64.
+#[derive(Default)]
 pub(super) struct Bytes(pub(super) bytes::Bytes);
 
 impl<'de> Deserialize<'de> for Bytes {
@@ -37,7 +38,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
@@ -168,6 +169,7 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
                 "edited": it.edited,
                 "recalled": it.recalled,
                 "reactions": it.reactions.iter().map(reaction).collect::<Vec<_>>(),
+                "media": it.media.iter().map(super::media::file).collect::<Vec<_>>(),
             }))
         }
         event::Event::Change(it) => {

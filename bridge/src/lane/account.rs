@@ -117,7 +117,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 let done = self.then_respond(caller, client::Response::default());
                 self.remove_user(user, AfterRemoval::Erase(done)).await?;
             }
-            _ => {}
+            call => self.ask_keeper(caller, call),
         }
         Ok(())
     }

@@ -87,10 +87,26 @@ impl<S: Store, B: Bus> Lane<S, B> {
             kept.extend(rows.into_iter().filter_map(|row| self.needed(row)));
         }
         self.next.writes.push(Write::DeleteRange(Table::Messages, start, end));
+        self.unshare_files(id).await?;
         self.next.writes.extend(kept);
         self.next.writes.push(writes::set(keys::mark(&Marked::Conversation(id)), None));
         self.next.durable = true;
         Ok(())
+    }
+
+    /// Nobody may have the files any more that were shared there.
+    async fn unshare_files(&mut self, id: ConversationId) -> Result<(), StoreError> {
+        let (mut from, to) = keys::media::references_in(id);
+        loop {
+            let rows = self.store.scan(Table::Media, &from, &to, ROWS, usize::MAX).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = [last, &b"\0"[..]].concat();
+            for (key, _) in &rows {
+                let shared = keys::media::parse_referring(key).zip(keys::media::parse_last(key));
+                let Some((place, file)) = shared else { continue };
+                writes::unshare(place, file, self.now_s, &mut self.next.writes);
+            }
+        }
     }
 
     /// What of a row an inbox may still refer to, and no longer than that.

@@ -214,6 +214,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         for contact in self.second_users(keys::contacts_after(&user, None)).await? {
             self.next.writes.push(writes::set(keys::watcher(&contact, &user), None));
         }
+        let profile = self.store.multi_get(&[keys::profile(&user)]).await?.pop().flatten();
+        let profile = profile.and_then(|value| decoded::<ProfileRecord>("profile", &user, &value));
+        self.forget_files(&user, &profile.unwrap_or_default().picture).await?;
         let writes = &mut self.next.writes;
         writes.push(writes::delete_range(Table::Directory, keys::contacts_after(&user, None)));
         let mark = keys::mark(&keys::Marked::User(user.clone()));

@@ -278,7 +278,7 @@ pub(super) async fn fetch_bodies<S: Store>(store: &S, entries: &mut [(Order, Ent
     for (entry, value) in references.into_iter().zip(store.multi_get(&keys).await?) {
         // It may have been edited meanwhile, or taken back.
         if let Some(Ok(whole)) = value.map(Entry::decode).filter(|it| it.as_ref().is_ok_and(|it| it.apart.is_some())) {
-            (entry.apart, entry.content) = (whole.apart, whole.content);
+            (entry.apart, entry.media, entry.content) = (whole.apart, whole.media, whole.content);
         }
     }
     Ok(())

@@ -37,6 +37,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.confirmed = ticket;
             self.world.confirmed(ticket);
             self.look_back();
+            self.let_pass();
             self.forget_the_departed();
             self.go_on_with_contacts().await?;
         }

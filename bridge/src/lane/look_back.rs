@@ -38,6 +38,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
     pub(super) async fn read_traces(&mut self, place: Place) -> Result<(), StoreError> {
         let row = self.store.multi_get(&[keys::message(place.0, place.1)]).await?.pop().flatten();
         let mut traces = Traces { row: row.and_then(|row| Entry::decode(row).ok()), ..Traces::default() };
+        let (from, to) = keys::media::references(place);
+        for (key, value) in self.store.scan(Table::Media, &from, &to, ROWS, usize::MAX).await? {
+            traces.references.extend(keys::media::parse_last(&key).zip(decoded("reference", &place.0, &value)));
+        }
         let members = self.world.conversation(place.0).into_iter().flat_map(|conversation| &conversation.members);
         let users = members.filter_map(|member| self.world.user(&member.user));
         let devices: Vec<_> = users.flat_map(|user| user.devices.iter().map(|device| device.id)).collect();

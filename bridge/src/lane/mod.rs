@@ -38,6 +38,7 @@ use self::users::Removal;
 use crate::Settings;
 use crate::link::Link;
 use crate::mail::{Commit, Done, Mail, Mailbox, WhenAll};
+use crate::media::Calls;
 use crate::store::{ClockS, Store, StoreError};
 use crate::writes;
 
@@ -52,7 +53,9 @@ mod edges;
 mod effects;
 mod history;
 mod look_back;
+mod media;
 mod phone;
+mod picture;
 mod presence;
 mod profile;
 mod publish;
@@ -90,9 +93,11 @@ pub(crate) struct Parts<S, B: Bus> {
     pub(crate) counters: read::Counters,
     /// Somebody wants to know what happens.
     pub(crate) tells: bool,
+    /// Absent: there is no object store.
+    pub(crate) media: Option<Calls>,
 }
 
-pub(crate) use read::Counters;
+pub(crate) use read::{Counters, decoded};
 
 /// See the module.
 pub(crate) struct Lane<S, B: Bus> {
@@ -122,6 +127,9 @@ pub(crate) struct Lane<S, B: Bus> {
     commands: Vec<Command>,
     /// Commands that wait until what was sent before them is on disk: until this commit is.
     looking_back: Vec<(Ticket, Command)>,
+    /// Whom to let go of when this commit is on disk.
+    passing: Vec<(Ticket, Arc<WhenAll>)>,
+    media: Option<Calls>,
     /// When what is gathered is to be committed, if it is not due at once.
     linger: Option<Instant>,
     /// Somebody waits for what is gathered.
@@ -150,7 +158,8 @@ pub(crate) struct Lane<S, B: Bus> {
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(crate) fn new(parts: Parts<S, B>) -> Self {
-        let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters, tells } = parts;
+        let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters, tells, media } =
+            parts;
         let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
         Self {
@@ -175,6 +184,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             leaving: Vec::new(),
             commands: Vec::new(),
             looking_back: Vec::new(),
+            passing: Vec::new(),
+            media,
             linger: None,
             due: false,
             next: Commit::default(),
@@ -303,6 +314,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Mail::Erase(devices, then) => self.erase(devices, then).await?,
             Mail::People(mail) => self.people_mail(mail).await?,
             Mail::Drain(let_go) => self.drain(let_go),
+            Mail::Pass(let_go) => {
+                // What is gathered is decided too.
+                let ticket = if self.has_work() { self.sealed + 1 } else { self.sealed };
+                self.passing.push((ticket, let_go));
+                self.let_pass();
+            }
             Mail::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
@@ -430,6 +447,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         holding.push(let_go);
         let changed = self.sessions.iter().filter(|(_, session)| session.is_changed()).map(|(device, _)| *device);
         self.dirty.extend(changed);
+    }
+
+    /// What was decided up to here is on disk.
+    fn let_pass(&mut self) {
+        self.passing.retain(|(ticket, _)| *ticket > self.confirmed);
     }
 
     fn let_go_if_drained(&mut self) {

@@ -51,12 +51,17 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let user = caller.origin.user.clone();
         let stored = self.store.multi_get(&[keys::profile(&user)]).await?.pop().flatten();
         let stored = stored.and_then(|value| decoded::<ProfileRecord>("profile", &user, &value)).unwrap_or_default();
+        let picture = call.picture.unwrap_or_else(|| stored.picture.clone());
+        if let Err(refused) = self.change_picture(&user, &stored.picture, &picture).await? {
+            self.refuse(caller, refused);
+            return Ok(());
+        }
         let presence_to = call.presence_to.unwrap_or(stored.presence_to);
         let before = stored.presence_to();
         let profile = ProfileRecord {
             name: call.name.unwrap_or(stored.name),
             about: call.about.unwrap_or(stored.about),
-            picture: call.picture.unwrap_or(stored.picture),
+            picture,
             presence_to,
         };
         if profile.presence_to() != before {

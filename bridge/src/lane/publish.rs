@@ -117,7 +117,7 @@ pub(super) fn post_of(send: client::Send, packet_expires_in_s: u32) -> Result<(R
         (a, b) => a.min(b),
     };
     let (client_sequence, reply_to) = (send.client_sequence, Seq::new(send.reply_to));
-    Ok((to, Draft { body: send.body, client_sequence, expires_in_s, reply_to }))
+    Ok((to, Draft { body: send.body, client_sequence, expires_in_s, reply_to, media: send.media }))
 }
 
 /// Whether a call makes inbox entries, or something else that stays, without taking anything away.

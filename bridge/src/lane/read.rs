@@ -11,6 +11,7 @@ use prost::Message;
 use tracing::error;
 
 use super::Lane;
+use crate::media::access;
 use crate::phone::Names;
 use crate::store::{Durability, EXPIRY_BYTES, Store, StoreError, Table, keys};
 use crate::writes;
@@ -80,7 +81,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Need::Pair((low, high)) => keys.push(keys::pair(low, high)),
                 Need::Conversation(id) => keys.extend([keys::conversation(*id), keys::state(*id)]),
                 Need::Holders((id, sequence)) => keys.push(keys::holders(*id, *sequence)),
-                Need::Traces(_) => {}
+                Need::Traces(_) | Need::Media(..) => {}
             }
         }
         let mut found = self.store.multi_get(&keys).await?.into_iter();
@@ -96,6 +97,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     self.world.found_pair(pair, id);
                 }
                 Need::Traces(place) => self.read_traces(place).await?,
+                Need::Media(id, user) => {
+                    let file = access::shareable(&self.store, id, &user, self.now_s).await?;
+                    self.world.found_media(id, user, file);
+                }
                 Need::Holders(place) => {
                     let record = next().filter(|value| value.len() >= EXPIRY_BYTES);
                     let record = record.and_then(|value| decoded("holders", &place.0, &value[EXPIRY_BYTES..]));
@@ -169,7 +174,7 @@ async fn backlogs<S: Store>(store: &S) -> Result<Vec<(DeviceId, u32)>, StoreErro
 }
 
 /// A stored record; damage is reported and taken for absence.
-pub(super) fn decoded<T: Message + Default>(what: &str, of: &dyn std::fmt::Display, value: &[u8]) -> Option<T> {
+pub(crate) fn decoded<T: Message + Default>(what: &str, of: &dyn std::fmt::Display, value: &[u8]) -> Option<T> {
     match T::decode(value) {
         Ok(record) => Some(record),
         Err(error) => {

@@ -30,8 +30,17 @@
 //! | Messages | conversation, sequence | `Entry`: history, and what inboxes have references to |
 //! | Messages | conversation, sequence, `r`, ordinal (4) | expiry (4), reaction: of this member |
 //! | Messages | conversation, sequence, `w` | expiry (4), `HoldersRecord`: who has still to get it |
+//! | Media | `o` media | `MediaRecord` |
+//! | Media | `h` hash (32), object, media | nothing: this media is this content, in this object |
+//! | Media | `w` user, 0, hash (32) | media (16): the user's unfinished upload of this content |
+//! | Media | `r` conversation, sequence, media | `ReferenceRecord`: of a message |
+//! | Media | `b` media, `m`, conversation, sequence | nothing: look there |
+//! | Media | `b` media, `u`, user | nothing: the user's profile shows it |
+//! | Media | `g` second (4), media | whether a reference ends then (0 or 1 bytes): look whether it is still needed |
+//! | Media | `x` second (4), object | whether it goes up in parts (1): delete it then |
+//! | Media | `q` user | `QuotaRecord` |
 //!
-//! User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
+//! Media and object are 16 bytes. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
 //! name contains.
 
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
@@ -39,6 +48,7 @@ use godwit_schemas::partition::Partition;
 
 use super::Table;
 
+pub mod media;
 mod people;
 
 pub use self::people::*;

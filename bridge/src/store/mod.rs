@@ -26,6 +26,8 @@ pub enum Table {
     Receipts,
     /// Messages that are kept apart from inboxes. They expire.
     Messages,
+    /// Files that messages refer to, and what is to be done about them.
+    Media,
 }
 
 impl Table {

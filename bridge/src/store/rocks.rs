@@ -25,12 +25,13 @@ mod before;
 mod fault;
 mod wal;
 
-const TABLES: [(Table, &str); 5] = [
+const TABLES: [(Table, &str); 6] = [
     (Table::Directory, "directory"),
     (Table::Conversations, "conversations"),
     (Table::Inbox, "inbox"),
     (Table::Receipts, "receipts"),
     (Table::Messages, "messages"),
+    (Table::Media, "media"),
 ];
 
 /// How much memory and disk the store may use.

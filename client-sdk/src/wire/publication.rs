@@ -41,7 +41,8 @@ impl Publication {
 
     fn send(to: send::To, client_sequence: u64, draft: Draft) -> Self {
         let Draft { body, expires_in_s, reply_to } = draft;
-        let send = Send { to: Some(to), client_sequence, body, expires_in_s, reply_to: reply_to.get() };
+        let send =
+            Send { to: Some(to), client_sequence, body, expires_in_s, reply_to: reply_to.get(), ..Send::default() };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 

@@ -11,6 +11,7 @@ use anyhow::Context as _;
 use godwit_bridge::Bridge;
 use godwit_bridge::decide::Rules;
 use godwit_bridge::events::Sink;
+use godwit_bridge::media::MediaSettings;
 use godwit_bridge::remote_bus::RumqttcBus;
 use godwit_bridge::store::ClockS;
 use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
@@ -76,6 +77,7 @@ pub(crate) async fn start_bridge(
     store: RocksStore,
     bus: impl Bus,
     events: Option<Sink>,
+    media: Option<MediaSettings>,
 ) -> anyhow::Result<Bridge> {
     let limits = &settings.limits;
     let parsed = godwit_bridge::Settings {
@@ -85,6 +87,7 @@ pub(crate) async fn start_bridge(
             retention_s: settings.undelivered_s,
             history: settings.history,
             recall_window_s: limits.recall_window_s,
+            media_grace_s: settings.media.grace_s,
         },
         lanes: settings.lanes,
         window_messages: limits.window_messages,
@@ -94,6 +97,7 @@ pub(crate) async fn start_bridge(
         phone_lookups_per_day: limits.phone_lookups_per_day,
         offline_after: limits.offline_after,
         cached_per_lane: settings.cached_per_lane,
+        media,
     };
     godwit_bridge::start(parsed, store, clock(), bus, events).await.context("start the bridge")
 }

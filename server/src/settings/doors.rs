@@ -50,7 +50,7 @@ pub(super) fn guests(from: &mut Layers) -> guests::Limits {
 }
 
 /// Empty: nowhere.
-fn optional(text: &str) -> Result<Option<SocketAddr>, String> {
+pub(super) fn optional(text: &str) -> Result<Option<SocketAddr>, String> {
     if text.is_empty() { Ok(None) } else { address(text).map(Some) }
 }
 

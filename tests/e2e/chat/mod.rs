@@ -1,13 +1,14 @@
 //! What chat users do, over MQTT's `rpc` and over HTTP.
 //!
 //! - `phone`: a device that reads events and calls. `web`: the same user over HTTP.
-//! - Everything else is tests.
+//! - `media`: files. Everything else is tests.
 
 mod account;
 mod data;
 mod groups;
 mod http;
 mod live;
+mod media;
 mod messages;
 mod numbers;
 mod people;

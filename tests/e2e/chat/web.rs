@@ -49,6 +49,11 @@ impl Web {
 
     /// Sends a request below `/v1/users/<user>`; returns status and body.
     pub(super) fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.try_ask(method, path, body).expect("an answer")
+    }
+
+    /// Like [`Self::ask`]; the server may die over it.
+    pub(super) fn try_ask(&self, method: &str, path: &str, body: Option<Value>) -> Result<(u16, Value), ureq::Error> {
         let uri = format!("{}/v1/users/{}{path}", self.url, self.user);
         let request = Request::builder().method(method).uri(uri).header("authorization", &self.authorization);
         let body = body.map(|body| body.to_string());
@@ -56,9 +61,9 @@ impl Web {
             Some(_) => request.header("content-type", "application/json"),
             None => request,
         };
-        let answer = self.agent.run(request.body(body.unwrap_or_default()).expect("a request")).expect("an answer");
+        let answer = self.agent.run(request.body(body.unwrap_or_default()).expect("a request"))?;
         let status = answer.status().as_u16();
-        (status, read(answer))
+        Ok((status, read(answer)))
     }
 
     /// GET with these headers; returns status, headers and text.

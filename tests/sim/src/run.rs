@@ -111,7 +111,7 @@ fn left(world: &World) -> Left {
                 let what = format!("the store has something in {table:?} for device {device}: {key:?}");
                 if table == Table::Inbox { left.entries.push(what) } else { left.receipts.push(what) }
             }
-            Table::Directory | Table::Conversations => left.words.extend(words(&value)),
+            Table::Directory | Table::Conversations | Table::Media => left.words.extend(words(&value)),
         }
         if let (Table::Directory, Some(id)) = (table, keys::parse_backlog(&key)) {
             let full = keys::parse_counter(&value) >= Some(world.plan.inbox_entries.into());

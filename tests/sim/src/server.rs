@@ -128,6 +128,7 @@ impl Server {
                 retention_s: RETENTION_S,
                 history: godwit_bridge::retention::Policy::up_to(godwit_bridge::retention::History::None),
                 recall_window_s: 3_600,
+                media_grace_s: 60,
             },
             lanes,
             window_messages: plan.window,
@@ -137,6 +138,7 @@ impl Server {
             phone_lookups_per_day: 5_000,
             offline_after: Duration::from_secs(10),
             cached_per_lane: plan.cached,
+            media: None,
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number(), None).await
         else {

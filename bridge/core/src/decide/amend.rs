@@ -1,7 +1,8 @@
 //! What is done to a message after it was sent: it is taken back, edited, reacted to. Each is a change with a place of its
 //! own, which everybody is told. And what members agree on for all messages.
 //!
-//! What the server knows of a message is what was left of it: its row in history, or copies that wait in inboxes. Where
+//! What the server knows of a message is what was left of it: its row in history, copies that wait in inboxes, references
+//! to files. Where
 //! nothing was left, it cannot check who sent the message, and the devices have to (see `client.Change`).
 
 use bytes::Bytes;
@@ -48,6 +49,8 @@ impl Decision<'_> {
             self.write_row(&recalled(row));
             self.out.changes.push(Change::ReactionsGone(place.0, place.1));
         }
+        let now_s = self.now_s;
+        self.out.changes.extend(traces.references.iter().map(|(id, _)| Change::Unshared(place, *id, now_s)));
         if let Some(left) = self.world.traces_mut(place) {
             // A later command of the batch finds that.
             let row = traces.row.or(traces.copy).map(|row| recalled(&row));
@@ -66,7 +69,11 @@ impl Decision<'_> {
         // What waits in inboxes is delivered as it was; the edit follows.
         if let (Some(row), None) = (traces.row, self.world.holders(place)) {
             // A reference to it says how long it was: it is filled in with what is there.
-            let apart = row.apart.map(|_| u32::try_from(call.body.len()).unwrap_or(u32::MAX));
+            let len = row.media.len() + call.body.len();
+            if len > self.rules.body_bytes_max {
+                return Err(BODY_TOO_LARGE);
+            }
+            let apart = row.apart.map(|_| u32::try_from(len).unwrap_or(u32::MAX));
             let row = Entry { edited: true, apart, content: call.body.clone(), ..row };
             self.write_row(&row);
             if let Some(left) = self.world.traces_mut(place) {
@@ -106,7 +113,10 @@ impl Decision<'_> {
     fn amendable(&mut self, place: Place, by: &UserId, administers: bool) -> Result<Traces, Refused> {
         let member = self.sees(place.0, place.1, by)?;
         let traces = self.world.traces_mut(place).cloned().unwrap_or_default();
-        let Some(known) = traces.row.as_ref().or(traces.copy.as_ref()) else { return Ok(traces) };
+        let Some(known) = traces.row.as_ref().or(traces.copy.as_ref()) else {
+            let own = traces.sender().is_none_or(|sender| sender == member) || administers;
+            return if own { Ok(traces) } else { Err(NOT_YOURS) };
+        };
         if known.kind != Kind::Message {
             return Err(NO_MESSAGE);
         }
@@ -149,11 +159,13 @@ impl Decision<'_> {
 
 impl Traces {
     fn sender(&self) -> Option<Ordinal> {
-        self.row.as_ref().or(self.copy.as_ref()).map(|known| known.sender)
+        let known = self.row.as_ref().or(self.copy.as_ref()).map(|known| known.sender);
+        known.or_else(|| self.references.first().map(|(_, reference)| Ordinal::new(reference.sender)))
     }
 }
 
 /// What is left of a message that was taken back.
 fn recalled(row: &Entry) -> Entry {
-    Entry { kind: Kind::Recalled, apart: None, content: Bytes::new(), edited: false, unseen: false, ..row.clone() }
+    let (media, content) = (Bytes::new(), Bytes::new());
+    Entry { kind: Kind::Recalled, apart: None, media, content, edited: false, unseen: false, ..row.clone() }
 }

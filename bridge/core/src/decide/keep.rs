@@ -5,6 +5,8 @@
 //! the same commit as the entry. All of it expires together.
 //!
 //! With history everything stands in the messages table, until it expires there; nobody holds it.
+//!
+//! A message with files always stands in the messages table, so that the commit in which it goes can let go of them.
 
 use godwit_schemas::client::{self, change};
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
@@ -12,6 +14,7 @@ use godwit_schemas::partition::Partition;
 use prost::Message as _;
 
 use super::Decision;
+use super::media::{file_bytes, reference};
 use crate::entry::{Entry, Kind};
 use crate::outcome::{Change, NewEntry};
 use crate::record::HoldersRecord;
@@ -68,7 +71,8 @@ impl Decision<'_> {
         let place = (entry.conversation, entry.sequence);
         let history = self.history(place.0).expires_at_s(self.now_s);
         let saved = entry.content.len() * recipients.len().saturating_sub(1);
-        let apart = entry.content.len() >= APART_BYTES_MIN && saved >= SAVED_BYTES_MIN;
+        let has_files = !entry.media.is_empty();
+        let apart = has_files || (entry.content.len() >= APART_BYTES_MIN && saved >= SAVED_BYTES_MIN);
         if apart {
             entry.apart = Some(entry.content_len());
         }
@@ -77,13 +81,23 @@ impl Decision<'_> {
             let end_s = if entry.limited { entry.expires_at_s.min(end_s) } else { end_s };
             let end_s = if apart { end_s.max(entry.expires_at_s) } else { end_s };
             self.write_row(&Entry { expires_at_s: end_s, ..entry.clone() });
+            self.share(&entry, end_s);
         }
         if !apart {
             return self.enter(&entry, recipients);
         }
+        if history.is_none() && recipients.is_empty() {
+            return self.share(&entry, entry.expires_at_s.min(self.grace_end_s()));
+        }
         if history.is_none() {
             let devices = recipients.iter().map(|(device, _)| device.get()).collect();
-            self.world.hold(place, HoldersRecord { devices, expires_at_s: entry.expires_at_s });
+            let mut holders = HoldersRecord { devices, expires_at_s: entry.expires_at_s, ..Default::default() };
+            if has_files {
+                holders.media = entry.files().iter().filter_map(file_bytes).collect();
+                holders.reference = Some(reference(&entry, entry.expires_at_s));
+                self.share(&entry, entry.expires_at_s);
+            }
+            self.world.hold(place, holders);
             self.out.changes.push(Change::Holders(place.0, place.1));
             self.write_row(&entry);
         }
@@ -107,11 +121,13 @@ impl Decision<'_> {
 
     /// A device has no use for these any more. A body goes with the last.
     pub(super) fn let_go(&mut self, device: DeviceId, id: ConversationId, apart: &[Seq]) {
-        for sequence in apart {
-            let Some(last) = self.world.let_go((id, *sequence), device) else { continue };
-            self.out.changes.push(Change::Holders(id, *sequence));
+        for place in apart.iter().map(|sequence| (id, *sequence)) {
+            let files = self.world.holders(place).filter(|holders| !holders.media.is_empty()).cloned();
+            let Some(last) = self.world.let_go(place, device) else { continue };
+            self.out.changes.push(Change::Holders(id, place.1));
             if last {
-                self.out.changes.push(Change::Message(id, *sequence, None));
+                self.out.changes.push(Change::Message(id, place.1, None));
+                self.release_files(place, files);
             }
         }
     }

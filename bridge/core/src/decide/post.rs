@@ -19,7 +19,12 @@ pub(super) const BODY_TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "body over t
 
 impl Decision<'_> {
     pub(super) fn post(&mut self, origin: &Origin, to: &To, draft: Draft) -> Result<(ConversationId, Seq), Refused> {
-        if draft.body.len() > self.rules.body_bytes_max {
+        let media = match self.attach(&origin.user, &draft.media) {
+            Ok(media) => media,
+            // What a retry refers to may have gone since it was accepted.
+            Err(refused) => return self.accepted_before(origin, to, draft.client_sequence).ok_or(refused),
+        };
+        if draft.body.len() + media.len() > self.rules.body_bytes_max {
             return Err(BODY_TOO_LARGE);
         }
         let id = match to {
@@ -65,6 +70,7 @@ impl Decision<'_> {
             limited: life_s != 0,
             reply_to: draft.reply_to,
             unseen: blocker.is_some(),
+            media,
             content: draft.body,
             ..Entry::default()
         };
@@ -72,6 +78,18 @@ impl Decision<'_> {
         recipients.retain(|(device, _)| *device != origin.device);
         self.spread(entry, recipients);
         Ok((id, sequence))
+    }
+
+    /// Where a send stands that was accepted before.
+    fn accepted_before(&self, origin: &Origin, to: &To, client_sequence: u64) -> Option<(ConversationId, Seq)> {
+        let id = match to {
+            To::Conversation(id) => *id,
+            To::User(user) => self.world.direct(&World::pair(&origin.user, user))?,
+        };
+        let conversation = self.world.conversation(id)?;
+        conversation.member(&origin.user)?;
+        let place = conversation.place_of_accepted(origin.device, client_sequence)?;
+        Some((id, place))
     }
 
     /// Makes room for the count of a device that has none yet.

@@ -38,6 +38,7 @@ pub(super) fn settings() -> Settings {
             retention_s: 3_600,
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,
+            media_grace_s: 60,
         },
         lanes: LANES,
         window_messages: 4,
@@ -47,6 +48,7 @@ pub(super) fn settings() -> Settings {
         phone_lookups_per_day: 100,
         offline_after: OFFLINE_AFTER,
         cached_per_lane: 1_000,
+        media: None,
     }
 }
 

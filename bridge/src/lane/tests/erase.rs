@@ -91,7 +91,7 @@ async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
             let others = match table {
                 Table::Inbox => true,
                 Table::Messages => [direct, group].iter().any(|id| key.starts_with(&id.to_be_bytes())),
-                Table::Directory | Table::Conversations | Table::Receipts => false,
+                Table::Directory | Table::Conversations | Table::Receipts | Table::Media => false,
             };
             assert!(others, "{kept:?}: {table:?} {}", key.escape_ascii());
         }

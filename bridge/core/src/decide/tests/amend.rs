@@ -67,7 +67,7 @@ fn what_was_not_delivered_is_never_delivered_once_it_is_taken_back() {
     let (_, id, sequence) = published(&scene.post("alice", To::User(user("bob")), b"oops"));
     let copy = Entry { conversation: id, sequence, stored_at_s: NOW_S, ..Entry::default() };
     let copies = vec![(DeviceId::new(2), Order::new(40)), (DeviceId::new(9), Order::new(41))];
-    scene.traces = Traces { row: None, copies, copy: Some(copy) };
+    scene.traces = Traces { row: None, copies, copy: Some(copy), ..Traces::default() };
     let reason = |scene: &mut Scene, from, call| Reason::from_u32(scene.call(from, call).0.reason);
     assert_eq!(reason(&mut scene, "bob", recall(id, 2)), Reason::NOT_AUTHORIZED);
     scene.world.seal();

@@ -1,0 +1,453 @@
+//! Files on their way up: announced, uploaded by links, verified.
+//!
+//! Whether a file is there already is told only to who may have it: it has shown that it knows the content's hash and size,
+//! and could download it. Everybody else uploads; when that is verified, the copies are joined.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use godwit_schemas::client;
+use godwit_schemas::ids::{ConversationId, UserId};
+use godwit_schemas::media::MediaId;
+use godwit_schemas::reason::Reason;
+
+use super::keeper::{Done, Keeper, NO_ANSWER, NO_MEDIA, Refused, mark, put, refuse, unanswered};
+use super::objects::{Objects, ObjectsError, Part};
+use super::record::{MediaRecord, QuotaRecord};
+use super::{Reply, access};
+use crate::crash::{self, Point};
+use crate::lane::decoded;
+use crate::store::keys::media as keys;
+use crate::store::{Store, StoreError, Table, Write};
+use crate::writes;
+
+/// Media of the same content that are looked at.
+const ALIKE_MAX: usize = 32;
+/// Links to parts in one answer.
+const LINKS_MAX: usize = 16;
+/// Most parts of an upload, by S3.
+const PARTS_MAX: u64 = 10_000;
+const CONTENT_TYPE_BYTES_MAX: usize = 127;
+const DAY_S: u32 = 24 * 3_600;
+
+const NO_HASH: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a SHA-256 has 32 bytes");
+const EMPTY: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a file has at least one byte");
+const BAD_TYPE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "content type not allowed here");
+const TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "file over the limit");
+const TOO_MUCH: Refused = (Reason::QUOTA_EXCEEDED, "more than you may upload in a day");
+const NO_CONVERSATION: Refused = (Reason::TOPIC_NAME_INVALID, "no such conversation");
+const NO_MEMBER: Refused = (Reason::NOT_AUTHORIZED, "not a member of this conversation");
+const NO_RANDOMNESS: Refused = (Reason::SERVER_BUSY, "no randomness for a name");
+const INCOMPLETE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "it is not all uploaded");
+const ANOTHER: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "what was uploaded is not what was announced: begin anew");
+
+/// Why an upload is not complete.
+#[derive(Debug)]
+pub(super) enum Unfit {
+    /// More is to come.
+    Incomplete,
+    /// It never will be what was announced.
+    Another,
+    /// It is not known.
+    Unknown(ObjectsError),
+}
+
+impl From<ObjectsError> for Unfit {
+    fn from(error: ObjectsError) -> Self {
+        match error {
+            ObjectsError::Absent => Self::Incomplete,
+            failed => Self::Unknown(failed),
+        }
+    }
+}
+
+impl<S: Store> Keeper<S> {
+    pub(super) async fn create(
+        &mut self,
+        user: &UserId,
+        call: client::CreateUpload,
+        reply: Reply,
+    ) -> Result<(), StoreError> {
+        let Ok(hash) = <[u8; 32]>::try_from(&call.sha256[..]) else { return refuse(reply, NO_HASH) };
+        if let Err(refused) = self.admits(&call).and(self.admits_to(user, call.conversation).await?) {
+            return refuse(reply, refused);
+        }
+        if let Some((id, record)) = self.unfinished(user, &hash).await?.filter(|(_, it)| it.size == call.size) {
+            return self.give_links(id, record, 0, reply).await;
+        }
+        let there = self.find(user, &hash, call.size).await?;
+        let charge = match self.charge(user, if there.is_some() { 0 } else { call.size }).await? {
+            Ok(charge) => charge,
+            Err(refused) => return refuse(reply, refused),
+        };
+        let mut random = [0; 16];
+        if getrandom::fill(&mut random).is_err() {
+            return refuse(reply, NO_RANDOMNESS);
+        }
+        let id = MediaId::new(random);
+        match there {
+            Some(there) => self.share_object(id, user, call.content_type, &there, charge, reply).await,
+            None => self.announce(id, user, call, hash, charge, reply).await,
+        }
+    }
+
+    /// What is wrong with a file itself.
+    fn admits(&self, call: &client::CreateUpload) -> Result<(), Refused> {
+        if call.size == 0 {
+            return Err(EMPTY);
+        }
+        if call.size > self.settings.file_bytes_max || call.size / self.settings.multipart_bytes >= PARTS_MAX {
+            return Err(TOO_LARGE);
+        }
+        if is_allowed(&self.settings.content_types, &call.content_type) { Ok(()) } else { Err(BAD_TYPE) }
+    }
+
+    async fn admits_to(&mut self, user: &UserId, conversation: u64) -> Result<Result<(), Refused>, StoreError> {
+        if conversation == 0 {
+            return Ok(Ok(()));
+        }
+        Ok(match access::is_member(&self.store, ConversationId::new(conversation), user).await? {
+            Some(true) => Ok(()),
+            Some(false) => Err(NO_MEMBER),
+            None => Err(NO_CONVERSATION),
+        })
+    }
+
+    /// The user's unfinished upload of a content.
+    async fn unfinished(
+        &mut self,
+        user: &UserId,
+        hash: &[u8; 32],
+    ) -> Result<Option<(MediaId, MediaRecord)>, StoreError> {
+        let id = self.store.multi_get(&[keys::unfinished(user, hash)]).await?.pop().flatten();
+        let Some(id) = id.and_then(|id| keys::parse_id(&id)) else { return Ok(None) };
+        Ok(access::record(&self.store, id).await?.map(|record| (id, record)))
+    }
+
+    /// A complete file of this content that the user may have.
+    async fn find(&mut self, user: &UserId, hash: &[u8; 32], size: u64) -> Result<Option<MediaRecord>, StoreError> {
+        for (id, record) in self.alike(hash).await?.into_iter().filter(|(_, it)| it.is_ready() && it.size == size) {
+            let own = record.owner == user.as_str();
+            if own || access::may_have(&self.store, id, user, None, self.now_s).await? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Complete media of the same content.
+    async fn alike(&mut self, hash: &[u8; 32]) -> Result<Vec<(MediaId, MediaRecord)>, StoreError> {
+        let (from, to) = keys::contents(hash);
+        let rows = self.store.scan(Table::Media, &from, &to, ALIKE_MAX, usize::MAX).await?;
+        let ids: Vec<_> = rows.iter().filter_map(|(key, _)| keys::parse_last(key)).collect();
+        let wanted: Vec<_> = ids.iter().map(|id| keys::media(*id)).collect();
+        let found = self.store.multi_get(&wanted).await?;
+        let records = ids.into_iter().zip(found);
+        Ok(records.filter_map(|(id, value)| Some((id, decoded("media", &id, &value?)?))).collect())
+    }
+
+    /// What the user has uploaded today, with this.
+    async fn charge(&mut self, user: &UserId, bytes: u64) -> Result<Result<Write, Refused>, StoreError> {
+        let value = self.store.multi_get(&[keys::quota(user)]).await?.pop().flatten();
+        let used = value.and_then(|value| decoded::<QuotaRecord>("quota", user, &value)).unwrap_or_default();
+        let day = self.now_s / DAY_S;
+        let used = if used.day == day { used } else { QuotaRecord { day, ..QuotaRecord::default() } };
+        let used = QuotaRecord { bytes: used.bytes.saturating_add(bytes), uploads: used.uploads + 1, ..used };
+        let over = used.bytes > self.settings.user_bytes_per_day || used.uploads > self.settings.user_uploads_per_day;
+        Ok(if over { Err(TOO_MUCH) } else { Ok(writes::put(keys::quota(user), &used)) })
+    }
+
+    /// Another name for what is there.
+    async fn share_object(
+        &mut self,
+        id: MediaId,
+        user: &UserId,
+        content_type: String,
+        there: &MediaRecord,
+        charge: Write,
+        reply: Reply,
+    ) -> Result<(), StoreError> {
+        let (Some(hash), Some(object)) = (there.hash(), there.object()) else { return refuse(reply, NO_MEDIA) };
+        let record = MediaRecord {
+            owner: user.to_string(),
+            content_type,
+            keep_until_s: self.now_s.saturating_add(self.settings.unused_s),
+            ..there.clone()
+        };
+        let due = keys::due(record.keep_until_s, id);
+        self.commit(vec![charge, put(id, &record), mark(keys::content(&hash, object, id)), mark(due)]).await?;
+        reply(client::Response { upload: Some(completed(id)), ..Default::default() });
+        Ok(())
+    }
+
+    /// A new upload: the row that will have it swept is on disk before anything can be uploaded.
+    async fn announce(
+        &mut self,
+        id: MediaId,
+        user: &UserId,
+        call: client::CreateUpload,
+        hash: [u8; 32],
+        charge: Write,
+        reply: Reply,
+    ) -> Result<(), StoreError> {
+        let in_parts = call.size > self.settings.multipart_bytes;
+        let record = MediaRecord {
+            owner: user.to_string(),
+            sha256: hash.to_vec(),
+            size: call.size,
+            content_type: call.content_type,
+            object: id.as_bytes().to_vec(),
+            part_bytes: if in_parts { self.settings.multipart_bytes } else { 0 },
+            keep_until_s: self.now_s.saturating_add(self.settings.unused_s),
+            ..MediaRecord::default()
+        };
+        let due = keys::due(record.keep_until_s, id);
+        let unfinished = writes::set(keys::unfinished(user, &hash), Some(Bytes::copy_from_slice(id.as_bytes())));
+        self.commit(vec![charge, put(id, &record), unfinished, mark(due)]).await?;
+        crash::point(Point::Announced);
+        self.give_links(id, record, 0, reply).await
+    }
+
+    pub(super) async fn resume(
+        &mut self,
+        user: &UserId,
+        call: &client::GetUpload,
+        reply: Reply,
+    ) -> Result<(), StoreError> {
+        match self.own(user, &call.media).await? {
+            Some((id, record)) if !record.complete => self.give_links(id, record, call.after, reply).await,
+            Some((id, _)) => {
+                reply(client::Response { upload: Some(completed(id)), ..Default::default() });
+                Ok(())
+            }
+            None => refuse(reply, NO_MEDIA),
+        }
+    }
+
+    /// The user's own file that has this name.
+    async fn own(&mut self, user: &UserId, id: &str) -> Result<Option<(MediaId, MediaRecord)>, StoreError> {
+        let Ok(id) = id.parse::<MediaId>() else { return Ok(None) };
+        let record = access::record(&self.store, id).await?;
+        Ok(record.filter(|it| it.owner == user.as_str() && !it.doomed).map(|record| (id, record)))
+    }
+
+    /// Links to what is not there yet. How long they may be used is on disk before: until then it is not swept for good.
+    async fn give_links(
+        &mut self,
+        id: MediaId,
+        mut record: MediaRecord,
+        after: u32,
+        reply: Reply,
+    ) -> Result<(), StoreError> {
+        let Some(content) = record.content() else { return refuse(reply, NO_MEDIA) };
+        record.links_until_s = self.now_s.saturating_add(self.settings.link_s);
+        record.keep_until_s = self.now_s.saturating_add(self.settings.unused_s);
+        self.commit(vec![put(id, &record), mark(keys::due(record.keep_until_s, id))]).await?;
+        let objects = self.settings.objects.clone();
+        if record.part_bytes == 0 {
+            return match objects.put_link(id, &content, self.settings.link_s).await {
+                Ok(link) => {
+                    let link = Some(self.link(link));
+                    let upload = client::Upload { media: id.to_string(), link, ..Default::default() };
+                    reply(client::Response { upload: Some(upload), ..Default::default() });
+                    Ok(())
+                }
+                Err(error) => unanswered(reply, &error),
+            };
+        }
+        if record.upload.is_empty() {
+            let waiting = self.beginning.entry(id).or_default();
+            waiting.push(reply);
+            if waiting.len() == 1 {
+                self.start(async move { Done::Begun(id, objects.begin(id, &content).await) });
+            }
+        } else {
+            let upload = record.upload;
+            self.start(async move { Done::Listed(id, after, objects.parts(id, &upload).await, reply) });
+        }
+        Ok(())
+    }
+
+    /// The object store has named an upload in parts.
+    pub(super) async fn begun(&mut self, id: MediaId, begun: Result<String, ObjectsError>) -> Result<(), StoreError> {
+        let waiting = self.beginning.remove(&id).unwrap_or_default();
+        if let (Ok(upload), Some(mut record)) = (&begun, access::record(&self.store, id).await?) {
+            record.upload.clone_from(upload);
+            self.commit(vec![put(id, &record)]).await?;
+        }
+        for reply in waiting {
+            match &begun {
+                Ok(_) => self.listed(id, 0, Ok(Vec::new()), reply).await?,
+                Err(error) => unanswered(reply, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn listed(
+        &mut self,
+        id: MediaId,
+        after: u32,
+        parts: Result<Vec<Part>, ObjectsError>,
+        reply: Reply,
+    ) -> Result<(), StoreError> {
+        let record = access::record(&self.store, id).await?;
+        let Some(record) = record.filter(|record| !record.complete) else { return refuse(reply, NO_MEDIA) };
+        let parts = match parts {
+            Ok(parts) => parts,
+            // It was made an object, and the bridge ended before it wrote that down.
+            Err(ObjectsError::Absent) => (1..=record.parts()).map(|number| whole_part(&record, number)).collect(),
+            Err(error) => return unanswered(reply, &error),
+        };
+        let stored = parts.iter().filter(|part| part.size == record.part_size(part.number)).map(|part| part.number);
+        let stored: Vec<_> = stored.collect();
+        let missing = (1..=record.parts()).filter(|part| *part > after && stored.binary_search(part).is_err());
+        let mut links = Vec::new();
+        for part in missing.take(LINKS_MAX) {
+            let (size, life_s) = (record.part_size(part), self.settings.link_s);
+            match self.settings.objects.part_link(id, &record.upload, part, size, life_s).await {
+                Ok(link) => links.push(client::PartLink { part, link: Some(self.link(link)) }),
+                Err(error) => return unanswered(reply, &error),
+            }
+        }
+        let (media, part_bytes) = (id.to_string(), record.part_bytes);
+        let upload = client::Upload { media, part_bytes, stored, parts: links, ..Default::default() };
+        reply(client::Response { upload: Some(upload), ..Default::default() });
+        Ok(())
+    }
+
+    pub(super) async fn complete(&mut self, user: &UserId, media: &str, reply: Reply) -> Result<(), StoreError> {
+        let Some((id, record)) = self.own(user, media).await? else { return refuse(reply, NO_MEDIA) };
+        if record.complete {
+            reply(client::Response { upload: Some(completed(id)), ..Default::default() });
+            return Ok(());
+        }
+        if self.ending.contains(&id) {
+            return refuse(reply, NO_MEDIA);
+        }
+        let waiting = self.verifying.entry(id).or_default();
+        waiting.push(reply);
+        if waiting.len() == 1 {
+            let objects = self.settings.objects.clone();
+            self.start(async move { Done::Verified(id, verify(objects, id, record).await) });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn verified(&mut self, id: MediaId, verified: Result<(), Unfit>) -> Result<(), StoreError> {
+        let waiting = self.verifying.remove(&id).unwrap_or_default();
+        let answer = match (verified, access::record(&self.store, id).await?) {
+            (_, None) => Err(NO_MEDIA),
+            (Ok(()), Some(record)) => {
+                crash::point(Point::Verified);
+                self.accept(id, record).await?;
+                Ok(completed(id))
+            }
+            (Err(Unfit::Incomplete), _) => Err(INCOMPLETE),
+            (Err(Unfit::Another), Some(record)) => {
+                self.remove(id, &record, Vec::new()).await?;
+                Err(ANOTHER)
+            }
+            (Err(Unfit::Unknown(error)), _) => {
+                tracing::warn!(%error, "an upload cannot be verified now");
+                Err(NO_ANSWER)
+            }
+        };
+        for reply in waiting {
+            match &answer {
+                Ok(upload) => reply(client::Response { upload: Some(upload.clone()), ..Default::default() }),
+                Err(refused) => refuse(reply, *refused)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The file is there. If another object has the same content, that one serves for both.
+    async fn accept(&mut self, id: MediaId, mut record: MediaRecord) -> Result<(), StoreError> {
+        let Some(hash) = record.hash() else { return Ok(()) };
+        let mut writes = Vec::new();
+        let alike = self.alike(&hash).await?;
+        let other = alike.iter().filter(|(other, it)| *other != id && it.is_ready() && it.size == record.size);
+        if let Some(object) = other.filter_map(|(_, it)| it.object()).find(|object| *object != id) {
+            writes.extend(self.discard_object(id, &record));
+            record.object = object.as_bytes().to_vec();
+        }
+        let (Ok(owner), Some(object)) = (UserId::new(&record.owner), record.object()) else { return Ok(()) };
+        writes.push(writes::set(keys::unfinished(&owner, &hash), None));
+        writes.push(mark(keys::content(&hash, object, id)));
+        record.complete = true;
+        record.upload = String::new();
+        record.keep_until_s = self.now_s.saturating_add(self.settings.unused_s);
+        writes.extend([put(id, &record), mark(keys::due(record.keep_until_s, id))]);
+        self.commit(writes).await
+    }
+
+    pub(super) async fn discard(&mut self, user: &UserId, media: &str, reply: Reply) -> Result<(), StoreError> {
+        match self.own(user, media).await? {
+            Some((id, record)) if !record.complete && !self.verifying.contains_key(&id) => {
+                self.remove(id, &record, Vec::new()).await?;
+                reply(client::Response::default());
+                Ok(())
+            }
+            _ => refuse(reply, NO_MEDIA),
+        }
+    }
+}
+
+fn completed(id: MediaId) -> client::Upload {
+    client::Upload { media: id.to_string(), complete: true, ..Default::default() }
+}
+
+fn whole_part(record: &MediaRecord, number: u32) -> Part {
+    Part { number, size: record.part_size(number), tag: String::new() }
+}
+
+/// Compares what the object store has with what was announced; of parts it makes an object first.
+async fn verify(objects: Arc<dyn Objects>, id: MediaId, record: MediaRecord) -> Result<(), Unfit> {
+    let content = record.content().ok_or(Unfit::Another)?;
+    if record.part_bytes > 0 {
+        match objects.parts(id, &record.upload).await {
+            Ok(parts) => {
+                let whole = parts.len() == record.parts() as usize
+                    && (1..).zip(&parts).all(|(n, part)| part.number == n && part.size == record.part_size(n));
+                if !whole {
+                    return Err(Unfit::Incomplete);
+                }
+                objects.finish(id, &record.upload, &parts).await?;
+            }
+            // Perhaps it is an object already.
+            Err(ObjectsError::Absent) => {}
+            Err(error) => return Err(error.into()),
+        }
+        objects.abort(id).await?;
+    }
+    let stored = match objects.stat(id).await {
+        // The object store has given up what was begun.
+        Err(ObjectsError::Absent) if record.part_bytes > 0 => return Err(Unfit::Another),
+        stored => stored?,
+    };
+    if stored.size != content.size {
+        return Err(Unfit::Another);
+    }
+    let hash = match stored.sha256 {
+        Some(hash) => hash,
+        None => objects.hash(id).await?,
+    };
+    if hash == content.sha256 { Ok(()) } else { Err(Unfit::Another) }
+}
+
+/// `image/*` allows `image/png`; parameters are not allowed.
+fn is_allowed(allowed: &[String], content_type: &str) -> bool {
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
+    };
+    let Some((kind, subtype)) = content_type.split_once('/').filter(|(kind, subtype)| token(kind) && token(subtype))
+    else {
+        return false;
+    };
+    let fits = |pattern: &String| {
+        let (of, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
+        of.eq_ignore_ascii_case(kind) && (sub == "*" || sub.eq_ignore_ascii_case(subtype))
+    };
+    content_type.len() <= CONTENT_TYPE_BYTES_MAX && allowed.iter().any(fits)
+}

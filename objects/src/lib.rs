@@ -1,0 +1,18 @@
+//! The embedded object store: an S3 server on the file system, for those who have no other. Started by the server beside
+//! the bridge; apps reach it by the links that the bridge signs. The only crate that names s3s, which speaks the protocol
+//! and checks signatures.
+//!
+//! It has one bucket and knows what Godwit asks for: PUT, GET (ranges too), HEAD and DELETE of an object, and uploads in
+//! parts. Nothing is done without a signature. An object that is acknowledged is on disk and has the SHA-256 that was
+//! announced; one that was cut off leaves nothing.
+//!
+//! - `folder`: objects as files. `protocol`: S3's operations on them. `keys`: who may. `serve`: connections, bounded.
+
+mod folder;
+mod keys;
+mod protocol;
+mod serve;
+
+pub use folder::Folder;
+pub use keys::Keys;
+pub use serve::serve;

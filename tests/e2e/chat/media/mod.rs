@@ -1,0 +1,10 @@
+//! Files, with curl as the one that brings them up and down.
+//!
+//! - `depot`: what is in the embedded object store, and requests to it.
+//! - `transfer`: links, and what they bind. `lifetime`: what goes when. `limits`: what is refused. `moto`: another S3 server.
+
+mod depot;
+mod lifetime;
+mod limits;
+mod moto;
+mod transfer;
