@@ -126,6 +126,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         writes.push(writes::put(keys::contact(&user, &contact), &ContactRecord { label: call.label }));
         if is_new {
             writes.push(writes::set(keys::watcher(&contact, &user), Some(Default::default())));
+            writes.push(writes::set(keys::watched(&contact), Some(Default::default())));
             writes.push(writes::set(keys::contact_count(&user), Some(writes::counter(count + 1))));
         }
         let (this_lane, of) = (self.lanes[self.number as usize].clone(), user.clone());
@@ -220,7 +221,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let writes = &mut self.next.writes;
         writes.push(writes::delete_range(Table::Directory, keys::contacts_after(&user, None)));
         let mark = keys::mark(&keys::Marked::User(user.clone()));
-        let rows = [keys::contact_count(&user), keys::profile(&user), keys::last_seen(&user), mark];
+        let rows =
+            [keys::contact_count(&user), keys::profile(&user), keys::last_seen(&user), keys::watched(&user), mark];
         writes.extend(rows.map(|key| writes::set(key, None)));
         let mut by_lane = BTreeMap::<_, Vec<_>>::new();
         for watcher in self.second_users(keys::watchers_after(&user, None)).await? {

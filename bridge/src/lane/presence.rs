@@ -2,7 +2,7 @@
 //!
 //! A user's own lane knows whether one of its devices is connected. What has changed is told once in a tick, in one mail
 //! for each lane, and that lane hands it to devices that listen. Nothing of it is promised; it costs a user who is
-//! connected one entry in `here`, and one whom nobody watches a look for watchers when it comes and when it goes.
+//! connected one entry in `here`, and one whom nobody watches two keys that are read when it comes and when it goes.
 //!
 //! - `damping`: who is back within seconds was never gone. `look`: what is asked, and told to devices that begin to
 //!   listen. `sight`: who may see whom.
@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use self::damping::Damping;
 use self::look::{Asked, Looking};
+use self::sight::audience_of;
 use super::Lane;
 use crate::mail::{Mail, People, Told};
 use crate::store::{Store, StoreError, Table, keys};
@@ -208,8 +209,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Tells those who watch the user and may see it. Returns how many watch.
     async fn tell(&mut self, user: &UserId, presence: &client::Presence, news: &mut News) -> Result<usize, StoreError> {
-        let audience = self.audience(user).await?;
-        if audience == client::Audience::Nobody {
+        // Most have no watchers: it takes two keys to know, and no scan.
+        let found = self.store.multi_get(&[keys::profile(user), keys::watched(user)]).await?;
+        let audience = audience_of(user, found.first().and_then(Option::as_deref));
+        if audience == client::Audience::Nobody || found.last().is_none_or(Option::is_none) {
             return Ok(0);
         }
         let watchers = self.watchers(user).await?;

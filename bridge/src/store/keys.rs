@@ -10,6 +10,7 @@
 //! | Directory | `k` user | how many contacts it has (8) |
 //! | Directory | `k` user, 0, contact | `ContactRecord` |
 //! | Directory | `K` contact, 0, user | nothing: the user has this contact |
+//! | Directory | `K` contact | nothing: somebody has this contact, or had it |
 //! | Directory | `l` user | minute since 1970 in which it was last seen (8) |
 //! | Directory | `n` partition (1) | counter of devices (8) |
 //! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |

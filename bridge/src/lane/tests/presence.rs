@@ -318,7 +318,7 @@ async fn whom_nobody_watches_costs_a_look_and_whom_nobody_may_see_or_who_flaps_n
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     cost();
     scene.wait(Duration::from_millis(300)).await;
-    assert_eq!(cost(), (1, 1), "its profile, and who watches");
+    assert_eq!(cost(), (2, 0), "its profile, and whether anybody watches");
     scene.disconnect(ALICE, false);
     scene.wait(OFFLINE_AFTER / 2).await;
     assert_eq!(cost(), (0, 0));
@@ -332,5 +332,5 @@ async fn whom_nobody_watches_costs_a_look_and_whom_nobody_may_see_or_who_flaps_n
     scene.enter(BOB, "bob", "phone", Filters::NONE).await;
     cost();
     scene.wait(Duration::from_millis(300)).await;
-    assert_eq!(cost(), (1, 0), "it says so in its profile");
+    assert_eq!(cost(), (2, 0), "it says so in its profile");
 }

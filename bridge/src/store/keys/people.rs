@@ -35,6 +35,11 @@ pub fn watcher(contact: &UserId, user: &UserId) -> Key {
     key(Table::Directory, b'K', &[contact.as_str().as_bytes(), b"\0", user.as_str().as_bytes()])
 }
 
+/// Whether anybody has this contact, or had it.
+pub fn watched(contact: &UserId) -> Key {
+    key(Table::Directory, b'K', &[contact.as_str().as_bytes()])
+}
+
 /// Users that have this contact, after this one.
 pub fn watchers_after(contact: &UserId, after: Option<&UserId>) -> (Vec<u8>, Vec<u8>) {
     pairs_after(b'K', contact, after)
@@ -72,5 +77,6 @@ mod tests {
         assert!(holds(contacts_after(&al, Some(&al)), contact(&al, &alice)));
         assert!(holds(watchers_after(&al, None), watcher(&al, &bob)));
         assert!(!holds(watchers_after(&al, None), watcher(&alice, &bob)));
+        assert!(!holds(watchers_after(&al, None), watched(&al)));
     }
 }
