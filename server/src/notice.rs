@@ -104,10 +104,15 @@ fn write(path: &Path, content: &impl Serialize, mode: u32) -> anyhow::Result<()>
         file.write_all(b"\n")?;
         fs::rename(&beside, path)
     });
-    if written.is_err() {
-        _ = fs::remove_file(&beside);
-    }
-    written.with_context(|| format!("write {}", path.display()))
+    let Err(error) = written else { return Ok(()) };
+    _ = fs::remove_file(&beside);
+    let failed = format!("write {}", path.display());
+    Err(match error.kind() {
+        io::ErrorKind::StorageFull => {
+            anyhow::Error::new(error).context(format!("{failed} (make room and start again)"))
+        }
+        _ => anyhow::Error::new(error).context(failed),
+    })
 }
 
 fn create(path: &Path, mode: u32) -> io::Result<File> {

@@ -20,7 +20,10 @@ async fn through(weather: Weather, messages: usize, patience: Duration) {
     let mut sides = Vec::new();
     for (seed, account) in accounts.iter().enumerate() {
         let proxy = Proxy::start(server.mqtt(), weather, seed as u64).await;
-        let client = builder(&proxy.address(), account).store(MemoryStore::new()).patience(patience);
+        // Who only waits for messages notices a path that has fallen silent by its next ping.
+        let pings = Duration::from_secs(10);
+        let client =
+            builder(&proxy.address(), account).store(MemoryStore::new()).patience(patience).keep_alive(pings, pings);
         sides.push((proxy, client.open().await.expect("it opens"), user(&account.user)));
     }
     let [(one, alice, _), (two, bob, _)] = &sides[..] else { panic!("two") };
