@@ -295,7 +295,10 @@ async fn over_websocket_with_and_without_tls() {
     let (server, certificate, _folder) = crate::tls::start();
     let [alice, bob] = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
     let trusted = std::fs::read(certificate).expect("a certificate");
-    let bob = builder(&format!("wss://{}/mqtt", server.wss()), &bob).trust(trusted).open().await.expect("it opens");
+    // With pings: see "Known limits" in ARCHITECTURE.md.
+    let pings = std::time::Duration::from_secs(10);
+    let bob = builder(&format!("wss://{}/mqtt", server.wss()), &bob).trust(trusted).keep_alive(pings, pings);
+    let bob = bob.open().await.expect("it opens");
     let mut events = bob.events();
     for protocol in [Protocol::V5, Protocol::V311] {
         let alice =
