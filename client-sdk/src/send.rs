@@ -44,7 +44,7 @@ impl Draft {
     /// It vanishes where it was not delivered within this time (whole seconds, at least one), and from history.
     #[must_use]
     pub fn expires_in(self, time: Duration) -> Self {
-        Self { expires_in_s: u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1), ..self }
+        Self { expires_in_s: lifetime_s(time), ..self }
     }
 
     /// It answers the message at this place of the same conversation.
@@ -52,6 +52,11 @@ impl Draft {
     pub fn reply_to(self, sequence: Seq) -> Self {
         Self { reply_to: sequence, ..self }
     }
+}
+
+/// A lifetime as the server takes it: in whole seconds, at least one, since none is for ever.
+pub(crate) fn lifetime_s(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)
 }
 
 /// Whom a message is for.

@@ -11,6 +11,7 @@ use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
 
 use super::Client;
 use crate::error::Error;
+use crate::send::lifetime_s;
 
 /// A way into a group for whoever has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn create_invite(&self, id: ConversationId, expires_in: Option<Duration>) -> Result<Invite, Error> {
-        let expires_in_s = expires_in.map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1));
+        let expires_in_s = expires_in.map_or(0, lifetime_s);
         let call = CreateInvite { conversation: id.get(), expires_in_s };
         let response = self.call(Call::CreateInvite(call)).await?;
         response.invites.into_iter().next().map(invite).ok_or(Error::NoAnswer)

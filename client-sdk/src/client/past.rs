@@ -14,6 +14,7 @@ use prost::Message as _;
 
 use super::Client;
 use crate::error::Error;
+use crate::send::lifetime_s;
 use crate::wire::{self, Change, Member};
 
 /// A part of a conversation's history.
@@ -148,7 +149,7 @@ impl Client {
     ) -> Result<(), Error> {
         let retention = Retention {
             history_days_plus_one: history_days.map_or(0, |days| days.saturating_add(1)),
-            expires_in_s: expires_in.map_or(0, |time| u32::try_from(time.as_secs()).unwrap_or(u32::MAX).max(1)),
+            expires_in_s: expires_in.map_or(0, lifetime_s),
         };
         let call = SetRetention { conversation: id.get(), retention: Some(retention) };
         self.call(Call::SetRetention(call)).await.map(drop)
