@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin::{Admin, AdminError, Credentials, UserListing};
 use crate::chat::Chat;
 pub use problem::Problem;
-pub use serve::serve;
+pub use serve::{accept, serve};
 pub use token::AdminToken;
 
 const BODY_BYTES_MAX: usize = 64 << 10;

@@ -6,7 +6,7 @@
 //! parts. Nothing is done without a signature. An object that is acknowledged is on disk and has the SHA-256 that was
 //! announced; one that was cut off leaves nothing.
 //!
-//! - `folder`: objects as files. `protocol`: S3's operations on them. `keys`: who may. `serve`: connections, bounded.
+//! - `folder`: objects as files. `protocol`: S3's operations on them. `keys`: who may. `serve`: connections.
 
 mod folder;
 mod keys;
@@ -15,4 +15,4 @@ mod serve;
 
 pub use folder::Folder;
 pub use keys::Keys;
-pub use serve::serve;
+pub use serve::Objects;

@@ -1,4 +1,4 @@
-//! Connections of the embedded object store: so many at once, and none that is silent for long.
+//! Connections of the embedded object store: none that is silent for long. Whoever accepts them bounds how many.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,10 +17,8 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, S3Error};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::folder::Folder;
 use crate::keys::Keys;
@@ -32,71 +30,43 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(60);
 /// Largest body that is signed itself: it is read before the signature can be checked. Links sign none.
 const SIGNED_BODY_BYTES_MAX: u64 = 2 << 20;
-/// Pause when no connection can be accepted, for want of file descriptors mostly.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests for one bucket until `stop` is cancelled; then finishes those that have begun. Who wants this to end
-/// by a certain time drops the future.
-pub async fn serve(
-    listener: TcpListener,
-    folder: Folder,
-    bucket: String,
-    keys: Keys,
-    connections_max: usize,
-    stop: CancellationToken,
-) {
-    let mut service = S3ServiceBuilder::new(Bucket { name: bucket, folder: Arc::new(folder) });
-    service.set_auth(SimpleAuth::from_single(keys.access, keys.secret.as_str()));
-    let service = Arc::new(service.build());
-    let places = Arc::new(Semaphore::new(connections_max));
-    let connections = TaskTracker::new();
-    loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            next = next => next,
-            () = stop.cancelled() => break,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (service, stop) = (service.clone(), stop.clone());
-                connections.spawn(async move {
-                    converse(stream, service, stop).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "object store: cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    connections.close();
-    connections.wait().await;
+/// The object store, as its connections see it. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    service: Arc<S3Service>,
 }
 
-async fn converse(stream: TcpStream, service: Arc<S3Service>, stop: CancellationToken) {
-    let moved = Arc::new(AtomicU64::new(0));
-    let stream = Watched { stream, moved: moved.clone() };
-    let answer = service_fn(move |request| answer(service.clone(), request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = pin!(connection);
-    let mut silence = pin!(until_silent(moved));
-    tokio::select! {
-        // A client that hangs up or sends no HTTP is its own business.
-        _ = connection.as_mut() => return,
-        () = silence.as_mut() => return,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+impl Objects {
+    /// One bucket of this name, open to whoever signs with these keys.
+    pub fn new(folder: Folder, bucket: String, keys: Keys) -> Self {
+        let mut service = S3ServiceBuilder::new(Bucket { name: bucket, folder: Arc::new(folder) });
+        service.set_auth(SimpleAuth::from_single(keys.access, keys.secret.as_str()));
+        Self { service: Arc::new(service.build()) }
     }
-    tokio::select! {
-        _ = connection => {}
-        () = silence => {}
+
+    /// Answers the requests of one connection, until it has been silent for a minute or `stop` is cancelled: then what has
+    /// begun is finished.
+    pub async fn converse(self, stream: TcpStream, stop: CancellationToken) {
+        let moved = Arc::new(AtomicU64::new(0));
+        let stream = Watched { stream, moved: moved.clone() };
+        let answer = service_fn(move |request| answer(self.service.clone(), request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_DEADLINE)
+            .serve_connection(TokioIo::new(stream), answer);
+        let mut connection = pin!(connection);
+        let mut silence = pin!(until_silent(moved));
+        tokio::select! {
+            // A client that hangs up or sends no HTTP is its own business.
+            _ = connection.as_mut() => return,
+            () = silence.as_mut() => return,
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
+            _ = connection => {}
+            () = silence => {}
+        }
     }
 }
 

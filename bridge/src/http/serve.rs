@@ -9,7 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +28,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Answers requests until `stop` is cancelled; then finishes those that have begun. Who wants this to end by a certain
 /// time drops the future: connections that are left end with the runtime.
 pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, stop: CancellationToken) {
+    let converse = |stream, stop| converse(stream, router.clone(), stop);
+    accept("HTTP", listener, connections_max, stop, converse).await;
+}
+
+/// Accepts connections until `stop` is cancelled, at most so many at once, further ones wait; each is what `converse`
+/// makes of it. Then waits for those that are left. `name`: of the listener, for the log.
+pub async fn accept<C: Future<Output = ()> + Send + 'static>(
+    name: &'static str,
+    listener: TcpListener,
+    connections_max: usize,
+    stop: CancellationToken,
+    converse: impl Fn(TcpStream, CancellationToken) -> C,
+) {
     let places = Arc::new(Semaphore::new(connections_max));
     let connections = TaskTracker::new();
     loop {
@@ -41,14 +54,14 @@ pub async fn serve(listener: TcpListener, router: Router, connections_max: usize
         };
         match accepted {
             Ok((stream, _)) => {
-                let (router, stop) = (router.clone(), stop.clone());
+                let conversation = converse(stream, stop.clone());
                 connections.spawn(async move {
-                    converse(stream, router, stop).await;
+                    conversation.await;
                     drop(place);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "HTTP: cannot accept a connection");
+                tracing::warn!(%error, "{name}: cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use godwit_bridge::http;
 use godwit_bridge::media::MediaSettings;
 use godwit_bridge::media::s3::{S3, S3Settings};
-use godwit_objects::{Folder, Keys};
+use godwit_objects::{Folder, Keys, Objects};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -56,8 +57,9 @@ pub(super) async fn start(settings: &Settings) -> anyhow::Result<(Option<MediaSe
             let pair = Some((keys.access.clone(), keys.secret.clone()));
             let s3 = s3(media, own_url, public_url, true, pair);
             let stop = CancellationToken::new();
-            let serving =
-                godwit_objects::serve(listener, opened, media.bucket.clone(), keys, *connections_max, stop.clone());
+            let objects = Objects::new(opened, media.bucket.clone(), keys);
+            let converse = move |stream, stop| objects.clone().converse(stream, stop);
+            let serving = http::accept("object store", listener, *connections_max, stop.clone(), converse);
             (s3, Some(Embedded { address, task: tokio::spawn(serving), stop }))
         }
     };
