@@ -206,6 +206,14 @@ impl Entry {
         client::Event { event: Some(event::Event::Message(self.message(now_s))) }.encode_to_vec().into()
     }
 
+    /// As a client sees it. `None`: a change that is damaged.
+    pub fn seen(&self, now_s: u32) -> Option<event::Event> {
+        match self.kind {
+            Kind::Change => client::Change::decode(self.content.clone()).ok().map(event::Event::Change),
+            Kind::Message | Kind::Recalled => Some(event::Event::Message(self.message(now_s))),
+        }
+    }
+
     /// As a client sees it, if it is a message.
     pub fn message(&self, now_s: u32) -> client::Message {
         client::Message {

@@ -74,6 +74,13 @@ impl Actor {
         answered(self.context.chat.call(self.user.clone(), self.credentials.who(), call).await)
     }
 
+    /// Sends a message; it is on disk when this returns where it stands.
+    pub(super) async fn send(self, message: client::Send) -> Result<(StatusCode, Json<Value>), Problem> {
+        let response = answered(self.context.chat.send(self.user, self.credentials.who(), message).await)?;
+        let place = json!({ "conversation": response.conversation, "sequence": view::next(response.sequence) });
+        Ok((StatusCode::CREATED, Json(place)))
+    }
+
     pub(super) async fn done(self, call: Call) -> Result<StatusCode, Problem> {
         self.call(call).await.map(|_| StatusCode::NO_CONTENT)
     }
@@ -222,8 +229,7 @@ async fn send(actor: Actor, at: At<InConversation>, body: Body<NewMessage>) -> R
         reply_to: new.reply_to,
         media: new.media.into_iter().map(Into::into).collect(),
     };
-    let response = answered(actor.context.chat.send(actor.user, actor.credentials.who(), message).await)?;
-    Ok((StatusCode::CREATED, Json(json!({ "conversation": conversation, "sequence": view::next(response.sequence) }))))
+    actor.send(message).await
 }
 
 #[derive(Deserialize)]

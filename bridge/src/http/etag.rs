@@ -4,14 +4,14 @@
 //! It is a weak one: how old a message is changes every second, and is no change. There is none for writing (`If-Match`): a
 //! lane decides long after the answer was made, and each change sets one thing in the order of all.
 
-use std::fmt::Write as _;
-
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
+
+use super::view::hex;
 
 /// The field of a message that is left out of its hash.
 const AGE: &[u8] = b"\"age_s\":";
@@ -57,10 +57,7 @@ fn tag_of(body: &Bytes) -> String {
         rest = &after[digits..];
     }
     hash.update(rest);
-    hash.finalize()[..16].iter().fold("W/\"".to_owned(), |mut tag, byte| {
-        _ = write!(tag, "{byte:02x}");
-        tag
-    }) + "\""
+    format!("W/\"{}\"", hex(&hash.finalize()[..16]))
 }
 
 /// The weak comparison of `If-None-Match`.

@@ -2,7 +2,6 @@
 //! same but for the recipient.
 
 use axum::extract::rejection::JsonRejection;
-use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::post;
 use axum::{Json, Router};
@@ -10,7 +9,7 @@ use godwit_schemas::client::{self, request::Call};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::chat::{Actor, Answer, Body, Context, answered};
+use super::chat::{Actor, Answer, Body, Context};
 use super::problem::Problem;
 use super::view;
 
@@ -43,9 +42,7 @@ async fn send(actor: Actor, body: Result<Json<NewMessage>, JsonRejection>) -> Re
         Recipient::Phone(number) => client::send::To::Phone(number),
     };
     let message = client::Send { to: Some(to), client_sequence, body: body.0, expires_in_s, ..Default::default() };
-    let response = answered(actor.context.chat.send(actor.user, actor.credentials.who(), message).await)?;
-    let place = json!({ "conversation": response.conversation, "sequence": view::next(response.sequence) });
-    Ok((StatusCode::CREATED, Json(place)))
+    actor.send(message).await
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,13 @@
 //! The administrator's token. Only its hash is kept here, and compared in constant time: neither its content nor its
 //! length shows in how long a refusal takes.
 
-use std::fmt::Write as _;
 use std::io;
 
 use axum::http::HeaderValue;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+
+use super::view::hex;
 
 /// Opens the HTTP API to who knows the token. Cheap to clone.
 #[derive(Clone)]
@@ -27,10 +28,7 @@ impl AdminToken {
     pub fn generate() -> io::Result<(String, Self)> {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-        let token = bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            _ = write!(hex, "{byte:02x}");
-            hex
-        });
+        let token = hex(&bytes);
         let lock = Self::new(&token);
         Ok((token, lock))
     }

@@ -201,9 +201,6 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// The same, by whoever gets that far.
     pub(super) fn then_respond(&self, caller: Caller, response: client::Response) -> Then {
-        let this_lane = self.lanes[self.number as usize].clone();
-        Box::new(move || {
-            let _ = this_lane.send(Mail::Effects(caller.answer(response)));
-        })
+        self.then_mail(move || Mail::Effects(caller.answer(response)))
     }
 }

@@ -59,7 +59,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (mut from, to) = keys::inbox_from(device, self.stored_low(device).await?);
         loop {
             let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
-            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());
+            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| keys::behind(key));
             let entries = rows.into_iter().filter_map(|(_, value)| Entry::decode(value).ok());
             let mut apart = BTreeMap::<_, Vec<_>>::new();
             for entry in entries.filter(Entry::is_reference) {
@@ -83,7 +83,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         loop {
             let rows = self.store.scan(Table::Messages, &from, &end, ROWS, BYTES).await?;
             let Some((last, _)) = rows.last() else { break };
-            from = [last, &b"\0"[..]].concat();
+            from = keys::behind(last);
             kept.extend(rows.into_iter().filter_map(|row| self.needed(row)));
         }
         self.next.writes.push(Write::DeleteRange(Table::Messages, start, end));
@@ -100,7 +100,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         loop {
             let rows = self.store.scan(Table::Media, &from, &to, ROWS, usize::MAX).await?;
             let Some((last, _)) = rows.last() else { return Ok(()) };
-            from = [last, &b"\0"[..]].concat();
+            from = keys::behind(last);
             for (key, _) in &rows {
                 let shared = keys::media::parse_referring(key).zip(keys::media::parse_last(key));
                 let Some((place, file)) = shared else { continue };

@@ -8,7 +8,6 @@ use godwit_core::record::SessionRecord;
 use godwit_core::session::{Deliveries, Window};
 use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
-use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 use tracing::{debug, warn};
@@ -113,7 +112,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     fn is_home_of(&self, user: &UserId) -> bool {
-        Partition::of_user(user).lane(self.lanes.len() as u32) == self.number
+        self.lane_of(user) == self.number
     }
 
     /// The rank of a connection. `None`: an edge attaches it again, and the client itself has connected since on another

@@ -129,11 +129,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             writes.push(writes::set(keys::watched(&contact), Some(Default::default())));
             writes.push(writes::set(keys::contact_count(&user), Some(writes::counter(count + 1))));
         }
-        let (this_lane, of) = (self.lanes[self.number as usize].clone(), user.clone());
-        let answer = caller.answer(client::Response::default());
-        let then = Box::new(move || {
-            let _ = this_lane.send(Mail::People(People::ContactAdded(of, contact, answer)));
-        });
+        let (of, answer) = (user.clone(), caller.answer(client::Response::default()));
+        let then = self.then_mail(move || Mail::People(People::ContactAdded(of, contact, answer)));
         self.settle(&user, then);
         Ok(())
     }
@@ -241,7 +238,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let rows = self.store.scan(Table::Directory, &from, &to, ROWS, usize::MAX).await?;
             users.extend(rows.iter().filter_map(|(key, _)| keys::parse_second_user(key)));
             let Some((last, _)) = rows.last().filter(|_| rows.len() == ROWS) else { return Ok(users) };
-            from = [last, &b"\0"[..]].concat();
+            from = keys::behind(last);
         }
     }
 

@@ -138,7 +138,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(connection) = session.connection.as_deref_mut() else { return Ok(()) };
         loop {
             let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
-            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());
+            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| keys::behind(key));
             for (key, value) in rows {
                 let Some(order) = keys::parse_order(&key) else { continue };
                 let Some(entry) = readable(device, order, value) else { continue };

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use godwit_core::conversation::{Conversation, Member};
 use godwit_core::decide::opened;
-use godwit_core::entry::{Entry, Kind};
+use godwit_core::entry::Entry;
 use godwit_core::record::{ConversationRecord, StateRecord};
 use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client::{self, event};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use godwit_schemas::reason::Reason;
-use prost::Message;
 
 use super::Lane;
 use super::account::Refused;
@@ -134,13 +133,6 @@ impl<'a> View<'a> {
             && (!entry.unseen || entry.sender == self.member.ordinal)
     }
 
-    fn event(&self, entry: &Entry) -> Option<event::Event> {
-        match entry.kind {
-            Kind::Change => client::Change::decode(entry.content.clone()).ok().map(event::Event::Change),
-            Kind::Message | Kind::Recalled => Some(event::Event::Message(entry.message(self.now_s))),
-        }
-    }
-
     /// The rows of a range of sequences, in order.
     fn events(&self, rows: Vec<Row>) -> Vec<client::Event> {
         let mut events = BTreeMap::new();
@@ -148,7 +140,7 @@ impl<'a> View<'a> {
             match keys::parse_of_message(&key) {
                 Some((sequence, OfMessage::Entry)) => {
                     let entry = Entry::decode(value).ok().filter(|entry| self.shows(entry));
-                    events.extend(entry.and_then(|entry| self.event(&entry)).map(|event| (sequence, event)));
+                    events.extend(entry.and_then(|entry| entry.seen(self.now_s)).map(|event| (sequence, event)));
                 }
                 Some((sequence, OfMessage::Reaction(member))) => {
                     // Reactions sort behind their message.
@@ -163,7 +155,7 @@ impl<'a> View<'a> {
     }
 
     fn summary(&self, last: Option<Entry>) -> client::Summary {
-        let last = last.filter(|entry| self.shows(entry)).and_then(|entry| self.event(&entry));
+        let last = last.filter(|entry| self.shows(entry)).and_then(|entry| entry.seen(self.now_s));
         client::Summary {
             conversation: self.conversation.id.get(),
             description: Some(opened(self.conversation)),

@@ -67,7 +67,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (mut from, to) = keys::inbox_from(device, self.stored_low(device).await?);
         loop {
             let rows = self.store.scan(Table::Inbox, &from, &to, ROWS, usize::MAX).await?;
-            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| [key, &b"\0"[..]].concat());
+            let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| keys::behind(key));
             for (key, value) in rows {
                 let (Some(order), Ok(entry)) = (keys::parse_order(&key), Entry::decode(value)) else { continue };
                 if (entry.conversation, entry.sequence) == place {

@@ -37,7 +37,7 @@ use self::session::Session;
 use self::users::Removal;
 use crate::Settings;
 use crate::link::Link;
-use crate::mail::{Commit, Done, Mail, Mailbox, WhenAll};
+use crate::mail::{Commit, Done, Mail, Mailbox, Then, WhenAll};
 use crate::media::Calls;
 use crate::store::{ClockS, Store, StoreError};
 use crate::writes;
@@ -323,6 +323,20 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Mail::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The lane that owns a user.
+    fn lane_of(&self, user: &UserId) -> u32 {
+        Partition::of_user(user).lane(self.lanes.len() as u32)
+    }
+
+    /// A mail to this lane itself, by whoever gets that far.
+    fn then_mail(&self, mail: impl FnOnce() -> Mail + Send + Sync + 'static) -> Then {
+        let this_lane = self.lanes[self.number as usize].clone();
+        Box::new(move || {
+            // If it is gone the server is ending.
+            let _ = this_lane.send(mail());
+        })
     }
 
     /// Sends a command to the lane of its conversation.

@@ -84,22 +84,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if self.user_record(&waiting).await?.is_none()
             && !self.phones.spend(&origin.user, NEW_USER_COST, most, self.now_s)
         {
-            self.refuse_post(origin, TOO_MANY).await?;
+            self.refuse_post(origin, TOO_MANY);
             return Ok(());
         }
-        let lane = Partition::of_user(&waiting).lane(self.lanes.len() as u32);
+        let lane = self.lane_of(&waiting);
         let _ = self.lanes[lane as usize].send(Mail::ToPhone(ToPhone { hash, origin, draft }));
         Ok(())
     }
 
-    async fn refuse_post(&mut self, origin: Origin, (reason, text): Refused) -> Result<(), StoreError> {
-        let Some(to) = origin.reply_to else { return Ok(()) };
+    fn refuse_post(&self, origin: Origin, (reason, text): Refused) {
+        let Some(to) = origin.reply_to else { return };
         let (conversation, sequence) = Default::default();
         let kind = EffectKind::Published { to, reason, text, conversation, sequence };
         let effect = Effect { partition: Partition::of_user(&origin.user), device: origin.device, kind };
         // In the next round: the publish is still being taken.
-        let _ = self.lanes[self.number as usize].send(Mail::Effects(vec![effect]));
-        Ok(())
+        self.then_mail(move || Mail::Effects(vec![effect]))();
     }
 
     /// Who has registered with a number.
@@ -146,10 +145,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     fn then_phone_ready(&self, hash: PhoneHash) -> Then {
-        let this_lane = self.lanes[self.number as usize].clone();
-        Box::new(move || {
-            let _ = this_lane.send(Mail::PhoneReady(hash));
-        })
+        self.then_mail(move || Mail::PhoneReady(hash))
     }
 
     /// What is held goes on, in its order.
@@ -210,11 +206,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     ) -> Then {
         let left = device.map(|device| writes::counter(device.get()));
         self.next.writes.push(writes::set(keys::phone_inbox(&hash), left));
-        let this_lane = self.lanes[self.number as usize].clone();
-        Box::new(move || {
-            let told: Then = Box::new(move || answer(reply, Ok(device)));
-            let _ = this_lane.send(Mail::Flush(told));
-        })
+        self.then_mail(move || Mail::Flush(Box::new(move || answer(reply, Ok(device)))))
     }
 
     /// What was in the inbox has gone elsewhere.
@@ -253,7 +245,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// The user goes: somebody else may have its number. If this is lost, a number whose user is no more counts as free.
     pub(super) fn give_back_phone(&self, record: &UserRecord, user: &UserId) {
         let Ok(hash) = PhoneHash::try_from(&record.phone_sha256[..]) else { return };
-        let lane = Partition::of_user(&self.phones.names.of(&hash)).lane(self.lanes.len() as u32);
+        let lane = self.lane_of(&self.phones.names.of(&hash));
         let request = AdminRequest::ReleasePhone(hash, user.clone(), oneshot::channel().0);
         let _ = self.lanes[lane as usize].send(Mail::Admin(request));
     }

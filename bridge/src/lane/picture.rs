@@ -1,5 +1,5 @@
-//! What a lane does about its users' files. Pictures of profiles are files, if their text is one's id: the profile refers to it, so that it stays and everybody may
-//! have it. Any other text is the apps' own business.
+//! What a lane does about its users' files. Pictures of profiles are files, if their text is one's id: the profile refers
+//! to it, so that it stays and everybody may have it. Any other text is the apps' own business.
 
 use bytes::Bytes;
 use godwit_schemas::bus::Bus;

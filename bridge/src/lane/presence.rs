@@ -17,7 +17,6 @@ use godwit_core::world::Ticket;
 use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceId, UserId};
-use godwit_schemas::partition::Partition;
 use godwit_schemas::topic::Filters;
 use prost::Message;
 use tokio::time::Instant;
@@ -93,10 +92,6 @@ enum Before {
 type News = BTreeMap<u32, Vec<Told>>;
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    pub(super) fn lane_of(&self, user: &UserId) -> u32 {
-        Partition::of_user(user).lane(self.lanes.len() as u32)
-    }
-
     pub(super) fn send_to_lane(&self, lane: u32, mail: People) {
         // A lane that is gone: the server is ending.
         let _ = self.lanes[lane as usize].send(Mail::People(mail));

@@ -142,7 +142,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let rows = self.store.scan(Table::Conversations, &from, &to, 1_000, usize::MAX).await?;
             found.extend(rows.iter().filter_map(|(key, _)| keys::parse_membership(key)));
             let Some((last, _)) = rows.last().filter(|_| rows.len() == 1_000) else { return Ok(found) };
-            from = [last, &b"\0"[..]].concat();
+            from = keys::behind(last);
         }
     }
 }
@@ -169,7 +169,7 @@ async fn backlogs<S: Store>(store: &S) -> Result<Vec<(DeviceId, u32)>, StoreErro
             Some((keys::parse_backlog(key)?, u32::try_from(entries).unwrap_or(u32::MAX)))
         }));
         let Some((last, _)) = rows.last().filter(|_| rows.len() == 1_000) else { return Ok(found) };
-        from = [last, &b"\0"[..]].concat();
+        from = keys::behind(last);
     }
 }
 

@@ -113,7 +113,7 @@ impl Receipts {
     /// Rows that were read; fewer than asked for: there are no more.
     pub(super) fn found(&mut self, rows: &[Row]) {
         self.unread_from = match rows.last() {
-            Some((key, _)) if rows.len() >= Self::READ_ROWS => Some([key, &b"\0"[..]].concat()),
+            Some((key, _)) if rows.len() >= Self::READ_ROWS => Some(keys::behind(key)),
             _ => None,
         };
         for (key, value) in rows {

@@ -222,18 +222,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
     fn then_erase(&mut self, devices: Vec<DeviceId>, then: Then) -> Then {
         let marks = devices.iter().map(|device| writes::set(keys::mark(&Marked::Device(*device)), Some(Bytes::new())));
         self.next.writes.extend(marks);
-        let this_lane = self.lanes[self.number as usize].clone();
-        Box::new(move || {
-            let _ = this_lane.send(Mail::Erase(devices, then));
-        })
+        self.then_mail(move || Mail::Erase(devices, then))
     }
 
     /// Neither may other lanes find anything of its profile and contacts.
     fn then_forget(&self, user: UserId, then: Then) -> Then {
-        let this_lane = self.lanes[self.number as usize].clone();
-        Box::new(move || {
-            let _ = this_lane.send(Mail::People(People::Forget(user, then)));
-        })
+        self.then_mail(move || Mail::People(People::Forget(user, then)))
     }
 
     /// Writes a user's record, tells all lanes, then goes on.

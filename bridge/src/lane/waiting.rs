@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use godwit_core::entry::{Entry, Kind};
+use godwit_core::entry::Entry;
 use godwit_core::retention::{History, Retention};
 use godwit_schemas::bus::Bus;
-use godwit_schemas::client::{self, event};
+use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, UserId};
-use prost::Message as _;
 
 use super::Lane;
 use super::account::{NO_DEVICE, Refused};
@@ -37,18 +36,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let remembered = self.keep_history(&entries).await?;
         entries.retain(|(_, entry, _)| !remembered.get(&entry.conversation).is_some_and(|keeps| *keeps));
         fetch_bodies(&self.store, &mut entries).await?;
-        let events = entries.iter().filter_map(|(_, entry, _)| self.waiting_event(entry));
+        // A reference by now: the body has just expired.
+        let whole = entries.iter().map(|(_, entry, _)| entry).filter(|entry| !entry.is_reference());
+        let events = whole.filter_map(|entry| entry.seen(self.now_s));
         let history = events.map(|event| client::Event { event: Some(event) }).collect();
         Ok(Ok(client::Response { history, next: next.get(), ..Default::default() }))
-    }
-
-    fn waiting_event(&self, entry: &Entry) -> Option<event::Event> {
-        match entry.kind {
-            // The body has just expired.
-            _ if entry.is_reference() => None,
-            Kind::Change => client::Change::decode(entry.content.clone()).ok().map(event::Event::Change),
-            Kind::Message | Kind::Recalled => Some(event::Event::Message(entry.message(self.now_s))),
-        }
     }
 
     /// Which conversations of these entries keep history.

@@ -119,6 +119,6 @@ pub(crate) async fn find_reference<S: Store>(
             gone.extend([wanted, keys::holder(id, &Holder::Message(place))]);
         }
         let Some((last, _)) = rows.last().filter(|_| rows.len() == LOOKED_AT) else { return Ok(false) };
-        from = [last, &b"\0"[..]].concat();
+        from = crate::store::keys::behind(last);
     }
 }

@@ -64,6 +64,11 @@ fn key(table: Table, tag: u8, rest: &[&[u8]]) -> Key {
     (table, key)
 }
 
+/// The first key behind this one: where a scan goes on.
+pub fn behind(key: &[u8]) -> Vec<u8> {
+    [key, b"\0"].concat()
+}
+
 /// A user.
 pub fn user(id: &UserId) -> Key {
     key(Table::Directory, b'u', &[id.as_str().as_bytes()])
