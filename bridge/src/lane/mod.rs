@@ -73,8 +73,8 @@ const HELLO: Duration = Duration::from_millis(250);
 const LINGER: Duration = Duration::from_millis(2);
 /// Payloads and mails taken in one round.
 const GATHER_MAX: usize = 256;
-/// Ranks of one start of the bridge: more than a lane will ever see connections.
-const RANKS: u64 = 1 << 40;
+/// Ranks of connections and numbers of receipts that one start of the bridge has: more than a lane will ever need.
+const PER_START: u64 = 1 << 40;
 /// Devices served from the store in one round.
 const FEED_MAX: usize = 64;
 
@@ -139,6 +139,7 @@ pub(crate) struct Lane<S, B: Bus> {
     confirmed: Ticket,
     sealed: Ticket,
     next_device: [u64; PARTITIONS as usize],
+    /// No start uses a number again: acknowledgements of what an earlier one handed out still come.
     next_receipt: u64,
     /// The store is: what would add to it waits.
     nearly_full: bool,
@@ -192,10 +193,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             confirmed: 0,
             sealed: 0,
             next_device: counters.devices,
-            next_receipt: bus::RECEIPTS_FROM,
+            next_receipt: bus::RECEIPTS_FROM + counters.starts * PER_START,
             nearly_full: false,
-            first_rank: counters.starts * RANKS,
-            last_rank: counters.starts * RANKS,
+            first_rank: counters.starts * PER_START,
+            last_rank: counters.starts * PER_START,
             removals: BTreeMap::new(),
             phones: Phones::new(counters.phone_names),
             contacts: Contacts::default(),

@@ -350,6 +350,39 @@ async fn ticks_reach_the_sender_and_an_unread_one_is_overwritten() {
     assert_eq!(scene.store.rows(Table::Receipts), 0);
 }
 
+/// Seed 1795533917585: the number of a tick that was handed out before a crash was given to a newer one after it.
+#[tokio::test(start_paused = true)]
+async fn an_acknowledgement_from_before_a_crash_is_not_of_a_newer_tick() {
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::EVENTS).await;
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    let mut places = Vec::new();
+    for number in 1..=2 {
+        scene.publish(ALICE, to_user(number, "bob", "hello"));
+        places.push(scene.published(ALICE).await);
+    }
+    let opening = scene.deliveries(ALICE).await;
+    scene.acknowledge(ALICE, opening.iter().map(|(order, _)| *order).collect());
+    let both = scene.deliveries(BOB).await;
+    scene.acknowledge(BOB, vec![both[0].0]);
+    let older = scene.deliveries(ALICE).await;
+    assert_eq!(older.len(), 1);
+    scene.crash().await;
+    scene.enter(5, "bob", "phone", Filters::RAW).await;
+    let second = scene.deliveries(5).await;
+    scene.acknowledge(5, vec![second[0].0]);
+    scene.settle().await;
+    let resume = Resume { filters: Filters::EVENTS.bits(), outstanding: vec![older[0].0], ..Default::default() };
+    scene.resume(ALICE, "alice", "phone", resume).await;
+    scene.acknowledge(ALICE, vec![older[0].0]);
+    let newer = scene.deliveries(ALICE).await;
+    assert_eq!(scene.store.rows(Table::Receipts), 1, "Alice has not the newer one yet");
+    scene.acknowledge(ALICE, vec![newer[0].0]);
+    scene.settle().await;
+    assert_eq!(scene.store.rows(Table::Receipts), 0);
+    assert_eq!(places[1].sequence, places[0].sequence + 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_resumed_session_gets_the_ticks_it_missed() {
     let mut scene = scene().await;
