@@ -179,10 +179,12 @@ pub(crate) struct ToPhone {
     pub(crate) draft: Draft,
 }
 
-/// A page of a waiting inbox, with bodies.
+/// A page of an inbox, with bodies.
 pub(crate) struct Waiting {
     pub(crate) now_s: u32,
     pub(crate) entries: Vec<(Order, Entry)>,
+    /// Behind it the next page begins. `None`: this is behind the last.
+    pub(crate) next: Option<Order>,
 }
 
 /// Where the answer goes.

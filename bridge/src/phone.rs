@@ -22,9 +22,6 @@ use crate::mail::{AdminRequest, Ask, Mail, Waiting};
 /// SHA-256 of a number in E.164 with its plus sign.
 pub(crate) type PhoneHash = [u8; 32];
 
-/// Entries of a waiting inbox that are handed over at once.
-pub(crate) const PAGE: usize = 128;
-
 /// Hashes a number as clients do.
 pub(crate) fn hash(number: PhoneNumber) -> PhoneHash {
     Sha256::digest(number.to_string()).into()
@@ -66,10 +63,8 @@ async fn send_again(admin: &Admin, hash: &PhoneHash, device: DeviceId, to: &User
     let mut after = Order::default();
     loop {
         let ask = |reply| AdminRequest::Waiting(device, after, reply);
-        let Waiting { now_s, entries } = admin.ask_about(hash, ask).await?;
-        let full_page = entries.len() == PAGE;
+        let Waiting { now_s, entries, next } = admin.ask_about(hash, ask).await?;
         for (order, entry) in entries {
-            after = order;
             let Ok(sender) = UserId::new(&String::from_utf8_lossy(&entry.sender_name)) else { continue };
             let place = (entry.conversation, entry.sequence);
             let media = entry.files();
@@ -104,9 +99,8 @@ async fn send_again(admin: &Admin, hash: &PhoneHash, device: DeviceId, to: &User
                 places.insert(place, (ConversationId::new(response.conversation), Seq::new(response.sequence)));
             }
         }
-        if !full_page {
-            return Ok(());
-        }
+        let Some(next) = next else { return Ok(()) };
+        after = next;
     }
 }
 

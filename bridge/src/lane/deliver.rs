@@ -106,7 +106,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Offer::Skip => {}
             }
         }
-        fetch_bodies(&self.store, &mut handed_out).await?;
+        fetch_bodies(&self.store, handed_out.iter_mut().map(|(_, entry, _)| entry)).await?;
         for (order, entry, again) in handed_out {
             if entry.is_reference() {
                 // The body has gone before its reference: it has just expired. Nothing is there to be acknowledged.
@@ -268,9 +268,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
 }
 
 /// Fills in the bodies that are kept apart, in one read. What is not there any more stays a reference.
-pub(super) async fn fetch_bodies<S: Store>(store: &S, entries: &mut [(Order, Entry, bool)]) -> Result<(), StoreError> {
-    let references = entries.iter_mut().map(|(_, entry, _)| entry).filter(|entry| entry.is_reference());
-    let references: Vec<_> = references.collect();
+pub(super) async fn fetch_bodies<'a, S: Store>(
+    store: &S,
+    entries: impl Iterator<Item = &'a mut Entry>,
+) -> Result<(), StoreError> {
+    let references: Vec<_> = entries.filter(|entry| entry.is_reference()).collect();
     if references.is_empty() {
         return Ok(());
     }

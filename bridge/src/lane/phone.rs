@@ -11,7 +11,7 @@ use godwit_core::record::{DeviceRecord, UserRecord};
 use godwit_core::world::World;
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client;
-use godwit_schemas::ids::{DeviceId, Order, UserId};
+use godwit_schemas::ids::{DeviceId, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::phone::PhoneNumber;
 use godwit_schemas::reason::Reason;
@@ -19,12 +19,11 @@ use tokio::sync::oneshot;
 
 use super::Lane;
 use super::account::Refused;
-use super::deliver::{fetch_bodies, readable};
 use super::users::{AfterRemoval, answer};
 use crate::admin::AdminError;
-use crate::mail::{AdminRequest, Done, Mail, Reply, Then, ToPhone, Waiting};
+use crate::mail::{AdminRequest, Done, Mail, Reply, Then, ToPhone};
 use crate::phone::{self, Names, PhoneHash};
-use crate::store::{Store, StoreError, Table, keys};
+use crate::store::{Store, StoreError, keys};
 use crate::writes;
 
 /// Most numbers in one call.
@@ -248,20 +247,6 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let lane = self.lane_of(&self.phones.names.of(&hash));
         let request = AdminRequest::ReleasePhone(hash, user.clone(), oneshot::channel().0);
         let _ = self.lanes[lane as usize].send(Mail::Admin(request));
-    }
-
-    /// A page of an inbox that is to be handed over.
-    pub(super) async fn waiting(&mut self, device: DeviceId, after: Order) -> Result<Waiting, StoreError> {
-        let (from, to) = keys::inbox_after(device, after);
-        let rows = self.store.scan(Table::Inbox, &from, &to, phone::PAGE, usize::MAX).await?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for (key, value) in rows {
-            let Some(order) = keys::parse_order(&key) else { continue };
-            entries.extend(readable(device, order, value).map(|entry| (order, entry, false)));
-        }
-        fetch_bodies(&self.store, &mut entries).await?;
-        let entries = entries.into_iter().map(|(order, entry, _)| (order, entry)).collect();
-        Ok(Waiting { now_s: self.now_s, entries })
     }
 
     /// Which of some hashed numbers are users'. Whoever has not registered is known to who has written to it already.

@@ -1,18 +1,22 @@
 //! Messages to phone numbers that nobody has yet, and who gets them.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use godwit_schemas::bus::{Kind, Publish, Published, down::Frame};
 use godwit_schemas::client::{self, request::Call};
-use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::ids::{ConversationId, DeviceName, Seq, UserId};
 use godwit_schemas::phone::PhoneNumber;
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
-use super::edge::{INBOX_ENTRIES, Scene, to_user};
-use super::{ALICE, BOB, bodies, scene};
+use super::edge::{INBOX_ENTRIES, Scene, settings, to_user};
+use super::{ALICE, BOB, NOW_S, bodies, scene};
 use crate::admin::AdminError;
+use crate::lane::Settings;
 use crate::phone::hash;
-use crate::store::Table;
 use crate::store::memory::MemoryStore;
+use crate::store::{Durability, Store, Table, Write, keys};
 
 const NUMBER: &str = "+4930123456";
 
@@ -124,6 +128,38 @@ async fn handing_over_goes_on_after_a_full_inbox_without_sending_twice() {
     scene.admin.set_phone(id("bob"), Some(number())).await.unwrap();
     let after = all(&mut scene, BOB).await;
     assert_eq!([before, after].concat(), ["1", "2", "3"]);
+}
+
+/// More than a page of an inbox waits for the number.
+#[tokio::test(start_paused = true)]
+async fn what_is_damaged_or_has_just_expired_holds_up_nothing_when_it_is_handed_over() {
+    const MESSAGES: u64 = 150;
+    let mut scene =
+        Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), Settings { inbox_entries: 1_000, ..settings() }).await;
+    for (user, device) in [("alice", "phone"), ("alice", "tablet"), ("alice", "laptop"), ("bob", "phone")] {
+        scene.add(user, device).await;
+    }
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    // Large, and for three devices: its body is kept apart.
+    let large: &'static str = "x".repeat(900).leak();
+    let mut places = Vec::new();
+    for number in 1..=MESSAGES {
+        scene.publish(ALICE, to_phone(number, if number == 60 { large } else { "small" }));
+        places.push(answer(&mut scene, number).await);
+    }
+    scene.settle().await;
+    let body = &places[59];
+    let (table, key) = keys::message(ConversationId::new(body.conversation), Seq::new(body.sequence));
+    let mut writes = vec![Write::Delete(table, key)];
+    let inboxes = scene.store.scan(Table::Inbox, &[], &[0xFF; 16], usize::MAX, usize::MAX).await.unwrap();
+    for inbox in inboxes.chunk_by(|(one, _), (other, _)| one[..8] == other[..8]) {
+        let damaged = inbox.get(30).map(|(key, _)| Write::Put(Table::Inbox, key.to_vec(), Bytes::from_static(&[0xFF])));
+        writes.extend(damaged);
+    }
+    scene.store.commit(writes, Durability::Synced).await.unwrap();
+    scene.admin.set_phone(id("bob"), Some(number())).await.unwrap();
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    assert_eq!(all(&mut scene, BOB).await, vec!["small"; MESSAGES as usize - 2]);
 }
 
 #[tokio::test(start_paused = true)]
