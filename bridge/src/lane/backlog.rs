@@ -3,8 +3,8 @@
 //! disk bounded.
 //!
 //! A count is kept in memory for as long as something waits, and written when it has moved by a hundredth of the limit:
-//! after a crash it is off by less than that. It is set right whenever a connected device has caught up, and in full
-//! inboxes of devices that are not connected by counting them piece by piece, since what expires leaves without a word.
+//! after a crash it is off by less than that and what the last commit moved. It is set right whenever a connected device
+//! has caught up and all that it acknowledged is on disk, and in full inboxes of devices that are not connected by counting them piece by piece, since what expires leaves without a word.
 //! The lanes that decide are told when an inbox becomes full or is so no longer; what they decide before they hear of it
 //! goes in: an inbox may get somewhat longer than the limit.
 

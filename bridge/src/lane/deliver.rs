@@ -258,10 +258,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// One `Acked` command is on disk.
     pub(super) fn settled(&mut self, device: DeviceId, lowest: Order, entries: u32) {
-        self.backlogs.removed(device, entries);
-        let Some(session) = self.sessions.get_mut(&device) else { return };
+        let Some(session) = self.sessions.get_mut(&device) else { return self.backlogs.removed(device, entries) };
         session.unsettled.remove(&lowest);
-        if session.unsettled.is_empty() && session.connection.as_ref().is_some_and(|connection| !connection.started) {
+        let connection = session.connection.as_deref().filter(|_| session.unsettled.is_empty());
+        match connection.and_then(|it| Some((it.deliveries.waiting()?, it.deliveries.cursor()))) {
+            Some((waiting, cursor)) => self.backlogs.measured(device, waiting, cursor),
+            None => self.backlogs.removed(device, entries),
+        }
+        if connection.is_some_and(|it| !it.started) {
             self.hunger(device);
         }
     }

@@ -12,7 +12,7 @@ use godwit_schemas::bus::{
     Resume, Shape, Subscribe, Up, UpBatch, down, up,
 };
 use godwit_schemas::client::{self, request::Call};
-use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::topic::Filters;
 use prost::Message;
@@ -22,11 +22,12 @@ use tokio::task::JoinHandle;
 use crate::admin::{Admin, Credentials};
 use crate::chat::{Chat, Who};
 use crate::events::{Kind as Of, Queue, Sink};
-use crate::store::Store;
+use crate::store::{Store, Table, keys};
 use crate::{Settings, assemble};
 
 pub(super) const LANES: u32 = 2;
 pub(super) const NOW_S: u32 = 1_000_000;
+pub(super) const WINDOW: u32 = 4;
 pub(super) const INBOX_ENTRIES: u32 = 100;
 pub(super) const OFFLINE_AFTER: Duration = Duration::from_secs(10);
 
@@ -41,7 +42,7 @@ pub(super) fn settings() -> Settings {
             media_grace_s: 60,
         },
         lanes: LANES,
-        window_messages: 4,
+        window_messages: WINDOW,
         window_bytes: 100_000,
         devices_per_user_max: 3,
         inbox_entries: INBOX_ENTRIES,
@@ -160,6 +161,14 @@ impl<S: Store> Scene<S> {
         // An edge waits until it hears of the new one.
         self.settle().await;
         self.next_generation();
+    }
+
+    /// Keys of what waits, by device.
+    pub(super) async fn inboxes(&self) -> Vec<(DeviceId, Vec<Bytes>)> {
+        let rows = self.store.scan(Table::Inbox, &[], &[0xFF; 16], usize::MAX, usize::MAX).await.unwrap();
+        let inboxes = rows.chunk_by(|(one, _), (other, _)| one[..8] == other[..8]);
+        let device = |key: &[u8]| DeviceId::new(keys::parse_counter(&key[..8]).unwrap());
+        inboxes.map(|inbox| (device(&inbox[0].0), inbox.iter().map(|(key, _)| key.clone()).collect())).collect()
     }
 
     /// Frames were lost: the stream begins anew.

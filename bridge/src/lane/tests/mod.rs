@@ -10,7 +10,7 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 use prost::Message;
 
-use self::edge::{INBOX_ENTRIES, NOW_S, Scene, to_user};
+use self::edge::{INBOX_ENTRIES, NOW_S, Scene, WINDOW, to_user};
 use crate::store::Table;
 use crate::store::memory::MemoryStore;
 
@@ -477,6 +477,29 @@ async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
     // It is counted now and then.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     scene.publish(ALICE, to_user(1_001, "bob", "hello"));
+    assert_eq!(scene.published(ALICE).await.reason, 0);
+}
+
+/// Seed 1796100003473: nothing was left to read, and what had been acknowledged was not on disk yet.
+#[tokio::test(start_paused = true)]
+async fn an_inbox_that_is_caught_up_while_acknowledgements_are_under_way_is_measured_after_them() {
+    let now_s = Arc::new(AtomicU32::new(NOW_S));
+    let clock = now_s.clone();
+    let mut scene = Scene::new(MemoryStore::new(Arc::new(move || clock.load(Ordering::Relaxed)))).await;
+    scene.add("alice", "phone").await;
+    scene.add("bob", "phone").await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    for number in 1..u64::from(INBOX_ENTRIES) {
+        let expires_in_s = if number <= u64::from(WINDOW) { 0 } else { 60 };
+        scene.publish(ALICE, Publish { expires_in_s, ..to_user(number, "bob", "hello") });
+        assert_eq!(scene.published(ALICE).await.reason, 0);
+    }
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    let window = scene.deliveries(BOB).await;
+    now_s.fetch_add(60, Ordering::Relaxed);
+    scene.acknowledge(BOB, window.into_iter().map(|(order, _)| order).collect());
+    scene.settle().await;
+    scene.publish(ALICE, to_user(1_000, "bob", "hello"));
     assert_eq!(scene.published(ALICE).await.reason, 0);
 }
 

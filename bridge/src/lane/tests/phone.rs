@@ -151,9 +151,8 @@ async fn what_is_damaged_or_has_just_expired_holds_up_nothing_when_it_is_handed_
     let body = &places[59];
     let (table, key) = keys::message(ConversationId::new(body.conversation), Seq::new(body.sequence));
     let mut writes = vec![Write::Delete(table, key)];
-    let inboxes = scene.store.scan(Table::Inbox, &[], &[0xFF; 16], usize::MAX, usize::MAX).await.unwrap();
-    for inbox in inboxes.chunk_by(|(one, _), (other, _)| one[..8] == other[..8]) {
-        let damaged = inbox.get(30).map(|(key, _)| Write::Put(Table::Inbox, key.to_vec(), Bytes::from_static(&[0xFF])));
+    for (_, inbox) in scene.inboxes().await {
+        let damaged = inbox.get(30).map(|key| Write::Put(Table::Inbox, key.to_vec(), Bytes::from_static(&[0xFF])));
         writes.extend(damaged);
     }
     scene.store.commit(writes, Durability::Synced).await.unwrap();
