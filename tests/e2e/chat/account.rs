@@ -1,68 +1,66 @@
 //! A user's own things: whom it blocks, its devices.
 
 use godwit_schemas::client::{self, Device, request::Call};
-use serde_json::json;
 
-use super::phone::Phone;
+use super::user::{User, WAYS};
 use super::web::Web;
-use crate::mqtt::{Client, RESUME, VERSIONS, Version};
+use crate::mqtt::{Client, RESUME, Version};
 use crate::server::Server;
+
+fn open_direct(user: &str) -> Call {
+    Call::OpenDirect(client::OpenDirect { user: user.into() })
+}
 
 #[test]
 fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
-    for version in VERSIONS {
+    for way in WAYS {
         let server = Server::start();
-        let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
-        let web = Web::of(&server, &bob);
-        let (mut alice, mut bob) = (Phone::connect(&server, &alice, version), Phone::connect(&server, &bob, version));
-        bob.done(Call::Block(client::Block { user: "alice".into() }));
+        let accounts = ["alice", "bob"].map(|user| server.add_user(user, "phone"));
+        let [mut alice, mut bob] = accounts.each_ref().map(|it| User::connect(&server, it, way));
+        let block = |user: &str| Call::Block(client::Block { user: user.into() });
+        bob.done(block("alice"));
         alice.send("to/bob", "blocked");
-        assert_eq!(web.done("GET", "/blocked", None), json!({ "users": ["alice"] }));
-        web.done("DELETE", "/blocked/alice", None);
-        alice.send("to/bob", "heard");
-        assert_eq!(bob.message().body, "heard", "{version:?}");
-        web.done("PUT", "/blocked/alice", None);
+        let blocked = || Call::ListBlocked(client::ListBlocked {});
+        assert_eq!(bob.done(blocked()).users, ["alice"]);
         bob.done(Call::Unblock(client::Unblock { user: "alice".into() }));
-        assert!(bob.done(Call::ListBlocked(client::ListBlocked {})).users.is_empty());
-        bob.refused(Call::Block(client::Block { user: "nobody".into() }), 0x90);
-        web.refused("PUT", "/blocked/nobody", None, 404);
+        alice.send("to/bob", "heard");
+        assert_eq!(bob.message().body, "heard", "{way:?}");
+        assert!(bob.done(blocked()).users.is_empty());
+        bob.refused(block("nobody"), 0x90);
     }
 }
 
 #[test]
 fn a_direct_conversation_is_opened_once() {
-    let server = Server::start();
-    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
-    let mut at_bob = Phone::connect(&server, &bob, Version::V5);
-    let opened = at_bob.done(Call::OpenDirect(client::OpenDirect { user: "alice".into() })).conversation;
-    let again = Web::of(&server, &alice).done("POST", "/conversations", Some(json!({ "user": "bob" })));
-    assert_eq!(again, json!({ "conversation": opened }));
-    Web::of(&server, &alice).refused("POST", "/conversations", Some(json!({ "user": "nobody" })), 404);
+    for (way, other) in WAYS.into_iter().zip(WAYS.into_iter().rev()) {
+        let server = Server::start();
+        let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+        let opened = User::connect(&server, &bob, way).done(open_direct("alice")).conversation;
+        let mut alice = User::connect(&server, &alice, other);
+        assert_eq!(alice.done(open_direct("bob")).conversation, opened, "{way:?}");
+        alice.refused(open_direct("nobody"), 0x90);
+    }
 }
 
 #[test]
 fn a_user_removes_a_lost_device_which_is_cut_off_at_once() {
-    for version in VERSIONS {
+    for way in WAYS {
         let server = Server::start();
         let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
-        let (lost, stolen) = (server.add_device("bob", "tablet"), server.add_device("bob", "laptop"));
-        let (thief, other) = (
-            Client::connect(server.mqtt(), &lost, version, RESUME),
-            Client::connect(server.mqtt(), &stolen, version, RESUME),
-        );
-        Phone::connect(&server, &alice, version).send("to/bob", "secret");
-        let mut phone = Phone::connect(&server, &bob, version);
+        let lost = server.add_device("bob", "tablet");
+        let thief = Client::connect(server.mqtt(), &lost, way.version(), RESUME);
+        User::connect(&server, &alice, way).send("to/bob", "secret");
+        let mut phone = User::connect(&server, &bob, way);
         phone.done(Call::LabelDevice(client::LabelDevice { device: "phone".into(), label: "Bob's".into() }));
-        let devices = phone.done(Call::ListDevices(client::ListDevices {})).devices;
         let expected = Device { device: "phone".into(), label: "Bob's".into(), connected: true };
-        assert_eq!((devices.len(), &devices[0]), (3, &expected));
-        phone.done(Call::RemoveDevice(client::RemoveDevice { device: "tablet".into() }));
-        Web::of(&server, &bob).done("DELETE", "/devices/laptop", None);
-        for cut in [thief, other] {
-            assert_eq!(cut.closed(), (version == Version::V5).then_some(0x98), "{version:?}");
-        }
-        let left = Web::of(&server, &bob).done("GET", "/devices", None);
-        assert_eq!(left, json!({ "devices": [{ "device": "phone", "label": "Bob's", "connected": true }] }));
+        let devices = || Call::ListDevices(client::ListDevices {});
+        let listed = phone.done(devices()).devices;
+        assert_eq!((listed.len(), &listed[0]), (2, &expected));
+        let remove = |device: &str| Call::RemoveDevice(client::RemoveDevice { device: device.into() });
+        phone.done(remove("tablet"));
+        assert_eq!(thief.closed(), (way.version() == Version::V5).then_some(0x98), "{way:?}");
+        assert_eq!(phone.done(devices()).devices, [expected]);
+        phone.refused(remove("tablet"), 0x90);
         Web::of(&server, &lost).refused("GET", "/devices", None, 401);
     }
 }

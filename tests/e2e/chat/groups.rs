@@ -2,11 +2,8 @@
 
 use godwit_schemas::client::change::Change;
 use godwit_schemas::client::{self, GroupSettings, Role, request::Call};
-use serde_json::json;
 
-use super::phone::Phone;
-use super::web::Web;
-use crate::mqtt::VERSIONS;
+use super::user::{User, WAYS};
 use crate::server::Server;
 
 fn create(users: &[&str]) -> Call {
@@ -22,6 +19,10 @@ fn remove(conversation: u64, user: &str) -> Call {
     Call::RemoveMember(client::RemoveMember { conversation, user: user.into() })
 }
 
+fn add(conversation: u64, user: &str) -> Call {
+    Call::AddMember(client::AddMember { conversation, user: user.into() })
+}
+
 fn settings(conversation: u64, may_send: Role) -> Call {
     let settings =
         GroupSettings { may_send: may_send.into(), may_add: Role::Member.into(), ..GroupSettings::default() };
@@ -30,10 +31,10 @@ fn settings(conversation: u64, may_send: Role) -> Call {
 
 #[test]
 fn roles_settings_and_their_events_come_in_the_order_of_messages() {
-    for version in VERSIONS {
+    for way in WAYS {
         let server = Server::start();
         let accounts = ["alice", "bob", "carol"].map(|user| server.add_user(user, "phone"));
-        let [mut alice, mut bob, mut carol] = accounts.each_ref().map(|it| Phone::connect(&server, it, version));
+        let [mut alice, mut bob, mut carol] = accounts.each_ref().map(|it| User::connect(&server, it, way));
         let id = alice.done(create(&["bob", "carol"])).conversation;
         for phone in [&mut alice, &mut bob, &mut carol] {
             assert!(matches!(phone.change(), (Change::Opened(_), 1, 0)));
@@ -50,8 +51,7 @@ fn roles_settings_and_their_events_come_in_the_order_of_messages() {
             let message = phone.message();
             assert_eq!((message.sequence, &message.body[..]), (4, &b"only admins may write"[..]));
         }
-        let refused = if version == crate::mqtt::Version::V5 { 0x87 } else { 0 };
-        assert_eq!(carol.client.publish(&format!("send/{id}"), b"me too"), refused, "{version:?}");
+        carol.send_refused(&format!("send/{id}"), "me too", 0x87);
         alice.done(set_role(id, "carol", Role::Owner));
         alice.refused(set_role(id, "alice", Role::Owner), 0x87);
         carol.done(set_role(id, "alice", Role::Member));
@@ -60,64 +60,76 @@ fn roles_settings_and_their_events_come_in_the_order_of_messages() {
 
 #[test]
 fn who_is_removed_gets_nothing_after_and_who_is_added_everything_from_then_on() {
-    let server = Server::start();
-    let accounts = ["alice", "bob", "carol", "dave"].map(|user| server.add_user(user, "phone"));
-    let [mut alice, mut bob, mut carol, mut dave] =
-        accounts.each_ref().map(|it| Phone::connect(&server, it, crate::mqtt::Version::V5));
-    let id = alice.done(create(&["bob", "carol"])).conversation;
-    let topic = format!("send/{id}");
-    alice.send(&topic, "before");
-    alice.done(remove(id, "carol"));
-    alice.done(Call::AddMember(client::AddMember { conversation: id, user: "dave".into() }));
-    alice.send(&topic, "after");
-    // Behind it, what carol does get.
-    alice.send("to/carol", "end");
-    assert!(matches!(carol.change(), (Change::Opened(_), 1, _)));
-    assert_eq!(carol.message().sequence, 2);
-    assert!(matches!(carol.change(), (Change::Removed(2), 3, 0)));
-    assert!(matches!(carol.change(), (Change::Opened(it), 1, _) if !it.group));
-    assert_eq!(carol.message().body, "end");
-    assert_eq!(carol.client.publish(&topic, b"still here?"), 0x87);
-    assert!(matches!(dave.change(), (Change::Opened(it), 4, 0) if it.members.len() == 3));
-    assert_eq!(dave.message().body, "after");
-    bob.done(Call::Leave(client::Leave { conversation: id }));
-    assert!(matches!(dave.change(), (Change::Removed(1), 6, 1)));
+    for way in WAYS {
+        let server = Server::start();
+        let accounts = ["alice", "bob", "carol", "dave"].map(|user| server.add_user(user, "phone"));
+        let [mut alice, mut bob, mut carol, mut dave] = accounts.each_ref().map(|it| User::connect(&server, it, way));
+        let id = alice.done(create(&["bob", "carol"])).conversation;
+        let topic = format!("send/{id}");
+        alice.send(&topic, "before");
+        alice.done(remove(id, "carol"));
+        alice.done(add(id, "dave"));
+        alice.send(&topic, "after");
+        // Behind it, what carol does get.
+        alice.send("to/carol", "end");
+        assert!(matches!(carol.change(), (Change::Opened(_), 1, _)));
+        assert_eq!(carol.message().sequence, 2, "{way:?}");
+        assert!(matches!(carol.change(), (Change::Removed(2), 3, 0)));
+        assert!(matches!(carol.change(), (Change::Opened(it), 1, _) if !it.group));
+        assert_eq!(carol.message().body, "end");
+        carol.send_refused(&topic, "still here?", 0x87);
+        assert!(matches!(dave.change(), (Change::Opened(it), 4, 0) if it.members.len() == 3));
+        assert_eq!(dave.message().body, "after");
+        bob.done(Call::Leave(client::Leave { conversation: id }));
+        assert!(matches!(dave.change(), (Change::Removed(1), 6, 1)));
+    }
 }
 
 #[test]
-fn an_invite_works_until_it_is_revoked_over_both_ways() {
-    let server = Server::start();
-    let accounts = ["alice", "bob", "carol", "dave"].map(|user| server.add_user(user, "phone"));
-    let [mut alice, _, mut carol, mut dave] =
-        accounts.each_ref().map(|it| Phone::connect(&server, it, crate::mqtt::Version::V5));
-    let [web, bobs, _, daves] = accounts.each_ref().map(|it| Web::of(&server, it));
-    let id = alice.done(create(&["bob"])).conversation;
-    let path = format!("/conversations/{id}");
-    bobs.refused("POST", &format!("{path}/invites"), Some(json!({})), 403);
-    let made = web.done("POST", &format!("{path}/invites"), Some(json!({ "expires_in_s": 3_600 })));
-    let invite = made["invite"].as_str().expect("an invite").to_owned();
-    assert!(made["expires_in_s"].as_u64().is_some_and(|left| (3_500..=3_600).contains(&left)));
-    assert_eq!(carol.done(Call::Join(client::Join { invite: invite.clone() })).conversation, id);
-    assert!(matches!(carol.change(), (Change::Opened(it), 2, 2) if it.members.len() == 3));
-    alice.change();
-    assert!(matches!(alice.change(), (Change::Added(it), 2, 2) if it.user == "carol"));
-    daves.refused("DELETE", &format!("/invites/{invite}"), None, 403);
-    web.done("DELETE", &format!("/invites/{invite}"), None);
-    daves.refused("POST", &format!("/invites/{invite}"), None, 404);
-    dave.refused(Call::Join(client::Join { invite }), 0x90);
-    assert_eq!(web.done("GET", &format!("{path}/invites"), None), json!({ "invites": [] }));
+fn an_invite_works_until_it_is_revoked() {
+    for way in WAYS {
+        let server = Server::start();
+        let accounts = ["alice", "bob", "carol", "dave"].map(|user| server.add_user(user, "phone"));
+        let [mut alice, mut bob, mut carol, mut dave] = accounts.each_ref().map(|it| User::connect(&server, it, way));
+        let id = alice.done(create(&["bob"])).conversation;
+        let invites = |expires_in_s| Call::CreateInvite(client::CreateInvite { conversation: id, expires_in_s });
+        bob.refused(invites(0), 0x87);
+        let made = alice.done(invites(3_600)).invites.remove(0);
+        assert!((3_501..=3_601).contains(&made.expires_in_plus_one_s), "{made:?}");
+        let invite = made.invite;
+        let join = || Call::Join(client::Join { invite: invite.clone() });
+        assert_eq!(carol.done(join()).conversation, id, "{way:?}");
+        assert!(matches!(carol.change(), (Change::Opened(it), 2, 2) if it.members.len() == 3));
+        alice.change();
+        assert!(matches!(alice.change(), (Change::Added(it), 2, 2) if it.user == "carol"));
+        let revoke = || Call::RevokeInvite(client::RevokeInvite { invite: invite.clone() });
+        dave.refused(revoke(), 0x87);
+        alice.done(revoke());
+        dave.refused(join(), 0x90);
+        assert_eq!(alice.done(Call::ListInvites(client::ListInvites { conversation: id })).invites, []);
+    }
+}
 
-    // The rest of a group's life, over HTTP.
-    web.done("POST", &format!("{path}/members"), Some(json!({ "user": "dave" })));
-    web.done("PUT", &format!("{path}/members/dave"), Some(json!({ "role": "admin" })));
-    daves.done("PATCH", &path, Some(json!({ "title": "walkers" })));
-    daves.done("DELETE", &format!("{path}/members/carol"), None);
-    bobs.done("DELETE", &format!("{path}/members/bob"), None);
-    let description = daves.done("GET", &path, None);
-    assert_eq!(description["title"], "walkers");
-    let member = |user: &str, ordinal, role: &str| json!({ "user": user, "ordinal": ordinal, "role": role });
-    assert_eq!(description["members"], json!([member("alice", 0, "owner"), member("dave", 3, "admin")]));
-    bobs.refused("GET", &path, None, 403);
-    bobs.refused("GET", "/conversations/999999", None, 404);
-    bobs.refused("GET", "/conversations/x", None, 404);
+#[test]
+fn a_group_is_described_as_its_members_left_it() {
+    for way in WAYS {
+        let server = Server::start();
+        let accounts = ["alice", "bob", "carol", "dave"].map(|user| server.add_user(user, "phone"));
+        let [mut alice, mut bob, _, mut dave] = accounts.each_ref().map(|it| User::connect(&server, it, way));
+        let id = alice.done(create(&["bob", "carol"])).conversation;
+        let describe = |conversation| Call::Describe(client::Describe { conversation });
+        let rename = |title: &str| Call::Rename(client::Rename { conversation: id, title: title.to_owned().into() });
+        alice.done(add(id, "dave"));
+        alice.done(set_role(id, "dave", Role::Admin));
+        dave.done(rename("walkers"));
+        dave.done(remove(id, "carol"));
+        bob.done(Call::Leave(client::Leave { conversation: id }));
+        let described = dave.done(describe(id)).description.expect("a description");
+        assert_eq!((described.group, &described.title[..]), (true, "walkers"), "{way:?}");
+        let member = |user: &str, ordinal, role: Role| client::Member { ordinal, user: user.into(), role: role.into() };
+        assert_eq!(described.members, [member("alice", 0, Role::Owner), member("dave", 3, Role::Admin)]);
+        dave.refused(rename(&"x".repeat(257)), 0x83);
+        bob.refused(describe(id), 0x87);
+        bob.refused(describe(999_999), 0x90);
+    }
 }

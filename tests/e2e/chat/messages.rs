@@ -6,15 +6,21 @@ use std::path::Path;
 use godwit_schemas::client::change::Change;
 use godwit_schemas::client::event::Event;
 use godwit_schemas::client::{self, request::Call};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::phone::Phone;
+use super::user::{User, WAYS};
 use super::web::{Web, base64};
 use crate::mqtt::{VERSIONS, Version};
 use crate::server::Server;
 
 fn list() -> Call {
     Call::ListConversations(client::ListConversations { after: 0, limit: 0 })
+}
+
+fn open_direct(user: &str) -> Call {
+    Call::OpenDirect(client::OpenDirect { user: user.into() })
 }
 
 #[test]
@@ -76,86 +82,156 @@ fn history_is_the_same_over_both_ways_on_every_device() {
 
 #[test]
 fn a_message_that_was_taken_back_in_time_is_never_delivered() {
-    for version in VERSIONS {
+    for way in WAYS {
         let server = Server::start();
         let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
-        let (mut alice, web) = (Phone::connect(&server, &alice, version), Web::of(&server, &alice));
-        for body in ["one", "oops", "worse", "four"] {
+        let mut alice = User::connect(&server, &alice, way);
+        for body in ["one", "oops", "three"] {
             alice.send("to/bob", body);
         }
-        let (Change::Opened(_), _, _) = alice.change() else { panic!("not the opening") };
-        let id = alice.done(Call::OpenDirect(client::OpenDirect { user: "bob".into() })).conversation;
-        alice.done(Call::Recall(client::Recall { conversation: id, sequence: 3 }));
-        web.done("DELETE", &format!("/conversations/{id}/messages/4"), None);
-        let mut bob = Phone::connect(&server, &bob, version);
+        let id = alice.done(open_direct("bob")).conversation;
+        let recall = |sequence| Call::Recall(client::Recall { conversation: id, sequence });
+        alice.done(recall(3));
+        let mut bob = User::connect(&server, &bob, way);
         bob.change();
-        assert_eq!([bob.message().body, bob.message().body], ["one", "four"], "{version:?}");
-        for recalled in [3, 4] {
-            assert!(matches!(bob.change(), (Change::Recalled(sequence), _, 0) if sequence == recalled));
-        }
-        bob.refused(Call::Recall(client::Recall { conversation: id, sequence: 99 }), 0x90);
+        assert_eq!([bob.message().body, bob.message().body], ["one", "three"], "{way:?}");
+        assert!(matches!(bob.change(), (Change::Recalled(3), _, 0)));
+        bob.refused(recall(2), 0x87);
+        bob.refused(recall(99), 0x90);
     }
 }
 
 #[test]
-fn a_reply_an_edit_and_a_reaction_reach_the_other_side() {
+fn an_edit_and_a_reaction_reach_the_other_side() {
+    for way in WAYS {
+        let server = Server::start();
+        let accounts = ["alice", "bob"].map(|user| server.add_user(user, "phone"));
+        let [mut alice, mut bob] = accounts.each_ref().map(|it| User::connect(&server, it, way));
+        alice.send("to/bob", "hello");
+        bob.send("to/alice", "hi");
+        let id = bob.done(open_direct("alice")).conversation;
+        let edit = |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "hi there".into() });
+        let react =
+            |reaction: &str| Call::React(client::React { conversation: id, sequence: 2, reaction: reaction.into() });
+        bob.done(edit(3));
+        bob.done(react("+1"));
+        alice.change();
+        assert_eq!(alice.message().body, "hi");
+        assert!(matches!(alice.change().0, Change::Edited(it) if it.sequence == 3 && it.body == "hi there"), "{way:?}");
+        assert!(matches!(alice.change().0, Change::Reacted(it) if it.sequence == 2 && it.reaction == "+1"));
+        bob.refused(edit(2), 0x87);
+        bob.refused(react(&"x".repeat(33)), 0x83);
+    }
+}
+
+#[test]
+fn a_reply_names_what_it_replies_to_and_a_retry_takes_effect_once() {
     let server = Server::start();
     let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
     let web = Web::of(&server, &bob);
     let mut alice = Phone::connect(&server, &alice, Version::V5);
     alice.send("to/bob", "hello");
     alice.change();
-    let id = alice.done(Call::OpenDirect(client::OpenDirect { user: "bob".into() })).conversation;
+    let id = alice.done(open_direct("bob")).conversation;
     let path = format!("/conversations/{id}/messages");
-    let sent = web.done("POST", &path, Some(json!({ "body": base64("hi"), "reply_to": 2, "client_sequence": 1 })));
+    let message = || Some(json!({ "body": base64("hi"), "reply_to": 2, "client_sequence": 1 }));
+    let sent = web.done("POST", &path, message());
     assert_eq!(sent, json!({ "conversation": id, "sequence": 3 }));
-    let again = web.done("POST", &path, Some(json!({ "body": base64("hi"), "reply_to": 2, "client_sequence": 1 })));
-    assert_eq!(again, sent, "a retry takes effect once, and is told where it stands");
+    assert_eq!(web.done("POST", &path, message()), sent, "a retry is told where it stands");
     let reply = alice.message();
     assert_eq!((&reply.body[..], reply.reply_to, reply.sender), (&b"hi"[..], 2, 1));
-    web.done("PUT", &format!("{path}/3"), Some(json!({ "body": base64("hi there") })));
-    assert!(matches!(alice.change().0, Change::Edited(it) if it.sequence == 3 && it.body == "hi there"));
-    web.done("PUT", &format!("{path}/2/reaction"), Some(json!({ "reaction": "+1" })));
-    assert!(matches!(alice.change().0, Change::Reacted(it) if it.sequence == 2 && it.reaction == "+1"));
-    web.refused("PUT", &format!("{path}/2/reaction"), Some(json!({ "reaction": "x".repeat(33) })), 422);
+
+    let mut bob = Phone::connect(&server, &bob, Version::V5);
+    let send = client::Send {
+        to: Some(client::send::To::Conversation(id)),
+        client_sequence: 2,
+        body: "and over MQTT".into(),
+        reply_to: 3,
+        ..Default::default()
+    };
+    assert_eq!([(); 2].map(|()| bob.client.publish("send", &send.encode_to_vec())), [0, 0]);
+    bob.send("to/alice", "end");
+    let reply = alice.message();
+    assert_eq!((&reply.body[..], reply.reply_to), (&b"and over MQTT"[..], 3));
+    assert_eq!(alice.message().body, "end", "the retry was none");
+}
+
+fn set_retention(conversation: u64, history_days_plus_one: u32, expires_in_s: u32) -> Call {
+    let retention = Some(client::Retention { history_days_plus_one, expires_in_s });
+    Call::SetRetention(client::SetRetention { conversation, retention })
+}
+
+/// Bodies of messages in history, oldest first.
+fn kept(user: &mut User, conversation: u64) -> Vec<String> {
+    let call = client::GetHistory { conversation, oldest_first: true, ..Default::default() };
+    let events = user.done(Call::GetHistory(call)).history.into_iter();
+    let bodies = events.filter_map(|event| match event.event {
+        Some(Event::Message(it)) => Some(String::from_utf8(it.body.to_vec()).expect("text")),
+        _ => None,
+    });
+    bodies.collect()
 }
 
 #[test]
 fn members_agree_that_messages_vanish() {
-    let server = Server::with(&[("retention.history", "forever")]);
-    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
-    let (mut alice, web) = (Phone::connect(&server, &alice, Version::V5), Web::of(&server, &bob));
-    let id = alice.done(Call::OpenDirect(client::OpenDirect { user: "bob".into() })).conversation;
-    let path = format!("/conversations/{id}");
-    let retention = json!({ "retention": { "history_days": 30, "expires_in_s": 1 } });
-    web.done("PATCH", &path, Some(retention.clone()));
-    assert_eq!(web.done("GET", &path, None)["retention"], retention["retention"]);
-    alice.send("to/bob", "gone in a second");
-    let kept = || web.done("GET", &format!("{path}/messages"), None)["messages"].as_array().map_or(0, Vec::len);
-    crate::until("the message vanishes from history", || kept() == 2);
-    let mut bob = Phone::connect(&server, &bob, Version::V5);
-    assert!(matches!(bob.change().0, Change::Opened(_)));
-    assert!(matches!(bob.change().0, Change::Retention(_)));
-    alice.send("to/bob", "quick");
-    assert_eq!(bob.message().body, "quick", "what had vanished is not delivered either");
+    for way in WAYS {
+        let server = Server::with(&[("retention.history", "forever")]);
+        let (alice, account) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+        let mut alice = User::connect(&server, &alice, way);
+        let id = alice.done(open_direct("bob")).conversation;
+        alice.done(set_retention(id, 31, 1));
+        let described = alice.done(Call::Describe(client::Describe { conversation: id })).description;
+        let retention = described.and_then(|it| it.retention).expect("a retention");
+        assert_eq!((retention.history_days_plus_one, retention.expires_in_s), (31, 1), "{way:?}");
+        alice.send("to/bob", "gone in a second");
+        crate::until("the message vanishes from history", || kept(&mut alice, id).is_empty());
+        let mut bob = User::connect(&server, &account, way);
+        assert!(matches!(bob.change().0, Change::Opened(_)));
+        assert!(matches!(bob.change().0, Change::Retention(_)));
+        alice.send("to/bob", "quick");
+        assert_eq!(bob.message().body, "quick", "what had vanished is not delivered either");
+        alice.refused(set_retention(999_999, 0, 1), 0x90);
+    }
 }
 
 #[test]
 fn members_agree_on_more_history_than_usual() {
-    let server = Server::with(&[("retention.history", "none"), ("retention.history_max", "30")]);
-    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
-    let (mut alice, web) = (Phone::connect(&server, &alice, Version::V5), Web::of(&server, &bob));
-    alice.send("to/bob", "before");
-    let id = alice.done(Call::OpenDirect(client::OpenDirect { user: "bob".into() })).conversation;
-    let retention = client::Retention { history_days_plus_one: 8, expires_in_s: 0 };
-    alice.done(Call::SetRetention(client::SetRetention { conversation: id, retention: Some(retention) }));
-    alice.send("to/bob", "kept");
-    let path = format!("/conversations/{id}");
-    let kept = || web.done("GET", &format!("{path}/messages"), None)["messages"].clone();
-    assert_eq!(kept().as_array().map(Vec::len), Some(2), "the change, and what came after it: {}", kept());
-    assert_eq!(kept()[0]["body"], base64("kept"));
-    web.done("PATCH", &path, Some(json!({ "retention": { "history_days": 0, "expires_in_s": 0 } })));
-    assert_eq!(kept(), json!([]));
+    for way in WAYS {
+        let server = Server::with(&[("retention.history", "none"), ("retention.history_max", "30")]);
+        let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+        let (mut alice, mut bob) = (User::connect(&server, &alice, way), User::connect(&server, &bob, way));
+        alice.send("to/bob", "before");
+        let id = alice.done(open_direct("bob")).conversation;
+        alice.done(set_retention(id, 8, 0));
+        alice.send("to/bob", "kept");
+        assert_eq!(kept(&mut bob, id), ["kept"], "{way:?}");
+        bob.done(set_retention(id, 1, 0));
+        assert!(kept(&mut alice, id).is_empty());
+    }
+}
+
+#[test]
+fn the_list_of_conversations_tells_what_is_unread_and_what_was_deleted() {
+    for way in WAYS {
+        let server = Server::with(&[("retention.history", "forever")]);
+        let accounts = ["alice", "bob"].map(|user| server.add_user(user, "phone"));
+        let [mut alice, mut bob] = accounts.each_ref().map(|it| User::connect(&server, it, way));
+        for body in ["one", "two"] {
+            alice.send("to/bob", body);
+        }
+        let summary = bob.done(list()).conversations.remove(0);
+        assert_eq!((summary.unread, summary.read_up_to, summary.last_sequence), (2, 0, 3), "{way:?}");
+        let last = summary.last.and_then(|it| it.event);
+        assert!(matches!(last, Some(Event::Message(it)) if it.body == "two"));
+        let id = summary.conversation;
+        bob.done(Call::DeleteConversation(client::DeleteConversation { conversation: id }));
+        assert!(bob.done(list()).conversations.is_empty());
+        assert!(kept(&mut bob, id).is_empty());
+        assert_eq!(kept(&mut alice, id), ["one", "two"], "for oneself only");
+        alice.send("to/bob", "three");
+        assert_eq!(bob.done(list()).conversations[0].unread, 1, "it is there again");
+        bob.refused(Call::DeleteConversation(client::DeleteConversation { conversation: 999_999 }), 0x90);
+    }
 }
 
 #[test]

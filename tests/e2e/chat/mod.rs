@@ -1,6 +1,7 @@
 //! What chat users do, over MQTT's `rpc` and over HTTP.
 //!
-//! - `phone`: a device that reads events and calls. `web`: the same user over HTTP.
+//! - `phone`: a device that reads events and calls. `web`: the same user over HTTP. `user`: somebody who does what holds
+//!   over both ways over one of them; `route` tells which request is which call.
 //! - `media`: files. Everything else is tests.
 
 mod account;
@@ -13,4 +14,6 @@ mod messages;
 mod numbers;
 mod people;
 mod phone;
+mod route;
+mod user;
 mod web;

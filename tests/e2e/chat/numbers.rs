@@ -6,17 +6,19 @@ use godwit_schemas::client::{self, request::Call};
 use serde_json::json;
 
 use super::phone::Phone;
+use super::route::unhex;
+use super::user::{User, WAYS, Way};
 use super::web::{Web, base64};
-use crate::mqtt::{Client, RESUME, VERSIONS, Version};
+use crate::mqtt::{Client, RESUME, Version};
 use crate::server::{Account, Server};
 
 const NUMBER: &str = "+4930123456";
 
 /// As a client makes it, by a program that is not ours.
-fn sha256(text: &str) -> String {
+fn sha256(text: &str) -> Vec<u8> {
     let script = format!("printf %s '{text}' | sha256sum");
     let printed = Command::new("sh").args(["-c", &script]).output().expect("sha256sum").stdout;
-    String::from_utf8(printed).expect("text").split(' ').next().expect("a hash").to_owned()
+    unhex(String::from_utf8(printed).expect("text").split(' ').next().expect("a hash"))
 }
 
 /// Somebody registers with the number.
@@ -28,49 +30,57 @@ fn register(server: &Server, arguments: &[&str]) -> Account {
 
 #[test]
 fn a_message_to_a_number_is_delivered_when_somebody_registers_with_it() {
-    for (version, named) in VERSIONS.into_iter().flat_map(|version| [(version, false), (version, true)]) {
+    for (way, named) in WAYS.into_iter().flat_map(|way| [(way, false), (way, true)]) {
         let mut server = Server::start();
-        let alice = server.add_user("alice", "phone");
-        let mut phone = Phone::connect(&server, &alice, version);
-        phone.send("phone/4930123456", "from her phone");
-        let message = json!({ "phone": NUMBER, "body": base64("from her computer"), "client_sequence": 1 });
-        let web = Web::of(&server, &alice);
-        let place = web.done("POST", "/messages", Some(message.clone()));
-        assert_eq!(web.done("POST", "/messages", Some(message)), place, "a retry");
+        let account = server.add_user("alice", "phone");
+        User::connect(&server, &account, way).send("phone/4930123456", "before");
         server.kill_and_start();
         let bob = register(&server, if named { &["bob"] } else { &[] });
         assert_eq!(bob.user == "bob", named, "{}", bob.user);
-        let mut inbox = Client::connect(server.mqtt(), &bob, version, RESUME);
+        let mut inbox = Client::connect(server.mqtt(), &bob, way.version(), RESUME);
         inbox.subscribe("inbox/+");
-        for body in ["from her phone", "from her computer"] {
-            assert_eq!(inbox.receive().payload, body.as_bytes(), "{version:?}");
-        }
-        let mut phone = Phone::connect(&server, &alice, version);
-        phone.send("phone/4930123456", "registered");
+        assert_eq!(inbox.receive().payload, b"before", "{way:?}");
+        User::connect(&server, &account, way).send("phone/4930123456", "registered");
         assert_eq!(inbox.receive().payload, b"registered");
         assert!(!server.log().contains("4930123456"), "a phone number is in the log");
     }
 }
 
 #[test]
-fn hashes_tell_who_has_a_number() {
-    let server = Server::with(&[("limits.phone_lookups_per_day", "10")]);
+fn a_retry_to_a_number_takes_effect_once() {
+    let server = Server::start();
     let alice = server.add_user("alice", "phone");
-    server.add_user("bob", "phone");
-    assert_eq!(server.run(&["user", "phone", "bob", NUMBER]).code, Some(0));
-    let (hash, other) = (sha256(NUMBER), sha256("+4930999999"));
-    let found = json!({ "found": [{ "sha256": hash, "user": "bob", "waiting": false }] });
+    let message = || Some(json!({ "phone": NUMBER, "body": base64("hello"), "client_sequence": 1 }));
     let web = Web::of(&server, &alice);
-    assert_eq!(web.done("POST", "/phones", Some(json!({ "sha256": [other, hash] }))), found);
-    let bytes: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).expect("hex")).collect();
-    let call = |count| Call::LookUpPhones(client::LookUpPhones { sha256: vec![bytes.clone().into(); count] });
-    let mut phone = Phone::connect(&server, &alice, Version::V5);
-    assert_eq!(phone.done(call(1)).found[0].user, "bob");
-    phone.refused(call(8), 0x97);
-    web.refused("POST", "/phones", Some(json!({ "sha256": vec![hash.as_str(); 8] })), 409);
-    web.refused("POST", "/phones", Some(json!({ "sha256": ["abc"] })), 422);
-    assert_eq!(server.run(&["user", "phone", "bob"]).code, Some(0), "takes it away");
-    assert_eq!(web.done("POST", "/phones", Some(json!({ "sha256": [hash] }))), json!({ "found": [] }));
+    let place = web.done("POST", "/messages", message());
+    assert_eq!(web.done("POST", "/messages", message()), place);
+    User::connect(&server, &alice, Way::Http).send("phone/4930123456", "end");
+    let mut inbox = Client::connect(server.mqtt(), &register(&server, &[]), Version::V5, RESUME);
+    inbox.subscribe("inbox/+");
+    assert_eq!([(); 2].map(|()| inbox.receive().payload), [&b"hello"[..], b"end"]);
+}
+
+#[test]
+fn hashes_tell_who_has_a_number() {
+    for way in WAYS {
+        let server = Server::with(&[("limits.phone_lookups_per_day", "10")]);
+        let alice = server.add_user("alice", "phone");
+        server.add_user("bob", "phone");
+        assert_eq!(server.run(&["user", "phone", "bob", NUMBER]).code, Some(0));
+        let (hash, other) = (sha256(NUMBER), sha256("+4930999999"));
+        let look_up = |hashes: &[&Vec<u8>]| {
+            let sha256 = hashes.iter().map(|hash| (*hash).clone().into()).collect();
+            Call::LookUpPhones(client::LookUpPhones { sha256 })
+        };
+        let mut alice = User::connect(&server, &alice, way);
+        let found = alice.done(look_up(&[&other, &hash])).found;
+        let bob = client::FoundPhone { sha256: hash.clone().into(), user: "bob".into(), waiting: false };
+        assert_eq!(found, [bob], "{way:?}");
+        alice.refused(look_up(&[&hash; 9]), 0x97);
+        alice.refused(look_up(&[&vec![0xAB, 0xC0]]), 0x83);
+        assert_eq!(server.run(&["user", "phone", "bob"]).code, Some(0), "takes it away");
+        assert_eq!(alice.done(look_up(&[&hash])).found, []);
+    }
 }
 
 #[test]

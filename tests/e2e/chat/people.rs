@@ -2,19 +2,28 @@
 
 use godwit_schemas::client::{self, Audience, Presence, request::Call};
 use prost::Message as _;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::phone::Phone;
+use super::user::{User, WAYS, Way};
 use super::web::Web;
 use crate::clients::{self, Subscriber};
-use crate::mqtt::{Packet, VERSIONS, Version};
+use crate::mqtt::{Packet, Version};
 use crate::server::Server;
 
 /// Nobody has to wait for those who have gone.
 const AT_ONCE: &[(&str, &str)] = &[("limits.offline_after_s", "0")];
 
+fn label(user: &str, label: &str) -> Call {
+    Call::AddContact(client::AddContact { user: user.into(), label: label.into() })
+}
+
 fn add(user: &str) -> Call {
-    Call::AddContact(client::AddContact { user: user.into(), label: String::new() })
+    label(user, "")
+}
+
+fn block(user: &str) -> Call {
+    Call::Block(client::Block { user: user.into() })
 }
 
 fn show_to(audience: Audience) -> Call {
@@ -35,9 +44,9 @@ fn news(phone: &mut Phone, of: &str) -> Presence {
 }
 
 /// What somebody is told who asks.
-fn asked(phone: &mut Phone, of: &str) -> Presence {
+fn asked(user: &mut User, of: &str) -> Presence {
     let call = Call::GetPresence(client::GetPresence { users: vec![of.into()] });
-    let [presence] = &phone.done(call).presences[..] else { panic!("not one presence") };
+    let [presence] = &user.done(call).presences[..] else { panic!("not one presence") };
     Presence { user: String::new(), ..presence.clone() }
 }
 
@@ -51,90 +60,104 @@ fn is_just_gone(presence: &Presence) -> bool {
 }
 
 #[test]
-fn a_user_has_contacts_and_a_profile() {
-    for version in VERSIONS {
+fn a_user_has_contacts() {
+    for way in WAYS {
         let server = Server::start();
         let [alice, bob] = ["alice", "bob"].map(|user| server.add_user(user, "phone"));
         server.add_user("carol", "phone");
-        let (mut phone, web) = (Phone::connect(&server, &alice, version), Web::of(&server, &alice));
-        phone.done(Call::AddContact(client::AddContact { user: "carol".into(), label: "C".into() }));
-        web.done("PUT", "/contacts/bob", Some(json!({ "label": "Bobby" })));
-        phone.refused(add("nobody"), 0x90);
-        phone.refused(add("alice"), 0x83);
-        web.refused("PUT", "/contacts/nobody", Some(json!({ "label": "" })), 404);
-        web.refused("PUT", "/contacts/bob", Some(json!({ "label": "x".repeat(129) })), 422);
-
-        let at_bob = Web::of(&server, &bob);
-        at_bob.done("PATCH", "/profile", Some(json!({ "name": "Bob", "picture": "m1" })));
-        at_bob.done("PATCH", "/profile", Some(json!({ "about": "busy", "presence_to": "nobody" })));
-        at_bob.refused("PATCH", "/profile", Some(json!({ "name": "x".repeat(129) })), 422);
-        at_bob.refused("PATCH", "/profile", Some(json!({ "presence_to": "friends" })), 422);
-        let profile = |presence_to: Value| json!({ "user": "bob", "name": "Bob", "about": "busy", "picture": "m1", "presence_to": presence_to });
-        assert_eq!(at_bob.done("GET", "/profile", None), profile("nobody".into()));
-        assert_eq!(web.done("GET", "/people/bob/profile", None), profile(Value::Null));
-        let shown = phone.done(Call::GetProfile(client::GetProfile { user: "bob".into() })).profile.expect("a profile");
-        assert_eq!((&shown.name[..], &shown.about[..], &shown.picture[..]), ("Bob", "busy", "m1"), "{version:?}");
-
-        let page = web.done("GET", "/contacts?limit=1", None);
-        let first = json!({ "contacts": [{ "user": "bob", "label": "Bobby", "name": "Bob" }], "next": "bob" });
-        assert_eq!(page, first);
-        let list = || Call::ListContacts(client::ListContacts { after: "bob".into(), limit: 0 });
-        let rest = phone.done(list());
-        let carol = client::Contact { user: "carol".into(), label: "C".into(), name: String::new() };
-        assert_eq!((rest.contacts, &rest.next_contact[..]), (vec![carol], ""));
-        phone.done(Call::RemoveContact(client::RemoveContact { user: "carol".into() }));
-        web.done("DELETE", "/contacts/carol", None);
-        assert!(phone.done(list()).contacts.is_empty());
-
-        at_bob.done("PUT", "/blocked/alice", None);
-        phone.refused(Call::GetProfile(client::GetProfile { user: "bob".into() }), 0x90);
-        web.refused("GET", "/people/bob/profile", None, 404);
-        assert_eq!(web.done("GET", "/contacts", None)["contacts"][0]["name"], "", "its name is hidden");
+        let [mut alice, mut bob] = [&alice, &bob].map(|it| User::connect(&server, it, way));
+        alice.done(label("carol", "C"));
+        alice.done(label("bob", "Bobby"));
+        alice.refused(add("nobody"), 0x90);
+        alice.refused(add("alice"), 0x83);
+        alice.refused(label("bob", &"x".repeat(129)), 0x83);
+        bob.done(Call::SetProfile(client::SetProfile { name: Some("Bob".into()), ..Default::default() }));
+        let list = |after: &str, limit| Call::ListContacts(client::ListContacts { after: after.into(), limit });
+        let contact = |user: &str, label: &str, name: &str| {
+            let [user, label, name] = [user, label, name].map(str::to_owned);
+            client::Contact { user, label, name }
+        };
+        let first = alice.done(list("", 1));
+        assert_eq!((first.contacts, &first.next_contact[..]), (vec![contact("bob", "Bobby", "Bob")], "bob"), "{way:?}");
+        let rest = alice.done(list("bob", 0));
+        assert_eq!((rest.contacts, &rest.next_contact[..]), (vec![contact("carol", "C", "")], ""));
+        let remove = || Call::RemoveContact(client::RemoveContact { user: "carol".into() });
+        alice.done(remove());
+        alice.done(remove());
+        bob.done(block("alice"));
+        assert_eq!(alice.done(list("", 0)).contacts, [contact("bob", "Bobby", "")], "its name is hidden");
         assert_eq!(server.run(&["user", "remove", "bob"]).code, Some(0));
-        assert_eq!(web.done("GET", "/contacts", None)["contacts"], json!([]), "a removed user is nobody's contact");
+        assert_eq!(alice.done(list("", 0)).contacts, [], "a removed user is nobody's contact");
+    }
+}
+
+#[test]
+fn a_user_has_a_profile() {
+    for way in WAYS {
+        let server = Server::start();
+        let [alice, bob] = ["alice", "bob"].map(|user| server.add_user(user, "phone"));
+        let web = Web::of(&server, &bob);
+        let [mut alice, mut bob] = [&alice, &bob].map(|it| User::connect(&server, it, way));
+        let set = |name: Option<&str>, about: Option<&str>, picture: Option<&str>| {
+            let [name, about, picture] = [name, about, picture].map(|text| text.map(str::to_owned));
+            Call::SetProfile(client::SetProfile { name, about, picture, presence_to: None })
+        };
+        bob.done(set(Some("Bob"), None, Some("m1")));
+        bob.done(set(None, Some("busy"), None));
+        bob.done(show_to(Audience::Nobody));
+        bob.refused(set(Some(&"x".repeat(129)), None, None), 0x83);
+        let profile = |of: &str| Call::GetProfile(client::GetProfile { user: of.into() });
+        let [user, name, about, picture] = ["bob", "Bob", "busy", "m1"].map(str::to_owned);
+        let own = client::Profile { user, name, about, picture, presence_to: Audience::Nobody.into() };
+        assert_eq!(bob.done(profile("")).profile, Some(own.clone()), "{way:?}");
+        let shown = alice.done(profile("bob")).profile.expect("a profile");
+        assert_eq!(
+            shown,
+            client::Profile { presence_to: shown.presence_to, ..own },
+            "but for whom it shows presence to"
+        );
+        web.refused("PATCH", "/profile", Some(json!({ "presence_to": "friends" })), 422);
+        bob.done(block("alice"));
+        alice.refused(profile("bob"), 0x90);
     }
 }
 
 #[test]
 fn contacts_see_each_other_come_and_go_as_each_lets_them() {
-    for version in VERSIONS {
+    for way in WAYS {
         let server = Server::with(AT_ONCE);
         let accounts = ["alice", "bob", "carol"].map(|user| server.add_user(user, "phone"));
         let [alice, bob, carol] = accounts.each_ref();
-        let (mut alice, mut carol) = (Phone::connect(&server, alice, version), Phone::connect(&server, carol, version));
-        let (web, at_bob) = (Web::of(&server, &accounts[0]), Web::of(&server, bob));
-        let over_http = || web.done("GET", "/presence?users=bob,nobody", None)["presences"].clone();
-        let http = |user: &str, online, age| json!({ "user": user, "online": online, "last_seen_age_min": age });
-        for phone in [&mut alice, &mut carol] {
-            phone.done(add("bob"));
-            listen(phone);
+        let (mut alice, mut carol) = (User::connect(&server, alice, way), User::connect(&server, carol, way));
+        for user in [&mut alice, &mut carol] {
+            user.done(add("bob"));
+            listen(user);
         }
-        at_bob.done("PUT", "/contacts/alice", Some(json!({ "label": "" })));
+        Web::of(&server, bob).done("PUT", "/contacts/alice", Some(json!({ "label": "" })));
+        assert_eq!(asked(&mut alice, "nobody"), Presence::default());
 
         // Contacts only: Alice is one, Carol is none.
-        let phone = Phone::connect(&server, bob, version);
-        assert_eq!(news(&mut alice, "bob"), online(), "{version:?}");
+        let user = User::connect(&server, bob, way);
+        assert_eq!(news(&mut alice, "bob"), online(), "{way:?}");
         assert_eq!((asked(&mut alice, "bob"), asked(&mut carol, "bob")), (online(), Presence::default()));
-        assert_eq!(over_http(), json!([http("bob", true, None::<u32>), http("nobody", false, None)]));
-        phone.client.disconnect();
+        user.leave();
         assert!(is_just_gone(&news(&mut alice, "bob")));
         assert!(is_just_gone(&asked(&mut alice, "bob")));
-        assert!(over_http()[0]["last_seen_age_min"].as_u64().is_some_and(|age| age <= 2));
         assert_eq!(asked(&mut carol, "bob"), Presence::default());
 
         // Nobody: neither when it comes, nor when it was.
-        let mut phone = Phone::connect(&server, bob, version);
+        let mut user = User::connect(&server, bob, way);
         assert_eq!(news(&mut alice, "bob"), online());
-        phone.done(show_to(Audience::Nobody));
+        user.done(show_to(Audience::Nobody));
         assert_eq!(news(&mut alice, "bob"), Presence::default(), "shown no more");
-        assert_eq!(over_http(), json!([http("bob", false, None::<u32>), http("nobody", false, None)]));
+        assert_eq!(asked(&mut alice, "bob"), Presence::default());
 
         // Everybody, but for whom it has blocked: that looks as above.
-        phone.done(show_to(Audience::Everybody));
+        user.done(show_to(Audience::Everybody));
         assert_eq!([news(&mut alice, "bob"), news(&mut carol, "bob")], [online(), online()]);
-        phone.done(Call::Block(client::Block { user: "alice".into() }));
+        user.done(block("alice"));
         assert_eq!(news(&mut alice, "bob"), Presence::default());
-        phone.client.disconnect();
+        user.leave();
         assert!(is_just_gone(&news(&mut carol, "bob")));
         assert_eq!(asked(&mut alice, "bob"), Presence::default());
         alice.client.settle();
@@ -174,13 +197,14 @@ fn when_somebody_was_last_seen_outlives_the_server_however_it_ends() {
     // Behind it in the same lane.
     at_bob.done(show_to(Audience::Everybody));
     server.kill_and_start();
-    assert!(is_just_gone(&asked(&mut Phone::connect(&server, &alice, Version::V5), "bob")), "killed");
+    let ask = |server: &Server, of| asked(&mut User::connect(server, &alice, Way::Mqtt(Version::V5)), of);
+    assert!(is_just_gone(&ask(&server, "bob")), "killed");
     let carol = server.add_user("carol", "phone");
     let mut at_carol = Phone::connect(&server, &carol, Version::V5);
     at_carol.done(show_to(Audience::Everybody));
     assert_eq!(server.stop(), Some(0));
     server.start_again();
-    assert!(is_just_gone(&asked(&mut Phone::connect(&server, &alice, Version::V5), "carol")), "stopped");
+    assert!(is_just_gone(&ask(&server, "carol")), "stopped");
 }
 
 #[test]
