@@ -118,7 +118,7 @@ fn a_group_is_described_as_its_members_left_it() {
         let [mut alice, mut bob, _, mut dave] = accounts.each_ref().map(|it| User::connect(&server, it, way));
         let id = alice.done(create(&["bob", "carol"])).conversation;
         let describe = |conversation| Call::Describe(client::Describe { conversation });
-        let rename = |title: &str| Call::Rename(client::Rename { conversation: id, title: title.to_owned().into() });
+        let rename = |title: &str| Call::Rename(client::Rename { conversation: id, title: title.to_owned() });
         alice.done(add(id, "dave"));
         alice.done(set_role(id, "dave", Role::Admin));
         dave.done(rename("walkers"));

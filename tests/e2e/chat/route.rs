@@ -23,10 +23,6 @@ fn with(method: &'static str, path: impl Into<String>, body: Value) -> Asked {
     Asked { method, path: path.into(), body: Some(body) }
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).expect("text")
-}
-
 fn role(role: Role) -> &'static str {
     match role {
         Role::Member => "member",
@@ -45,9 +41,7 @@ pub(super) fn asked(user: &str, call: &Call) -> Asked {
     let at = |conversation, sequence: u64, rest: &str| of(conversation, &format!("/messages/{sequence}{rest}"));
     let member = |conversation, user: &str| of(conversation, &format!("/members/{user}"));
     match call {
-        Call::CreateGroup(it) => {
-            with("POST", "/conversations", json!({ "title": text(it.title.as_ref()), "users": it.users }))
-        }
+        Call::CreateGroup(it) => with("POST", "/conversations", json!({ "title": it.title, "users": it.users })),
         Call::OpenDirect(it) => with("POST", "/conversations", json!({ "user": it.user })),
         Call::AddMember(it) => with("POST", of(it.conversation, "/members"), json!({ "user": it.user })),
         Call::RemoveMember(it) => ask("DELETE", member(it.conversation, &it.user)),
@@ -222,7 +216,7 @@ fn description(it: &Value) -> client::Opened {
     };
     client::Opened {
         group: it["group"] == true,
-        title: string(&it["title"]).into(),
+        title: string(&it["title"]),
         members: each(&it["members"], member),
         settings: None,
         retention: (retention != client::Retention::default()).then_some(retention),
