@@ -15,6 +15,8 @@ use crate::mqtt::{self, Connect, Packet, Reader};
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A client that waits longer for an answer tries another connection.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A CONNECT that was given up is carried out by then, if ever.
+const LATEST: Duration = Duration::from_secs(10);
 
 /// The connection is over.
 pub(super) struct Over;
@@ -98,9 +100,14 @@ impl<'a> Connection<'a> {
             }
         };
         let Ok(Ok(Packet::Connack { session_present, reason: 0 })) = timeout(PATIENCE, connack).await else {
+            if clean {
+                self.client.cleared_until = Some(Instant::now() + LATEST);
+            }
             return Err(Over);
         };
-        if !session_present {
+        let cleared = self.client.cleared_until.is_some();
+        self.client.cleared_until.take_if(|until| *until < Instant::now());
+        if !session_present || cleared {
             self.client.subscribed = false;
         }
         if !self.client.subscribed {

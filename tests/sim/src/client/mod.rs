@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use godwit_bridge::admin::Credentials;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use self::connection::Connection;
 use self::outbox::Outbox;
@@ -28,6 +28,9 @@ pub(crate) struct Client {
     connections: u64,
     /// Its session was told what it wants.
     subscribed: bool,
+    /// It has given up an attempt with a clean start, which the server may still hear of until then: what was subscribed
+    /// in between may be gone.
+    cleared_until: Option<Instant>,
     /// Conversations, with the highest place seen.
     seen: BTreeMap<u64, u64>,
     /// Conversations with the place up to which was read.
@@ -49,6 +52,7 @@ impl Client {
             traits,
             connections: 0,
             subscribed: false,
+            cleared_until: None,
             seen: BTreeMap::new(),
             read: BTreeMap::new(),
             groups: Vec::new(),
