@@ -19,6 +19,8 @@ SOAK_KILLS ?= 1000
 SOAK_S ?= 600
 # How many packets `make attack` sends.
 ATTACKS ?= 1000000
+# How many seconds `make fuzz` gives each target.
+FUZZ_S ?= 60
 # What `make sim` simulates.
 SEEDS ?= 1000
 FROM ?= 1
@@ -28,7 +30,7 @@ export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: clean-program help build run test soak soak-client client-size attack sim bench profile router-cost fmt lint doc deny audit prerequisites \
+.PHONY: clean-program help build run test soak soak-client client-size attack fuzz sim bench profile router-cost fmt lint doc deny audit prerequisites \
 	test-prerequisites
 
 help: ## this list
@@ -58,6 +60,9 @@ client-size: prerequisites ## what the smallest app with the client library weig
 attack: test-prerequisites ## ATTACKS (1,000,000) random and nearly right packets, through the codecs and at a live server
 	GODWIT_ATTACKS=$(ATTACKS) cargo test --locked --workspace --lib -- tests::random
 	GODWIT_ATTACKS=$(ATTACKS) cargo test --locked --workspace --test e2e -- attack::packets
+
+fuzz: prerequisites ## look for input that breaks something, FUZZ_S seconds (60) at each door: libFuzzer
+	scripts/fuzz $(FUZZ_S)
 
 sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), everything going wrong that may
 	GODWIT_SIM_SEEDS=$(SEEDS) GODWIT_SIM_FROM=$(FROM) cargo test --locked --workspace --test seeds -- --nocapture promises

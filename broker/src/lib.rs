@@ -6,8 +6,9 @@
 //! topics; that answers leave in the order of the publishes; and that a lost batch or a restarted bridge closes no
 //! connection.
 //!
-//! The path of a packet: `listener` accepts, `greeting` sees to PROXY headers, TLS and WebSocket, `connection` moves bytes, `mqtt` gives them meaning, `session` decides,
-//! `lane` gathers, `link` publishes; and back from `link` over `session` to `connection`.
+//! The path of a packet: `listener` accepts, `greeting` sees to PROXY headers, TLS and WebSocket, `connection` moves bytes,
+//! `mqtt` gives them meaning, `session` decides, `lane` gathers, `link` publishes; and back from `link` over `session` to
+//! `connection`.
 
 mod connection;
 pub mod counters;
@@ -24,7 +25,7 @@ pub mod router_bus;
 mod session;
 mod timer;
 pub mod tls;
-mod websocket;
+pub mod websocket;
 
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,7 @@ impl FromStr for Network {
 ///
 /// # Errors
 /// It is not such a header, or longer than 2 KiB.
-pub(crate) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
+pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let mut head = [0; 16];
     stream.read_exact(&mut head).await?;
     let [.., command, family, high, low] = head;

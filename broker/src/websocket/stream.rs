@@ -11,7 +11,7 @@ use super::frame::{Code, Decoder, Kind, head};
 
 /// See the module above. What is written with one call is one frame.
 #[derive(Debug)]
-pub(crate) struct WebSocket<S> {
+pub struct WebSocket<S> {
     inner: S,
     decoder: Decoder,
     /// The client has said that it closes.

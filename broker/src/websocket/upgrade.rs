@@ -67,10 +67,7 @@ impl Refusal {
 
 /// Answers the request. `None`: it was refused, or did not come. `origins`: of the pages that are let in, as browsers
 /// say them; programs that are no browsers say none and are let in. Cancelled, the stream is of no more use.
-pub(crate) async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: S,
-    origins: &[String],
-) -> Option<WebSocket<S>> {
+pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, origins: &[String]) -> Option<WebSocket<S>> {
     let response = match read_head(&mut stream).await.ok()?.and_then(|head| judge(&head, origins)) {
         Ok(accept) => format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -1,0 +1,156 @@
+//! A server that forgets everything when it is dropped, and whoever comes to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use godwit_bridge::admin::Admin;
+use godwit_bridge::decide::Rules;
+use godwit_bridge::http::{self, AdminToken};
+use godwit_bridge::retention::{History, Policy};
+use godwit_bridge::store::memory::MemoryStore;
+use godwit_bridge::{Settings, assemble};
+use godwit_broker::Doors;
+use godwit_broker::local_bus::LocalBus;
+use godwit_schemas::ids::{DeviceName, UserId};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+pub(crate) const EDGE: u64 = 77;
+pub(crate) const TOKEN: &str = "the administrator's token";
+const NOW_S: u32 = 1_000_000_000;
+/// More than anything takes.
+const AGES: Duration = Duration::from_secs(3_600);
+
+pub(crate) struct Server {
+    doors: Doors,
+    pub(crate) bus: LocalBus,
+    pub(crate) api: Router,
+    admin: Admin,
+    /// Of Alice's phone.
+    password: String,
+    /// Ended with it.
+    _running: JoinSet<()>,
+}
+
+fn settings() -> Settings {
+    Settings {
+        rules: Rules {
+            body_bytes_max: 1_000,
+            group_members_max: 4,
+            retention_s: 3_600,
+            history: Policy::up_to(History::None),
+            recall_window_s: 60,
+            media_grace_s: 60,
+        },
+        lanes: 1,
+        window_messages: 4,
+        window_bytes: 2_000,
+        devices_per_user_max: 4,
+        inbox_entries: 10_000,
+        phone_lookups_per_day: 1_000,
+        offline_after: Duration::from_secs(1),
+        cached_per_lane: 100,
+        media: None,
+    }
+}
+
+impl Server {
+    /// Alice and Bob have an account.
+    #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
+    pub(crate) async fn start() -> Self {
+        let bus = LocalBus::default();
+        let clock = Arc::new(|| NOW_S);
+        let store = MemoryStore::new(clock.clone());
+        let bridge = assemble(settings(), store, clock, bus.clone(), 7, None).await.expect("a bridge");
+        let (admin, chat) = (bridge.admin(), bridge.chat());
+        let mut running = JoinSet::new();
+        for task in bridge.into_tasks() {
+            running.spawn(async move { task.await.expect("it does not fail") });
+        }
+        let doors = Doors::new(EDGE, godwit_broker::Settings::default());
+        running.spawn(doors.clone().run(bus.clone()));
+        let password = add(&admin, "alice").await.expect("there is room");
+        add(&admin, "bob").await.expect("there is room");
+        let api = http::router(admin.clone(), chat, AdminToken::new(TOKEN));
+        Self { doors, bus, api, admin, password, _running: running }
+    }
+
+    /// A CONNECT of Alice's phone.
+    pub(crate) fn connect(&self, level: u8) -> Vec<u8> {
+        connect("alice", &self.password, level)
+    }
+
+    /// Serves a client until it is gone.
+    pub(crate) async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        assert!(timeout(AGES, self.doors.clone().serve(stream)).await.is_ok(), "a connection does not end");
+    }
+
+    /// Until nothing is left to be done at once.
+    pub(crate) async fn is_idle(&self) {
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    /// Somebody who comes now can write to somebody.
+    pub(crate) async fn serves_others(&self) {
+        // Names that nobody has taken meanwhile.
+        let mut names = (0..100).map(|n| format!("u{n}"));
+        let (from, password) = loop {
+            let Some(name) = names.next() else { return };
+            if let Some(password) = add(&self.admin, &name).await {
+                break (name, password);
+            }
+        };
+        let topic = format!("to/{from}");
+        let publish = [&[0x32, topic.len() as u8 + 7, 0, topic.len() as u8], topic.as_bytes(), b"\0\x07hey"].concat();
+        let bytes = [connect(&from, &password, 4), publish].concat();
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let (mut reads, mut writes) = tokio::io::split(near);
+        let mut answers = Vec::new();
+        let talk = async {
+            _ = writes.write_all(&bytes).await;
+            // CONNACK, and PUBACK behind it.
+            while !answers.ends_with(&STORED) && reads.read_buf(&mut answers).await.is_ok_and(|read| read > 0) {}
+            drop((reads, writes));
+        };
+        let serve = self.doors.clone().serve(&mut far);
+        let both = async { tokio::join!(serve, talk) };
+        assert!(timeout(AGES, both).await.is_ok() && answers.ends_with(&STORED), "{answers:02X?}");
+    }
+}
+
+/// PUBACK of packet 7.
+const STORED: [u8; 4] = [0x40, 2, 0, 7];
+
+/// A new user with a phone; returns its password.
+async fn add(admin: &Admin, user: &str) -> Option<String> {
+    let (user, device) = (UserId::new(user).ok()?, DeviceName::new("phone").ok()?);
+    admin.add_user(user, device).await.ok().map(|it| it.password)
+}
+
+/// A CONNECT of a user's phone, of less than 128 bytes.
+fn connect(user: &str, password: &str, level: u8) -> Vec<u8> {
+    let properties: &[u8] = if level == 5 { &[0] } else { &[] };
+    let text = |text: &str| [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat();
+    let fields = [text("phone"), text(user), text(password)].concat();
+    // Keep-alive of a minute, clean start, user name and password.
+    let body = [&text("MQTT")[..], &[level, 0xC2, 0, 60], properties, &fields].concat();
+    [&[0x10, body.len() as u8][..], &body].concat()
+}
+
+/// A client that says this, hangs up, and takes whatever is answered.
+pub(crate) fn offer(bytes: Vec<u8>) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(1 << 16);
+    tokio::spawn(async move {
+        let (mut reads, mut writes) = tokio::io::split(near);
+        let says = async {
+            // It may be turned away in the middle.
+            _ = writes.write_all(&bytes).await;
+            _ = writes.shutdown().await;
+        };
+        let hears = async { tokio::io::copy(&mut reads, &mut tokio::io::sink()).await };
+        _ = tokio::join!(says, hears);
+    });
+    far
+}
