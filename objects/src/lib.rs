@@ -6,8 +6,10 @@
 //! parts. Nothing is done without a signature. An object that is acknowledged is on disk and has the SHA-256 that was
 //! announced; one that was cut off leaves nothing.
 //!
-//! - `folder`: objects as files. `protocol`: S3's operations on them. `keys`: who may. `serve`: connections.
+//! - `folder`: objects as files. `protocol`: S3's operations on them. `keys`: who may. `cors`: browsers' pages.
+//!   `serve`: connections.
 
+mod cors;
 mod folder;
 mod keys;
 mod protocol;

@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+use crate::cors::{Cors, admit};
 use crate::folder::Folder;
 use crate::keys::Keys;
 use crate::protocol::Bucket;
@@ -35,14 +36,15 @@ const SIGNED_BODY_BYTES_MAX: u64 = 2 << 20;
 #[derive(Clone)]
 pub struct Objects {
     service: Arc<S3Service>,
+    cors: Arc<Cors>,
 }
 
 impl Objects {
-    /// One bucket of this name, open to whoever signs with these keys.
-    pub fn new(folder: Folder, bucket: String, keys: Keys) -> Self {
+    /// One bucket of this name, open to whoever signs with these keys; pages of these origins (`*`: all) may use links.
+    pub fn new(folder: Folder, bucket: String, keys: Keys, origins: Vec<String>) -> Self {
         let mut service = S3ServiceBuilder::new(Bucket { name: bucket, folder: Arc::new(folder) });
         service.set_auth(SimpleAuth::from_single(keys.access, keys.secret.as_str()));
-        Self { service: Arc::new(service.build()) }
+        Self { service: Arc::new(service.build()), cors: Arc::new(Cors { origins }) }
     }
 
     /// Answers the requests of one connection, until it has been silent for a minute or `stop` is cancelled: then what has
@@ -50,7 +52,7 @@ impl Objects {
     pub async fn converse(self, stream: TcpStream, stop: CancellationToken) {
         let moved = Arc::new(AtomicU64::new(0));
         let stream = Watched { stream, moved: moved.clone() };
-        let answer = service_fn(move |request| answer(self.service.clone(), request));
+        let answer = service_fn(move |request| self.clone().answer(request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_DEADLINE)
@@ -68,15 +70,23 @@ impl Objects {
             () = silence => {}
         }
     }
-}
 
-async fn answer(service: Arc<S3Service>, request: Request<Incoming>) -> Result<Response<Body>, S3Error> {
-    if reads_much_unchecked(&request) {
-        let mut refused = Response::new(Body::empty());
-        *refused.status_mut() = StatusCode::FORBIDDEN;
-        return Ok(refused);
+    async fn answer(self, request: Request<Incoming>) -> Result<Response<Body>, S3Error> {
+        if reads_much_unchecked(&request) {
+            let mut refused = Response::new(Body::empty());
+            *refused.status_mut() = StatusCode::FORBIDDEN;
+            return Ok(refused);
+        }
+        if let Some(answer) = self.cors.preflight(&request) {
+            return Ok(answer);
+        }
+        let origin = self.cors.origin(&request);
+        let mut answer = self.service.call(request.map(Body::from)).await?;
+        if let Some(origin) = origin {
+            admit(answer.headers_mut(), origin);
+        }
+        Ok(answer)
     }
-    service.call(request.map(Body::from)).await
 }
 
 /// Everybody who has a link knows the access key, and could have us take in a large body to check a signature of it.

@@ -57,7 +57,7 @@ pub(super) async fn start(settings: &Settings) -> anyhow::Result<(Option<MediaSe
             let pair = Some((keys.access.clone(), keys.secret.clone()));
             let s3 = s3(media, own_url, public_url, true, pair);
             let stop = CancellationToken::new();
-            let objects = Objects::new(opened, media.bucket.clone(), keys);
+            let objects = Objects::new(opened, media.bucket.clone(), keys, settings.doors.websocket_origins.clone());
             let converse = move |stream, stop| objects.clone().converse(stream, stop);
             let serving = http::accept("object store", listener, *connections_max, stop.clone(), converse);
             (s3, Some(Embedded { address, task: tokio::spawn(serving), stop }))

@@ -2,9 +2,11 @@
 //!
 //! - `depot`: what is in the embedded object store, and requests to it.
 //! - `transfer`: links, and what they bind. `lifetime`: what goes when. `limits`: what is refused. `moto`: another S3 server.
+//!   `pages`: browsers.
 
-mod depot;
+pub(crate) mod depot;
 mod lifetime;
 mod limits;
-mod moto;
+pub(crate) mod moto;
+mod pages;
 mod transfer;
