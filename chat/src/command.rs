@@ -1,7 +1,9 @@
 //! What a person may type: words to be sent, or a command.
 
-use godwit_client::Recipient;
-use godwit_client::ids::{ConversationId, UserId};
+use std::path::PathBuf;
+
+use godwit_client::ids::{ConversationId, Seq, UserId};
+use godwit_client::{PhoneNumber, Recipient};
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,14 @@ pub(crate) enum Command {
     Undo,
     /// React to the last message of somebody else.
     React(String),
+    /// Send a file, with these words.
+    Send(PathBuf, String),
+    /// Files that are being sent wait, or go on.
+    Pause(bool),
+    /// Files that are being sent are not.
+    Cancel,
+    /// Save the files of a message, or the last ones.
+    Save(Option<Seq>, PathBuf),
     /// Hear nothing of a user any more, or again.
     Block(UserId, bool),
     /// Who is in the conversation, and how far.
@@ -48,11 +58,14 @@ pub(crate) enum Command {
 
 /// What may be typed.
 pub(crate) const HELP: &str = "\
-@bob hello            talk to bob, and say hello; #99 the same for a conversation by its number
+@bob hello            talk to bob, and say hello; @+4930123456 to whoever has that phone number; #99 by conversation
 /group walk bob carol make a group of you and others; /rename TITLE, /leave
 /add bob, /remove bob members of the group
 /reply yes            answers the last message of another; /react +1 reacts to it
 /edit hello           changes your last message; /undo takes it back
+/send photo.jpg look  sends a file, with words if you like; \"a name with spaces\" in quotes
+/pause, /resume       files that are being sent; /cancel calls them off
+/save photo.jpg       the last file you were sent; /save 7 photo.jpg that of message 7. A folder will do
 /block bob, /unblock bob
 /who                  members, and how far they have received and read
 /list                 all conversations
@@ -73,7 +86,7 @@ impl Command {
         }
         if let Some(rest) = line.strip_prefix('@') {
             let (name, words) = split(rest);
-            return Ok(Some(Self::Talk(user(name)?.into(), words.to_owned())));
+            return Ok(Some(Self::Talk(person(name)?, words.to_owned())));
         }
         if let Some(rest) = line.strip_prefix('#') {
             let (number, words) = split(rest);
@@ -104,6 +117,17 @@ impl Command {
             ("edit", rest) if !rest.is_empty() => Self::Edit(rest.to_owned()),
             ("react", rest) => Self::React(rest.to_owned()),
             ("undo", "") => Self::Undo,
+            ("send", rest) => {
+                let (path, caption) = path(rest)?;
+                Self::Send(path, caption.to_owned())
+            }
+            ("pause", "") => Self::Pause(true),
+            ("resume", "") => Self::Pause(false),
+            ("cancel", "") => Self::Cancel,
+            ("save", rest) => match (split(rest).0.parse(), split(rest).1) {
+                (Ok(at), to) if !to.is_empty() => Self::Save(Some(Seq::new(at)), path(to)?.0),
+                _ => Self::Save(None, path(rest)?.0),
+            },
             ("block", rest) => Self::Block(user(rest)?, true),
             ("unblock", rest) => Self::Block(user(rest)?, false),
             ("leave", "") => Self::Leave,
@@ -120,6 +144,23 @@ impl Command {
 
 fn split(text: &str) -> (&str, &str) {
     text.split_once(char::is_whitespace).map_or((text, ""), |(first, rest)| (first, rest.trim_start()))
+}
+
+/// A path, in quotes if there are spaces in it, and what is behind it.
+fn path(text: &str) -> Result<(PathBuf, &str), String> {
+    let (path, rest) = match text.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').ok_or("a quote is open")?,
+        None => split(text),
+    };
+    if path.is_empty() { Err("which file?".to_owned()) } else { Ok((path.into(), rest.trim_start())) }
+}
+
+/// A user, or whoever has a phone number.
+fn person(name: &str) -> Result<Recipient, String> {
+    if name.starts_with('+') {
+        return PhoneNumber::parse(name).map(Recipient::from).map_err(|error| format!("{name:?}: {error}"));
+    }
+    user(name).map(Recipient::from)
 }
 
 fn user(name: &str) -> Result<UserId, String> {
@@ -147,6 +188,13 @@ mod tests {
         assert_eq!(parse("/rename a long walk"), Some(Command::Rename("a long walk".to_owned())));
         assert_eq!(parse("/edit so it is"), Some(Command::Edit("so it is".to_owned())));
         assert_eq!(parse("/undo"), Some(Command::Undo));
+        let number = PhoneNumber::parse("+4930123456").unwrap();
+        assert_eq!(parse("@+4930123456 hi"), Some(Command::Talk(number.into(), "hi".to_owned())));
+        assert_eq!(parse("/send a.jpg look at"), Some(Command::Send("a.jpg".into(), "look at".to_owned())));
+        assert_eq!(parse("/send \"a b.jpg\""), Some(Command::Send("a b.jpg".into(), String::new())));
+        assert_eq!(parse("/save a.jpg"), Some(Command::Save(None, "a.jpg".into())));
+        assert_eq!(parse("/save 7 \"a b\""), Some(Command::Save(Some(Seq::new(7)), "a b".into())));
+        assert_eq!(parse("/save 7"), Some(Command::Save(None, "7".into())));
         for bad in [
             "/edit",
             "/reply",
@@ -158,6 +206,10 @@ mod tests {
             "/nothing",
             "/add",
             "/saver",
+            "/send",
+            "/send \"a",
+            "/save",
+            "@+1",
             "/leave now",
         ] {
             assert!(Command::parse(bad).is_err(), "{bad}");

@@ -2,12 +2,13 @@
 //! offline: what is written waits in the store, and what was received is there.
 //!
 //! - `session`: what both modes do with the client; `command`: what a person may type.
-//! - `lines`: the line mode.
+//! - `files`: files in words. `lines`: the line mode.
 //! - `password`: asks for one.
 //! - `screen`: the full screen; `view`: what it shows; `draw`, `text`: how; `input`: the line being typed.
 
 mod command;
 mod draw;
+mod files;
 mod input;
 mod lines;
 mod password;

@@ -5,12 +5,11 @@ use std::io::Write as _;
 use std::thread;
 
 use anyhow::Context as _;
-use futures::FutureExt as _;
-use futures::future::LocalBoxFuture;
-use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::stream::{LocalBoxStream, SelectAll, StreamExt as _, once};
 use godwit_client::{Change, Error, Event, Recipient, SendHandle};
 use tokio::sync::mpsc;
 
+use crate::files;
 use crate::session::{Done, Session};
 use crate::text::one_line;
 
@@ -18,7 +17,7 @@ use crate::text::one_line;
 pub(crate) async fn run(session: &Session, follow: bool) -> anyhow::Result<()> {
     let mut typed = typed();
     let mut events = session.client.events();
-    let mut on_their_way: FuturesUnordered<LocalBoxFuture<'_, String>> = FuturesUnordered::new();
+    let mut on_their_way: SelectAll<LocalBoxStream<'_, String>> = SelectAll::new();
     let mut ended = false;
     loop {
         tokio::select! {
@@ -27,7 +26,8 @@ pub(crate) async fn run(session: &Session, follow: bool) -> anyhow::Result<()> {
                 Some(line) => match session.carry_out(&line).await {
                     Done::Quit => return Ok(()),
                     Done::Said(said) => said.lines().try_for_each(|line| print(&format!("* {line}")))?,
-                    Done::Sent(to, handle) => on_their_way.push(outcome(session, to, handle).boxed_local()),
+                    Done::Sent(to, handle) => on_their_way.push(once(outcome(session, to, handle)).boxed_local()),
+                    other => on_their_way.extend(other.about_files()),
                 },
             },
             delivery = events.next() => {
@@ -40,7 +40,10 @@ pub(crate) async fn run(session: &Session, follow: bool) -> anyhow::Result<()> {
                 }
                 events.confirm(&delivery).await?;
             }
-            Some(outcome) = on_their_way.next() => print(&outcome)?,
+            // Nothing may come of one that has ended, which is news all the same.
+            outcome = on_their_way.next(), if !on_their_way.is_empty() => {
+                outcome.map_or(Ok(()), |outcome| print(&outcome))?;
+            }
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
         if ended && !follow && on_their_way.is_empty() {
@@ -90,7 +93,8 @@ async fn told(session: &Session, event: &Event) -> Result<Option<String>, Error>
                 None => from,
             };
             let words = if it.recalled { "(taken back)".to_owned() } else { one_line(&it.body) };
-            Some(format!("{place}: {words}"))
+            let files = files::shown(&it.media, it.sequence);
+            Some(format!("{place}: {}", [files, words].join(" ").trim()))
         }
         Event::Changed { conversation, change, .. } => {
             let known = client.conversation(*conversation).await?;
@@ -110,6 +114,10 @@ async fn told(session: &Session, event: &Event) -> Result<Option<String>, Error>
             Some(format!("* {place}: {first} to {last} did not come"))
         }
         Event::Refused { to, refusal, .. } => Some(format!("* not sent to {}: {refusal}", name(session, to).await)),
+        Event::FileFailed { to, name: file, failure, .. } => {
+            let (file, to) = (one_line(file.as_bytes()), name(session, to).await);
+            Some(format!("* {file} not sent to {to}: {failure}"))
+        }
     })
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use crossterm::event::{Event as Input, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::execute;
-use futures::StreamExt as _;
+use futures::stream::{LocalBoxStream, SelectAll, StreamExt as _};
 use godwit_client::Event;
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
@@ -41,6 +41,7 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
     let (mut events, mut signals) = (session.client.events(), session.client.signals());
     let mut said_typing: Option<Instant> = None;
     let mut clock = interval(TICK);
+    let mut files: SelectAll<LocalBoxStream<'static, String>> = SelectAll::new();
     loop {
         changes.mark_unchanged();
         view.load(session).await?;
@@ -49,8 +50,12 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
             key = keys.next() => match key.transpose().context("read the keyboard")? {
                 None => return Ok(()),
                 Some(Input::Key(key)) if key.kind != KeyEventKind::Release => {
-                    if pressed(session, &mut view, key).await {
-                        return Ok(());
+                    match pressed(session, &mut view, key).await {
+                        Some(Done::Quit) => return Ok(()),
+                        Some(Done::Said(said)) => view.say(&said),
+                        // How far a file is that goes up is beside it.
+                        Some(done @ Done::Coming(_)) => files.extend(done.about_files()),
+                        Some(Done::Sent(..) | Done::Going(_)) | None => {}
                     }
                     if said_typing.is_none_or(|said| said.elapsed() > TYPING) && view.types_words() {
                         said_typing = Some(Instant::now());
@@ -66,6 +71,7 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
                 tell(session, &mut view, &delivery.event).await?;
                 events.confirm(&delivery).await?;
             }
+            Some(line) = files.next() => view.say(line.trim_start_matches("* ")),
             Some(signal) = signals.next() => view.hear(session, &signal).await?,
             () = sleep_until(view.typing_ends().unwrap_or_else(Instant::now)), if view.typing_ends().is_some() => {}
             _ = changes.changed() => sleep(FRAME).await,
@@ -86,17 +92,18 @@ async fn tell(session: &Session, view: &mut View, event: &Event) -> anyhow::Resu
         }
         Event::Refused { to, refusal, .. } => view.say(&format!("not sent to {to}: {refusal}")),
         Event::Missing { first, last, .. } => view.say(&format!("messages {first} to {last} did not come")),
+        Event::FileFailed { to, name, failure, .. } => view.say(&format!("{name} not sent to {to}: {failure}")),
         Event::Message(_) | Event::Receipt { .. } => {}
     }
     Ok(())
 }
 
-/// A key; true: the end.
-async fn pressed(session: &Session, view: &mut View, key: KeyEvent) -> bool {
+/// A key, and what came of it.
+async fn pressed(session: &Session, view: &mut View, key: KeyEvent) -> Option<Done> {
     view.say("");
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match (key.code, control) {
-        (KeyCode::Char('c' | 'd' | 'q'), true) => return true,
+        (KeyCode::Char('c' | 'd' | 'q'), true) => return Some(Done::Quit),
         (KeyCode::Char('w'), true) => view.input.delete_word(),
         (KeyCode::Char('u'), true) => drop(view.input.take()),
         (KeyCode::Char('a'), true) | (KeyCode::Home, _) => view.input.home(),
@@ -114,13 +121,9 @@ async fn pressed(session: &Session, view: &mut View, key: KeyEvent) -> bool {
         (KeyCode::Enter, _) => {
             let line = view.input.take();
             view.back = 0;
-            match session.carry_out(&line).await {
-                Done::Quit => return true,
-                Done::Said(said) => view.say(&said),
-                Done::Sent(..) => {}
-            }
+            return Some(session.carry_out(&line).await);
         }
         _ => {}
     }
-    false
+    None
 }

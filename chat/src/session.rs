@@ -1,11 +1,16 @@
 //! What a person does with the client, in either mode: whom is being talked to, and commands carried out.
 
 use std::cell::RefCell;
+use std::path::{Path, PathBuf};
 
+use futures::stream::{self, LocalBoxStream, StreamExt as _};
 use godwit_client::ids::{ConversationId, Seq};
-use godwit_client::{Client, Conversation, Draft, Error, Purpose, Recipient, SendHandle, Status};
+use godwit_client::{
+    Client, Conversation, Draft, Error, FileDraft, FileHandle, Message, Purpose, Recipient, Saving, SendHandle, Status,
+};
 
 use crate::command::{Command, HELP};
+use crate::files;
 use crate::text::one_line;
 
 /// How far back a message is looked for that `/edit` and others mean.
@@ -25,8 +30,30 @@ pub(crate) enum Done {
     Said(String),
     /// A message is on its way.
     Sent(Recipient, SendHandle),
+    /// Files are on their way, with their names.
+    Going(Vec<(String, FileHandle)>),
+    /// Files are being saved, or are not.
+    Coming(Vec<Result<(PathBuf, Saving), String>>),
     /// The end.
     Quit,
+}
+
+impl Done {
+    /// Lines about files, as they come.
+    pub(crate) fn about_files(self) -> Vec<LocalBoxStream<'static, String>> {
+        let line = |line: String| stream::once(async { line }).boxed_local();
+        match self {
+            Self::Going(going) => going.into_iter().map(|(name, handle)| files::going(&handle, name)).collect(),
+            Self::Coming(coming) => {
+                let lines = coming.into_iter().map(|it| match it {
+                    Ok((path, saving)) => files::coming(saving, path),
+                    Err(why) => line(format!("* not saved: {why}")),
+                });
+                lines.collect()
+            }
+            Self::Said(_) | Self::Sent(..) | Self::Quit => Vec::new(),
+        }
+    }
 }
 
 impl Session {
@@ -82,6 +109,16 @@ impl Session {
                 let id = client.create_group(&title, &users).await?;
                 self.talk(id.into());
             }
+            Command::Send(path, caption) => match self.to() {
+                Some(to) => return self.send(to, FileDraft::new(path).caption(caption)).await,
+                None => return Ok(Done::Said("to whom? begin with @user".to_owned())),
+            },
+            Command::Pause(pause) => return self.pause(pause).await,
+            Command::Cancel => {
+                for (_, file) in self.going().await? {
+                    file.cancel().await?;
+                }
+            }
             Command::Quit => return Ok(Done::Quit),
             Command::Help => return Ok(Done::Said(HELP.to_owned())),
             Command::Network => client.network_changed(),
@@ -103,7 +140,7 @@ impl Session {
         let id = match self.to() {
             Some(Recipient::Conversation(id)) => Some(id),
             Some(Recipient::User(user)) => self.client.direct(&user).await?,
-            None => None,
+            Some(Recipient::Phone(_)) | None => None,
         };
         let Some(id) = id else { return Ok(Done::Said("in which conversation? see /list".to_owned())) };
         match command {
@@ -123,6 +160,15 @@ impl Session {
                 Some(at) => self.client.edit(id, at, words).await?,
                 None => return Ok(Done::Said("you have said nothing".to_owned())),
             },
+            Command::Save(at, path) => {
+                let messages = self.client.messages(id, None, LOOKED_AT).await?;
+                let wanted = |it: &Message| match at {
+                    Some(at) => it.sequence == at,
+                    None => !it.mine,
+                };
+                let found = messages.iter().rev().map(|(it, _)| it).find(|it| !it.media.is_empty() && wanted(it));
+                return Ok(found.map_or_else(|| Done::Said("there is no file".to_owned()), |it| self.save(it, &path)));
+            }
             Command::Undo => match self.last(id, true).await? {
                 Some(at) => self.client.recall(id, at).await?,
                 None => return Ok(Done::Said("you have said nothing".to_owned())),
@@ -141,11 +187,52 @@ impl Session {
 
     async fn say(&self, to: Recipient, draft: Draft) -> Result<Done, Error> {
         let handle = self.client.send_draft(to.clone(), draft).await?;
+        self.try_again();
+        Ok(Done::Sent(to, handle))
+    }
+
+    /// Somebody is there and writes: that is the moment, if there is no connection.
+    fn try_again(&self) {
         if *self.client.status().borrow() == Status::Offline {
-            // Somebody is there and writes: that is the moment to try again.
             self.client.network_changed();
         }
-        Ok(Done::Sent(to, handle))
+    }
+
+    async fn send(&self, to: Recipient, file: FileDraft) -> Result<Done, Error> {
+        let handle = self.client.send_file(to, file).await?;
+        self.try_again();
+        let files = self.client.files().await?;
+        let name = files.iter().find(|it| it.id == handle.id()).map(|it| one_line(it.name.as_bytes()));
+        Ok(Done::Going(vec![(name.unwrap_or_default(), handle)]))
+    }
+
+    /// Files that are being sent, with their names.
+    async fn going(&self) -> Result<Vec<(String, FileHandle)>, Error> {
+        let mut going = Vec::new();
+        for file in self.client.files().await? {
+            let handle = self.client.follow_file(file.id).await?;
+            going.extend(handle.map(|handle| (one_line(file.name.as_bytes()), handle)));
+        }
+        Ok(going)
+    }
+
+    async fn pause(&self, pause: bool) -> Result<Done, Error> {
+        let going = self.going().await?;
+        for (_, file) in &going {
+            // What is over meanwhile says so itself.
+            _ = if pause { file.pause().await? } else { file.resume().await? };
+        }
+        Ok(if pause { Done::Said(String::new()) } else { Done::Going(going) })
+    }
+
+    /// Into a folder all files of a message, otherwise the first.
+    fn save(&self, message: &Message, path: &Path) -> Done {
+        let all = if path.is_dir() { message.media.len() } else { 1 };
+        let files = message.media.iter().take(all).map(|media| {
+            let path = files::place(path, media)?;
+            Ok((path.clone(), self.client.save_file(message.conversation, media, path)))
+        });
+        Done::Coming(files.collect())
     }
 
     /// A direct conversation goes by its number as soon as it has one.

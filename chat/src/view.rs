@@ -7,6 +7,7 @@ use godwit_client::ids::{ConversationId, Seq, UserId};
 use godwit_client::{Error, Recipient, SendState, Signal, Status, TYPING as TYPED};
 use tokio::time::Instant;
 
+use crate::files;
 use crate::input::Input;
 use crate::session::Session;
 use crate::text::{one_line, shown};
@@ -132,19 +133,28 @@ impl View {
             self.lines.extend(messages.into_iter().map(|(message, state)| {
                 let from = message.user.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
                 let from = (!message.mine).then_some(from);
-                let text = match message {
+                let words = match message {
                     _ if message.recalled => "(taken back)".to_owned(),
                     _ if message.edited => format!("{} (edited)", shown(&message.body)),
                     _ => shown(&message.body),
                 };
+                let text = with_files(files::shown(&message.media, message.sequence), words);
                 Line { from, text, at: message.at, state }
             }));
         }
         let pending = session.client.pending(to.clone()).await?;
         self.lines.extend(pending.into_iter().map(|it| {
-            let (text, state) = (shown(&it.body), Some(it.state));
-            Line { from: None, text, at: it.queued_at, state }
+            let files = it.media.iter().map(|media| format!("[{}]", one_line(media.name.as_bytes())));
+            let text = with_files(files.collect::<Vec<_>>().join(" "), shown(&it.body));
+            Line { from: None, text, at: it.queued_at, state: Some(it.state) }
         }));
+        for file in session.client.files().await? {
+            if session.known(file.to.clone()).await? == *to {
+                let shown_file = files::shown_going(&file.name, file.size, &file.state);
+                let (text, at) = (with_files(shown_file, shown(&file.caption)), file.queued_at);
+                self.lines.push(Line { from: None, text, at, state: Some(SendState::Queued) });
+            }
+        }
         Ok(())
     }
 
@@ -224,6 +234,15 @@ impl View {
             Status::Refused(reason) => format!("refused ({:#04x}): see user, device and password", reason.get()),
             Status::Closed => "closed".to_owned(),
         }
+    }
+}
+
+/// Files above the words that go with them.
+fn with_files(files: String, words: String) -> String {
+    match (files.is_empty(), words.is_empty()) {
+        (true, _) => words,
+        (false, true) => files,
+        (false, false) => format!("{files}\n{words}"),
     }
 }
 

@@ -9,7 +9,7 @@ use godwit_schemas::ids::{DeviceName, UserId};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use crate::client::Client;
+use crate::client::{Client, Inner};
 use crate::engine::{Calls, Engine, Habits, Shared, Status, now_s};
 use crate::error::Error;
 use crate::ledger::Ledger;
@@ -20,6 +20,8 @@ use crate::network::keepalive::KeepAlive;
 use crate::network::{Dial, Protocol};
 use crate::signal;
 use crate::store::{MemoryStore, Store, StoreError};
+#[cfg(feature = "media")]
+use crate::transfer;
 
 /// Commands that wait for the engine; further callers wait in their call.
 const COMMANDS: usize = 64;
@@ -165,6 +167,8 @@ impl Builder {
             status: watch::Sender::new(Status::Connecting),
             saver: AtomicBool::new(self.saver),
             signals: broadcast::Sender::new(signal::KEPT),
+            #[cfg(feature = "media")]
+            transfers: Default::default(),
         });
         let dial = Dial {
             endpoint,
@@ -180,7 +184,28 @@ impl Builder {
         };
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         let (sender, commands) = mpsc::channel(COMMANDS);
-        let client = Client::new(shared.clone(), sender, dial.traffic.clone(), self.user, self.call_timeout);
+        #[cfg(feature = "media")]
+        let transfers = transfer::Context {
+            shared: shared.clone(),
+            commands: sender.downgrade(),
+            call_timeout: self.call_timeout,
+            http: transfer::Http {
+                traffic: dial.traffic.clone(),
+                silence: 2 * self.patience,
+                #[cfg(feature = "tls")]
+                tls: dial.tls.clone(),
+            },
+            backoff: Backoff::new(self.longest_wait, seed.rotate_left(1)),
+        };
+        let client = Client::new(Inner {
+            shared: shared.clone(),
+            commands: sender,
+            traffic: dial.traffic.clone(),
+            user: self.user,
+            call_timeout: self.call_timeout,
+            #[cfg(feature = "media")]
+            transfers: transfers.clone(),
+        });
         let engine = Engine {
             protocol: self.protocol,
             welcome: false,
@@ -200,6 +225,8 @@ impl Builder {
             calls: Calls::new(now_s() << 16),
         };
         tokio::spawn(engine.run());
+        #[cfg(feature = "media")]
+        tokio::spawn(transfer::run(transfers));
         Ok(client)
     }
 }

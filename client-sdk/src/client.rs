@@ -2,9 +2,12 @@
 //! was promised is in the store.
 
 mod account;
+pub(crate) mod files;
 mod groups;
 mod past;
 mod people;
+#[cfg(feature = "media")]
+mod transfers;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,8 +32,11 @@ use crate::network::traffic::Traffic;
 use crate::send::{Draft, Recipient, SendHandle, SendId, SendState, refusal};
 use crate::signal::{Signals, TYPING};
 use crate::store::StoreError;
+#[cfg(feature = "media")]
+use crate::transfer::Context;
 
 pub use self::account::{Device, FoundPhone};
+pub use self::files::{Link, NewUpload, Upload};
 pub use self::groups::Invite;
 pub use self::past::{Page, Past, PastMessage, Range, Summary};
 pub use self::people::{Contact, Profile, ProfileChange};
@@ -40,12 +46,14 @@ pub use self::people::{Contact, Profile, ProfileChange};
 pub struct Client(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    shared: Arc<Shared>,
-    commands: mpsc::Sender<Command>,
-    traffic: Arc<Traffic>,
-    user: UserId,
-    call_timeout: Duration,
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) user: UserId,
+    pub(crate) call_timeout: Duration,
+    #[cfg(feature = "media")]
+    pub(crate) transfers: Context,
 }
 
 impl Client {
@@ -55,14 +63,8 @@ impl Client {
         Builder::new(address, user, device, password)
     }
 
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        commands: mpsc::Sender<Command>,
-        traffic: Arc<Traffic>,
-        user: UserId,
-        call_timeout: Duration,
-    ) -> Self {
-        Self(Arc::new(Inner { shared, commands, traffic, user, call_timeout }))
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
     }
 
     /// The user that this device is one of.
@@ -87,8 +89,7 @@ impl Client {
         let (to, now_s) = (to.into(), now_s());
         let id = self.0.shared.ledger.call(move |it| it.queue(&to, draft, now_s)).await?;
         let handle = self.0.shared.tracker.follow(id, SendState::Queued);
-        self.0.shared.changes.send_modify(|changes| *changes += 1);
-        self.0.shared.wake.notify_one();
+        self.0.shared.queued();
         Ok(handle)
     }
 
@@ -97,12 +98,7 @@ impl Client {
     /// # Errors
     /// [`Error::Store`], [`Error::Closed`]
     pub async fn follow(&self, id: SendId) -> Result<Option<SendHandle>, Error> {
-        let tracker = &self.0.shared.tracker;
-        // First somebody follows, then the state is read: nothing falls in between.
-        let handle = tracker.follow(id, SendState::Queued);
-        let Some(state) = self.0.shared.ledger.call(move |it| it.state(id)).await? else { return Ok(None) };
-        tracker.set(id, state);
-        Ok(Some(handle))
+        self.0.shared.follow(id).await
     }
 
     /// What the app is to be told, beginning with the oldest event that it has not confirmed. Meant for one reader.
@@ -191,15 +187,7 @@ impl Client {
 
     /// Asks the server. Takes effect once, also if the connection breaks.
     async fn call(&self, call: Call) -> Result<Response, Error> {
-        let (answer, answered) = oneshot::channel();
-        let deadline = Instant::now() + self.0.call_timeout;
-        let command = Command::Call { call, deadline, answer };
-        self.0.commands.send(command).await.map_err(|_| Error::Closed)?;
-        let response = answered.await.map_err(|_| Error::Closed)??;
-        match Reason::from_u32(response.reason) {
-            reason if reason.is_success() => Ok(response),
-            _ => Err(Error::Refused(refusal(response.reason, &response.text))),
-        }
+        ask(self.0.commands.clone(), self.0.call_timeout, call).await
     }
 
     /// Tells the members who are there what this user does right now, in up to 256 bytes. Worth nothing later: without a
@@ -253,11 +241,26 @@ impl Client {
         let shared = self.0.shared.clone();
         let closed = spawn_blocking(move || shared.ledger.close()).await;
         self.0.shared.tracker.clear();
+        #[cfg(feature = "media")]
+        self.0.shared.transfers.clear();
         self.0.shared.news.send_modify(|news| *news += 1);
         closed.map_err(|error| StoreError::new("close the store", error).into())
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
+    }
+}
+
+/// Asks the server. Holds the sender only until the engine has the call, so that who asks does not keep a client open.
+pub(crate) async fn ask(commands: mpsc::Sender<Command>, timeout: Duration, call: Call) -> Result<Response, Error> {
+    let (answer, answered) = oneshot::channel();
+    let command = Command::Call { call, deadline: Instant::now() + timeout, answer };
+    commands.send(command).await.map_err(|_| Error::Closed)?;
+    drop(commands);
+    let response = answered.await.map_err(|_| Error::Closed)??;
+    match Reason::from_u32(response.reason) {
+        reason if reason.is_success() => Ok(response),
+        _ => Err(Error::Refused(refusal(response.reason, &response.text))),
     }
 }

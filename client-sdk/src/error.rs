@@ -23,6 +23,43 @@ impl Refusal {
     }
 }
 
+/// Why a file was not sent, or not saved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FileFailure {
+    /// It is not what it was when it was to be sent.
+    #[error("the file has changed")]
+    Changed,
+    /// It is not there any more.
+    #[error("the file is gone")]
+    Gone,
+    /// It cannot be read or written.
+    #[error("{0}")]
+    Io(String),
+    /// The server does not take it, or does not give it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The object store does not take it or give it, with this HTTP status, whatever the server says.
+    #[error("the object store answers with {0}")]
+    Storage(u16),
+    /// What came is not what was sent.
+    #[error("what came is not what was sent")]
+    Damaged,
+    /// The app has called it off.
+    #[error("called off")]
+    Cancelled,
+}
+
+impl FileFailure {
+    /// Whether the same may succeed later.
+    pub fn retry_helps(&self) -> bool {
+        match self {
+            Self::Changed | Self::Gone | Self::Cancelled => false,
+            Self::Io(_) | Self::Storage(_) | Self::Damaged => true,
+            Self::Refused(refusal) => refusal.retry_helps(),
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -47,6 +84,9 @@ pub enum Error {
     /// A call was sent and not answered in the time it had: it may have taken effect.
     #[error("no answer from the server")]
     NoAnswer,
+    /// A file was not sent, or not saved.
+    #[error(transparent)]
+    File(#[from] FileFailure),
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -58,6 +98,7 @@ impl Error {
         match self {
             Self::Store(_) | Self::Offline | Self::NoAnswer => true,
             Self::Owner { .. } | Self::Address(_) | Self::Closed => false,
+            Self::File(failure) => failure.retry_helps(),
             Self::Refused(refusal) => refusal.retry_helps(),
         }
     }

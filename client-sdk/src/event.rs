@@ -9,7 +9,8 @@ use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use tokio::sync::watch;
 
 use crate::client::Client;
-use crate::error::{Error, Refusal};
+use crate::error::{Error, FileFailure, Refusal};
+use crate::media::{FileId, Media};
 use crate::send::{Recipient, SendId};
 use crate::wire::Change;
 
@@ -32,6 +33,8 @@ pub struct Message {
     pub at: SystemTime,
     /// Opaque to the server.
     pub body: Bytes,
+    /// Files that it refers to.
+    pub media: Vec<Media>,
     /// The message of this conversation that it answers.
     pub reply_to: Option<Seq>,
     /// The body is not the first. Its sender changed it before this was read.
@@ -87,6 +90,17 @@ pub enum Event {
         to: Recipient,
         /// Why.
         refusal: Refusal,
+    },
+    /// A file was not sent, and will not be tried again. Its handle says so too.
+    FileFailed {
+        /// Which.
+        file: FileId,
+        /// Whom it was for.
+        to: Recipient,
+        /// What it is called.
+        name: String,
+        /// Why.
+        failure: FileFailure,
     },
 }
 

@@ -40,27 +40,35 @@ mod engine;
 mod error;
 mod event;
 mod ledger;
+mod media;
 mod network;
 mod send;
 mod signal;
 pub mod store;
 mod tracker;
+#[cfg(feature = "media")]
+mod transfer;
 pub mod wire;
 
 pub use builder::Builder;
 pub use bytes::Bytes;
 pub use client::{
-    Client, Contact, Device, FoundPhone, Invite, Page, Past, PastMessage, Profile, ProfileChange, Range, Summary,
+    Client, Contact, Device, FoundPhone, Invite, Link, NewUpload, Page, Past, PastMessage, Profile, ProfileChange,
+    Range, Summary, Upload,
 };
 pub use conversation::{Conversation, Member};
 pub use engine::Status;
-pub use error::{Error, Refusal};
+pub use error::{Error, FileFailure, Refusal};
 pub use event::{Delivery, Event, Events, Message};
 pub use godwit_schemas::client::{Audience, GroupSettings, Role};
+pub use godwit_schemas::phone::PhoneNumber;
 pub use godwit_schemas::{ids, reason};
 pub use ledger::Pending;
+pub use media::{FileId, Media};
 pub use network::Protocol;
 pub use network::traffic::{Bytes as ByteCount, Purpose, Traffic};
 pub use send::{Draft, Recipient, SendHandle, SendId, SendState};
 pub use signal::{Presence, Signal, Signals, TYPING};
+#[cfg(feature = "media")]
+pub use transfer::{FileDraft, FileHandle, FileState, Progress, Saving, Sending};
 pub use wire::Change;

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use godwit_schemas::phone::PhoneNumber;
 use godwit_schemas::reason::Reason;
 use tokio::sync::watch;
 
 use crate::error::{Error, Refusal};
+use crate::media::Media;
 
 /// A send of this device, numbered in the order of the calls. It is also the client sequence that makes a retry safe:
 /// it grows, and is never used twice.
@@ -33,6 +35,7 @@ pub struct Draft {
     pub(crate) body: Bytes,
     pub(crate) expires_in_s: u32,
     pub(crate) reply_to: Seq,
+    pub(crate) media: Vec<Media>,
 }
 
 impl Draft {
@@ -52,6 +55,13 @@ impl Draft {
     pub fn reply_to(self, sequence: Seq) -> Self {
         Self { reply_to: sequence, ..self }
     }
+
+    /// It refers to this file, which was uploaded or is seen by this user; up to 16 in a message.
+    #[must_use]
+    pub fn attach(mut self, media: Media) -> Self {
+        self.media.push(media);
+        self
+    }
 }
 
 /// A lifetime as the server takes it: in whole seconds, at least one, since none is for ever.
@@ -66,6 +76,9 @@ pub enum Recipient {
     User(UserId),
     /// This conversation.
     Conversation(ConversationId),
+    /// Whoever has this phone number when the message is stored. If nobody has it, the message waits for who registers
+    /// with it.
+    Phone(PhoneNumber),
 }
 
 impl From<UserId> for Recipient {
@@ -80,6 +93,12 @@ impl From<&UserId> for Recipient {
     }
 }
 
+impl From<PhoneNumber> for Recipient {
+    fn from(number: PhoneNumber) -> Self {
+        Self::Phone(number)
+    }
+}
+
 impl From<ConversationId> for Recipient {
     fn from(conversation: ConversationId) -> Self {
         Self::Conversation(conversation)
@@ -91,6 +110,7 @@ impl fmt::Display for Recipient {
         match self {
             Self::User(user) => user.fmt(f),
             Self::Conversation(id) => id.fmt(f),
+            Self::Phone(number) => number.fmt(f),
         }
     }
 }
@@ -181,6 +201,12 @@ impl SendHandle {
     /// As [`Self::sent`].
     pub async fn read(&self) -> Result<(), Error> {
         self.reached(3).await
+    }
+
+    /// Waits until it is further; false: that is all.
+    #[cfg(feature = "media")]
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.states.changed().await.is_ok()
     }
 
     async fn reached(&self, rank: u8) -> Result<(), Error> {

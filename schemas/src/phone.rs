@@ -11,7 +11,7 @@ const DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 pub struct BadPhoneNumber;
 
 /// A phone number with its country code. Shown only where that is asked for: `Debug` hides it, since logs must not have it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PhoneNumber(u64);
 
 impl PhoneNumber {

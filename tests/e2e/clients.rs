@@ -2,9 +2,10 @@
 //!
 //! They must be there: a test without its client has not passed. `make test` sees to it.
 
+use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -142,8 +143,8 @@ impl Drop for Subscriber {
     }
 }
 
-/// A shell in a folder that looks like the clone after `make run`: `dist/godwit`, `godwit-data`, and mosquitto's clients
-/// know where the server listens.
+/// A shell in a folder that looks like the clone after `make run`: `dist/godwit`, `godwit-data`; mosquitto's clients and
+/// `godwit chat` know where the server listens.
 pub(crate) struct Shell {
     child: Child,
     lines: Receiver<String>,
@@ -155,14 +156,18 @@ impl Shell {
         let folder = tempfile::tempdir().expect("a folder");
         let at = folder.path();
         std::fs::create_dir(at.join("dist")).expect("a folder");
-        symlink(env!("CARGO_BIN_EXE_godwit"), at.join("dist/godwit")).expect("a link");
         symlink(server.data(), at.join("godwit-data")).expect("a link");
         let address = server.mqtt();
+        let godwit = at.join("dist/godwit");
+        let program = env!("CARGO_BIN_EXE_godwit");
+        let to = format!("[ \"$1\" = chat ] && set -- \"$@\" --server mqtt://{address}");
+        std::fs::write(&godwit, format!("#!/bin/sh\n{to}\nexec {program} \"$@\"\n")).expect("written");
+        std::fs::set_permissions(&godwit, Permissions::from_mode(0o755)).expect("set");
         for client in ["mosquitto_pub", "mosquitto_sub"] {
             std::fs::write(at.join(client), format!("-h {}\n-p {}\n", address.ip(), address.port())).expect("written");
         }
         let mut command = Command::new("bash");
-        without_settings(&mut command).current_dir(at).env("XDG_CONFIG_HOME", at);
+        without_settings(&mut command).current_dir(at).envs([("XDG_CONFIG_HOME", at), ("XDG_DATA_HOME", at)]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
         let lines = lines_of(&mut child);
         Self { child, lines, _folder: folder }
@@ -182,6 +187,9 @@ impl Shell {
     pub(crate) fn begin(&mut self, command: &str) {
         if command.starts_with("mosquitto_sub") {
             self.say(&format!("{command} &\n"));
+        } else if command.contains("godwit chat") {
+            // What it writes is compared; it ends by itself.
+            self.say(&format!("{command}\n"));
         } else {
             self.say("kill -INT $! && wait\n");
             self.run(command);

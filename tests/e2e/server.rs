@@ -209,7 +209,6 @@ impl Server {
 
     /// Not started yet.
     pub(crate) fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
-        let variable = |key: &str| format!("GODWIT__{}", key.replace('.', "__").to_uppercase());
         let host = own_host();
         let listeners =
             ["mqtt", "http", "service", "media"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
@@ -276,6 +275,16 @@ impl Server {
     /// Where bridges connect, and who reads events.
     pub(crate) fn service(&self) -> SocketAddr {
         self.doors().listeners.service.expect("a service listener")
+    }
+
+    /// Where the embedded object store listens.
+    pub(crate) fn media(&self) -> SocketAddr {
+        self.doors().listeners.media.expect("an object store")
+    }
+
+    /// Sets a key for the next start.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.settings.push((variable(key), value.to_owned()));
     }
 
     /// Its data folder.
@@ -419,6 +428,11 @@ impl Drop for Server {
             eprintln!("---- log of the server ----\n{}", self.log.text());
         }
     }
+}
+
+/// The variable that sets a key.
+fn variable(key: &str) -> String {
+    format!("GODWIT__{}", key.replace('.', "__").to_uppercase())
 }
 
 /// A loopback address that no other test uses. So no client's own port is ever one that a server had and wants back.

@@ -14,6 +14,7 @@ use prost::Message as _;
 
 use super::Client;
 use crate::error::Error;
+use crate::media::{self, Media};
 use crate::send::lifetime_s;
 use crate::wire::{self, Change, Member};
 
@@ -66,6 +67,8 @@ pub struct PastMessage {
     pub at: SystemTime,
     /// As last edited; empty if it was taken back.
     pub body: Bytes,
+    /// Files that it refers to.
+    pub media: Vec<Media>,
     /// The message that it answers.
     pub reply_to: Option<Seq>,
     /// The body is not the first.
@@ -200,6 +203,7 @@ fn past(event: client::Event) -> Option<Past> {
             sender: Ordinal::new(message.sender),
             at: SystemTime::now().checked_sub(Duration::from_secs(message.age_s)).unwrap_or(SystemTime::UNIX_EPOCH),
             body: message.body,
+            media: media::told(message.media),
             reply_to: Some(message.reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new),
             edited: message.edited,
             recalled: message.recalled,

@@ -1,7 +1,7 @@
 //! What came on a connection at once and goes into the ledger in one commit.
 
 use bytes::Bytes;
-use godwit_schemas::client::{Opened, Response};
+use godwit_schemas::client::{FoundPhone, Opened, Response};
 use godwit_schemas::ids::{ConversationId, Seq};
 
 use crate::ledger::{Gap, Ledger, Received, Subscribed};
@@ -27,6 +27,8 @@ pub(super) struct Batch {
     pub(super) subscribed: Option<Subscribed>,
     /// Places that did not come, looked for in history.
     pub(super) fetched: Vec<(Gap, Response)>,
+    /// Who has phone numbers: hashes that were asked for, and whose they are.
+    pub(super) phones: Vec<(Vec<Bytes>, Vec<FoundPhone>)>,
     /// To be acknowledged after the commit.
     pub(super) acks: Vec<(u16, Purpose)>,
 }
@@ -36,7 +38,7 @@ impl Batch {
     pub(super) fn is_empty(&self) -> bool {
         let nothing = self.stored.is_empty() && self.refused.is_empty() && self.told.is_empty();
         let nothing = nothing && self.deliveries.is_empty() && self.described.is_empty();
-        nothing && self.fetched.is_empty() && self.subscribed.is_none()
+        nothing && self.fetched.is_empty() && self.phones.is_empty() && self.subscribed.is_none()
     }
 
     /// Returns what changed, and how far those of the `followed` sends are that it concerns.
@@ -70,7 +72,11 @@ impl Batch {
         for (gap, response) in self.fetched {
             ledger.fetched(gap, response, now_s, &mut received)?;
         }
+        for (asked, found) in self.phones {
+            concerned.extend(ledger.phones_found(&asked, &found)?);
+        }
         received.gaps = ledger.new_gaps()?;
+        received.phones = ledger.new_phones()?;
         received.news |= news;
         concerned.extend(&received.placed);
         all |= received.ticked;

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{Describe, GetHistory, Opened, Response};
+use godwit_schemas::client::{Describe, FoundPhone, GetHistory, LookUpPhones, Opened, Response};
 use godwit_schemas::ids::{ConversationId, Seq};
+use godwit_schemas::phone::PhoneNumber;
 use prost::Message as _;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::ledger::Gap;
+use crate::ledger::{Gap, phone_hash};
 use crate::wire::Publication;
 
 /// See the module.
@@ -47,6 +48,8 @@ pub(super) enum Learned {
     Described(ConversationId, Opened),
     /// What history has of what did not come.
     Fetched(Gap, Box<Response>),
+    /// Who has the numbers of these hashes.
+    Found(Vec<Bytes>, Vec<FoundPhone>),
 }
 
 fn described(response: &Response) -> Option<Learned> {
@@ -90,15 +93,22 @@ impl Calls {
 
     /// Asks for the members of a conversation, once.
     pub(super) fn describe(&mut self, id: ConversationId, deadline: Instant) {
-        let call = Call::Describe(Describe { conversation: id.get() });
-        if !self.waiting.values().any(|waiting| waiting.answer.is_none() && waiting.call == call) {
-            self.add(call, deadline, None);
-        }
+        self.add_once(Call::Describe(Describe { conversation: id.get() }), deadline);
     }
 
     /// Looks for what did not come, once.
     pub(super) fn fetch(&mut self, gap: Gap, deadline: Instant) {
-        let call = history(gap);
+        self.add_once(history(gap), deadline);
+    }
+
+    /// Asks who has these phone numbers.
+    pub(super) fn look_up(&mut self, numbers: &[PhoneNumber], deadline: Instant) {
+        let sha256 = numbers.iter().map(|number| phone_hash(*number)).collect();
+        self.add_once(Call::LookUpPhones(LookUpPhones { sha256 }), deadline);
+    }
+
+    /// A question of the engine's own.
+    fn add_once(&mut self, call: Call, deadline: Instant) {
         if !self.waiting.values().any(|waiting| waiting.answer.is_none() && waiting.call == call) {
             self.add(call, deadline, None);
         }
@@ -129,10 +139,13 @@ impl Calls {
         let response = Response::decode(payload).ok()?;
         let waiting = self.waiting.remove(&response.id)?;
         let Some(answer) = waiting.answer else {
-            if let Call::GetHistory(call) = waiting.call {
-                return Some(Learned::Fetched(gap(&call), Box::new(response)));
-            }
-            return described(&response);
+            return match waiting.call {
+                Call::GetHistory(call) => Some(Learned::Fetched(gap(&call), Box::new(response))),
+                // If it was refused it is asked again on the next connection.
+                Call::LookUpPhones(_) if response.reason > 0 => None,
+                Call::LookUpPhones(call) => Some(Learned::Found(call.sha256, response.found)),
+                _ => described(&response),
+            };
         };
         let learned = described(&response);
         // Whoever went away needs no answer.

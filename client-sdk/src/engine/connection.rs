@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use godwit_schemas::client::{self, Live};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq};
+use godwit_schemas::phone::PhoneNumber;
 use prost::Message as _;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
@@ -269,13 +270,16 @@ impl<'a> Connection<'a> {
     async fn greet(&mut self, session_present: bool) -> Result<(), Over> {
         debug!(session_present, protocol = ?self.engine.protocol, "connected");
         let read =
-            self.engine.shared.ledger.call(|ledger| Ok((ledger.subscribed()?, ledger.unknown()?, ledger.gaps()?)));
-        let (subscribed, unknown, gaps) = read.await.map_err(Over::Failed)?;
+            self.engine.shared.ledger.call(|ledger| {
+                Ok((ledger.subscribed()?, ledger.unknown()?, ledger.gaps()?, ledger.homeless_phones()?))
+            });
+        let (subscribed, unknown, gaps, phones) = read.await.map_err(Over::Failed)?;
         if self.engine.habits.receive {
             self.subscribed = if session_present { subscribed } else { Subscribed::Nothing };
             self.subscribe();
             self.describe(unknown);
             self.fetch(gaps);
+            self.look_up(&phones);
         }
         self.engine.shared.status.send_replace(Status::Online);
         Ok(())
@@ -295,6 +299,12 @@ impl<'a> Connection<'a> {
     fn fetch(&mut self, gaps: impl IntoIterator<Item = Gap>) {
         for gap in gaps {
             self.engine.calls.fetch(gap, Instant::now() + DESCRIBE);
+        }
+    }
+
+    fn look_up(&mut self, phones: &[PhoneNumber]) {
+        if !phones.is_empty() && self.engine.habits.receive {
+            self.engine.calls.look_up(phones, Instant::now() + DESCRIBE);
         }
     }
 
@@ -319,6 +329,7 @@ impl<'a> Connection<'a> {
             Topic::Rpc => match self.engine.calls.answered(payload) {
                 Some(Learned::Described(id, opened)) => batch.described.push((id, opened)),
                 Some(Learned::Fetched(gap, response)) => batch.fetched.push((gap, *response)),
+                Some(Learned::Found(asked, found)) => batch.phones.push((asked, found)),
                 None => {}
             },
             Topic::Live(conversation) => {
@@ -386,6 +397,7 @@ impl<'a> Connection<'a> {
             }
             self.describe(received.unknown);
             self.fetch(received.gaps);
+            self.look_up(&received.phones);
         }
         if !self.acks.is_empty() && !self.is_held() {
             self.release();

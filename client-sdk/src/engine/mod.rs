@@ -35,8 +35,11 @@ use crate::ledger::thread::LedgerThread;
 use crate::network::backoff::Backoff;
 use crate::network::keepalive::KeepAlive;
 use crate::network::{Dial, Lost, Protocol};
+use crate::send::{SendHandle, SendId, SendState};
 use crate::signal::Signal;
 use crate::tracker::Tracker;
+#[cfg(feature = "media")]
+use crate::transfer::Transfers;
 
 #[cfg(test)]
 mod tests;
@@ -80,6 +83,8 @@ pub(crate) struct Shared {
     /// Something is in the outbox, or was read.
     pub(crate) wake: Notify,
     pub(crate) tracker: Tracker,
+    #[cfg(feature = "media")]
+    pub(crate) transfers: Transfers,
     /// Counts changes of what waits for the app.
     pub(crate) news: watch::Sender<u64>,
     /// Counts commits that may have changed what queries show.
@@ -212,6 +217,26 @@ impl Engine {
 impl Shared {
     pub(crate) fn saves(&self) -> bool {
         self.saver.load(Ordering::Relaxed)
+    }
+
+    /// What queries show may have changed.
+    pub(crate) fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// A send was put into the outbox.
+    pub(crate) fn queued(&self) {
+        self.changed();
+        self.wake.notify_one();
+    }
+
+    /// The handle of an earlier send, if it is in the store.
+    pub(crate) async fn follow(&self, id: SendId) -> Result<Option<SendHandle>, Error> {
+        // First somebody follows, then the state is read: nothing falls in between.
+        let handle = self.tracker.follow(id, SendState::Queued);
+        let Some(state) = self.ledger.call(move |it| it.state(id)).await? else { return Ok(None) };
+        self.tracker.set(id, state);
+        Ok(Some(handle))
     }
 }
 

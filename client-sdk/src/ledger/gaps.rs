@@ -6,6 +6,7 @@ use godwit_schemas::ids::{ConversationId, Seq};
 use prost::Message as _;
 
 use super::inbound::Received;
+use super::outbound::kept;
 use super::record::{MessageRecord, MissingRecord, Waiting};
 use super::{Ledger, decoded, keys, order_of};
 use crate::store::{Scan, StoreError};
@@ -90,7 +91,7 @@ impl Ledger {
         };
         let payload: bytes::Bytes = event.encode_to_vec().into();
         match wire::Event::parse(payload.clone()) {
-            Ok(wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to })
+            Ok(wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to, media })
                 if conversation == gap.conversation && (gap.first..=gap.last).contains(&sequence) =>
             {
                 if recalled {
@@ -98,9 +99,9 @@ impl Ledger {
                     self.take(&mut it, sequence);
                     return self.put(&keys::conversation(conversation), &it);
                 }
-                let (sender, at_s) = (sender.get(), now_s.saturating_sub(age_s));
-                let message =
-                    MessageRecord { sender, at_s, body, reply_to: reply_to.get(), edited, ..Default::default() };
+                let (sender, at_s, reply_to) = (sender.get(), now_s.saturating_sub(age_s), reply_to.get());
+                let media = kept(media);
+                let message = MessageRecord { sender, at_s, body, reply_to, edited, media, ..Default::default() };
                 self.receive_message(conversation, sequence, &message, received)
             }
             Ok(wire::Event::Changed { conversation, sequence, .. })

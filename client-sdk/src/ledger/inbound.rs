@@ -6,14 +6,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+use godwit_schemas::phone::PhoneNumber;
 
+use super::outbound::{kept, recipient};
 use super::record::{
     ConversationRecord, DoubtRecord, EarlyRecord, HomelessRecord, InboxRecord, MemberRecord, MessageRecord, SentRecord,
     Waiting,
 };
-use super::{Gap, Ledger, decoded, keep_order, keys, order_of, ordinal_of, place_of};
+use super::{Gap, Ledger, decoded, failure, keep_order, keys, order_of, ordinal_of, place_of};
 use crate::event::{Delivery, Event, Message};
-use crate::send::{Recipient, SendId, refusal};
+use crate::media::{FileId, told};
+use crate::send::{SendId, refusal};
 use crate::store::{Scan, StoreError};
 use crate::wire::{self, Change};
 
@@ -24,6 +27,8 @@ pub(crate) struct Received {
     pub(crate) news: bool,
     /// Watermarks or members changed.
     pub(crate) ticked: bool,
+    /// Phone numbers of which it is to be asked who has them.
+    pub(crate) phones: Vec<PhoneNumber>,
     /// Sends that have a place now.
     pub(crate) placed: Vec<SendId>,
     /// Conversations whose members this device does not know.
@@ -39,10 +44,10 @@ impl Ledger {
         let mut received = Received::default();
         for (event, payload) in batch {
             match event {
-                wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to } => {
+                wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to, media } => {
                     let at_s = now_s.saturating_sub(age_s);
-                    let (sender, reply_to) = (sender.get(), reply_to.get());
-                    let message = MessageRecord { sender, at_s, body, reply_to, ..Default::default() };
+                    let (sender, reply_to, media) = (sender.get(), reply_to.get(), kept(media));
+                    let message = MessageRecord { sender, at_s, body, reply_to, media, ..Default::default() };
                     self.receive_message(conversation, sequence, &message, &mut received)?;
                 }
                 wire::Event::Changed { conversation, sequence, by, change } => {
@@ -144,6 +149,7 @@ impl Ledger {
                 self.amend(id, place, |message| {
                     if message.sender == by.get() || administers {
                         (message.body, message.recalled) = (Bytes::new(), true);
+                        message.media.clear();
                     }
                 })?;
             }
@@ -288,10 +294,13 @@ impl Ledger {
                 let send = SendId::new(send);
                 let record = self.record::<SentRecord>(&keys::sent(send))?;
                 record.map(|it| {
-                    let to = UserId::new(&it.user).map(Recipient::User);
-                    let to = to.unwrap_or(Recipient::Conversation(ConversationId::new(it.conversation)));
+                    let to = recipient(&it.user, &it.phone, it.conversation);
                     Event::Refused { send, to, refusal: refusal(it.reason, &it.text) }
                 })
+            }
+            Waiting::FileFailed(it) => {
+                let (file, to) = (FileId::new(it.file), recipient(&it.user, &it.phone, it.conversation));
+                Some(Event::FileFailed { file, to, name: it.name, failure: failure(it.failure.unwrap_or_default()) })
             }
         })
     }
@@ -304,15 +313,15 @@ impl Ledger {
         record: MessageRecord,
         it: &ConversationRecord,
     ) -> Message {
-        let MessageRecord { sender, at_s, body, send, reply_to, edited, recalled } = record;
+        let MessageRecord { sender, at_s, body, send, reply_to, edited, recalled, media } = record;
         let (user, _, _) = watermark(it, Ordinal::new(sender));
         let user = if send == 0 { user } else { Some(self.me.clone()) };
         let mine = user.as_ref() == Some(&self.me);
         let at = UNIX_EPOCH + Duration::from_secs(at_s);
         let send = Some(send).filter(|send| *send > 0).map(SendId::new);
         let reply_to = Some(reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new);
-        let sender = Ordinal::new(sender);
-        Message { conversation, sequence, sender, user, mine, send, at, body, reply_to, edited, recalled }
+        let (sender, media) = (Ordinal::new(sender), told(media));
+        Message { conversation, sequence, sender, user, mine, send, at, body, media, reply_to, edited, recalled }
     }
 
     /// The app is done with this event and those before it.

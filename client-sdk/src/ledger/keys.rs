@@ -1,6 +1,7 @@
 //! Every key of the store. A letter says what it is, numbers follow in big-endian so that they sort.
 
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
+use godwit_schemas::phone::PhoneNumber;
 
 use crate::send::SendId;
 
@@ -10,8 +11,14 @@ pub(crate) const OWNER: &[u8] = b"M/owner";
 pub(crate) const LAST_SEND: &[u8] = b"M/send";
 /// The last number that an event for the app was given.
 pub(crate) const LAST_EVENT: &[u8] = b"M/event";
+/// The last number that a file was given.
+#[cfg(feature = "media")]
+pub(crate) const LAST_FILE: &[u8] = b"M/file";
 /// The server's session was told what this device wants.
 pub(crate) const SUBSCRIBED: &[u8] = b"M/subscribed";
+
+/// How many sends to phone numbers were not answered.
+pub(crate) const UNANSWERED_PHONES: &[u8] = b"M/phones";
 
 /// Sends that were not answered.
 pub(crate) const OUTBOX: u8 = b'O';
@@ -27,6 +34,12 @@ pub(crate) const INBOX: u8 = b'I';
 pub(crate) const GAPS: u8 = b'G';
 /// What was read and not told to the server.
 pub(crate) const READ: u8 = b'R';
+/// Files that are to be sent.
+#[cfg(feature = "media")]
+pub(crate) const FILES: u8 = b'F';
+/// What became of files.
+#[cfg(feature = "media")]
+pub(crate) const FILES_OVER: u8 = b'E';
 
 /// The key of a number in one of the above.
 pub(crate) fn numbered(kind: u8, number: u64) -> Vec<u8> {
@@ -100,6 +113,19 @@ pub(crate) fn unanswered_of(id: ConversationId) -> Vec<u8> {
 /// Sends to a user that were stored in a conversation which this device does not know yet.
 pub(crate) fn homeless(user: &UserId) -> Vec<u8> {
     [b"H/", user.as_str().as_bytes()].concat()
+}
+
+/// The same of a phone number.
+pub(crate) fn homeless_phone(number: &str) -> Vec<u8> {
+    [b"T/", number.as_bytes()].concat()
+}
+
+/// All of them: the bounds of a scan.
+pub(crate) const HOMELESS_PHONES: (&[u8], &[u8]) = (b"T/", b"T0");
+
+/// The number in a key of [`homeless_phone`].
+pub(crate) fn phone_number(key: &[u8]) -> Option<PhoneNumber> {
+    PhoneNumber::parse(std::str::from_utf8(key.get(2..)?).ok()?).ok()
 }
 
 /// The direct conversation with a user.

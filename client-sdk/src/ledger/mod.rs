@@ -4,10 +4,14 @@
 //!
 //! - `outbound`: sends, from the call to the last tick.
 //! - `inbound`: what the server delivered, each thing once; the events that wait for the app.
+//! - `files`: files that are to be sent, until their message is in the outbox.
 //! - `gaps`: what did not come, until it has been looked for.
 //! - `queries`: what an app asks.
+//! - `somewhere`: sends whose conversation is not known yet.
 //! - `order`: which places of a conversation are accounted for.
 
+#[cfg(feature = "media")]
+pub(crate) mod files;
 mod gaps;
 mod inbound;
 mod keys;
@@ -15,6 +19,7 @@ mod order;
 mod outbound;
 mod queries;
 mod record;
+mod somewhere;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thread;
@@ -24,15 +29,18 @@ use std::collections::BTreeSet;
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
 use self::order::{Doubt, Order};
-use self::record::{ConversationRecord, DoubtRecord, InboxRecord, MessageRecord, PlaceRecord, Waiting};
-use crate::error::Error;
-use crate::send::SendId;
+use self::record::{ConversationRecord, DoubtRecord, FailureRecord, InboxRecord, MessageRecord, PlaceRecord, Waiting};
+use crate::error::{Error, FileFailure};
+use crate::send::{SendId, refusal};
 use crate::store::{Store, StoreError};
 
 pub(crate) use self::gaps::Gap;
 pub(crate) use self::inbound::Received;
 pub(crate) use self::outbound::Outgoing;
+#[cfg(feature = "media")]
+pub(crate) use self::outbound::parts as recipient_parts;
 pub use self::queries::Pending;
+pub(crate) use self::somewhere::phone_hash;
 
 /// What is subscribed to, each with what comes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -58,6 +66,8 @@ pub(crate) struct Ledger {
     archive: bool,
     /// There are gaps that nobody has been told of.
     has_new_gaps: bool,
+    /// There are sends to phone numbers of which nobody has asked whose they are.
+    has_new_phones: bool,
 }
 
 impl Ledger {
@@ -70,7 +80,7 @@ impl Ledger {
         archive: bool,
         first_send: u64,
     ) -> Result<Self, Error> {
-        let mut ledger = Self { store, me: user.clone(), archive, has_new_gaps: false };
+        let mut ledger = Self { store, me: user.clone(), archive, has_new_gaps: false, has_new_phones: false };
         let owner = format!("{user}/{device}");
         match ledger.store.get(keys::OWNER)? {
             Some(stored) if stored != owner.as_bytes() => {
@@ -172,13 +182,14 @@ impl Ledger {
         it.last_own = it.last_own.max(at.get());
         let Some(mut sent) = self.record::<record::SentRecord>(&keys::sent(send))? else { return Ok(()) };
         (sent.conversation, sent.sequence) = (id.get(), at.get());
-        let body = std::mem::take(&mut sent.body);
+        let (body, media) = (std::mem::take(&mut sent.body), std::mem::take(&mut sent.media));
         self.put(&keys::sent(send), &sent)?;
         if self.archive {
             let sender = it.members.iter().find(|member| member.user == self.me.as_str());
             let sender = sender.map_or(0, |member| member.ordinal);
             let (at_s, reply_to) = (sent.queued_at_s, sent.reply_to);
-            let message = MessageRecord { sender, at_s, body, send: send.get(), reply_to, ..Default::default() };
+            let send = send.get();
+            let message = MessageRecord { sender, at_s, body, send, reply_to, media, ..Default::default() };
             self.put(&keys::message(id, at), &message)?;
         }
         it.last_message = it.last_message.max(at.get());
@@ -209,6 +220,34 @@ fn keep_order(it: &mut ConversationRecord, order: Order) {
 
 fn place_of(conversation: ConversationId, sequence: u64) -> PlaceRecord {
     PlaceRecord { conversation: conversation.get(), sequence }
+}
+
+/// Why a file was not sent, as it is kept: numbers are never reused.
+#[cfg(feature = "media")]
+fn failure_record(failure: &FileFailure) -> FailureRecord {
+    let (kind, code, text) = match failure {
+        FileFailure::Changed => (1, 0, ""),
+        FileFailure::Gone => (2, 0, ""),
+        FileFailure::Io(text) => (3, 0, text.as_str()),
+        FileFailure::Refused(refusal) => (4, refusal.reason.get().into(), refusal.text.as_str()),
+        FileFailure::Storage(status) => (5, (*status).into(), ""),
+        FileFailure::Damaged => (6, 0, ""),
+        FileFailure::Cancelled => (7, 0, ""),
+    };
+    FailureRecord { kind, code, text: text.to_owned() }
+}
+
+/// The other way round.
+fn failure(record: FailureRecord) -> FileFailure {
+    match record.kind {
+        1 => FileFailure::Changed,
+        2 => FileFailure::Gone,
+        4 => FileFailure::Refused(refusal(record.code, &record.text)),
+        5 => FileFailure::Storage(u16::try_from(record.code).unwrap_or(0)),
+        6 => FileFailure::Damaged,
+        7 => FileFailure::Cancelled,
+        _ => FileFailure::Io(record.text),
+    }
 }
 
 fn ordinal_of(place: PlaceRecord) -> Ordinal {

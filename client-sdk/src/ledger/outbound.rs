@@ -1,10 +1,13 @@
 //! Sends: queued, answered, placed, ticked.
 
+use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use godwit_schemas::phone::PhoneNumber;
 use prost::Message as _;
 
-use super::record::{ConversationRecord, DoubtRecord, HomelessRecord, OutRecord, SentRecord, Waiting};
+use super::record::{ConversationRecord, DoubtRecord, OutRecord, SentRecord, Waiting};
 use super::{Ledger, SENT_KEPT, decoded, keep_order, keys, order_of};
+use crate::media::{Media, told};
 use crate::send::{Draft, Recipient, SendId, SendState, refusal};
 use crate::store::{Scan, StoreError};
 
@@ -22,12 +25,10 @@ impl Ledger {
     pub(crate) fn queue(&mut self, to: &Recipient, draft: Draft, now_s: u64) -> Result<SendId, StoreError> {
         let id = SendId::new(self.number(keys::LAST_SEND)? + 1);
         self.set_number(keys::LAST_SEND, id.get())?;
-        let (user, conversation) = match to {
-            Recipient::User(user) => (user.to_string(), 0),
-            Recipient::Conversation(conversation) => (String::new(), conversation.get()),
-        };
-        let Draft { body, expires_in_s, reply_to } = draft;
-        let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s, reply_to: reply_to.get() };
+        let (user, phone, conversation) = parts(to);
+        let Draft { body, expires_in_s, reply_to, media } = draft;
+        let (reply_to, media) = (reply_to.get(), kept(media));
+        let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s, reply_to, media, phone };
         self.store.put(&keys::outbox(id), &out.encode_to_vec())?;
         self.count_unanswered(to, 1)?;
         Ok(id)
@@ -41,15 +42,16 @@ impl Ledger {
             .into_iter()
             .map(|(key, value)| {
                 let out = decoded::<OutRecord>(&value)?;
-                let mut to = recipient(&out);
+                let mut to = recipient(&out.user, &out.phone, out.conversation);
                 if let Recipient::User(user) = &to
                     && let Some(known) = self.direct(user)?
                 {
                     to = Recipient::Conversation(known);
                 }
                 let id = SendId::new(keys::number(&key));
-                let OutRecord { body, expires_in_s, reply_to, .. } = out;
-                Ok(Outgoing { id, to, draft: Draft { body, expires_in_s, reply_to: Seq::new(reply_to) } })
+                let OutRecord { body, expires_in_s, reply_to, media, .. } = out;
+                let (reply_to, media) = (Seq::new(reply_to), told(media));
+                Ok(Outgoing { id, to, draft: Draft { body, expires_in_s, reply_to, media } })
             })
             .collect()
     }
@@ -60,6 +62,7 @@ impl Ledger {
         let conversation = match (&at, &to) {
             (Some((conversation, _)), _) | (None, Recipient::Conversation(conversation)) => Some(*conversation),
             (None, Recipient::User(user)) => self.direct(user)?,
+            (None, Recipient::Phone(_)) => None,
         };
         let sent = SentRecord {
             conversation: conversation.unwrap_or_default().get(),
@@ -67,6 +70,8 @@ impl Ledger {
             reply_to: out.reply_to,
             queued_at_s: out.queued_at_s,
             user: out.user,
+            phone: out.phone,
+            media: out.media,
             ..SentRecord::default()
         };
         self.put(&keys::sent(id), &sent)?;
@@ -74,11 +79,7 @@ impl Ledger {
             self.store.delete(&keys::sent(SendId::new(id.get() - SENT_KEPT)))?;
         }
         let Some(conversation) = conversation else {
-            if let Recipient::User(user) = to {
-                let mut homeless: HomelessRecord = self.record(&keys::homeless(&user))?.unwrap_or_default();
-                homeless.sends.push(id.get());
-                self.put(&keys::homeless(&user), &homeless)?;
-            }
+            self.stored_somewhere(&to, id)?;
             return Ok(Vec::new());
         };
         let mut it = self.conversation_record(conversation)?;
@@ -104,8 +105,9 @@ impl Ledger {
     /// The server does not take a send.
     pub(crate) fn refused(&mut self, id: SendId, reason: u32, text: &str) -> Result<Vec<SendId>, StoreError> {
         let Some((to, out)) = self.answered(id)? else { return Ok(Vec::new()) };
-        let OutRecord { conversation, queued_at_s, user, .. } = out;
-        let sent = SentRecord { conversation, queued_at_s, reason, text: text.to_owned(), user, ..Default::default() };
+        let OutRecord { conversation, queued_at_s, user, phone, .. } = out;
+        let text = text.to_owned();
+        let sent = SentRecord { conversation, queued_at_s, reason, text, user, phone, ..Default::default() };
         self.put(&keys::sent(id), &sent)?;
         self.tell(Waiting::Refused(id.get()))?;
         let Recipient::Conversation(conversation) = to else { return Ok(Vec::new()) };
@@ -118,7 +120,7 @@ impl Ledger {
     fn answered(&mut self, id: SendId) -> Result<Option<(Recipient, OutRecord)>, StoreError> {
         let Some(out) = self.record::<OutRecord>(&keys::outbox(id))? else { return Ok(None) };
         self.store.delete(&keys::outbox(id))?;
-        let to = recipient(&out);
+        let to = recipient(&out.user, &out.phone, out.conversation);
         self.count_unanswered(&to, -1)?;
         Ok(Some((to, out)))
     }
@@ -127,6 +129,7 @@ impl Ledger {
         let key = match to {
             Recipient::User(user) => keys::unanswered_of_user(user),
             Recipient::Conversation(id) => keys::unanswered_of(*id),
+            Recipient::Phone(_) => keys::UNANSWERED_PHONES.to_vec(),
         };
         match self.number(&key)?.saturating_add_signed(by) {
             0 => self.store.delete(&key),
@@ -134,19 +137,21 @@ impl Ledger {
         }
     }
 
-    /// Sends to this conversation are on their way, under its number or the other side's name.
+    /// Sends to this conversation are on their way, under its number or the other side's name, or to a phone number that
+    /// may be theirs.
     pub(super) fn has_unanswered(&mut self, id: ConversationId, it: &ConversationRecord) -> Result<bool, StoreError> {
         let mut keys = vec![keys::unanswered_of(id)];
         if !it.group {
             let users = it.members.iter().filter_map(|member| UserId::new(&member.user).ok());
             keys.extend(users.map(|user| keys::unanswered_of_user(&user)));
+            keys.push(keys::UNANSWERED_PHONES.to_vec());
         }
         for key in keys {
             if self.number(&key)? > 0 {
                 return Ok(true);
             }
         }
-        Ok(false)
+        Ok(!it.group && self.has_homeless_phones()?)
     }
 
     /// The direct conversation with a user, if this device knows of it.
@@ -193,9 +198,25 @@ pub(super) fn ticks(it: &ConversationRecord, me: &UserId, at: (ConversationId, S
     }
 }
 
-pub(super) fn recipient(out: &OutRecord) -> Recipient {
-    match UserId::new(&out.user) {
-        Ok(user) => Recipient::User(user),
-        Err(_) => Recipient::Conversation(ConversationId::new(out.conversation)),
+/// A recipient as records have it.
+pub(crate) fn parts(to: &Recipient) -> (String, String, u64) {
+    match to {
+        Recipient::User(user) => (user.to_string(), String::new(), 0),
+        Recipient::Phone(number) => (String::new(), number.to_string(), 0),
+        Recipient::Conversation(id) => (String::new(), String::new(), id.get()),
     }
+}
+
+/// The other way round.
+pub(super) fn recipient(user: &str, phone: &str, conversation: u64) -> Recipient {
+    match (UserId::new(user), PhoneNumber::parse(phone)) {
+        (Ok(user), _) => Recipient::User(user),
+        (_, Ok(number)) => Recipient::Phone(number),
+        _ => Recipient::Conversation(ConversationId::new(conversation)),
+    }
+}
+
+/// Files as records have them.
+pub(super) fn kept(media: Vec<Media>) -> Vec<client::Media> {
+    media.into_iter().map(client::Media::from).collect()
 }

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use godwit_schemas::client::Role;
+use godwit_schemas::client::{self, Role};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
 use super::record::{ConversationRecord, HomelessRecord, OutRecord, SentRecord};
 use super::{Ledger, decoded, keys, outbound};
 use crate::conversation::{Conversation, Member};
 use crate::event::Message;
+use crate::media::{Media, told};
 use crate::send::{Recipient, SendId, SendState};
 use crate::store::{Scan, StoreError};
 
@@ -21,6 +22,8 @@ pub struct Pending {
     pub to: Recipient,
     /// What it says.
     pub body: bytes::Bytes,
+    /// Files that it refers to.
+    pub media: Vec<Media>,
     /// When the app sent it.
     pub queued_at: std::time::SystemTime,
     /// Queued, or sent.
@@ -74,32 +77,35 @@ impl Ledger {
         let id = match to {
             Recipient::Conversation(id) => Some(*id),
             Recipient::User(user) => self.direct(user)?,
+            Recipient::Phone(_) => None,
         };
         let mut pending = Vec::new();
         let doubts = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().doubts;
         let homeless: Option<HomelessRecord> = match to {
             Recipient::User(user) => self.record(&keys::homeless(user))?,
+            Recipient::Phone(number) => self.record(&keys::homeless_phone(&number.to_string()))?,
             Recipient::Conversation(_) => None,
         };
         let sends = homeless.into_iter().flat_map(|it| it.sends).chain(doubts.into_iter().map(|doubt| doubt.id));
         for send in sends {
             if let Some(sent) = self.record::<SentRecord>(&keys::sent(SendId::new(send)))? {
                 let state = SendState::Sent { at: None };
-                pending.push(pending_send(send, to, sent.body, sent.queued_at_s, state));
+                pending.push(pending_send(send, to, (sent.body, sent.media), sent.queued_at_s, state));
             }
         }
         let (from, end) = keys::above(keys::OUTBOX, 0);
         for (key, value) in self.store.scan(&from, &end, Scan::Forward, usize::MAX)? {
             let out = decoded::<OutRecord>(&value)?;
-            let target = outbound::recipient(&out);
+            let target = outbound::recipient(&out.user, &out.phone, out.conversation);
             let same = match &target {
                 Recipient::User(user) if target != *to => id.is_some() && self.direct(user)? == id,
                 Recipient::Conversation(target) => Some(*target) == id,
                 Recipient::User(_) => true,
+                Recipient::Phone(_) => target == *to,
             };
             if same {
                 let number = keys::number(&key);
-                pending.push(pending_send(number, to, out.body, out.queued_at_s, SendState::Queued));
+                pending.push(pending_send(number, to, (out.body, out.media), out.queued_at_s, SendState::Queued));
             }
         }
         Ok(pending)
@@ -150,9 +156,15 @@ impl Ledger {
     }
 }
 
-fn pending_send(id: u64, to: &Recipient, body: bytes::Bytes, queued_at_s: u64, state: SendState) -> Pending {
+fn pending_send(
+    id: u64,
+    to: &Recipient,
+    (body, media): (bytes::Bytes, Vec<client::Media>),
+    queued_at_s: u64,
+    state: SendState,
+) -> Pending {
     let queued_at = UNIX_EPOCH + Duration::from_secs(queued_at_s);
-    Pending { id: SendId::new(id), to: to.clone(), body, queued_at, state }
+    Pending { id: SendId::new(id), to: to.clone(), body, media: told(media), queued_at, state }
 }
 
 fn conversation(id: ConversationId, record: ConversationRecord) -> Conversation {

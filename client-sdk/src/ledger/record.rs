@@ -1,5 +1,6 @@
 //! Stored values, as protobuf. Numbers are never reused.
 
+use godwit_schemas::client::Media;
 use prost::Message;
 
 /// A conversation as this device knows it.
@@ -112,6 +113,11 @@ pub(crate) struct OutRecord {
     /// The message that it answers; 0: none.
     #[prost(uint64, tag = "6")]
     pub(crate) reply_to: u64,
+    #[prost(message, repeated, tag = "7")]
+    pub(crate) media: Vec<Media>,
+    /// The recipient, if it is a phone number.
+    #[prost(string, tag = "8")]
+    pub(crate) phone: String,
 }
 
 /// A send that was answered.
@@ -138,6 +144,12 @@ pub(crate) struct SentRecord {
     /// The message that it answers; 0: none.
     #[prost(uint64, tag = "8")]
     pub(crate) reply_to: u64,
+    /// Until the place is known.
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) media: Vec<Media>,
+    /// Like `user`.
+    #[prost(string, tag = "10")]
+    pub(crate) phone: String,
 }
 
 /// A message at its place.
@@ -161,12 +173,15 @@ pub(crate) struct MessageRecord {
     /// It was taken back.
     #[prost(bool, tag = "7")]
     pub(crate) recalled: bool,
+    /// Files that it refers to.
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) media: Vec<Media>,
 }
 
 /// What the app has not confirmed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct InboxRecord {
-    #[prost(oneof = "Waiting", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "Waiting", tags = "1, 2, 3, 4, 5, 6")]
     pub(crate) waiting: Option<Waiting>,
 }
 
@@ -188,6 +203,40 @@ pub(crate) enum Waiting {
     /// A send that was refused.
     #[prost(uint64, tag = "5")]
     Refused(u64),
+    /// A file that was not sent.
+    #[prost(message, tag = "6")]
+    FileFailed(FailedFileRecord),
+}
+
+/// A file that was not sent.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FailedFileRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) file: u64,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    /// Whom it was for: one of these three.
+    #[prost(string, tag = "3")]
+    pub(crate) user: String,
+    #[prost(string, tag = "4")]
+    pub(crate) phone: String,
+    #[prost(uint64, tag = "5")]
+    pub(crate) conversation: u64,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) failure: Option<FailureRecord>,
+}
+
+/// Why a file was not sent.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FailureRecord {
+    /// See `files::failure`.
+    #[prost(uint32, tag = "1")]
+    pub(crate) kind: u32,
+    /// A reason code, or an HTTP status.
+    #[prost(uint32, tag = "2")]
+    pub(crate) code: u32,
+    #[prost(string, tag = "3")]
+    pub(crate) text: String,
 }
 
 /// A place.

@@ -84,11 +84,11 @@ impl super::Dial {
     pub(super) fn transport(&self) -> rumqttc::Transport {
         match self.endpoint.scheme {
             #[cfg(feature = "tls")]
-            Scheme::Tls => rumqttc::Transport::tls_with_config(self.tls.clone()),
+            Scheme::Tls => rumqttc::Transport::tls_with_config(rumqttc::TlsConfiguration::Rustls(self.tls.clone())),
             #[cfg(feature = "websocket")]
             Scheme::Ws => rumqttc::Transport::ws(),
             #[cfg(all(feature = "tls", feature = "websocket"))]
-            Scheme::Wss => rumqttc::Transport::wss_with_config(self.tls.clone()),
+            Scheme::Wss => rumqttc::Transport::wss_with_config(rumqttc::TlsConfiguration::Rustls(self.tls.clone())),
             // `parse` lets nothing pass that is not built.
             _ => rumqttc::Transport::tcp(),
         }

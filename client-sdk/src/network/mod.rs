@@ -74,7 +74,7 @@ pub(crate) struct Dial {
     pub(crate) nodelay: bool,
     pub(crate) traffic: Arc<Traffic>,
     #[cfg(feature = "tls")]
-    pub(crate) tls: rumqttc::TlsConfiguration,
+    pub(crate) tls: tls::Trust,
 }
 
 /// What goes up.

@@ -1,4 +1,5 @@
-//! How many bytes a client has sent and received, by purpose: whole MQTT packets, without what TCP, TLS and WebSocket add.
+//! How many bytes a client has sent and received, by purpose: whole MQTT packets, and what goes over HTTP for files,
+//! without what TCP, TLS and WebSocket add.
 
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,12 +19,14 @@ pub enum Purpose {
     KeepAlive,
     /// What members do right now.
     Signals,
+    /// Files, by HTTP.
+    Media,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Connection, Self::Messages, Self::Receipts, Self::Calls, Self::KeepAlive, Self::Signals];
+    pub const ALL: [Self; 7] =
+        [Self::Connection, Self::Messages, Self::Receipts, Self::Calls, Self::KeepAlive, Self::Signals, Self::Media];
 }
 
 /// Bytes in both directions.
@@ -38,8 +41,8 @@ pub struct Bytes {
 /// Counters since the client was opened.
 #[derive(Debug, Default)]
 pub struct Traffic {
-    sent: [AtomicU64; 6],
-    received: [AtomicU64; 6],
+    sent: [AtomicU64; 7],
+    received: [AtomicU64; 7],
 }
 
 impl Traffic {
@@ -53,7 +56,7 @@ impl Traffic {
 
     /// What was sent and received for a purpose.
     pub fn of(&self, purpose: Purpose) -> Bytes {
-        let load = |counters: &[AtomicU64; 6]| counters[purpose as usize].load(Ordering::Relaxed);
+        let load = |counters: &[AtomicU64; 7]| counters[purpose as usize].load(Ordering::Relaxed);
         Bytes { sent: load(&self.sent), received: load(&self.received) }
     }
 

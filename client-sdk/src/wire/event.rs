@@ -6,6 +6,8 @@ use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use godwit_schemas::reason::Reason;
 use prost::Message;
 
+use crate::media::{self, Media};
+
 /// A member of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -68,6 +70,8 @@ pub enum Event {
         body: Bytes,
         /// The message that it answers; 0: none.
         reply_to: Seq,
+        /// Files that it refers to.
+        media: Vec<Media>,
     },
     /// How far a member is. Replaces what was said of it before.
     Receipt {
@@ -122,6 +126,7 @@ impl Event {
                 age_s: message.age_s,
                 body: message.body,
                 reply_to: Seq::new(message.reply_to),
+                media: media::told(message.media),
             }),
             event::Event::Receipt(receipt) => Ok(Self::Receipt {
                 conversation: ConversationId::new(receipt.conversation),
@@ -189,11 +194,13 @@ mod tests {
             age_s: 9,
             body: body.clone(),
             reply_to: 1,
+            media: vec![client::Media { id: "m".into(), name: "a.jpg".into(), size: 9, ..Default::default() }],
             ..Default::default()
         };
         let (conversation, sequence) = (ConversationId::new(65), Seq::new(2));
-        let expected =
-            Event::Message { conversation, sequence, sender: Ordinal::new(1), age_s: 9, body, reply_to: Seq::new(1) };
+        let (sender, reply_to) = (Ordinal::new(1), Seq::new(1));
+        let media = vec![Media { size: 9, ..Media::new("m", "a.jpg") }];
+        let expected = Event::Message { conversation, sequence, sender, age_s: 9, body, reply_to, media };
         assert_eq!(parse(event::Event::Message(message)), Ok(expected));
 
         let member = client::Member { ordinal: 1, user: "bob".into(), role: Role::Admin.into() };

@@ -5,6 +5,7 @@ use godwit_schemas::client::{ReadReceipt, Request, Send, request::Call, send};
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use prost::Message;
 
+use crate::media::announced;
 use crate::send::{Draft, Recipient, SendId};
 
 /// Publish it with QoS 1. If the answer does not come, publish the same again: it takes effect once.
@@ -35,14 +36,15 @@ impl Publication {
         let to = match to {
             Recipient::User(user) => send::To::User(user.to_string()),
             Recipient::Conversation(conversation) => send::To::Conversation(conversation.get()),
+            Recipient::Phone(number) => send::To::Phone(number.to_string()),
         };
         Self::send(to, id.get(), draft)
     }
 
     fn send(to: send::To, client_sequence: u64, draft: Draft) -> Self {
-        let Draft { body, expires_in_s, reply_to } = draft;
-        let send =
-            Send { to: Some(to), client_sequence, body, expires_in_s, reply_to: reply_to.get(), ..Send::default() };
+        let Draft { body, expires_in_s, reply_to, media } = draft;
+        let (reply_to, media) = (reply_to.get(), media.into_iter().map(announced).collect());
+        let send = Send { to: Some(to), client_sequence, body, expires_in_s, reply_to, media };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 

@@ -9,7 +9,7 @@ mod data;
 mod groups;
 mod http;
 mod live;
-mod media;
+pub(crate) mod media;
 mod messages;
 mod numbers;
 mod people;

@@ -110,6 +110,7 @@ async fn conversation(client: &Client, to: &Recipient) -> Option<ConversationId>
     match to {
         Recipient::User(user) => client.direct(user).await.expect("kept"),
         Recipient::Conversation(id) => Some(*id),
+        Recipient::Phone(_) => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod apps;
 mod calls;
+mod files;
 mod network;
 mod proxy;
 mod wire;

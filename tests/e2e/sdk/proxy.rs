@@ -102,6 +102,11 @@ impl Proxy {
         format!("mqtt://{}", self.address)
     }
 
+    /// The same for HTTP.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Breaks every connection.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);

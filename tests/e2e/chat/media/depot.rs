@@ -14,7 +14,7 @@ use crate::chat::web::{Web, base64};
 use crate::server::Server;
 
 /// Bytes that are like no others of the same length.
-pub(super) fn content(len: usize, seed: u32) -> Vec<u8> {
+pub(crate) fn content(len: usize, seed: u32) -> Vec<u8> {
     (0..len as u32)
         .map(|n| (n.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 13) as u8)
         .collect()
@@ -110,7 +110,7 @@ pub(super) fn send(web: &Web, to: &str, media: &str, more: Value) -> (u64, u64) 
 }
 
 /// Number of files below a folder of the embedded object store.
-pub(super) fn files(server: &Server, folder: &str) -> usize {
+pub(crate) fn files(server: &Server, folder: &str) -> usize {
     fn count(folder: &Path) -> usize {
         let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
         entries.map(|path| if path.is_dir() { count(&path) } else { 1 }).sum()

@@ -10,10 +10,13 @@ use crate::chat::web::Web;
 use crate::clients::python;
 use crate::server::Server;
 
+/// It believes every one.
+pub(crate) const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "access"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+
 /// Killed when dropped.
-struct Moto {
+pub(crate) struct Moto {
     process: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Drop for Moto {
@@ -24,7 +27,7 @@ impl Drop for Moto {
 }
 
 impl Moto {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut command = Command::new(python());
         command.args(["-m", "moto.server", "--host", "127.0.0.1", "--port", "0"]);
         command.env("S3_UPLOAD_PART_MIN_SIZE", "1024").stdout(Stdio::null()).stderr(Stdio::piped());
@@ -45,7 +48,7 @@ impl Moto {
     }
 
     /// Objects, and uploads in parts that are not finished.
-    fn holds(&self) -> (usize, usize) {
+    pub(crate) fn holds(&self) -> (usize, usize) {
         let count = |path, what| self.ask("GET", path).1.matches(what).count();
         (count("/files?list-type=2", "<Contents>"), count("/files?uploads", "<Upload>"))
     }
@@ -54,14 +57,13 @@ impl Moto {
 #[test]
 fn another_s3_server_serves_as_well() {
     let moto = Moto::start();
-    let keys = [("AWS_ACCESS_KEY_ID", "access"), ("AWS_SECRET_ACCESS_KEY", "secret")];
     let settings = [
         ("media.endpoint", &moto.url[..]),
         ("media.bucket", "files"),
         ("media.multipart_bytes", "4096"),
         ("media.grace_s", "0"),
     ];
-    let mut server = Server::within(&keys, &settings);
+    let mut server = Server::within(&KEYS, &settings);
     let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
     let (small, large) = (content(3_000, 1), content(10_000, 2));
     let web = Web::of(&server, &alice);
