@@ -83,6 +83,23 @@ fn it_goes_when_its_last_message_is_taken_back() {
 }
 
 #[test]
+fn it_goes_when_nobody_is_in_its_conversation_any_more() {
+    let (server, alice, bob) = start(&[("retention.history", "forever")]);
+    let (web, at_bob) = (Web::of(&server, &alice), Web::of(&server, &bob));
+    let group = web.done("POST", "/conversations", Some(json!({ "title": "trip", "users": ["bob"] })));
+    let path = format!("/conversations/{}", group["conversation"]);
+    let media = upload(&web, &content(3_000, 1));
+    let message = json!({ "body": "", "media": [{ "id": media, "name": "pic.jpg" }] });
+    web.done("POST", &format!("{path}/messages"), Some(message));
+    web.done("DELETE", &format!("{path}/members/alice"), None);
+    at_bob.done("GET", &format!("/media/{media}/download"), None);
+    assert_eq!(files(&server, "objects"), 1, "Bob is there still");
+    at_bob.done("DELETE", &format!("{path}/members/bob"), None);
+    gone(&server);
+    at_bob.refused("GET", &format!("/media/{media}/download"), None, 404);
+}
+
+#[test]
 fn what_nothing_refers_to_is_swept() {
     let (server, alice, _) = start(&[("media.unused_s", "1"), ("media.multipart_bytes", "1024")]);
     let web = Web::of(&server, &alice);
