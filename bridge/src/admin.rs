@@ -169,6 +169,38 @@ impl Admin {
         .await
     }
 
+    /// Adds a device to the user who has a phone number; without one, a user. If the user has a device of that name, it gets
+    /// a new password, and keeps its inbox. Goes on when the caller stops waiting.
+    ///
+    /// # Errors
+    /// As [`Self::add_device`] and [`Self::register`].
+    pub(crate) async fn enrol(&self, number: PhoneNumber, device: DeviceName) -> Result<Credentials, AdminError> {
+        let (admin, hash) = (self.clone(), phone::hash(number));
+        in_background(async move {
+            let owner = admin.ask_about(&hash, |reply| AdminRequest::PhoneOwner(hash, reply)).await?;
+            let Some(user) = owner else {
+                return match admin.register(None, device.clone(), number).await {
+                    // Who had the number before is called so.
+                    Err(AdminError::UserExists(_)) => admin.register(Some(Names::any()?), device, number).await,
+                    registered => registered,
+                };
+            };
+            match admin.add_device(user.clone(), device.clone()).await {
+                Err(AdminError::DeviceExists(..)) => admin.renew_password(user, device).await,
+                added => added,
+            }
+        })
+        .await
+    }
+
+    /// Gives a device a new password. The one before is void, and its connection is cut.
+    ///
+    /// # Errors
+    /// [`AdminError::NoUser`], [`AdminError::NoDevice`], [`AdminError::ShuttingDown`].
+    pub async fn renew_password(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::RenewPassword(user, device, reply)).await
+    }
+
     /// Sets or takes away a user's phone number. With it comes what was sent to the number before anybody had it. Goes on
     /// when the caller stops waiting.
     ///

@@ -3,6 +3,7 @@
 //!
 //! | method and path | body | answer |
 //! |---|---|---|
+//! | `POST /v1/registrations`, `POST /v1/registrations/verify` | | see `registration`; need no token |
 //! | `GET /healthz` | | 200; needs no token |
 //! | `GET /v1/admin/users?after=NAME&limit=N` | | `{users: [{user, devices}], next}`, by name; `next` goes into `after` |
 //! | `POST /v1/admin/users` | `{user, device, phone}`, without `phone` or `user` | 201 `{user, device, password}` |
@@ -16,6 +17,7 @@
 //! 413 body over 64 KiB, 415, 503 stopping or not done in time.
 
 mod account;
+mod caller;
 mod chat;
 mod credentials;
 mod etag;
@@ -24,6 +26,7 @@ mod openapi;
 mod people;
 mod phone;
 mod problem;
+mod registration;
 mod serve;
 mod token;
 mod view;
@@ -43,6 +46,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, AdminError, Credentials, UserListing};
 use crate::chat::Chat;
+use crate::registration::Registration;
+pub use caller::Proxies;
 pub use problem::Problem;
 pub use serve::{accept, serve};
 pub use token::AdminToken;
@@ -52,8 +57,20 @@ const USERS_MAX: usize = 1_000;
 /// A client gets its answer, or 503, after this time. The command may still be carried out.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The API over `admin`, open to who knows the token.
-pub fn router(admin: Admin, chat: Chat, token: AdminToken) -> Router {
+/// What the API is over.
+pub struct Api {
+    /// Operators' commands.
+    pub admin: Admin,
+    /// What users do.
+    pub chat: Chat,
+    /// How people register; `None`: not by themselves.
+    pub registration: Option<Registration>,
+    /// Opens the first two.
+    pub token: AdminToken,
+}
+
+/// The API, open to who knows the token, or a device's password.
+pub fn router(Api { admin, chat, registration, token }: Api) -> Router {
     let commands = Router::new()
         .route("/v1/admin/users", get(list_users).post(add_user))
         .route("/v1/admin/users/{user}", get(show_user).delete(remove_user))
@@ -65,7 +82,7 @@ pub fn router(admin: Admin, chat: Chat, token: AdminToken) -> Router {
     let users = chat::routes(context.clone()).merge(account::routes(context));
     let users = users.route_layer(middleware::from_fn(etag::tag));
     let open = Router::new().route("/healthz", get(health)).route("/v1/openapi.json", get(openapi::document));
-    dress(guard(commands, token).merge(users).merge(open))
+    dress(guard(commands, token).merge(users).merge(registration::routes(registration)).merge(open))
 }
 
 /// Lets only requests with the token through to the routes so far.

@@ -6,6 +6,7 @@
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
 //! - [`events`]: what happens, told to operators.
+//! - [`registration`]: people who prove that they have a phone number. [`webhook`]: signed posts to operators.
 //! - [`remote_bus`]: the bus of a broker in another process.
 //! - `phone`: phone numbers, and what waits for those that nobody has registered with.
 //! - [`crash`]: named points at which tests of crashes have it die.
@@ -36,6 +37,8 @@ use self::mail::{Committed, Mail, Mailbox, WhenAll};
 use self::media::MediaSettings;
 use self::media::keeper::{self, Keeper};
 use self::phone::Names;
+use self::registration::registrar::{self, Registrar};
+use self::registration::{Registration, RegistrationSettings};
 use self::store::{ClockS, Store, StoreError};
 
 pub mod admin;
@@ -50,8 +53,10 @@ mod mail;
 pub mod media;
 mod password;
 mod phone;
+pub mod registration;
 pub mod remote_bus;
 pub mod store;
+pub mod webhook;
 mod writes;
 
 pub use godwit_core::{decide, doubt, retention};
@@ -79,6 +84,8 @@ pub struct Settings {
     pub cached_per_lane: usize,
     /// Where files are kept; `None`: nowhere.
     pub media: Option<MediaSettings>,
+    /// How people register; `None`: not by themselves.
+    pub registration: Option<RegistrationSettings>,
 }
 
 /// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client
@@ -86,6 +93,7 @@ pub struct Settings {
 pub struct Bridge {
     lanes: Arc<[Mailbox]>,
     phone_names: Names,
+    registration: Option<Registration>,
     tasks: TaskTracker,
     failure: watch::Receiver<Option<StoreError>>,
 }
@@ -105,7 +113,7 @@ pub async fn start<S: Store, B: Bus>(
     events: Option<Sink>,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, phone_names, committing, running } =
+    let Assembly { lanes, phone_names, registration, committing, running } =
         assemble(settings, store, clock, bus, epoch()?, events).await?;
     let tasks = TaskTracker::new();
     spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
@@ -113,7 +121,7 @@ pub async fn start<S: Store, B: Bus>(
         tasks.spawn(watched(lane, failed.clone()));
     }
     tasks.close();
-    Ok(Bridge { lanes, phone_names, tasks, failure })
+    Ok(Bridge { lanes, phone_names, registration, tasks, failure })
 }
 
 /// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
@@ -123,6 +131,7 @@ pub type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 pub struct Assembly {
     lanes: Arc<[Mailbox]>,
     phone_names: Names,
+    registration: Option<Registration>,
     committing: Task,
     running: Vec<Task>,
 }
@@ -138,7 +147,12 @@ impl Assembly {
         Chat::new(self.lanes.clone())
     }
 
-    /// The committer, the keeper of files and the lanes, each to be run to its end.
+    /// How people register, if they may. Answered as soon as the tasks run.
+    pub fn registration(&self) -> Option<Registration> {
+        self.registration.clone()
+    }
+
+    /// The committer, the keeper of files, the registrar and the lanes, each to be run to its end.
     pub fn into_tasks(self) -> impl Iterator<Item = Task> {
         std::iter::once(self.committing).chain(self.running)
     }
@@ -172,6 +186,15 @@ pub async fn assemble<S: Store, B: Bus>(
         running.push(Box::pin(keeper.run()));
         media
     });
+    let phone_names = counters.phone_names.clone();
+    let registration = settings.registration.clone().map(|settings| {
+        let (asks, asked) = mpsc::channel(registration::QUEUE);
+        let (clock, committer, lanes) = (clock.clone(), committer.clone(), lanes.clone());
+        let admin = Admin::new(lanes.clone(), phone_names.clone());
+        let parts = registrar::Parts { settings, clock, asks: asked, committer, lanes, key: phone_names.code_key() };
+        running.push(Box::pin(Registrar::new(parts, store.clone()).run()));
+        Registration::new(asks, admin)
+    });
     for (number, mailbox) in (0..).zip(mailboxes) {
         let lane = Lane::new(Parts {
             number,
@@ -189,7 +212,7 @@ pub async fn assemble<S: Store, B: Bus>(
         });
         running.push(Box::pin(lane.run()));
     }
-    Ok(Assembly { lanes, phone_names: counters.phone_names, committing: Box::pin(committing), running })
+    Ok(Assembly { lanes, phone_names, registration, committing: Box::pin(committing), running })
 }
 
 impl Bridge {
@@ -201,6 +224,11 @@ impl Bridge {
     /// What users do, without a connection.
     pub fn chat(&self) -> Chat {
         Chat::new(self.lanes.clone())
+    }
+
+    /// How people register, if they may.
+    pub fn registration(&self) -> Option<Registration> {
+        self.registration.clone()
     }
 
     /// Returns when the store has failed: nothing is acknowledged any more, and the process should end.

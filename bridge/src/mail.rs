@@ -153,7 +153,11 @@ pub(crate) enum AdminRequest {
     RemoveUser(UserId, Reply<()>),
     AddDevice(UserId, DeviceName, Reply<Credentials>),
     RemoveDevice(UserId, DeviceName, Reply<()>),
+    /// A new password for a device; the one before is void.
+    RenewPassword(UserId, DeviceName, Reply<Credentials>),
     User(UserId, Reply<UserListing>),
+    /// For the lane of the user that would wait for the number: who has it.
+    PhoneOwner(PhoneHash, Reply<Option<UserId>>),
     /// For the lane of the user that would wait for the number: it is to be this user's. Messages to it are held.
     ClaimPhone(PhoneHash, UserId, Reply<()>),
     /// The same lane: the device whose inbox has what waits for the number, and gets no more.

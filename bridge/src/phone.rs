@@ -41,9 +41,25 @@ impl Names {
     /// The name of the user that waits for a number: 128 bits of a keyed hash.
     pub(crate) fn of(&self, hash: &PhoneHash) -> UserId {
         let digest = Sha256::new().chain_update(self.secret).chain_update(hash).finalize();
-        let text: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        UserId::new(&format!("n-{text}")).unwrap_or_else(|_| unreachable!("34 plain characters"))
+        name_of(digest.as_slice())
     }
+
+    /// A name that looks like those, for who cannot have the number's own.
+    pub(crate) fn any() -> Result<UserId, AdminError> {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).map_err(|error| AdminError::NoRandomness(error.to_string()))?;
+        Ok(name_of(&bits))
+    }
+
+    /// What registration codes are hashed with.
+    pub(crate) fn code_key(&self) -> [u8; 32] {
+        Sha256::new().chain_update(b"registration code").chain_update(self.secret).finalize().into()
+    }
+}
+
+fn name_of(bits: &[u8]) -> UserId {
+    let text: String = bits.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    UserId::new(&format!("n-{text}")).unwrap_or_else(|_| unreachable!("34 plain characters"))
 }
 
 /// Gives `to` what waits for a number that it claims. Begun again after a crash it sends nothing twice: the device that

@@ -16,7 +16,7 @@ use crate::store::{Durability, Row, Table, Write};
 
 /// Nobody is on it.
 #[derive(Clone)]
-struct Silence;
+pub(crate) struct Silence;
 
 impl Bus for Silence {
     type Tx = Self;
@@ -82,9 +82,8 @@ fn panics() -> StoreError {
     panic!("a bug")
 }
 
-#[tokio::test]
-async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledged() {
-    let settings = Settings {
+pub(crate) fn settings() -> Settings {
+    Settings {
         rules: Rules {
             body_bytes_max: 100,
             group_members_max: 10,
@@ -102,7 +101,13 @@ async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledge
         offline_after: Duration::from_secs(10),
         cached_per_lane: 10,
         media: None,
-    };
+        registration: None,
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledged() {
+    let settings = settings();
     for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {
         let clock: ClockS = Arc::new(|| 0);
         let store = Breaking { store: MemoryStore::new(clock.clone()), how: Arc::default() };

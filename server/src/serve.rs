@@ -2,6 +2,7 @@
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
 mod events;
+mod identity;
 mod media;
 pub(crate) mod parts;
 
@@ -17,7 +18,7 @@ use tracing::field::display;
 
 use godwit_bridge::Bridge;
 use godwit_bridge::crash;
-use godwit_bridge::http::{self, AdminToken};
+use godwit_bridge::http::{self, AdminToken, Api, Proxies};
 use godwit_bridge::store::rocks::RocksStore;
 use godwit_broker::Broker;
 use godwit_broker::local_bus::LocalBus;
@@ -30,6 +31,8 @@ use crate::notice::{self, AdminNotice, Listeners};
 use crate::settings::{self, Settings};
 use crate::{log, memory, stop};
 use events::{Events, Telling};
+use identity::Identity;
+use parts::Beside;
 
 /// File descriptors that are not clients': store, bus, HTTP, log.
 const OWN_FILES: u64 = 1_024;
@@ -63,7 +66,11 @@ impl Role {
 pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
     let access = if role == Role::Serve && !settings.events.mqtt { None } else { Some(parts::read_access(&settings)?) };
-    let events = if role == Role::Broker { Events::default() } else { Events::read(&settings.events)? };
+    let (events, identity) = match role {
+        Role::Broker => Default::default(),
+        Role::Serve | Role::Bridge => (Events::read(&settings.events)?, Identity::read(&settings)?),
+    };
+    let given = Given { access: access.unwrap_or_default(), events, identity };
     log::start(&settings.log)?;
     arm_crash()?;
     let files = memory::raise_open_files()?;
@@ -71,7 +78,7 @@ pub(crate) fn run(role: Role, place: &Place) -> Result<(), Failure> {
         tracing::info!(files, "the system's limit of open files bounds the number of connections");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let ended = runtime.block_on(live(role, &settings, access.unwrap_or_default(), events));
+    let ended = runtime.block_on(live(role, &settings, given));
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(ended?)
 }
@@ -85,10 +92,17 @@ fn arm_crash() -> Result<(), Failure> {
     Ok(())
 }
 
-async fn live(role: Role, settings: &Settings, access: Access, events: Events) -> anyhow::Result<()> {
+/// What was read before anything opened.
+struct Given {
+    access: Access,
+    events: Events,
+    identity: Identity,
+}
+
+async fn live(role: Role, settings: &Settings, given: Given) -> anyhow::Result<()> {
     let stop = stop::on_signal()?;
     let running = tokio::select! {
-        running = Running::start(role, settings, access, events) => running?,
+        running = Running::start(role, settings, given) => running?,
         () = stop.cancelled() => return Ok(()),
     };
     tokio::select! {
@@ -112,14 +126,15 @@ struct Running {
 }
 
 impl Running {
-    async fn start(role: Role, settings: &Settings, access: Access, events: Events) -> anyhow::Result<Self> {
+    async fn start(role: Role, settings: &Settings, given: Given) -> anyhow::Result<Self> {
         notice::make_folder(&settings.data_dir)?;
+        let Given { access, events, identity } = given;
         let (running, service) = match role {
             Role::Serve => {
                 let store = parts::open_store(settings).await?;
                 let bus = LocalBus::default();
                 let (events_bus, service) = open_to_readers(settings, access, &events)?;
-                let memory = Memory::start(settings, store, bus.clone(), events.start(events_bus)?).await?;
+                let memory = Memory::start(settings, store, bus.clone(), events.start(events_bus)?, identity).await?;
                 let doors = parts::start_broker(settings, bus).await?;
                 (Self { doors: Some(doors), memory: Some(memory) }, service)
             }
@@ -131,7 +146,8 @@ impl Running {
                 let store = parts::open_store(settings).await?;
                 let bus = parts::remote_bus(settings.service.listen, access.bridge);
                 let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
-                (Self { doors: None, memory: Some(Memory::start(settings, store, bus, telling).await?) }, None)
+                let memory = Memory::start(settings, store, bus, telling, identity).await?;
+                (Self { doors: None, memory: Some(memory) }, None)
             }
         };
         running.announce(role, settings, service)?;
@@ -218,18 +234,29 @@ struct Memory {
 }
 
 impl Memory {
-    async fn start(settings: &Settings, store: RocksStore, bus: impl Bus, telling: Telling) -> anyhow::Result<Self> {
+    async fn start(
+        settings: &Settings,
+        store: RocksStore,
+        bus: impl Bus,
+        telling: Telling,
+        identity: Identity,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(settings.http_listen).await;
         let listener = listener.with_context(|| format!("http.listen: listen on {}", settings.http_listen))?;
         let http = listener.local_addr().context("http.listen")?;
         let Telling { sink, consumers } = telling;
         let (files, media) = media::start(settings).await?;
-        let bridge = parts::start_bridge(settings, store.clone(), bus, sink, files).await?;
+        let beside = Beside { events: sink, media: files, ..identity.start(settings) };
+        let bridge = parts::start_bridge(settings, store.clone(), bus, beside).await?;
         let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
         AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
         let http_stop = CancellationToken::new();
-        let router = http::router(bridge.admin(), bridge.chat(), lock);
-        let http_task = tokio::spawn(http::serve(listener, router, settings.http_connections_max, http_stop.clone()));
+        let (admin, chat, registration) = (bridge.admin(), bridge.chat(), bridge.registration());
+        let router = http::router(Api { admin, chat, registration, token: lock });
+        let proxies = settings.http_proxies.clone();
+        let proxies = Proxies::new(move |addr| proxies.iter().any(|network| network.contains(addr)));
+        let connections_max = settings.http_connections_max;
+        let http_task = tokio::spawn(http::serve(listener, router, proxies, connections_max, http_stop.clone()));
         Ok(Self { bridge, store, http, http_task, http_stop, consumers, media })
     }
 

@@ -6,6 +6,7 @@ mod doors;
 mod events;
 mod layers;
 mod media;
+mod registration;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use config::Map;
 use godwit_bridge::doubt;
 use godwit_bridge::retention::{History, Policy};
 use godwit_broker::guests;
+use godwit_broker::proxy::Network;
 use tracing_subscriber::EnvFilter;
 
 pub(crate) use doors::Doors;
@@ -26,6 +28,7 @@ pub(crate) use events::Events;
 pub(crate) use layers::{Effective, Problem};
 use layers::{Layers, Origin};
 pub(crate) use media::{Media, Storage};
+pub(crate) use registration::{Provider, Registration};
 
 /// Room that a packet needs around the largest body: topic, properties, the event's own fields.
 const PACKET_OVERHEAD_BYTES: u32 = 1_024;
@@ -38,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) doors: Doors,
     pub(crate) http_listen: SocketAddr,
     pub(crate) http_connections_max: usize,
+    /// Who is believed to say for whom a request over HTTP comes.
+    pub(crate) http_proxies: Vec<Network>,
     pub(crate) service: Service,
     pub(crate) events: Events,
     pub(crate) data_dir: PathBuf,
@@ -53,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) cache_bytes: usize,
     pub(crate) reserve_bytes: u64,
     pub(crate) media: Media,
+    /// `None`: nobody registers by themselves.
+    pub(crate) registration: Option<Registration>,
     pub(crate) log: Log,
     pub(crate) shutdown_deadline: Duration,
 }
@@ -151,6 +158,7 @@ fn parse(from: &mut Layers) -> Settings {
     let doors = doors::doors(from);
     let http_listen = listener(from, "http.listen", "http.allow_plaintext");
     let http_connections_max = number(from, "http.connections_max", 1..=65_536);
+    let http_proxies = from.take("http.proxy_from", doors::networks);
     let service = service(from);
     let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
@@ -160,10 +168,14 @@ fn parse(from: &mut Layers) -> Settings {
         listeners.push(("media.listen", listen));
     }
     ports_differ(from, &listeners);
+    let clients = listeners.iter().filter(|(key, _)| key.starts_with("mqtt.") || key.starts_with("http."));
+    let public = clients.filter(|(_, addr)| !addr.ip().is_loopback()).map(|(key, _)| *key).next();
+    let registration = registration::parse(from, public);
     Settings {
         doors,
         http_listen,
         http_connections_max,
+        http_proxies,
         service,
         events,
         data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
@@ -179,6 +191,7 @@ fn parse(from: &mut Layers) -> Settings {
         cache_bytes: mib(from, "store.cache_mib", 1..=1_048_576),
         reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
         media,
+        registration,
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),
     }

@@ -5,6 +5,7 @@
 //! - `webhook`: an operator's endpoint.
 //! - `chat`: what chat users do, over MQTT and HTTP.
 //! - `attack`: who wants to break it, measured by what others notice.
+//! - `identity`: accounts that people make themselves, and what proves who they are.
 //! - `sdk`: the client library against the real server, also through a bad network.
 //! - Everything else is tests, a file for each promise.
 //!
@@ -22,6 +23,7 @@ mod disk;
 mod events;
 mod first_chat;
 mod halves;
+mod identity;
 mod mqtt;
 mod mqttjs;
 mod outsiders;

@@ -272,6 +272,11 @@ impl Server {
         self.doors().listeners.wss.expect("a listener with WebSocket and TLS")
     }
 
+    /// Where the HTTP API is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.memory.as_ref().unwrap_or(self.doors()).listeners.http.expect("an HTTP listener")
+    }
+
     /// Where bridges connect, and who reads events.
     pub(crate) fn service(&self) -> SocketAddr {
         self.doors().listeners.service.expect("a service listener")

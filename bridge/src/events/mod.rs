@@ -17,10 +17,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 pub mod mqtt;
-mod signature;
 pub mod webhook;
-
-pub use signature::{BadSecret, Secret};
 
 /// Events that wait for one consumer: some ten megabytes. What comes when it is full is dropped.
 const WAITING_MAX: usize = 65_536;

@@ -5,6 +5,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 mod people;
+mod registration;
 use super::account::JSON_LINES;
 
 /// One operation.
@@ -170,8 +171,9 @@ pub(super) async fn document() -> Json<Value> {
     let mut all_schemas = schemas();
     if let Some(schemas) = all_schemas.as_object_mut() {
         schemas.extend(people::schemas());
+        schemas.extend(registration::schemas());
     }
-    for operation in OPERATIONS.iter().chain(people::OPERATIONS) {
+    for operation in OPERATIONS.iter().chain(people::OPERATIONS).chain(registration::OPERATIONS) {
         let methods = paths.entry(operation.path).or_insert_with(|| json!({ "parameters": in_path(operation.path) }));
         methods[operation.method] = describe(operation);
     }
@@ -196,6 +198,9 @@ pub(super) async fn document() -> Json<Value> {
 
 fn describe(operation: &Operation) -> Value {
     let mut described = json!({ "summary": operation.summary });
+    if operation.path.starts_with(registration::REGISTRATIONS) {
+        described["security"] = json!([]);
+    }
     // `name:kind` where the name alone does not say it.
     let parameter = |it: &&str| {
         let (name, kind) = it.split_once(':').unwrap_or((it, it));
@@ -279,6 +284,10 @@ fn name_schema() -> Value {
     json!({ "type": "string", "pattern": "^[a-zA-Z0-9_@-][a-zA-Z0-9._@-]{0,63}$" })
 }
 
+fn phone_schema() -> Value {
+    json!({ "type": "string", "pattern": "^\\+[1-9][0-9]{4,14}$" })
+}
+
 /// An object whose properties must all be there, but for those whose name ends with `?`.
 fn object(properties: &[(&str, Value)]) -> Value {
     let required: Vec<_> = properties.iter().filter(|(name, _)| !name.ends_with('?')).map(|(name, _)| *name).collect();
@@ -334,7 +343,6 @@ fn schemas() -> Value {
         ("media", list(reference("File"))),
         ("reactions", list(object(&[("member", small()), ("reaction", text(32))]))),
     ];
-    let phone = || json!({ "type": "string", "pattern": "^\\+[1-9][0-9]{4,14}$" });
     let hash = || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
     let message_to = [("body", base64()), ("client_sequence?", number()), ("expires_in_s?", small())];
     let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
@@ -373,7 +381,7 @@ fn schemas() -> Value {
         ]),
         "NewMessageTo": { "oneOf": [
             object(&[&[("user", name_schema())], &message_to[..]].concat()),
-            object(&[&[("phone", phone())], &message_to[..]].concat()),
+            object(&[&[("phone", phone_schema())], &message_to[..]].concat()),
         ] },
         "PhoneHashes": object(&[("sha256", list(hash()))]),
         "FoundPhones": object(&[

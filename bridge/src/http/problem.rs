@@ -14,12 +14,13 @@ use crate::admin::AdminError;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
     /// A refusal; `detail` is for the person who sent the request.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), retry_after_s: None }
     }
 }
 
@@ -35,6 +36,11 @@ impl Problem {
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, text)
+    }
+
+    /// What is refused now may be worth another try after so many seconds.
+    pub(super) fn too_often(detail: impl Into<String>, wait_s: u32) -> Self {
+        Self { retry_after_s: Some(wait_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
     /// Credentials are missing or wrong.
@@ -91,6 +97,9 @@ impl IntoResponse for Problem {
             for challenge in ["Basic realm=\"godwit\"", "Bearer realm=\"godwit\""] {
                 response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
+        }
+        if let Some(wait_s) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, wait_s.into());
         }
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response

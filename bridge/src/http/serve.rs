@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -13,6 +15,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::caller::Proxies;
 
 /// How long a client may take to send the head of a request, or to begin its next one.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
@@ -27,8 +31,23 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers requests until `stop` is cancelled; then finishes those that have begun. Who wants this to end by a certain
 /// time drops the future: connections that are left end with the runtime.
-pub async fn serve(listener: TcpListener, router: Router, connections_max: usize, stop: CancellationToken) {
-    let converse = |stream, stop| converse(stream, router.clone(), stop);
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    proxies: Proxies,
+    connections_max: usize,
+    stop: CancellationToken,
+) {
+    let converse = |stream: TcpStream, stop| {
+        let peer = stream.peer_addr().ok().map(|addr| addr.ip());
+        let proxies = proxies.clone();
+        let router = router.clone().layer(middleware::from_fn(move |mut request: Request, next: Next| {
+            let caller = proxies.caller(peer, request.headers());
+            request.extensions_mut().insert(caller);
+            next.run(request)
+        }));
+        converse(stream, router, stop)
+    };
     accept("HTTP", listener, connections_max, stop, converse).await;
 }
 

@@ -250,6 +250,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
     }
 
+    /// Closes a device's connection, for this reason. Its session goes on.
+    pub(super) fn dismiss(&mut self, device: DeviceId, reason: Reason) {
+        let Some(session) = self.sessions.get_mut(&device) else { return };
+        let user = session.user.clone();
+        let Some(ended) = session.end(false, self.now_s) else { return };
+        self.connections.remove(&ended.key);
+        self.edges.push(ended.key, Frame::Close(bus::Close { reason: reason.into() }));
+        self.has_gone(&user, device);
+        self.note_end(user, &ended);
+        self.settle_departure(device);
+    }
+
     /// Closes a device's connection and forgets its session: the device is being removed.
     pub(super) fn cut(&mut self, device: DeviceId) {
         self.dirty.remove(&device);

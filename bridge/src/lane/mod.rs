@@ -52,6 +52,7 @@ mod deliver;
 mod edges;
 mod effects;
 mod history;
+mod identity;
 mod look_back;
 mod media;
 mod phone;

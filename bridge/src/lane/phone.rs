@@ -101,7 +101,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// Who has registered with a number.
-    async fn registered(&mut self, hash: &PhoneHash) -> Result<Option<UserId>, StoreError> {
+    pub(super) async fn registered(&mut self, hash: &PhoneHash) -> Result<Option<UserId>, StoreError> {
         let owner = self.store.multi_get(&[keys::phone(hash)]).await?.pop().flatten();
         let Some(owner) = owner.as_deref().and_then(parse_owner) else { return Ok(None) };
         // One that has been removed may have left it behind.

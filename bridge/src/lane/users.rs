@@ -57,6 +57,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
                 Err(error) => answer(reply, Err(error)),
             },
+            AdminRequest::RenewPassword(user, device, reply) => match self.changeable(&user).await? {
+                Ok(record) => self.renew_password(user, record, &device, reply),
+                Err(error) => answer(reply, Err(error)),
+            },
+            AdminRequest::PhoneOwner(hash, reply) => answer(reply, Ok(self.registered(&hash).await?)),
             AdminRequest::User(user, reply) => {
                 let record = self.user_record(&user).await?;
                 answer(reply, record.map(|it| listing(&user, &it)).ok_or(AdminError::NoUser(user)));

@@ -15,7 +15,8 @@
 //! | Directory | `n` partition (1) | counter of devices (8) |
 //! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |
 //! | Directory | `w` SHA-256 of a phone number (32) | device (8): in its inbox is what waits for who will have it |
-//! | Directory | `y` | random bits that names of waiting users are made with (32) |
+//! | Directory | `g` SHA-256 of a phone number (32) | `CodeRecord`: its latest registration code, hashed; has an expiry, and is swept |
+//! | Directory | `y` | random bits that names of waiting users are made with, and hashes of codes (32) |
 //! | Directory | `o` | order given last (8) |
 //! | Directory | `b` | how often the bridge has started (8) |
 //! | Directory | `e`, `u` user | nothing: it is no more, and something of it may be left |
@@ -49,9 +50,11 @@ use godwit_schemas::partition::Partition;
 
 use super::Table;
 
+mod identity;
 pub mod media;
 mod people;
 
+pub use self::identity::*;
 pub use self::people::*;
 
 /// A key and its table.

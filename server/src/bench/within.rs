@@ -64,7 +64,7 @@ impl House {
         notice::make_folder(&settings.data_dir)?;
         let store = parts::open_store(settings).await?;
         let bus = LocalBus::default();
-        let bridge = parts::start_bridge(settings, store.clone(), bus.clone(), None, None).await?;
+        let bridge = parts::start_bridge(settings, store.clone(), bus.clone(), parts::Beside::default()).await?;
         // Alone on its bus, so any name will do.
         // What is measured is the server, not what it lets one client do.
         let unlimited = godwit_broker::Settings { packets_per_s: 0, bytes_per_s: 0, ..parts::doors(settings) };

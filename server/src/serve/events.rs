@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
-use godwit_bridge::events::webhook::{self, Endpoint};
-use godwit_bridge::events::{Secret, Sink, mqtt};
+use godwit_bridge::events::{Sink, mqtt, webhook};
+use godwit_bridge::webhook::{Endpoint, Secret};
 use godwit_schemas::bus::Bus;
 use tokio::task::JoinSet;
 
@@ -32,7 +32,7 @@ impl Events {
     /// Reads the webhook's secret.
     pub(crate) fn read(settings: &settings::Events) -> Result<Self, Failure> {
         let endpoint = settings.webhook.as_ref().map(|(url, file)| {
-            let secret = read_secret(file)?;
+            let secret = read_secret("events.webhook_secret_file", file)?;
             Ok::<_, Failure>(Endpoint { url: url.clone(), secret })
         });
         let settings = settings.are_told().then(|| settings.clone());
@@ -60,9 +60,9 @@ impl Events {
     }
 }
 
-fn read_secret(file: &Path) -> Result<Secret, Failure> {
-    const KEY: &str = "events.webhook_secret_file";
-    let refused = |problem: String| Failure::new(USAGE, format!("{KEY}: {}: {problem}", file.display()));
+/// The secret of a webhook; `key`: of the setting that names the file.
+pub(super) fn read_secret(key: &str, file: &Path) -> Result<Secret, Failure> {
+    let refused = |problem: String| Failure::new(USAGE, format!("{key}: {}: {problem}", file.display()));
     let text = fs::read_to_string(file).map_err(|error| refused(error.to_string()))?;
     Secret::parse(&text).map_err(|bad| refused(bad.to_string()))
 }

@@ -12,6 +12,7 @@ use godwit_bridge::Bridge;
 use godwit_bridge::decide::Rules;
 use godwit_bridge::events::Sink;
 use godwit_bridge::media::MediaSettings;
+use godwit_bridge::registration::RegistrationSettings;
 use godwit_bridge::remote_bus::RumqttcBus;
 use godwit_bridge::store::ClockS;
 use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
@@ -71,14 +72,23 @@ pub(crate) fn remote_bus(broker: SocketAddr, login: Option<Login>) -> RumqttcBus
     RumqttcBus::new(Handle::current(), broker, login)
 }
 
+/// What a bridge can do without.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// Who is told what happens.
+    pub(crate) events: Option<Sink>,
+    pub(crate) media: Option<MediaSettings>,
+    pub(crate) registration: Option<RegistrationSettings>,
+}
+
 /// The lanes.
 pub(crate) async fn start_bridge(
     settings: &Settings,
     store: RocksStore,
     bus: impl Bus,
-    events: Option<Sink>,
-    media: Option<MediaSettings>,
+    beside: Beside,
 ) -> anyhow::Result<Bridge> {
+    let Beside { events, media, registration } = beside;
     let limits = &settings.limits;
     let parsed = godwit_bridge::Settings {
         rules: Rules {
@@ -98,6 +108,7 @@ pub(crate) async fn start_bridge(
         offline_after: limits.offline_after,
         cached_per_lane: settings.cached_per_lane,
         media,
+        registration,
     };
     godwit_bridge::start(parsed, store, clock(), bus, events).await.context("start the bridge")
 }

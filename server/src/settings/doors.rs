@@ -100,16 +100,19 @@ fn clients(from: &mut Layers) -> Option<tls::Clients> {
 fn proxies(from: &mut Layers) -> Option<Vec<Network>> {
     const FROM: &str = "mqtt.proxy_from";
     let proxied = from.take("mqtt.proxy_protocol", Ok::<bool, String>);
-    let networks = from.take(FROM, |list: Vec<String>| {
-        let network = |text: &String| text.parse::<Network>().map_err(|error| format!("{text:?}: {error}"));
-        list.iter().map(network).collect::<Result<Vec<_>, _>>()
-    });
+    let networks = from.take(FROM, networks);
     match (proxied, networks.is_empty()) {
         (true, true) => from.refuse(FROM, "needed with mqtt.proxy_protocol".to_owned()),
         (false, false) => from.refuse(FROM, "means nothing without mqtt.proxy_protocol = true".to_owned()),
         _ => {}
     }
     proxied.then_some(networks)
+}
+
+/// Addresses or networks.
+pub(super) fn networks(list: Vec<String>) -> Result<Vec<Network>, String> {
+    let network = |text: &String| text.parse::<Network>().map_err(|error| format!("{text:?}: {error}"));
+    list.iter().map(network).collect()
 }
 
 /// As browsers say them: scheme, host, and the port if it is not the scheme's own.

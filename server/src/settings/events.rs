@@ -35,7 +35,11 @@ pub(super) fn events(from: &mut Layers, service_has_login: bool) -> Events {
         from.refuse("events.user", "needs service.user: who leaves both out would be taken for a bridge".to_owned());
     }
     let plaintext = from.take("events.allow_plaintext", Ok::<bool, String>);
-    let url = from.take("events.webhook_url", |url: String| url_of(url, plaintext));
+    let or_set = |refused: String| match refused.ends_with("use https") {
+        true => format!("{refused}, or set events.allow_plaintext = true"),
+        false => refused,
+    };
+    let url = from.take("events.webhook_url", |url: String| url_of(url, plaintext).map_err(or_set));
     let file = from.take("events.webhook_secret_file", Ok::<String, String>);
     if url.is_some() && file.is_empty() {
         from.refuse("events.webhook_secret_file", "needed with events.webhook_url".to_owned());
@@ -50,7 +54,8 @@ fn kinds(text: String) -> Result<Vec<Kind>, String> {
     names.map(|name| kind(name).ok_or_else(|| format!("{name:?} is none of {}", known()))).collect()
 }
 
-fn url_of(text: String, plaintext: bool) -> Result<Option<String>, String> {
+/// Empty: none.
+pub(super) fn url_of(text: String, plaintext: bool) -> Result<Option<String>, String> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -61,7 +66,7 @@ fn url_of(text: String, plaintext: bool) -> Result<Option<String>, String> {
     match url.scheme_str() {
         Some("https") => Ok(Some(text)),
         Some("http") if loopback || plaintext => Ok(Some(text)),
-        Some("http") => Err(format!("{text} would not be encrypted: use https, or set events.allow_plaintext = true")),
+        Some("http") => Err(format!("{text} would not be encrypted: use https")),
         _ => Err(no_url()),
     }
 }

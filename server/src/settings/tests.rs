@@ -218,3 +218,25 @@ fn what_is_printed_has_the_same_effect() {
     assert!(text.contains("window_messages = 9  # GODWIT__LIMITS__WINDOW_MESSAGES\n"), "{text}");
     assert_eq!(check(&text, &[], None).expect("good"), settings);
 }
+
+#[test]
+fn codes_are_not_shown_in_the_log_of_a_public_server_unless_that_is_said() {
+    let file = "registration.enabled = true\n[mqtt]\ntls_listen = '0.0.0.0:8883'\n[tls]\ncertificates = 'c'\nkey = 'k'";
+    let problems = check(file, &[], None).expect_err("in public");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].starts_with("registration.provider: \"console\" is for development, and mqtt.tls_listen"));
+    let allowed = [("GODWIT__REGISTRATION__CONSOLE_IN_PUBLIC", "true")];
+    let settings = check(file, &allowed, None).expect("it is said");
+    assert_eq!(settings.registration.expect("enabled").provider, Provider::Console);
+    assert_eq!(check("registration.enabled = false", &[], None).expect("good").registration, None);
+}
+
+#[test]
+fn a_gateway_needs_its_secret_and_encryption() {
+    let file = "[registration]\nenabled = true\nprovider = 'webhook'\nwebhook_url = ";
+    let problems = |url: &str| check(&format!("{file}'{url}'"), &[], None).expect_err("something is missing");
+    assert_eq!(problems(""), ["registration.webhook_url: needed with registration.provider = \"webhook\""]);
+    let no_secret = "registration.webhook_secret_file: needed with registration.provider = \"webhook\"";
+    assert_eq!(problems("https://sms.example.org/"), [no_secret]);
+    assert!(problems("http://sms.example.org/")[0].ends_with("would not be encrypted: use https"));
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use godwit_bridge::admin::Admin;
 use godwit_bridge::decide::Rules;
-use godwit_bridge::http::{self, AdminToken};
+use godwit_bridge::http::{self, AdminToken, Api};
 use godwit_bridge::retention::{History, Policy};
 use godwit_bridge::store::memory::MemoryStore;
 use godwit_bridge::{Settings, assemble};
@@ -53,6 +53,7 @@ fn settings() -> Settings {
         offline_after: Duration::from_secs(1),
         cached_per_lane: 100,
         media: None,
+        registration: None,
     }
 }
 
@@ -73,7 +74,7 @@ impl Server {
         running.spawn(doors.clone().run(bus.clone()));
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
-        let api = http::router(admin.clone(), chat, AdminToken::new(TOKEN));
+        let api = http::router(Api { admin: admin.clone(), chat, registration: None, token: AdminToken::new(TOKEN) });
         Self { doors, bus, api, admin, password, _running: running }
     }
 

@@ -139,6 +139,7 @@ impl Server {
             offline_after: Duration::from_secs(10),
             cached_per_lane: plan.cached,
             media: None,
+            registration: None,
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number(), None).await
         else {

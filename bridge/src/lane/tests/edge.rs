@@ -50,6 +50,7 @@ pub(super) fn settings() -> Settings {
         offline_after: OFFLINE_AFTER,
         cached_per_lane: 1_000,
         media: None,
+        registration: None,
     }
 }
 

@@ -1,0 +1,163 @@
+//! The registrar: one task that owns all codes and what is counted about them. It answers when what it did is on disk, so
+//! that neither a code nor a guess comes back with a restart.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use godwit_schemas::phone::PhoneNumber;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::code::{self, CodeRecord};
+use super::limits::Counts;
+use super::{Refused, RegistrationSettings, Sms};
+use crate::lane::decoded;
+use crate::mail::{Commit, Mailbox};
+use crate::phone;
+use crate::store::{ClockS, Store, StoreError, Table, Write, keys};
+use crate::writes;
+
+/// How often it looks for codes that are too old.
+const SWEEP: Duration = Duration::from_secs(60);
+/// Codes that it looks at at once.
+const ROWS: usize = 1_000;
+
+/// What somebody wants, and from where.
+pub(crate) struct Ask {
+    pub(super) number: PhoneNumber,
+    pub(super) from: Option<IpAddr>,
+    /// A code that is to be right; without one, a new code is to be sent.
+    pub(super) code: Option<String>,
+    pub(super) reply: oneshot::Sender<Result<(), Refused>>,
+}
+
+/// What the registrar is made of.
+pub(crate) struct Parts {
+    pub(crate) settings: RegistrationSettings,
+    pub(crate) clock: ClockS,
+    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) committer: mpsc::Sender<Commit>,
+    pub(crate) lanes: Arc<[Mailbox]>,
+    /// What codes are hashed with.
+    pub(crate) key: [u8; 32],
+}
+
+/// See the module.
+pub(crate) struct Registrar<S> {
+    parts: Parts,
+    store: S,
+    counts: Counts,
+    now_s: u32,
+}
+
+impl<S: Store> Registrar<S> {
+    pub(crate) fn new(parts: Parts, store: S) -> Self {
+        let RegistrationSettings { limits, tries, .. } = &parts.settings;
+        let (counts, now_s) = (Counts::new(*limits, *tries), (parts.clock)());
+        Self { parts, store, counts, now_s }
+    }
+
+    /// Runs until the lanes are gone, or the store fails.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn run(mut self) -> Result<(), StoreError> {
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let lanes = self.parts.lanes.clone();
+        loop {
+            let ask = tokio::select! {
+                () = lanes[0].closed() => return Ok(()),
+                ask = self.parts.asks.recv() => ask,
+                _ = sweep.tick() => {
+                    self.sweep().await?;
+                    continue;
+                }
+            };
+            let Some(Ask { number, from, code, reply }) = ask else { return Ok(()) };
+            self.now_s = self.now_s.max((self.parts.clock)());
+            let answer = match code {
+                Some(code) => self.verify(number, &code, from).await?,
+                None => self.send(number, from).await?,
+            };
+            // Whoever asked may have gone.
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Sends a new code; the one before is void. Nothing here knows whether anybody has the number.
+    async fn send(&mut self, number: PhoneNumber, from: Option<IpAddr>) -> Result<Result<(), Refused>, StoreError> {
+        let hash = phone::hash(number);
+        if let Err(wait_s) = self.counts.ask(&hash, from, self.now_s) {
+            return Ok(Err(Refused::TooOften { wait_s }));
+        }
+        let RegistrationSettings { code_digits, code_ttl_s, tries, .. } = self.parts.settings;
+        let code = match code::draw(code_digits) {
+            Ok(code) => code,
+            Err(error) => return Ok(Err(Refused::NoRandomness(error.to_string()))),
+        };
+        let record = CodeRecord {
+            hash: code::hash(&self.parts.key, &hash, &code).to_vec(),
+            expires_at_s: self.now_s.saturating_add(code_ttl_s),
+            tries_left: tries,
+        };
+        self.commit(vec![writes::put(keys::code(&hash), &record)]).await?;
+        self.parts.settings.courier.send(Sms { number, code });
+        Ok(Ok(()))
+    }
+
+    /// Whether this is the code that was sent last. Each answer costs a read and a write, whatever there is to read.
+    async fn verify(
+        &mut self,
+        number: PhoneNumber,
+        code: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Result<(), Refused>, StoreError> {
+        if let Err(wait_s) = self.counts.guess(from, self.now_s) {
+            return Ok(Err(Refused::TooOften { wait_s }));
+        }
+        let hash = phone::hash(number);
+        let stored = self.store.multi_get(&[keys::code(&hash)]).await?.pop().flatten();
+        let kept = stored.and_then(|value| decoded::<CodeRecord>("code", &"registration", &value));
+        let (right, after) = code::judge(kept, &code::hash(&self.parts.key, &hash, code), self.now_s);
+        let write = match after {
+            Some(record) => writes::put(keys::code(&hash), &record),
+            None => writes::set(keys::code(&hash), None),
+        };
+        self.commit(vec![write]).await?;
+        Ok(if right { Ok(()) } else { Err(Refused::WrongCode) })
+    }
+
+    /// Removes codes that are too old.
+    async fn sweep(&mut self) -> Result<(), StoreError> {
+        self.now_s = self.now_s.max((self.parts.clock)());
+        self.counts.sweep(self.now_s);
+        let (mut from, to) = keys::codes();
+        loop {
+            let rows = self.store.scan(Table::Directory, &from, &to, ROWS, usize::MAX).await?;
+            let is_old = |value: &bytes::Bytes| {
+                decoded::<CodeRecord>("code", &"registration", value).is_none_or(|it| it.expires_at_s <= self.now_s)
+            };
+            let old = rows.iter().filter(|(_, value)| is_old(value));
+            let deletions: Vec<_> = old.map(|(key, _)| Write::Delete(Table::Directory, key.to_vec())).collect();
+            if !deletions.is_empty() {
+                self.commit(deletions).await?;
+            }
+            let Some((last, _)) = rows.last().filter(|_| rows.len() == ROWS) else { return Ok(()) };
+            from = keys::behind(last);
+        }
+    }
+
+    /// Returns when it is on disk.
+    async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let (tell, told) = oneshot::channel();
+        let then: crate::mail::Then = Box::new(move || {
+            let _ = tell.send(());
+        });
+        let commit = Commit { writes, durable: true, then: Some(then), ..Commit::default() };
+        let gone = || StoreError { doing: "commit", cause: "the committer has ended".to_owned() };
+        self.parts.committer.send(commit).await.map_err(|_| gone())?;
+        told.await.map_err(|_| gone())
+    }
+}

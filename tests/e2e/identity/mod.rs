@@ -1,0 +1,4 @@
+//! Who is who: accounts that people make themselves.
+
+mod registration;
+mod web;

@@ -1,0 +1,25 @@
+//! Requests over HTTP that need no account.
+
+use serde_json::Value;
+use ureq::Agent;
+use ureq::http::HeaderMap;
+
+use crate::server::Server;
+
+/// An answer.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+/// POST with these headers.
+pub(super) fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+    let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
+    let request = Agent::from(config).post(format!("http://{}{path}", server.http()));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let mut answer = request.send_json(body).expect("an answer");
+    let text = answer.body_mut().read_to_string().expect("a body");
+    let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") };
+    Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body }
+}
