@@ -10,6 +10,7 @@ use godwit_schemas::phone::PhoneNumber;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
+use crate::audit::By;
 use crate::mail::{AdminRequest, Mail, Mailbox, Reply};
 use crate::phone::{self, Names, PhoneHash};
 
@@ -86,11 +87,17 @@ const CLAIM_AGAIN: Duration = Duration::from_millis(20);
 pub struct Admin {
     lanes: Arc<[Mailbox]>,
     phone_names: Names,
+    by: By,
 }
 
 impl Admin {
     pub(crate) fn new(lanes: Arc<[Mailbox]>, phone_names: Names) -> Self {
-        Self { lanes, phone_names }
+        Self { lanes, phone_names, by: By::Administrator }
+    }
+
+    /// The same commands, in whose name they are noted.
+    pub(crate) fn by(self, by: By) -> Self {
+        Self { by, ..self }
     }
 
     /// Adds a user with its first device.
@@ -269,7 +276,7 @@ impl Admin {
     ) -> Result<T, AdminError> {
         let (reply, answer) = oneshot::channel();
         let partition = user.map_or(Partition::of_hash(0), Partition::of_user);
-        self.mail(partition, Mail::Admin(request(reply)));
+        self.mail(partition, Mail::Admin(self.by, request(reply)));
         answer.await.unwrap_or(Err(AdminError::ShuttingDown))
     }
 

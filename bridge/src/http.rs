@@ -45,8 +45,10 @@ use godwit_schemas::phone::PhoneNumber;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, AdminError, Credentials, UserListing};
+use crate::audit::{Audit, Entry};
 use crate::chat::Chat;
 use crate::registration::Registration;
+use caller::Caller;
 pub use caller::Proxies;
 pub use problem::Problem;
 pub use serve::{accept, serve};
@@ -67,10 +69,12 @@ pub struct Api {
     pub registration: Option<Registration>,
     /// Opens the first two.
     pub token: AdminToken,
+    /// Where it is noted who did not get in.
+    pub audit: Audit,
 }
 
 /// The API, open to who knows the token, or a device's password.
-pub fn router(Api { admin, chat, registration, token }: Api) -> Router {
+pub fn router(Api { admin, chat, registration, token, audit }: Api) -> Router {
     let commands = Router::new()
         .route("/v1/admin/users", get(list_users).post(add_user))
         .route("/v1/admin/users/{user}", get(show_user).delete(remove_user))
@@ -82,7 +86,8 @@ pub fn router(Api { admin, chat, registration, token }: Api) -> Router {
     let users = chat::routes(context.clone()).merge(account::routes(context));
     let users = users.route_layer(middleware::from_fn(etag::tag));
     let open = Router::new().route("/healthz", get(health)).route("/v1/openapi.json", get(openapi::document));
-    dress(guard(commands, token).merge(users).merge(registration::routes(registration)).merge(open))
+    let all = guard(commands, token).merge(users).merge(registration::routes(registration)).merge(open);
+    dress(all).layer(middleware::from_fn_with_state(audit, note_refusal))
 }
 
 /// Lets only requests with the token through to the routes so far.
@@ -104,6 +109,19 @@ async fn require_token(State(token): State<AdminToken>, request: Request, next: 
         return next.run(request).await;
     }
     Problem::unauthorized("this needs the administrator's token").into_response()
+}
+
+/// Who has shown no credentials, or wrong ones.
+async fn note_refusal(State(audit): State<Audit>, request: Request, next: Next) -> Response {
+    let from = request.extensions().get::<Caller>().and_then(|caller| caller.0);
+    let user = request.uri().path().strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next());
+    let user = user.and_then(|name| UserId::new(name).ok());
+    let response = next.run(request).await;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        let user = user.map(|user| user.to_string());
+        audit.note(|| Entry { user, reason: Some("credentials"), ..Entry::from("http_refused", from) });
+    }
+    response
 }
 
 async fn limit_time(request: Request, next: Next) -> Response {

@@ -5,7 +5,7 @@
 //! - [`media`]: files that messages refer to.
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
-//! - [`events`]: what happens, told to operators.
+//! - [`events`]: what happens, told to operators. [`audit`]: who got in, and who changed accounts, in a file.
 //! - [`registration`]: people who prove that they have a phone number. [`webhook`]: signed posts to operators.
 //! - [`remote_bus`]: the bus of a broker in another process.
 //! - `phone`: phone numbers, and what waits for those that nobody has registered with.
@@ -28,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use self::admin::Admin;
+use self::audit::{Audit, By};
 use self::chat::Chat;
 use self::crash::Point;
 use self::events::Sink;
@@ -42,6 +43,7 @@ use self::registration::{Registration, RegistrationSettings};
 use self::store::{ClockS, Store, StoreError};
 
 pub mod admin;
+pub mod audit;
 pub mod chat;
 mod commit;
 pub mod crash;
@@ -86,6 +88,8 @@ pub struct Settings {
     pub media: Option<MediaSettings>,
     /// How people register; `None`: not by themselves.
     pub registration: Option<RegistrationSettings>,
+    /// Where it is noted who got in and what became of accounts.
+    pub audit: Audit,
 }
 
 /// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client
@@ -187,13 +191,15 @@ pub async fn assemble<S: Store, B: Bus>(
         media
     });
     let phone_names = counters.phone_names.clone();
+    let audit = &settings.audit;
     let registration = settings.registration.clone().map(|settings| {
         let (asks, asked) = mpsc::channel(registration::QUEUE);
         let (clock, committer, lanes) = (clock.clone(), committer.clone(), lanes.clone());
-        let admin = Admin::new(lanes.clone(), phone_names.clone());
+        let admin = Admin::new(lanes.clone(), phone_names.clone()).by(By::Registration);
+        let audit = audit.clone();
         let parts = registrar::Parts { settings, clock, asks: asked, committer, lanes, key: phone_names.code_key() };
         running.push(Box::pin(Registrar::new(parts, store.clone()).run()));
-        Registration::new(asks, admin)
+        Registration::new(asks, admin, audit)
     });
     for (number, mailbox) in (0..).zip(mailboxes) {
         let lane = Lane::new(Parts {

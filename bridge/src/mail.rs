@@ -14,6 +14,7 @@ use godwit_schemas::ids::{DeviceId, DeviceName, Order, UserId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{AdminError, Credentials, UserListing};
+use crate::audit::By;
 use crate::chat::Who;
 use crate::phone::PhoneHash;
 use crate::store::Write;
@@ -34,8 +35,8 @@ pub(crate) enum Mail {
     PhoneReady(PhoneHash),
     /// Go on when everything is on disk that was handed to the committer before.
     Flush(Then),
-    /// From an operator.
-    Admin(AdminRequest),
+    /// From an operator, or in an operator's stead.
+    Admin(By, AdminRequest),
     /// Over HTTP, for the lane that owns the user.
     Ask(UserId, Who, Ask, oneshot::Sender<client::Response>),
     /// A change of this lane's is known everywhere: tell whom it concerns.

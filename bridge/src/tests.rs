@@ -102,6 +102,7 @@ pub(crate) fn settings() -> Settings {
         cached_per_lane: 10,
         media: None,
         registration: None,
+        audit: Default::default(),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::display;
 
 use godwit_bridge::Bridge;
+use godwit_bridge::audit::Audit;
 use godwit_bridge::crash;
 use godwit_bridge::http::{self, AdminToken, Api, Proxies};
 use godwit_bridge::store::rocks::RocksStore;
@@ -231,6 +232,7 @@ struct Memory {
     consumers: JoinSet<()>,
     /// The embedded object store.
     media: Option<media::Embedded>,
+    audit: Audit,
 }
 
 impl Memory {
@@ -246,18 +248,19 @@ impl Memory {
         let http = listener.local_addr().context("http.listen")?;
         let Telling { sink, consumers } = telling;
         let (files, media) = media::start(settings).await?;
-        let beside = Beside { events: sink, media: files, ..identity.start(settings) };
+        let beside = Beside { events: sink, media: files, ..identity.start(settings)? };
+        let audit = beside.audit.clone();
         let bridge = parts::start_bridge(settings, store.clone(), bus, beside).await?;
         let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
         AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
         let http_stop = CancellationToken::new();
         let (admin, chat, registration) = (bridge.admin(), bridge.chat(), bridge.registration());
-        let router = http::router(Api { admin, chat, registration, token: lock });
+        let router = http::router(Api { admin, chat, registration, token: lock, audit: audit.clone() });
         let proxies = settings.http_proxies.clone();
         let proxies = Proxies::new(move |addr| proxies.iter().any(|network| network.contains(addr)));
         let connections_max = settings.http_connections_max;
         let http_task = tokio::spawn(http::serve(listener, router, proxies, connections_max, http_stop.clone()));
-        Ok(Self { bridge, store, http, http_task, http_stop, consumers, media })
+        Ok(Self { bridge, store, http, http_task, http_stop, consumers, media, audit })
     }
 
     async fn stop(mut self, until: Instant) {
@@ -273,6 +276,9 @@ impl Memory {
         }
         if let Some(media) = self.media {
             media.stop(until).await;
+        }
+        if tokio::time::timeout_at(until, self.audit.flush()).await.is_err() {
+            tracing::warn!("the last of the audit was cut off by shutdown.deadline_s");
         }
         parts::flush(self.store).await;
     }

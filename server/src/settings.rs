@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) media: Media,
     /// `None`: nobody registers by themselves.
     pub(crate) registration: Option<Registration>,
+    /// Where it is noted who got in.
+    pub(crate) audit_file: Option<PathBuf>,
     pub(crate) log: Log,
     pub(crate) shutdown_deadline: Duration,
 }
@@ -192,6 +194,7 @@ fn parse(from: &mut Layers) -> Settings {
         reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
         media,
         registration,
+        audit_file: from.take("audit.file", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file)))),
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),
     }

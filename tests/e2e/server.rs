@@ -336,6 +336,11 @@ impl Server {
         self.start_again();
     }
 
+    /// Sends a signal, as in `-HUP`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.doors().signal(name);
+    }
+
     /// SIGTERM; returns the exit code.
     pub(crate) fn stop(&mut self) -> Option<i32> {
         self.doors().signal("-TERM");

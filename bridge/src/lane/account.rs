@@ -14,6 +14,7 @@ use godwit_schemas::reason::Reason;
 use super::Lane;
 use super::users::AfterRemoval;
 use crate::admin::AdminError;
+use crate::audit::By;
 use crate::mail::{Mail, Then};
 use crate::store::{Store, StoreError};
 
@@ -109,12 +110,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Call::RemoveDevice(call) => match record.devices.iter().position(|device| device.name == call.device) {
                 Some(index) => {
                     let done = self.then_respond(caller, client::Response::default());
-                    self.remove_device_at(user, record, index, done);
+                    self.remove_device_at(By::User, user, record, index, done);
                 }
                 None => self.refuse(caller, NO_DEVICE),
             },
             Call::EraseAccount(_) => {
                 let done = self.then_respond(caller, client::Response::default());
+                let done = self.then_noted(By::User, "user_removed", &user, None, done);
                 self.remove_user(user, AfterRemoval::Erase(done)).await?;
             }
             call => self.ask_keeper(caller, call),

@@ -16,6 +16,7 @@ use super::Lane;
 use super::read::decoded;
 use super::receipts::Receipts;
 use super::session::{Connection, Session};
+use crate::audit::Entry;
 use crate::mail::Done;
 use crate::password;
 use crate::store::{Store, StoreError, Write, keys};
@@ -30,11 +31,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let device = match self.authenticate(&connect).await? {
             Ok((user, device)) => {
+                self.note_login(&connect, None);
                 self.session(user, device).await?;
                 device
             }
             Err(reason) => {
                 // The edge, which knows the address, tells the operator.
+                self.note_login(&connect, Some("credentials"));
                 debug!(user = connect.user, device = connect.device, reason = reason.get(), "connection refused");
                 let connected = bus::Connected { reason: reason.into(), ..Default::default() };
                 self.edges.push(key, Frame::Connected(connected));
@@ -99,6 +102,22 @@ impl<S: Store, B: Bus> Lane<S, B> {
         };
         let device = device.filter(|_| known);
         Ok(device.map(|device| (user, DeviceId::new(device.id))).ok_or(Reason::BAD_USER_NAME_OR_PASSWORD))
+    }
+
+    /// For the audit. A connection that is attached again logs in no more.
+    fn note_login(&self, connect: &bus::Connect, refused: Option<&'static str>) {
+        if connect.resume.is_some() {
+            return;
+        }
+        self.settings.audit.note(|| Entry {
+            event: if refused.is_some() { "login_refused" } else { "login" },
+            user: Some(connect.user.clone()),
+            device: Some(connect.device.clone()),
+            address: Some(connect.address.clone()).filter(|address| !address.is_empty()),
+            with: Some(if connect.verified { "certificate" } else { "password" }),
+            reason: refused,
+            ..Entry::default()
+        });
     }
 
     /// Brings the session into memory.

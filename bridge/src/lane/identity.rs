@@ -8,6 +8,7 @@ use godwit_schemas::reason::Reason;
 use super::Lane;
 use super::users::answer;
 use crate::admin::{AdminError, Credentials};
+use crate::audit::By;
 use crate::mail::Reply;
 use crate::password;
 use crate::store::Store;
@@ -17,6 +18,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// and inbox stay.
     pub(super) fn renew_password(
         &mut self,
+        by: By,
         user: UserId,
         mut record: UserRecord,
         name: &DeviceName,
@@ -33,6 +35,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let id = DeviceId::new(device.id);
         self.dismiss(id, Reason::NOT_AUTHORIZED);
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
-        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
+        let then = Box::new(move || answer(reply, Ok(credentials)));
+        let then = self.then_noted(by, "password_renewed", &user, Some(name.as_str()), then);
+        self.change_user(user, Some(record), then);
     }
 }

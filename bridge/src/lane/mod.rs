@@ -304,7 +304,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Mail::ToPhone(message) => self.post_to_owner(message).await?,
             Mail::PhoneReady(hash) => self.phone_ready(hash).await?,
             Mail::Flush(then) => self.when_durable(Done::Then(then)),
-            Mail::Admin(request) => self.admin(request).await?,
+            Mail::Admin(by, request) => self.admin(by, request).await?,
             Mail::UserChanged(user, _) => self.world.forget_user(&user),
             Mail::Ask(user, who, ask, reply) => self.ask(user, who, ask, reply).await?,
             Mail::Effects(effects) => {

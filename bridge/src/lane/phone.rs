@@ -21,6 +21,7 @@ use super::Lane;
 use super::account::Refused;
 use super::users::{AfterRemoval, answer};
 use crate::admin::AdminError;
+use crate::audit::By;
 use crate::mail::{AdminRequest, Done, Mail, Reply, Then, ToPhone};
 use crate::phone::{self, Names, PhoneHash};
 use crate::store::{Store, StoreError, keys};
@@ -246,7 +247,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Ok(hash) = PhoneHash::try_from(&record.phone_sha256[..]) else { return };
         let lane = self.lane_of(&self.phones.names.of(&hash));
         let request = AdminRequest::ReleasePhone(hash, user.clone(), oneshot::channel().0);
-        let _ = self.lanes[lane as usize].send(Mail::Admin(request));
+        let _ = self.lanes[lane as usize].send(Mail::Admin(By::Administrator, request));
     }
 
     /// Which of some hashed numbers are users'. Whoever has not registered is known to who has written to it already.

@@ -12,6 +12,7 @@ use godwit_schemas::partition::{PARTITIONS, Partition};
 use super::Lane;
 use super::read::decoded;
 use crate::admin::{AdminError, Credentials, UserListing};
+use crate::audit::{By, Entry};
 use crate::mail::{AdminRequest, Done, Mail, People, Reply, Then};
 use crate::password;
 use crate::phone::PhoneHash;
@@ -33,32 +34,33 @@ pub(super) enum AfterRemoval {
 }
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    pub(super) async fn admin(&mut self, request: AdminRequest) -> Result<(), StoreError> {
+    pub(super) async fn admin(&mut self, by: By, request: AdminRequest) -> Result<(), StoreError> {
         match request {
             AdminRequest::AddUser(user, device, reply) => match self.user_record(&user).await? {
-                Some(record) if record.waiting => self.register(user, record, &device, reply),
+                Some(record) if record.waiting => self.register(by, user, record, &device, reply),
                 Some(_) => answer(reply, Err(AdminError::UserExists(user))),
                 None if self.nearly_full => answer(reply, Err(AdminError::NoRoom)),
-                None => self.add_device(user, UserRecord::default(), &device, reply),
+                None => self.add_device(by, user, UserRecord::default(), &device, reply),
             },
             AdminRequest::AddDevice(user, device, reply) => match self.changeable(&user).await? {
                 Ok(_) if self.nearly_full => answer(reply, Err(AdminError::NoRoom)),
-                Ok(record) => self.add_device(user, record, &device, reply),
+                Ok(record) => self.add_device(by, user, record, &device, reply),
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::RemoveDevice(user, device, reply) => match self.changeable(&user).await? {
-                Ok(record) => self.remove_device(user, record, &device, reply),
+                Ok(record) => self.remove_device(by, user, record, &device, reply),
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::RemoveUser(user, reply) => match self.changeable(&user).await? {
                 Ok(_) => {
-                    let done = Box::new(move || answer(reply, Ok(())));
+                    let done =
+                        self.then_noted(by, "user_removed", &user, None, Box::new(move || answer(reply, Ok(()))));
                     self.remove_user(user, AfterRemoval::Erase(done)).await?;
                 }
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::RenewPassword(user, device, reply) => match self.changeable(&user).await? {
-                Ok(record) => self.renew_password(user, record, &device, reply),
+                Ok(record) => self.renew_password(by, user, record, &device, reply),
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::PhoneOwner(hash, reply) => answer(reply, Ok(self.registered(&hash).await?)),
@@ -74,7 +76,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.release_phone(hash, &user, Box::new(move || answer(reply, Ok(())))).await?;
             }
             AdminRequest::SetPhone(user, hash, reply) => match self.changeable(&user).await? {
-                Ok(record) => self.set_phone(user, record, hash, reply),
+                Ok(record) => self.set_phone(by, user, record, hash, reply),
                 Err(error) => answer(reply, Err(error)),
             },
             AdminRequest::NextWaiting(hash, user, reply) => self.next_waiting(hash, &user, reply).await?,
@@ -94,7 +96,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(self.user_record(user).await?.ok_or_else(|| AdminError::NoUser(user.clone())))
     }
 
-    fn add_device(&mut self, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<Credentials>) {
+    fn add_device(
+        &mut self,
+        by: By,
+        user: UserId,
+        mut record: UserRecord,
+        name: &DeviceName,
+        reply: Reply<Credentials>,
+    ) {
         let most = self.settings.devices_per_user_max;
         if record.devices.iter().any(|device| device.name == name.as_str()) {
             return answer(reply, Err(AdminError::DeviceExists(user, name.clone())));
@@ -114,16 +123,20 @@ impl<S: Store, B: Bus> Lane<S, B> {
             reads_events: false,
             label: String::new(),
         });
-        if self.world.user(&user).is_none() {
+        let is_new = self.world.user(&user).is_none();
+        if is_new {
             self.note(|| Fact::Account { user: user.clone(), device: None, added: true });
         }
         self.note(|| Fact::Account { user: user.clone(), device: Some(name.clone()), added: true });
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
-        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
+        let then = Box::new(move || answer(reply, Ok(credentials)));
+        let then = self.then_noted(by, "device_added", &user, Some(name.as_str()), then);
+        let then = if is_new { self.then_noted(by, "user_added", &user, None, then) } else { then };
+        self.change_user(user, Some(record), then);
     }
 
     /// Somebody registers as a user that has waited: its device has a name from here on, and lets in.
-    fn register(&mut self, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<Credentials>) {
+    fn register(&mut self, by: By, user: UserId, mut record: UserRecord, name: &DeviceName, reply: Reply<Credentials>) {
         let password = match password::generate() {
             Ok(password) => password,
             Err(error) => return answer(reply, Err(AdminError::NoRandomness(error.to_string()))),
@@ -137,19 +150,25 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.note(|| Fact::Account { user: user.clone(), device, added: true });
         }
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
-        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(credentials))));
+        let then = Box::new(move || answer(reply, Ok(credentials)));
+        let then = self.then_noted(by, "device_added", &user, Some(name.as_str()), then);
+        let then = self.then_noted(by, "user_added", &user, None, then);
+        self.change_user(user, Some(record), then);
     }
 
     fn set_phone(
         &mut self,
+        by: By,
         user: UserId,
         mut record: UserRecord,
         hash: Option<PhoneHash>,
         reply: Reply<Option<PhoneHash>>,
     ) {
+        let event = if hash.is_some() { "phone_set" } else { "phone_removed" };
         let hash = hash.map(|hash| hash.to_vec()).unwrap_or_default();
         let before = std::mem::replace(&mut record.phone_sha256, hash).try_into().ok();
-        self.change_user(user, Some(record), Box::new(move || answer(reply, Ok(before))));
+        let then = self.then_noted(by, event, &user, None, Box::new(move || answer(reply, Ok(before))));
+        self.change_user(user, Some(record), then);
     }
 
     pub(super) fn allocate_device(&mut self, partition: Partition) -> DeviceId {
@@ -159,22 +178,23 @@ impl<S: Store, B: Bus> Lane<S, B> {
         DeviceId::new(*next * PARTITIONS + u64::from(partition.get()))
     }
 
-    fn remove_device(&mut self, user: UserId, record: UserRecord, name: &DeviceName, reply: Reply<()>) {
+    fn remove_device(&mut self, by: By, user: UserId, record: UserRecord, name: &DeviceName, reply: Reply<()>) {
         let Some(index) = record.devices.iter().position(|device| device.name == name.as_str()) else {
             return answer(reply, Err(AdminError::NoDevice(user, name.clone())));
         };
-        self.remove_device_at(user, record, index, Box::new(move || answer(reply, Ok(()))));
+        self.remove_device_at(by, user, record, index, Box::new(move || answer(reply, Ok(()))));
     }
 
     /// Cuts a device off at once; `then`: when nothing of it is left.
-    pub(super) fn remove_device_at(&mut self, user: UserId, mut record: UserRecord, index: usize, then: Then) {
+    pub(super) fn remove_device_at(&mut self, by: By, user: UserId, mut record: UserRecord, index: usize, then: Then) {
         let gone = record.devices.remove(index);
         let device = DeviceId::new(gone.id);
         self.cut(device);
         let name = DeviceName::new(&gone.name).ok();
         self.note(|| Fact::Account { user: user.clone(), device: name, added: false });
-        let erase = self.then_erase(vec![device], then);
-        self.change_user(user, Some(record), erase);
+        let then = self.then_erase(vec![device], then);
+        let then = self.then_noted(by, "device_removed", &user, Some(&gone.name), then);
+        self.change_user(user, Some(record), then);
     }
 
     /// First the user leaves its conversations; [`Self::forgotten`] goes on when it has left the last.
@@ -233,6 +253,27 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// Neither may other lanes find anything of its profile and contacts.
     fn then_forget(&self, user: UserId, then: Then) -> Then {
         self.then_mail(move || Mail::People(People::Forget(user, then)))
+    }
+
+    /// Notes for the audit that something became of an account, then goes on.
+    pub(super) fn then_noted(
+        &self,
+        by: By,
+        event: &'static str,
+        user: &UserId,
+        device: Option<&str>,
+        then: Then,
+    ) -> Then {
+        let audit = self.settings.audit.clone();
+        if !audit.is_on() {
+            return then;
+        }
+        let (user, device) = (Some(user.to_string()), device.map(str::to_owned));
+        let entry = Entry { event, user, device, by: Some(by), ..Entry::default() };
+        Box::new(move || {
+            audit.note(|| entry);
+            then();
+        })
     }
 
     /// Writes a user's record, tells all lanes, then goes on.

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::courier::{Courier, Sms};
 use self::registrar::Ask;
 use crate::admin::{Admin, AdminError, Credentials};
+use crate::audit::{Audit, By, Entry};
 
 mod code;
 pub mod courier;
@@ -73,11 +74,12 @@ pub enum Refused {
 pub struct Registration {
     asks: mpsc::Sender<Ask>,
     admin: Admin,
+    audit: Audit,
 }
 
 impl Registration {
-    pub(crate) fn new(asks: mpsc::Sender<Ask>, admin: Admin) -> Self {
-        Self { asks, admin }
+    pub(crate) fn new(asks: mpsc::Sender<Ask>, admin: Admin, audit: Audit) -> Self {
+        Self { asks, admin, audit }
     }
 
     /// Has a code sent to a number. Returns when its hash is on disk and it is on its way; the code before is void.
@@ -85,7 +87,9 @@ impl Registration {
     /// # Errors
     /// [`Refused::TooOften`], [`Refused::Busy`], [`Refused::NoRandomness`].
     pub async fn send_code(&self, number: PhoneNumber, from: Option<IpAddr>) -> Result<(), Refused> {
-        self.ask(number, from, None).await
+        let sent = self.ask(number, from, None).await;
+        self.note("code_sent", "code_not_sent", from, sent.as_ref().err());
+        sent
     }
 
     /// Takes the code of a number, and gives its user a device: a new one, or, if the user has one of that name, that one
@@ -101,8 +105,21 @@ impl Registration {
         device: DeviceName,
         from: Option<IpAddr>,
     ) -> Result<Credentials, Refused> {
-        self.ask(number, from, Some(code)).await?;
+        let right = self.ask(number, from, Some(code)).await;
+        self.note("code_right", "code_refused", from, right.as_ref().err());
+        right?;
         Ok(self.admin.enrol(number, device).await?)
+    }
+
+    /// For the audit, which has no numbers: what became of it stands there as `device_added` or `password_renewed`.
+    fn note(&self, good: &'static str, bad: &'static str, from: Option<IpAddr>, refused: Option<&Refused>) {
+        let reason = refused.map(|refused| match refused {
+            Refused::TooOften { .. } => "too often",
+            Refused::WrongCode => "credentials",
+            Refused::Busy | Refused::NoRandomness(_) | Refused::Account(_) => "not now",
+        });
+        let event = if refused.is_some() { bad } else { good };
+        self.audit.note(|| Entry { reason, by: Some(By::Registration), ..Entry::from(event, from) });
     }
 
     async fn ask(&self, number: PhoneNumber, from: Option<IpAddr>, code: Option<String>) -> Result<(), Refused> {

@@ -74,6 +74,7 @@ impl Session {
             password: if verified { Bytes::new() } else { connect.password.into() },
             clean_start: connect.clean_start,
             verified,
+            address: self.stay.addr.map(|addr| addr.to_string()).unwrap_or_default(),
             ..self.connect_frame(&client)
         });
         self.client = Some(client);

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use godwit_bridge::Bridge;
+use godwit_bridge::audit::Audit;
 use godwit_bridge::decide::Rules;
 use godwit_bridge::events::Sink;
 use godwit_bridge::media::MediaSettings;
@@ -79,6 +80,7 @@ pub(crate) struct Beside {
     pub(crate) events: Option<Sink>,
     pub(crate) media: Option<MediaSettings>,
     pub(crate) registration: Option<RegistrationSettings>,
+    pub(crate) audit: Audit,
 }
 
 /// The lanes.
@@ -88,7 +90,7 @@ pub(crate) async fn start_bridge(
     bus: impl Bus,
     beside: Beside,
 ) -> anyhow::Result<Bridge> {
-    let Beside { events, media, registration } = beside;
+    let Beside { events, media, registration, audit } = beside;
     let limits = &settings.limits;
     let parsed = godwit_bridge::Settings {
         rules: Rules {
@@ -109,6 +111,7 @@ pub(crate) async fn start_bridge(
         cached_per_lane: settings.cached_per_lane,
         media,
         registration,
+        audit,
     };
     godwit_bridge::start(parsed, store, clock(), bus, events).await.context("start the bridge")
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use godwit_bridge::admin::Admin;
+use godwit_bridge::audit::Audit;
 use godwit_bridge::decide::Rules;
 use godwit_bridge::http::{self, AdminToken, Api};
 use godwit_bridge::retention::{History, Policy};
@@ -54,6 +55,7 @@ fn settings() -> Settings {
         cached_per_lane: 100,
         media: None,
         registration: None,
+        audit: Audit::default(),
     }
 }
 
@@ -74,7 +76,13 @@ impl Server {
         running.spawn(doors.clone().run(bus.clone()));
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
-        let api = http::router(Api { admin: admin.clone(), chat, registration: None, token: AdminToken::new(TOKEN) });
+        let api = http::router(Api {
+            admin: admin.clone(),
+            chat,
+            registration: None,
+            token: AdminToken::new(TOKEN),
+            audit: Audit::default(),
+        });
         Self { doors, bus, api, admin, password, _running: running }
     }
 

@@ -140,6 +140,7 @@ impl Server {
             cached_per_lane: plan.cached,
             media: None,
             registration: None,
+            audit: Default::default(),
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number(), None).await
         else {

@@ -51,6 +51,7 @@ pub(super) fn settings() -> Settings {
         cached_per_lane: 1_000,
         media: None,
         registration: None,
+        audit: Default::default(),
     }
 }
 

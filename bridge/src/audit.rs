@@ -1,0 +1,312 @@
+//! The audit log: who got in and who did not, and what became of accounts, by whose doing. JSON lines in a file that is only
+//! ever appended to; never bodies, phone numbers, passwords, tokens or codes.
+//!
+//! Whoever notes something never waits: one thread owns the file, behind a bounded queue. When the queue is full, what comes
+//! is dropped and counted, and the count stands in the next line. What has gathered is written at once, with one fsync, before
+//! the next is taken: a crash loses what was noted in the last moments. Messaging goes on when the file cannot be written.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tracing::{error, warn};
+
+/// Entries that may wait: some megabytes. Further ones are dropped.
+const QUEUE: usize = 16_384;
+/// Entries that are written at once.
+const BATCH_MAX: usize = 1_024;
+
+/// By whose doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// The administrator's token.
+    Administrator,
+    /// Somebody who proved to have a phone number.
+    Registration,
+    /// A token of the operator's own accounts.
+    Token,
+    /// The user, by one of its devices.
+    User,
+}
+
+/// One line, but for the time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<By>,
+    /// What was shown: "password", "certificate" or "token".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) with: Option<&'static str>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'static str>,
+}
+
+impl Entry {
+    /// Something that came from there.
+    pub(crate) fn from(event: &'static str, address: Option<IpAddr>) -> Self {
+        Self { event, address: address.map(|address| address.to_string()), ..Self::default() }
+    }
+}
+
+/// Where entries go. Cheap to clone. The default: nowhere.
+#[derive(Debug, Clone, Default)]
+pub struct Audit(Option<Queue>);
+
+#[derive(Debug, Clone)]
+struct Queue {
+    orders: SyncSender<Order>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Order {
+    Note(u64, Entry),
+    Reopen,
+    Flush(oneshot::Sender<()>),
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time_ms: u64,
+    #[serde(flatten)]
+    entry: &'a Entry,
+}
+
+impl Audit {
+    /// Appends to this file, which is made if it is not there (for its owner only), and again whenever it is moved away.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the system gives no thread.
+    pub fn start(path: &Path) -> io::Result<Self> {
+        let (orders, queue) = sync_channel(QUEUE);
+        let dropped = Arc::<AtomicU64>::default();
+        let writer = Writer { file: open(path)?, path: path.to_owned(), dropped: dropped.clone(), failing: false };
+        thread::Builder::new().name("godwit-audit".to_owned()).spawn(move || writer.run(&queue))?;
+        Ok(Self(Some(Queue { orders, dropped })))
+    }
+
+    /// Somebody reads it.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Never waits, and costs nothing where nobody reads it.
+    pub(crate) fn note(&self, entry: impl FnOnce() -> Entry) {
+        let Some(queue) = &self.0 else { return };
+        if queue.orders.try_send(Order::Note(now_ms(), entry())).is_err()
+            && queue.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            warn!("audit: entries are dropped, the disk is too slow");
+        }
+    }
+
+    /// Opens the file anew, for whoever has moved it away.
+    pub fn reopen(&self) {
+        if let Some(queue) = &self.0 {
+            // When the queue is full the writer looks by itself, before it writes the next.
+            _ = queue.orders.try_send(Order::Reopen);
+        }
+    }
+
+    /// Returns when everything noted before is on disk, or cannot be.
+    pub async fn flush(&self) {
+        let Some(queue) = &self.0 else { return };
+        let (tell, told) = oneshot::channel();
+        if queue.orders.try_send(Order::Flush(tell)).is_ok() {
+            _ = told.await;
+        }
+    }
+}
+
+/// The thread's own.
+struct Writer {
+    path: PathBuf,
+    file: File,
+    dropped: Arc<AtomicU64>,
+    /// The last attempt to write has failed, and that was said.
+    failing: bool,
+}
+
+impl Writer {
+    fn run(mut self, queue: &Receiver<Order>) {
+        let mut lines = Vec::new();
+        let mut waiting = Vec::new();
+        while let Ok(first) = queue.recv() {
+            let mut reopen = false;
+            for order in std::iter::once(first).chain(queue.try_iter().take(BATCH_MAX)) {
+                match order {
+                    Order::Note(time_ms, entry) => write_line(&mut lines, time_ms, &entry),
+                    Order::Reopen => reopen = true,
+                    Order::Flush(tell) => waiting.push(tell),
+                }
+            }
+            self.put(&mut lines, reopen);
+            // Whoever waited may have gone.
+            waiting.drain(..).for_each(|tell| _ = tell.send(()));
+        }
+    }
+
+    fn put(&mut self, lines: &mut Vec<u8>, reopen: bool) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let line = serde_json::json!({ "time_ms": now_ms(), "event": "dropped", "count": dropped });
+            lines.extend_from_slice(format!("{line}\n").as_bytes());
+        }
+        match self.try_put(lines, reopen) {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    error!(%error, file = %self.path.display(), "audit: cannot be written, entries are dropped");
+                }
+                let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+                self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+            }
+        }
+        lines.clear();
+    }
+
+    fn try_put(&mut self, lines: &[u8], reopen: bool) -> io::Result<()> {
+        if reopen || self.failing || self.has_been_moved() {
+            self.file = open(&self.path)?;
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all(lines)?;
+        self.file.sync_data()
+    }
+
+    fn has_been_moved(&self) -> bool {
+        let identity = |found: fs::Metadata| (found.dev(), found.ino());
+        match (fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(there), Ok(open)) => identity(there) != identity(open),
+            _ => true,
+        }
+    }
+}
+
+fn write_line(lines: &mut Vec<u8>, time_ms: u64, entry: &Entry) {
+    // Strings and numbers always become JSON.
+    _ = serde_json::to_writer(&mut *lines, &Line { time_ms, entry });
+    lines.push(b'\n');
+}
+
+/// For appending, behind a whole line: a crash may have torn the last one.
+fn open(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        let mut last = [0];
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn entry(user: &str) -> Entry {
+        Entry { event: "login", user: Some(user.to_owned()), with: Some("password"), ..Entry::default() }
+    }
+
+    fn events(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        let values = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        values.map(|value| value["user"].as_str().or(value["event"].as_str()).unwrap().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn entries_are_lines_and_a_file_that_is_moved_away_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, old) = (folder.path().join("audit"), folder.path().join("audit.1"));
+        let audit = Audit::start(&path).unwrap();
+        audit.note(|| entry("alice"));
+        audit.flush().await;
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        fs::rename(&path, &old).unwrap();
+        audit.note(|| entry("bob"));
+        audit.flush().await;
+        assert_eq!((events(&old), events(&path)), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
+        fs::remove_file(&path).unwrap();
+        audit.reopen();
+        audit.flush().await;
+        assert_eq!(events(&path), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_torn_line_spoils_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        fs::write(&path, "{\"event\":\"log").unwrap();
+        let audit = Audit::start(&path).unwrap();
+        audit.note(|| entry("alice"));
+        audit.flush().await;
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("{\"event\":\"log\n{\"time_ms\":"), "{text}");
+    }
+
+    #[test]
+    fn a_full_queue_drops_and_the_next_lines_say_how_many() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit");
+        let (orders, queue) = sync_channel(2);
+        let dropped = Arc::<AtomicU64>::default();
+        let writer =
+            Writer { file: open(&path).unwrap(), path: path.clone(), dropped: dropped.clone(), failing: false };
+        let audit = Audit(Some(Queue { orders, dropped }));
+        for user in ["alice", "bob", "carol", "dave"] {
+            audit.note(|| entry(user));
+        }
+        drop(audit);
+        writer.run(&queue);
+        assert_eq!(events(&path), ["alice", "bob", "dropped"]);
+        assert!(fs::read_to_string(&path).unwrap().contains("\"count\":2"));
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub").join("audit");
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        let dropped = Arc::<AtomicU64>::default();
+        let file = open(&path).unwrap();
+        let mut writer = Writer { file, path: path.clone(), dropped: dropped.clone(), failing: false };
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        let mut lines = Vec::new();
+        write_line(&mut lines, 1, &entry("alice"));
+        writer.put(&mut lines, false);
+        assert_eq!((dropped.load(Ordering::Relaxed), writer.failing, lines.len()), (1, true, 0));
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        write_line(&mut lines, 2, &entry("bob"));
+        writer.put(&mut lines, false);
+        assert_eq!(events(&path), ["bob", "dropped"]);
+    }
+}
