@@ -23,6 +23,8 @@ pub enum Who {
     Administrator,
     /// One of the user's devices, with its password.
     Device(DeviceName, Bytes),
+    /// Somebody with a token of the operator's own accounts, which was verified; for this device, or any of the user's.
+    Token(Option<DeviceName>),
     /// What waited for a phone number is sent once more, as if from the device that it waited for.
     Waiting(DeviceId),
 }

@@ -31,6 +31,7 @@ mod serve;
 mod token;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -48,6 +49,7 @@ use crate::admin::{Admin, AdminError, Credentials, UserListing};
 use crate::audit::{Audit, Entry};
 use crate::chat::Chat;
 use crate::registration::Registration;
+use crate::token::Tokens;
 use caller::Caller;
 pub use caller::Proxies;
 pub use problem::Problem;
@@ -71,10 +73,12 @@ pub struct Api {
     pub token: AdminToken,
     /// Where it is noted who did not get in.
     pub audit: Audit,
+    /// What verifies tokens of the operator's own accounts.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 /// The API, open to who knows the token, or a device's password.
-pub fn router(Api { admin, chat, registration, token, audit }: Api) -> Router {
+pub fn router(Api { admin, chat, registration, token, audit, tokens }: Api) -> Router {
     let commands = Router::new()
         .route("/v1/admin/users", get(list_users).post(add_user))
         .route("/v1/admin/users/{user}", get(show_user).delete(remove_user))
@@ -82,7 +86,7 @@ pub fn router(Api { admin, chat, registration, token, audit }: Api) -> Router {
         .route("/v1/admin/users/{user}/devices", post(add_device))
         .route("/v1/admin/users/{user}/devices/{device}", delete(remove_device))
         .with_state(admin);
-    let context = chat::Context { chat, keys: credentials::Keys::new(token.clone()) };
+    let context = chat::Context { chat, keys: credentials::Keys::new(token.clone(), tokens) };
     let users = chat::routes(context.clone()).merge(account::routes(context));
     let users = users.route_layer(middleware::from_fn(etag::tag));
     let open = Router::new().route("/healthz", get(health)).route("/v1/openapi.json", get(openapi::document));

@@ -6,6 +6,7 @@
 //! - [`store`]: what is kept. `writes`: from decisions to keys and values.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
 //! - [`events`]: what happens, told to operators. [`audit`]: who got in, and who changed accounts, in a file.
+//! - [`token`]: tokens of the operator's own accounts.
 //! - [`registration`]: people who prove that they have a phone number. [`webhook`]: signed posts to operators.
 //! - [`remote_bus`]: the bus of a broker in another process.
 //! - `phone`: phone numbers, and what waits for those that nobody has registered with.
@@ -41,6 +42,7 @@ use self::phone::Names;
 use self::registration::registrar::{self, Registrar};
 use self::registration::{Registration, RegistrationSettings};
 use self::store::{ClockS, Store, StoreError};
+use self::token::Tokens;
 
 pub mod admin;
 pub mod audit;
@@ -58,6 +60,7 @@ mod phone;
 pub mod registration;
 pub mod remote_bus;
 pub mod store;
+pub mod token;
 pub mod webhook;
 mod writes;
 
@@ -90,6 +93,8 @@ pub struct Settings {
     pub registration: Option<RegistrationSettings>,
     /// Where it is noted who got in and what became of accounts.
     pub audit: Audit,
+    /// What verifies tokens of the operator's own accounts; `None`: there are none.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 /// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client

@@ -37,6 +37,8 @@ pub(crate) enum Mail {
     Flush(Then),
     /// From an operator, or in an operator's stead.
     Admin(By, AdminRequest),
+    /// What a token has made for this connection is known everywhere.
+    Arrive(ConnectionKey),
     /// Over HTTP, for the lane that owns the user.
     Ask(UserId, Who, Ask, oneshot::Sender<client::Response>),
     /// A change of this lane's is known everywhere: tell whom it concerns.

@@ -103,6 +103,7 @@ pub(crate) fn settings() -> Settings {
         media: None,
         registration: None,
         audit: Default::default(),
+        tokens: None,
     }
 }
 

@@ -249,13 +249,13 @@ impl Memory {
         let Telling { sink, consumers } = telling;
         let (files, media) = media::start(settings).await?;
         let beside = Beside { events: sink, media: files, ..identity.start(settings)? };
-        let audit = beside.audit.clone();
+        let (audit, tokens) = (beside.audit.clone(), beside.tokens.clone());
         let bridge = parts::start_bridge(settings, store.clone(), bus, beside).await?;
         let (token, lock) = AdminToken::generate().context("make the administrator's token")?;
         AdminNotice { url: format!("http://{}", reachable(http)), token }.write(&settings.data_dir)?;
         let http_stop = CancellationToken::new();
         let (admin, chat, registration) = (bridge.admin(), bridge.chat(), bridge.registration());
-        let router = http::router(Api { admin, chat, registration, token: lock, audit: audit.clone() });
+        let router = http::router(Api { admin, chat, registration, token: lock, audit: audit.clone(), tokens });
         let proxies = settings.http_proxies.clone();
         let proxies = Proxies::new(move |addr| proxies.iter().any(|network| network.contains(addr)));
         let connections_max = settings.http_connections_max;

@@ -4,6 +4,7 @@
 
 mod doors;
 mod events;
+mod jwt;
 mod layers;
 mod media;
 mod registration;
@@ -25,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 pub(crate) use doors::Doors;
 pub(crate) use events::Events;
+pub(crate) use jwt::{Jwt, KeysAt};
 pub(crate) use layers::{Effective, Problem};
 use layers::{Layers, Origin};
 pub(crate) use media::{Media, Storage};
@@ -60,6 +62,8 @@ pub(crate) struct Settings {
     pub(crate) media: Media,
     /// `None`: nobody registers by themselves.
     pub(crate) registration: Option<Registration>,
+    /// `None`: there are no tokens.
+    pub(crate) jwt: Option<Jwt>,
     /// Where it is noted who got in.
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) log: Log,
@@ -194,6 +198,7 @@ fn parse(from: &mut Layers) -> Settings {
         reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
         media,
         registration,
+        jwt: jwt::parse(from),
         audit_file: from.take("audit.file", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file)))),
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),

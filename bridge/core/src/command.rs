@@ -11,7 +11,7 @@ use crate::group::{Secret, parse_invite};
 use crate::world::Place;
 
 /// A device's connection: what an edge calls it, and which edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionKey {
     /// The edge, by the number it chose when it started.
     pub edge: u64,

@@ -1,5 +1,6 @@
-//! Who sends a request: an administrator with the token (Bearer), or a device with its password (Basic, user name
-//! `<user>/<device>`). The password is checked where the user is.
+//! Who sends a request: an administrator with the token (Bearer), a device with its password (Basic, user name
+//! `<user>/<device>`), or somebody with a token of the operator's own accounts (Bearer). The password is checked where the
+//! user is.
 
 use std::sync::Arc;
 
@@ -12,10 +13,14 @@ use godwit_schemas::ids::{DeviceName, UserId};
 use super::problem::Problem;
 use super::token::AdminToken;
 use crate::chat::Who;
+use crate::token::{self, Refused, Tokens};
 
 /// What opens the routes of users. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Keys(Arc<AdminToken>);
+pub(super) struct Keys {
+    administrator: Arc<AdminToken>,
+    tokens: Option<Arc<Tokens>>,
+}
 
 /// Read, not checked.
 pub(super) struct Credentials(Who);
@@ -27,15 +32,20 @@ impl Credentials {
 }
 
 impl Keys {
-    pub(super) fn new(token: AdminToken) -> Self {
-        Self(Arc::new(token))
+    pub(super) fn new(token: AdminToken, tokens: Option<Arc<Tokens>>) -> Self {
+        Self { administrator: Arc::new(token), tokens }
     }
 
     /// Who wants to act in the name of `user`.
     pub(super) fn read(&self, parts: &Parts, user: &UserId) -> Result<Credentials, Problem> {
         let authorization = parts.headers.get(header::AUTHORIZATION);
-        if self.0.opens(authorization) {
+        if self.administrator.opens(authorization) {
             return Ok(Credentials(Who::Administrator));
+        }
+        if let Some(tokens) = &self.tokens
+            && let Some(token) = authorization.and_then(bearer).filter(|token| token::looks_like_one(token))
+        {
+            return verified(tokens, token, user);
         }
         let Some((name, device, password)) = authorization.and_then(basic) else {
             return Err(Problem::unauthorized("this needs a device's password or the administrator's token"));
@@ -47,6 +57,24 @@ impl Keys {
             DeviceName::new(&device).map_err(|_| Problem::unauthorized("unknown device, or wrong password"))?;
         Ok(Credentials(Who::Device(device, password.into())))
     }
+}
+
+/// Who has shown a token.
+fn verified(tokens: &Tokens, token: &[u8], user: &UserId) -> Result<Credentials, Problem> {
+    match tokens.verify(token) {
+        Ok(claims) if claims.user == *user => Ok(Credentials(Who::Token(claims.device))),
+        Ok(_) => Err(Problem::new(StatusCode::FORBIDDEN, "a token acts for its own user only")),
+        Err(Refused::Bad(why)) => Err(Problem::unauthorized(format!("the token is not good: {why}"))),
+        Err(Refused::Later) => {
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the issuer's keys are being fetched: try again"))
+        }
+    }
+}
+
+/// The token of a header (RFC 6750, section 2.1).
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
 }
 
 /// User, device and password of a header (RFC 7617).

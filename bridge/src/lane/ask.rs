@@ -18,6 +18,7 @@ use crate::password;
 use crate::store::{Store, StoreError};
 
 const WRONG_PASSWORD: Refused = (Reason::BAD_USER_NAME_OR_PASSWORD, "unknown device, or wrong password");
+const NO_SUCH_DEVICE: Refused = (Reason::BAD_USER_NAME_OR_PASSWORD, "no such device: connect over MQTT first");
 const NEARLY_FULL: Refused = (Reason::SERVER_BUSY, "the server has no room: try again later");
 
 impl<S: Store, B: Bus> Lane<S, B> {
@@ -79,6 +80,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(match who {
             Who::Waiting(device) => record.map(|_| *device).ok_or(NO_USER),
             Who::Administrator => record.map(|_| DeviceId::default()).ok_or(NO_USER),
+            Who::Token(None) => record.map(|_| DeviceId::default()).ok_or(NO_USER),
+            Who::Token(Some(name)) => {
+                let devices = record.unwrap_or_default().devices;
+                let device = devices.iter().find(|device| device.name == name.as_str());
+                device.map(|device| DeviceId::new(device.id)).ok_or(NO_SUCH_DEVICE)
+            }
             Who::Device(name, password) => {
                 let devices = record.unwrap_or_default().devices;
                 let device = devices.iter().find(|device| device.name == name.as_str());

@@ -20,7 +20,18 @@ use crate::audit::Entry;
 use crate::mail::Done;
 use crate::password;
 use crate::store::{Store, StoreError, Write, keys};
+use crate::token;
 use crate::writes;
+
+/// Whether somebody gets in.
+pub(super) enum Entrance {
+    /// As this device; second since 1970 at which the connection ends with its token, 0: not.
+    In(UserId, DeviceId, u32),
+    /// And why; the second is for the audit.
+    Refused(Reason, &'static str),
+    /// What its token names is being made.
+    Later,
+}
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(super) async fn connect(&mut self, key: ConnectionKey, connect: bus::Connect) -> Result<(), StoreError> {
@@ -29,16 +40,17 @@ impl<S: Store, B: Bus> Lane<S, B> {
             warn!(lane = self.number, user = connect.user, "a connection came to a lane that does not own its user");
             return Ok(());
         }
-        let device = match self.authenticate(&connect).await? {
-            Ok((user, device)) => {
+        let (device, ends_at_s) = match self.authenticate(key, &connect).await? {
+            Entrance::In(user, device, ends_at_s) => {
                 self.note_login(&connect, None);
                 self.session(user, device).await?;
-                device
+                (device, ends_at_s)
             }
-            Err(reason) => {
+            Entrance::Later => return Ok(()),
+            Entrance::Refused(reason, why) => {
                 // The edge, which knows the address, tells the operator.
-                self.note_login(&connect, Some("credentials"));
-                debug!(user = connect.user, device = connect.device, reason = reason.get(), "connection refused");
+                self.note_login(&connect, Some(why));
+                debug!(user = connect.user, device = connect.device, reason = reason.get(), why, "connection refused");
                 let connected = bus::Connected { reason: reason.into(), ..Default::default() };
                 self.edges.push(key, Frame::Connected(connected));
                 return Ok(());
@@ -67,6 +79,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             name,
             protocol: connect.protocol,
             expiry_s: connect.session_expiry_s,
+            ends_at_s,
             deliveries,
             receipts: Receipts::behind(),
             queued: false,
@@ -75,10 +88,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }));
         let filters = session.filters;
         self.connections.insert(key, device);
+        if ends_at_s > 0 {
+            self.ends.insert((ends_at_s, key));
+        }
         self.has_come(&user, device, was_connected);
         self.listens(device, attached_again);
         self.note_change(device);
-        let connected = bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits(), rank };
+        let connected =
+            bus::Connected { reason: 0, session_present: goes_on, filters: filters.bits(), rank, ends_at_s };
         self.edges.push(key, Frame::Connected(connected));
         self.next.facts.extend(up);
         self.hunger(device);
@@ -87,11 +104,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Who this is, or why it may not connect. A connection that was accepted before needs no password again, and one
     /// whose certificate the edge has verified none at all.
-    async fn authenticate(&mut self, connect: &bus::Connect) -> Result<Result<(UserId, DeviceId), Reason>, StoreError> {
-        let refused = Ok(Err(Reason::BAD_USER_NAME_OR_PASSWORD));
+    async fn authenticate(&mut self, key: ConnectionKey, connect: &bus::Connect) -> Result<Entrance, StoreError> {
+        let refused = Ok(Entrance::Refused(Reason::BAD_USER_NAME_OR_PASSWORD, "credentials"));
         let (Ok(user), Ok(name)) = (UserId::new(&connect.user), DeviceName::new(&connect.device)) else {
             return refused;
         };
+        if connect.resume.is_none()
+            && !connect.verified
+            && let Some(tokens) = self.settings.tokens.clone()
+            && token::looks_like_one(&connect.password)
+        {
+            return self.admit_by_token(&tokens, key, connect, (user, name)).await;
+        }
         let record = self.user_record(&user).await?.unwrap_or_default();
         let device = record.devices.iter().find(|device| device.name == name.as_str());
         let hash = device.map(|device| device.password_hash.as_slice());
@@ -100,8 +124,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
             None if connect.verified => device.is_some(),
             None => password::is_right(hash, &user, &name, &connect.password),
         };
-        let device = device.filter(|_| known);
-        Ok(device.map(|device| (user, DeviceId::new(device.id))).ok_or(Reason::BAD_USER_NAME_OR_PASSWORD))
+        let Some(device) = device.filter(|_| known) else { return refused };
+        let ends_at_s = connect.resume.as_ref().map_or(0, |resume| resume.ends_at_s);
+        Ok(Entrance::In(user, DeviceId::new(device.id), ends_at_s))
     }
 
     /// For the audit. A connection that is attached again logs in no more.
@@ -114,7 +139,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
             user: Some(connect.user.clone()),
             device: Some(connect.device.clone()),
             address: Some(connect.address.clone()).filter(|address| !address.is_empty()),
-            with: Some(if connect.verified { "certificate" } else { "password" }),
+            with: Some(match connect.verified {
+                true => "certificate",
+                false if self.settings.tokens.is_some() && token::looks_like_one(&connect.password) => "token",
+                false => "password",
+            }),
             reason: refused,
             ..Entry::default()
         });
@@ -197,6 +226,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     pub(super) fn disconnect(&mut self, key: ConnectionKey, disconnect: &bus::Disconnect) {
+        self.arriving.remove(&key);
         let Some(device) = self.connections.remove(&key) else { return };
         let Some(session) = self.sessions.get_mut(&device) else { return };
         if let (Some(connection), Some(expiry_s)) =
@@ -213,12 +243,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     fn note_end(&mut self, user: UserId, ended: &Connection) {
+        self.ends.remove(&(ended.ends_at_s, ended.key));
         let down = ended.name.clone().map(|device| Fact::Session { user, device, up: false });
         self.next.facts.extend(down);
     }
 
     /// All connections of an edge have ended, without a word.
     pub(super) fn end_connections_of(&mut self, edge: u64) {
+        self.arriving.retain(|key, _| key.edge != edge);
         let of_edge: Vec<_> = self.connections.keys().filter(|key| key.edge == edge).copied().collect();
         if !of_edge.is_empty() {
             debug!(edge = format!("{edge:016x}"), connections = of_edge.len(), "connections ended by their edge");

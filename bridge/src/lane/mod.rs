@@ -65,6 +65,7 @@ mod receipts;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod users;
 mod waiting;
 
@@ -117,6 +118,10 @@ pub(crate) struct Lane<S, B: Bus> {
     edges: Edges,
     sessions: HashMap<DeviceId, Session, FixedState>,
     connections: HashMap<ConnectionKey, DeviceId, FixedState>,
+    /// When connections end whose token does.
+    ends: BTreeSet<(u32, ConnectionKey)>,
+    /// Connections that wait for what their token makes.
+    arriving: BTreeMap<ConnectionKey, bus::Connect>,
     backlogs: Backlogs,
     recount: Recount,
     /// Devices whose next entries are to be read from the store.
@@ -181,6 +186,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             committer,
             sessions: HashMap::with_hasher(FixedState::with_seed(epoch)),
             connections: HashMap::with_hasher(FixedState::with_seed(epoch)),
+            ends: BTreeSet::new(),
+            arriving: BTreeMap::new(),
             hungry: Vec::new(),
             dirty: BTreeSet::new(),
             leaving: Vec::new(),
@@ -306,6 +313,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Mail::Flush(then) => self.when_durable(Done::Then(then)),
             Mail::Admin(by, request) => self.admin(by, request).await?,
             Mail::UserChanged(user, _) => self.world.forget_user(&user),
+            Mail::Arrive(key) => self.arrive(key).await?,
             Mail::Ask(user, who, ask, reply) => self.ask(user, who, ask, reply).await?,
             Mail::Effects(effects) => {
                 for effect in effects {
@@ -432,6 +440,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             warn!(edge = format!("{edge:016x}"), "an edge has gone silent: its connections have ended");
             self.end_connections_of(edge);
         }
+        self.end_what_has_expired();
         self.tell_presence().await?;
         self.recount().await
     }

@@ -31,6 +31,8 @@ pub(super) struct Connection {
     pub(super) name: Option<DeviceName>,
     /// What becomes of the session when it ends, in seconds.
     pub(super) expiry_s: u32,
+    /// Second since 1970 at which its token ends; 0: never.
+    pub(super) ends_at_s: u32,
     pub(super) deliveries: Deliveries,
     pub(super) receipts: Receipts,
     /// Waiting in the queue of devices to be fed.
@@ -257,6 +259,7 @@ mod tests {
             name: None,
             protocol: 5,
             expiry_s,
+            ends_at_s: 0,
             deliveries: Deliveries::new(window, session.low(), session.sent()),
             receipts: Receipts::default(),
             queued: false,

@@ -190,6 +190,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let gone = record.devices.remove(index);
         let device = DeviceId::new(gone.id);
         self.cut(device);
+        self.revoke_tokens(&user, Some(&gone.name));
         let name = DeviceName::new(&gone.name).ok();
         self.note(|| Fact::Account { user: user.clone(), device: name, added: false });
         let then = self.then_erase(vec![device], then);
@@ -230,6 +231,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let devices: Vec<_> = record.devices.iter().map(|device| DeviceId::new(device.id)).collect();
         devices.iter().for_each(|device| self.cut(*device));
         self.give_back_phone(&record, &user);
+        self.revoke_tokens(&user, None);
         let then = match then {
             AfterRemoval::Erase(then) => self.then_erase(devices, then),
             AfterRemoval::HandOver(hash, reply) => self.then_hand_over(hash, devices.first().copied(), reply),

@@ -16,6 +16,7 @@
 //! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |
 //! | Directory | `w` SHA-256 of a phone number (32) | device (8): in its inbox is what waits for who will have it |
 //! | Directory | `g` SHA-256 of a phone number (32) | `CodeRecord`: its latest registration code, hashed; has an expiry, and is swept |
+//! | Directory | `g` SHA-256 of "revoked", 0, user, 0, device (32) | `RevokedRecord`: no token makes it again for a while |
 //! | Directory | `y` | random bits that names of waiting users are made with, and hashes of codes (32) |
 //! | Directory | `o` | order given last (8) |
 //! | Directory | `b` | how often the bridge has started (8) |

@@ -27,6 +27,7 @@ impl Session {
                     outstanding: self.deliveries.outstanding(),
                     filters: self.subscriptions.filters().bits(),
                     rank: self.rank,
+                    ends_at_s: self.ends_at_s,
                 };
                 self.deliveries.forget_acknowledged();
                 bus::Connect { resume: Some(resume), ..self.connect_frame(client) }

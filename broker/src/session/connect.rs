@@ -149,6 +149,7 @@ impl Session {
             Phase::Asking(_) if reason.is_success() => {
                 self.phase = Phase::Open;
                 self.rank = connected.rank;
+                self.ends_at_s = connected.ends_at_s;
                 self.heard_at = edge.now();
                 self.stay.is_known();
                 self.subscriptions.begin(Filters::from_bits(connected.filters));

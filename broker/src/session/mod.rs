@@ -104,6 +104,8 @@ pub(crate) struct Session {
     client: Option<Client>,
     /// Which of the device's connections this is, as the lane counts them.
     rank: u64,
+    /// When the lane closes it; said again when it is attached again.
+    ends_at_s: u32,
     /// The lane of this user and the generation it is attached in; 0: in none.
     lane: Option<Arc<Lane>>,
     generation: u64,
@@ -139,6 +141,7 @@ impl Session {
             held_back: false,
             client: None,
             rank: 0,
+            ends_at_s: 0,
             lane: None,
             generation: 0,
             attached: false,

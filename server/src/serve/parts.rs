@@ -17,6 +17,7 @@ use godwit_bridge::registration::RegistrationSettings;
 use godwit_bridge::remote_bus::RumqttcBus;
 use godwit_bridge::store::ClockS;
 use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
+use godwit_bridge::token::Tokens;
 use godwit_broker::Broker;
 use godwit_broker::router_bus::{Access, Login, RouterBus};
 use godwit_schemas::bus::Bus;
@@ -81,6 +82,7 @@ pub(crate) struct Beside {
     pub(crate) media: Option<MediaSettings>,
     pub(crate) registration: Option<RegistrationSettings>,
     pub(crate) audit: Audit,
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
 /// The lanes.
@@ -90,7 +92,7 @@ pub(crate) async fn start_bridge(
     bus: impl Bus,
     beside: Beside,
 ) -> anyhow::Result<Bridge> {
-    let Beside { events, media, registration, audit } = beside;
+    let Beside { events, media, registration, audit, tokens } = beside;
     let limits = &settings.limits;
     let parsed = godwit_bridge::Settings {
         rules: Rules {
@@ -112,6 +114,7 @@ pub(crate) async fn start_bridge(
         media,
         registration,
         audit,
+        tokens,
     };
     godwit_bridge::start(parsed, store, clock(), bus, events).await.context("start the bridge")
 }
@@ -143,7 +146,7 @@ pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
 }
 
 /// The wall clock in seconds. It may be set back; what is handed on then waits until time has caught up.
-fn clock() -> ClockS {
+pub(super) fn clock() -> ClockS {
     let latest = AtomicU32::new(0);
     Arc::new(move || {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

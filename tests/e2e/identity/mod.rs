@@ -1,5 +1,8 @@
-//! Who is who: accounts that people make themselves, and what is noted about all that.
+//! Who is who: accounts that people make themselves, accounts elsewhere (`issuer`: who makes their tokens), and what is noted
+//! about all that.
 
 mod audit;
+mod issuer;
 mod registration;
+mod tokens;
 mod web;

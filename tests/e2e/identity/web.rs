@@ -23,3 +23,11 @@ pub(super) fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: 
     let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).expect("JSON") };
     Answer { status: answer.status().as_u16(), headers: answer.headers().clone(), body }
 }
+
+/// The status of a GET with these headers.
+pub(super) fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
+    let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
+    let request = Agent::from(config).get(format!("http://{}{path}", server.http()));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.call().expect("an answer").status().as_u16()
+}

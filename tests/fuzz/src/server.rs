@@ -56,6 +56,7 @@ fn settings() -> Settings {
         media: None,
         registration: None,
         audit: Audit::default(),
+        tokens: None,
     }
 }
 
@@ -82,6 +83,7 @@ impl Server {
             registration: None,
             token: AdminToken::new(TOKEN),
             audit: Audit::default(),
+            tokens: None,
         });
         Self { doors, bus, api, admin, password, _running: running }
     }

@@ -141,6 +141,7 @@ impl Server {
             media: None,
             registration: None,
             audit: Default::default(),
+            tokens: None,
         };
         let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number(), None).await
         else {

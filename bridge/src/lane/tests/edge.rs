@@ -52,6 +52,7 @@ pub(super) fn settings() -> Settings {
         media: None,
         registration: None,
         audit: Default::default(),
+        tokens: None,
     }
 }
 

@@ -1,5 +1,8 @@
 //! Keys of what proves who somebody is.
 
+use godwit_schemas::ids::UserId;
+use sha2::{Digest as _, Sha256};
+
 use super::{Key, key};
 use crate::store::Table;
 
@@ -8,7 +11,13 @@ pub fn code(sha256: &[u8; 32]) -> Key {
     key(Table::Directory, b'g', &[sha256])
 }
 
-/// All of these.
+/// No token makes a user (or one of its devices) again that was removed. Names have no 0.
+pub fn revoked(user: &UserId, device: Option<&str>) -> Key {
+    let parts = ["revoked", user.as_str(), device.unwrap_or_default()];
+    key(Table::Directory, b'g', &[&Sha256::digest(parts.join("\0"))])
+}
+
+/// All of both.
 pub fn codes() -> (Vec<u8>, Vec<u8>) {
     (vec![b'g'], vec![b'g' + 1])
 }
