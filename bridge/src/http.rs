@@ -23,6 +23,7 @@ mod credentials;
 mod etag;
 mod media;
 mod openapi;
+mod password;
 mod people;
 mod phone;
 mod problem;

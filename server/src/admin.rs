@@ -89,6 +89,11 @@ impl AdminClient {
         self.post(&format!("{}/devices", path(user)), &serde_json::json!({ "device": device.as_str() }))
     }
 
+    /// Gives a device a new password.
+    pub(crate) fn renew_password(&self, user: &UserId, device: &DeviceName) -> Result<Credentials, Failure> {
+        self.post(&format!("/v1/users/{user}/devices/{device}/password"), &serde_json::json!({}))
+    }
+
     /// One user.
     pub(crate) fn user(&self, user: &UserId) -> Result<User, Failure> {
         self.get(&path(user))

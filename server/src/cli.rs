@@ -127,6 +127,15 @@ pub(crate) enum DeviceCommand {
         #[command(flatten)]
         place: Place,
     },
+    /// Give a device a new password; prints JSON with it. The one before is void, its connection is cut
+    Password {
+        /// The user's name
+        user: String,
+        /// The device's name
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// List a user's devices, one name a line
     List {
         /// The user's name
@@ -166,6 +175,7 @@ mod tests {
         assert!(parse("godwit user list --after alice --limit 3").is_ok());
         assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
+        assert!(parse("godwit device password alice phone").is_ok());
         assert!(parse("godwit chat --user alice --device phone --lines --server ws://x/mqtt").is_ok());
         assert!(parse("godwit chat --device phone").is_err());
         assert!(parse("godwit user add alice").is_err());

@@ -43,6 +43,10 @@ pub(crate) fn device(command: DeviceCommand) -> Result<(), Failure> {
             let (user, device) = (user_name(&user)?, device_name(&name)?);
             print_json(&connect(&place)?.add_device(&user, &device)?)
         }
+        DeviceCommand::Password { user, name, place } => {
+            let (user, device) = (user_name(&user)?, device_name(&name)?);
+            print_json(&connect(&place)?.renew_password(&user, &device)?)
+        }
         DeviceCommand::List { user, place } => {
             let user = user_name(&user)?;
             connect(&place)?.user(&user)?.devices.iter().try_for_each(|name| print(name))

@@ -218,6 +218,7 @@ pub fn is_about_account(call: &Call) -> bool {
             | Call::ListDevices(_)
             | Call::LabelDevice(_)
             | Call::RemoveDevice(_)
+            | Call::RenewPassword(_)
             | Call::ListConversations(_)
             | Call::GetHistory(_)
             | Call::LookUpPhones(_)

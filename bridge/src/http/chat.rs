@@ -46,6 +46,7 @@ pub(super) fn routes(context: Context) -> Router {
         .merge(media::routes())
         .route("/v1/users/{user}/devices", get(list_devices))
         .route("/v1/users/{user}/devices/{device}", put(label_device).delete(remove_device))
+        .merge(super::password::routes())
         .merge(super::phone::routes())
         .merge(people::routes())
         .with_state(context)

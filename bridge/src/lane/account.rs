@@ -38,12 +38,14 @@ pub(super) struct Caller {
     pub(super) origin: Origin,
     pub(super) id: u64,
     pub(super) correlation: Bytes,
+    /// In whose name it is noted.
+    pub(super) by: By,
 }
 
 impl Caller {
     /// The effects that answer the call.
     pub(super) fn answer(self, response: client::Response) -> Vec<Effect> {
-        let Self { origin, id, correlation } = self;
+        let Self { origin, id, correlation, .. } = self;
         let (partition, device) = (Partition::of_user(&origin.user), origin.device);
         let response = Box::new(client::Response { id, ..response });
         let responded = EffectKind::Responded { to: origin.reply_to, response, correlation };
@@ -109,14 +111,17 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Call::LabelDevice(call) => self.label_device(caller, record, call).await?,
             Call::RemoveDevice(call) => match record.devices.iter().position(|device| device.name == call.device) {
                 Some(index) => {
+                    let by = caller.by;
                     let done = self.then_respond(caller, client::Response::default());
-                    self.remove_device_at(By::User, user, record, index, done);
+                    self.remove_device_at(by, user, record, index, done);
                 }
                 None => self.refuse(caller, NO_DEVICE),
             },
+            Call::RenewPassword(call) => self.renew_own_password(caller, record, &call),
             Call::EraseAccount(_) => {
+                let by = caller.by;
                 let done = self.then_respond(caller, client::Response::default());
-                let done = self.then_noted(By::User, "user_removed", &user, None, done);
+                let done = self.then_noted(by, "user_removed", &user, None, done);
                 self.remove_user(user, AfterRemoval::Erase(done)).await?;
             }
             call => self.ask_keeper(caller, call),

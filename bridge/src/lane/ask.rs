@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::Lane;
 use super::account::{Caller, NO_USER, Refused};
 use super::publish::{Recipient, makes_entries, post_of, secret_for};
+use crate::audit::By;
 use crate::chat::Who;
 use crate::mail::Ask;
 use crate::password;
@@ -48,10 +49,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.refuse_asker(to, NEARLY_FULL);
             return Ok(());
         }
+        let by = if matches!(who, Who::Administrator) { By::Administrator } else { By::User };
         let origin = Origin { user, device, reply_to: Some(to), doubt: None };
         match ask {
             Ask::Call(call) if is_about_account(&call) => {
-                self.account(Caller { origin, id, correlation: Bytes::new() }, call).await?;
+                self.account(Caller { origin, id, correlation: Bytes::new(), by }, call).await?;
             }
             Ask::Call(call) => {
                 let secret = secret_for(&call);

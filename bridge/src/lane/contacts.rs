@@ -41,7 +41,7 @@ pub(super) struct Contacts {
 }
 
 enum Waiting {
-    Call(Caller, Call),
+    Call(Box<(Caller, Call)>),
     Gone(UserId, UserId, Arc<WhenAll>),
 }
 
@@ -49,7 +49,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// A call about the caller's profile or contacts.
     pub(super) async fn people(&mut self, caller: Caller, call: Call) -> Result<(), StoreError> {
         if self.contacts.on_their_way.contains_key(&caller.origin.user) {
-            self.contacts.waiting.push(Waiting::Call(caller, call));
+            self.contacts.waiting.push(Waiting::Call(Box::new((caller, call))));
             return Ok(());
         }
         match call {
@@ -94,7 +94,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.contacts.on_their_way.retain(|_, ticket| *ticket > confirmed);
         for waiting in std::mem::take(&mut self.contacts.waiting) {
             match waiting {
-                Waiting::Call(caller, call) => self.account(caller, call).await?,
+                Waiting::Call(waited) => {
+                    let (caller, call) = *waited;
+                    self.account(caller, call).await?;
+                }
                 Waiting::Gone(user, contact, all) => self.contact_gone(user, contact, all).await?,
             }
         }

@@ -17,6 +17,7 @@ use super::Lane;
 use super::account::Caller;
 use super::read::decoded;
 use super::session::Parked;
+use crate::audit::By;
 use crate::store::{Store, StoreError, keys};
 
 /// A refusal: its reason code, and a sentence for people.
@@ -243,7 +244,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Wish::Read { conversation, up_to } => self.dispatch(Command::Read { origin, conversation, up_to }),
             Wish::Live { conversation, body } => self.dispatch(Command::Live { origin, conversation, body }),
             Wish::Call { id, call, correlation } if is_about_account(&call) => {
-                self.account(Caller { origin, id, correlation }, call).await?;
+                self.account(Caller { origin, id, correlation, by: By::User }, call).await?;
             }
             Wish::Call { id, call, correlation } => {
                 let secret = secret_for(&call);

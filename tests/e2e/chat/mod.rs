@@ -13,7 +13,7 @@ pub(crate) mod media;
 mod messages;
 mod numbers;
 mod people;
-mod phone;
+pub(crate) mod phone;
 mod route;
 mod user;
 mod web;

@@ -7,14 +7,14 @@ use prost::Message as _;
 use crate::mqtt::{Client, Packet, Publish, RESUME, Version};
 use crate::server::{Account, Server};
 
-pub(super) struct Phone {
-    pub(super) client: Client,
+pub(crate) struct Phone {
+    pub(crate) client: Client,
     calls: u64,
 }
 
 impl Phone {
     /// Connected, and subscribed before anything else happens.
-    pub(super) fn connect(server: &Server, account: &Account, version: Version) -> Self {
+    pub(crate) fn connect(server: &Server, account: &Account, version: Version) -> Self {
         let mut client = Client::connect(server.mqtt(), account, version, RESUME);
         assert_eq!([client.subscribe("inbox"), client.subscribe("rpc")], [1, 1]);
         Self { client, calls: 0 }
@@ -30,7 +30,7 @@ impl Phone {
     }
 
     /// Calls, and returns the answer.
-    pub(super) fn call(&mut self, call: Call) -> Response {
+    pub(crate) fn call(&mut self, call: Call) -> Response {
         self.calls += 1;
         let request = Request { id: self.calls, call: Some(call) };
         assert_eq!(self.client.publish("rpc", &request.encode_to_vec()), 0);
@@ -41,7 +41,7 @@ impl Phone {
     }
 
     /// Calls what has its connection closed; returns the reason that is told.
-    pub(super) fn cut_off_by(self, call: Call) -> Option<u8> {
+    pub(crate) fn cut_off_by(self, call: Call) -> Option<u8> {
         let Self { mut client, .. } = self;
         let request = Request { id: 1, call: Some(call) };
         let id = client.packet_id();
@@ -50,21 +50,21 @@ impl Phone {
     }
 
     /// Calls what must succeed.
-    pub(super) fn done(&mut self, call: Call) -> Response {
+    pub(crate) fn done(&mut self, call: Call) -> Response {
         let response = self.call(call);
         assert_eq!(response.reason, 0, "{}", response.text);
         response
     }
 
     /// Calls what must be refused with this reason.
-    pub(super) fn refused(&mut self, call: Call, reason: u32) {
+    pub(crate) fn refused(&mut self, call: Call, reason: u32) {
         let response = self.call(call);
         assert_eq!(response.reason, reason, "{}", response.text);
         assert!(!response.text.is_empty());
     }
 
     /// The next event that is no receipt, acknowledged.
-    pub(super) fn event(&mut self) -> Event {
+    pub(crate) fn event(&mut self) -> Event {
         loop {
             let publish = self.take("an event", "inbox");
             match client::Event::decode(&publish.payload[..]).expect("an Event").event.expect("a known kind") {
@@ -75,7 +75,7 @@ impl Phone {
     }
 
     /// The next event is this change: returns what, where, by whom.
-    pub(super) fn change(&mut self) -> (change::Change, u64, u32) {
+    pub(crate) fn change(&mut self) -> (change::Change, u64, u32) {
         match self.event() {
             Event::Change(Change { change, sequence, by, .. }) => (change.expect("a known change"), sequence, by),
             other => panic!("not a change: {other:?}"),
@@ -83,7 +83,7 @@ impl Phone {
     }
 
     /// The next event is a message.
-    pub(super) fn message(&mut self) -> Message {
+    pub(crate) fn message(&mut self) -> Message {
         match self.event() {
             Event::Message(message) => message,
             other => panic!("not a message: {other:?}"),
@@ -91,7 +91,7 @@ impl Phone {
     }
 
     /// Publishes a raw body; it is stored.
-    pub(super) fn send(&mut self, topic: &str, body: &str) {
+    pub(crate) fn send(&mut self, topic: &str, body: &str) {
         assert_eq!(self.client.publish(topic, body.as_bytes()), 0);
     }
 }

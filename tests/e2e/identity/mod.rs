@@ -3,6 +3,7 @@
 
 mod audit;
 mod issuer;
+mod password;
 mod registration;
 mod tokens;
 mod web;

@@ -1,10 +1,17 @@
 //! Requests over HTTP that need no account.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use ureq::Agent;
 use ureq::http::HeaderMap;
 
-use crate::server::Server;
+use crate::server::{Account, Server};
+
+/// A device's password, as a header says it.
+pub(super) fn authorization(Account { user, device, password }: &Account) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}/{device}:{password}")))
+}
 
 /// An answer.
 pub(super) struct Answer {

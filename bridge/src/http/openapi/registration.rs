@@ -1,4 +1,4 @@
-//! Registration: the operations that need no credentials.
+//! Registration, whose operations need no credentials; and a device's new password.
 
 use serde_json::{Map, Value, json};
 
@@ -6,6 +6,7 @@ use super::{Operation, name_schema, object, op, phone_schema};
 
 pub(super) const REGISTRATIONS: &str = "/v1/registrations";
 const VERIFY: &str = "/v1/registrations/verify";
+const PASSWORD: &str = "/v1/users/{user}/devices/{device}/password";
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -19,6 +20,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         answer: (201, Some("Credentials")),
         refusals: &[403, 404, 409, 429, 507],
         ..op("post", VERIFY, "Become the user of the number, with a new device, by the code that was sent to it")
+    },
+    Operation {
+        answer: (201, Some("Credentials")),
+        ..op("post", PASSWORD, "A new password; the one before is void, and the device's connection is closed")
     },
 ];
 

@@ -133,3 +133,26 @@ async fn a_call_without_a_connection_does_the_same() {
         assert_eq!(Reason::from_u32(refused.reason), Reason::TOPIC_NAME_INVALID);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_new_password_holds_after_a_crash_and_is_each_device_s_own_business() {
+    let mut scene = scene().await;
+    scene.add("alice", "tablet").await;
+    scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
+    scene.enter(3, "alice", "tablet", Filters::RPC).await;
+    let renew = |device: &str| Call::RenewPassword(client::RenewPassword { device: device.into() });
+    assert_eq!(scene.call(3, 1, renew("phone")).await.reason, u32::from(Reason::NOT_AUTHORIZED));
+    assert_eq!(scene.call(3, 2, renew("watch")).await.reason, u32::from(Reason::TOPIC_NAME_INVALID));
+    let response = scene.call(ALICE, 1, renew("phone")).await;
+    assert_eq!((response.reason, response.password.len()), (0, 43));
+    assert_eq!(
+        scene.call(ALICE, 2, Call::ListDevices(client::ListDevices {})).await.reason,
+        0,
+        "it is still connected"
+    );
+    let old = scene.connect_frame("alice", "phone");
+    let new = godwit_schemas::bus::Connect { password: response.password.into(), ..old.clone() };
+    scene.crash().await;
+    assert_eq!(scene.connect(4, old).await.reason, u32::from(Reason::BAD_USER_NAME_OR_PASSWORD));
+    assert_eq!(scene.connect(5, new).await.reason, 0);
+}
