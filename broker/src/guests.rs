@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use godwit_schemas::network;
 use parking_lot::Mutex;
 
 use crate::timer::Ticks;
@@ -84,7 +85,7 @@ impl Guests {
         if is_full(table.strangers, strangers) {
             return None;
         }
-        if let Some(network) = addr.and_then(network) {
+        if let Some(network) = addr.and_then(network::number) {
             let count = table.networks.entry(network).or_default();
             if is_full(count.connections, connections_per_address) || is_full(count.strangers, strangers_per_address) {
                 return None;
@@ -116,7 +117,7 @@ impl Stay {
 
     /// Its password was wrong.
     pub(crate) fn has_failed(&self, now: Ticks) {
-        let Some(network) = self.addr.and_then(network) else { return };
+        let Some(network) = self.addr.and_then(network::number) else { return };
         let mut table = self.guests.table.lock();
         if let Some(failed) = table.failed.get_mut(&network) {
             let count = if now < failed.last.after(FORGET) { failed.count.saturating_add(1) } else { 1 };
@@ -129,7 +130,7 @@ impl Stay {
     /// How long a login from there has to wait: nobody guesses fast.
     pub(crate) fn wait(&self, now: Ticks) -> Option<Duration> {
         let free = self.guests.limits.failed_logins;
-        let network = self.addr.and_then(network).filter(|_| free > 0)?;
+        let network = self.addr.and_then(network::number).filter(|_| free > 0)?;
         let table = self.guests.table.lock();
         let failed = table.failed.get(&network).filter(|failed| now < failed.last.after(FORGET))?;
         let beyond = failed.count.checked_sub(free)?;
@@ -143,7 +144,7 @@ impl Stay {
         }
         let mut table = self.guests.table.lock();
         table.strangers -= u32::from(was_stranger);
-        let Some(network) = self.addr.and_then(network) else { return };
+        let Some(network) = self.addr.and_then(network::number) else { return };
         let Some(count) = table.networks.get_mut(&network) else { return };
         count.strangers -= u32::from(was_stranger);
         count.connections -= u32::from(!stays);
@@ -156,15 +157,6 @@ impl Stay {
 impl Drop for Stay {
     fn drop(&mut self) {
         self.lose(false);
-    }
-}
-
-/// The number of a network; `None`: this machine. The two kinds do not meet: no IPv6 network begins with 32 zeros.
-fn network(addr: IpAddr) -> Option<u64> {
-    match addr.to_canonical() {
-        addr if addr.is_loopback() => None,
-        IpAddr::V4(addr) => Some(addr.to_bits().into()),
-        IpAddr::V6(addr) => Some((addr.to_bits() >> 64) as u64),
     }
 }
 

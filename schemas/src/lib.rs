@@ -7,12 +7,14 @@
 //! - [`topic`]: what a client may publish to and subscribe to.
 //! - [`reason`]: the MQTT 5 reason codes that Godwit answers with.
 //! - [`phone`]: phone numbers.
+//! - [`network`]: networks, as limits by address count them.
 //! - [`partition`]: who owns which user and which conversation.
 
 pub mod bus;
 pub mod client;
 pub mod ids;
 pub mod media;
+pub mod network;
 pub mod partition;
 pub mod phone;
 pub mod reason;

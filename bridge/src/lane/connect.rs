@@ -306,10 +306,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(session) = self.sessions.get_mut(&device) else { return };
         let user = session.user.clone();
         let Some(ended) = session.end(false, self.now_s) else { return };
-        self.connections.remove(&ended.key);
-        self.edges.push(ended.key, Frame::Close(bus::Close { reason: reason.into() }));
-        self.has_gone(&user, device);
-        self.note_end(user, &ended);
+        self.close(user, device, &ended, reason);
         self.settle_departure(device);
     }
 
@@ -318,11 +315,15 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.dirty.remove(&device);
         let Some(mut session) = self.sessions.remove(&device) else { return };
         if let Some(connection) = session.end(false, self.now_s) {
-            self.has_gone(&session.user, device);
-            self.note_end(session.user, &connection);
-            self.connections.remove(&connection.key);
-            let reason = Reason::ADMINISTRATIVE_ACTION.into();
-            self.edges.push(connection.key, Frame::Close(bus::Close { reason }));
+            self.close(session.user, device, &connection, Reason::ADMINISTRATIVE_ACTION);
         }
+    }
+
+    /// A connection is over because we say so.
+    fn close(&mut self, user: UserId, device: DeviceId, ended: &Connection, reason: Reason) {
+        self.connections.remove(&ended.key);
+        self.edges.push(ended.key, Frame::Close(bus::Close { reason: reason.into() }));
+        self.has_gone(&user, device);
+        self.note_end(user, ended);
     }
 }

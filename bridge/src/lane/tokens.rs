@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use godwit_core::command::ConnectionKey;
-use godwit_core::fact::Fact;
 use godwit_core::record::{DeviceRecord, UserRecord};
 use godwit_schemas::bus::{self, Bus};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
@@ -86,14 +85,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         // Without a password: no hash is so short.
         record.devices.push(DeviceRecord { id, name: name.to_string(), ..DeviceRecord::default() });
         let is_new = self.world.user(user).is_none();
-        if is_new {
-            self.note(|| Fact::Account { user: user.clone(), device: None, added: true });
-        }
-        self.note(|| Fact::Account { user: user.clone(), device: Some(name.clone()), added: true });
         self.arriving.insert(key, connect.clone());
         let then = self.then_mail(move || Mail::Arrive(key));
-        let then = self.then_noted(By::Token, "device_added", user, Some(name.as_str()), then);
-        let then = if is_new { self.then_noted(By::Token, "user_added", user, None, then) } else { then };
+        let then = self.then_added(By::Token, user, name, is_new, then);
         self.change_user(user.clone(), Some(record), then);
         Ok(())
     }

@@ -124,14 +124,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             label: String::new(),
         });
         let is_new = self.world.user(&user).is_none();
-        if is_new {
-            self.note(|| Fact::Account { user: user.clone(), device: None, added: true });
-        }
-        self.note(|| Fact::Account { user: user.clone(), device: Some(name.clone()), added: true });
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
-        let then = Box::new(move || answer(reply, Ok(credentials)));
-        let then = self.then_noted(by, "device_added", &user, Some(name.as_str()), then);
-        let then = if is_new { self.then_noted(by, "user_added", &user, None, then) } else { then };
+        let then = self.then_added(by, &user, name, is_new, Box::new(move || answer(reply, Ok(credentials))));
         self.change_user(user, Some(record), then);
     }
 
@@ -146,13 +140,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             name.as_str().clone_into(&mut device.name);
             device.password_hash = password::hash(&user, name, password.as_bytes()).to_vec();
         }
-        for device in [None, Some(name.clone())] {
-            self.note(|| Fact::Account { user: user.clone(), device, added: true });
-        }
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
-        let then = Box::new(move || answer(reply, Ok(credentials)));
-        let then = self.then_noted(by, "device_added", &user, Some(name.as_str()), then);
-        let then = self.then_noted(by, "user_added", &user, None, then);
+        let then = self.then_added(by, &user, name, true, Box::new(move || answer(reply, Ok(credentials))));
         self.change_user(user, Some(record), then);
     }
 
@@ -255,6 +244,16 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// Neither may other lanes find anything of its profile and contacts.
     fn then_forget(&self, user: UserId, then: Then) -> Then {
         self.then_mail(move || Mail::People(People::Forget(user, then)))
+    }
+
+    /// Tells operators that a user has another device, and that the user is new; notes it for the audit, then goes on.
+    pub(super) fn then_added(&mut self, by: By, user: &UserId, device: &DeviceName, is_new: bool, then: Then) -> Then {
+        if is_new {
+            self.note(|| Fact::Account { user: user.clone(), device: None, added: true });
+        }
+        self.note(|| Fact::Account { user: user.clone(), device: Some(device.clone()), added: true });
+        let then = self.then_noted(by, "device_added", user, Some(device.as_str()), then);
+        if is_new { self.then_noted(by, "user_added", user, None, then) } else { then }
     }
 
     /// Notes for the audit that something became of an account, then goes on.

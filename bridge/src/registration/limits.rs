@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
+use godwit_schemas::network;
+
 use crate::phone::PhoneHash;
 
 const MINUTE_S: u32 = 60;
@@ -69,7 +71,7 @@ impl Counts {
     /// After so many seconds it is worth another try.
     pub(super) fn ask(&mut self, number: &PhoneHash, from: Option<IpAddr>, now_s: u32) -> Result<(), u32> {
         let Limits { per_number_per_hour, per_address_per_hour, per_minute } = self.limits;
-        let network = from.and_then(network);
+        let network = from.and_then(network::number);
         let of_number = wait_s(&self.numbers, Some(number), per_number_per_hour, now_s);
         let of_network = wait_s(&self.networks, network.as_ref(), per_address_per_hour, now_s);
         let of_all = self.all.wait_s(per_minute, MINUTE_S, now_s);
@@ -89,7 +91,7 @@ impl Counts {
     /// # Errors
     /// As in [`Self::ask`].
     pub(super) fn guess(&mut self, from: Option<IpAddr>, now_s: u32) -> Result<(), u32> {
-        let Some(network) = from.and_then(network) else { return Ok(()) };
+        let Some(network) = from.and_then(network::number) else { return Ok(()) };
         let limit = self.limits.per_address_per_hour.saturating_mul(self.tries);
         if let Some(wait_s) = wait_s(&self.guessing, Some(&network), limit, now_s) {
             return Err(wait_s);
@@ -111,15 +113,6 @@ impl Counts {
 
 fn wait_s<K: Eq + Hash>(counted: &HashMap<K, Window>, key: Option<&K>, limit: u32, now_s: u32) -> Option<u32> {
     counted.get(key?)?.wait_s(limit, HOUR_S, now_s)
-}
-
-/// The number of a network: an IPv4 address or a /64 of IPv6, which do not meet. `None`: this machine.
-fn network(addr: IpAddr) -> Option<u64> {
-    match addr.to_canonical() {
-        addr if addr.is_loopback() => None,
-        IpAddr::V4(addr) => Some(addr.to_bits().into()),
-        IpAddr::V6(addr) => Some((addr.to_bits() >> 64) as u64),
-    }
 }
 
 #[cfg(test)]

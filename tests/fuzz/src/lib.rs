@@ -74,8 +74,7 @@ pub async fn proxy(data: &[u8]) {
 pub async fn bus(data: &[u8]) {
     let Some((to, payload)) = data.split_first() else { return };
     let server = Server::start().await;
-    let (near, far) = tokio::io::duplex(1 << 16);
-    let mut near = near;
+    let (mut near, far) = tokio::io::duplex(1 << 16);
     // Somebody is there whom it may concern.
     if near.write_all(&server.connect(5)).await.is_err() {
         return;

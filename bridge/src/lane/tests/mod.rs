@@ -11,8 +11,8 @@ use godwit_schemas::topic::Filters;
 use prost::Message;
 
 use self::edge::{INBOX_ENTRIES, NOW_S, Scene, WINDOW, to_user};
-use crate::store::Table;
 use crate::store::memory::MemoryStore;
+use crate::store::{ClockS, Table};
 
 mod account;
 mod bodies;
@@ -27,7 +27,12 @@ mod replay;
 mod room;
 
 async fn scene() -> Scene<MemoryStore> {
-    let mut scene = Scene::new(MemoryStore::new(Arc::new(|| NOW_S))).await;
+    scene_by(Arc::new(|| NOW_S)).await
+}
+
+/// With another clock.
+async fn scene_by(clock: ClockS) -> Scene<MemoryStore> {
+    let mut scene = Scene::new(MemoryStore::new(clock)).await;
     scene.add("alice", "phone").await;
     scene.add("bob", "phone").await;
     scene
@@ -462,9 +467,7 @@ async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
 async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
     let now_s = Arc::new(AtomicU32::new(NOW_S));
     let clock = now_s.clone();
-    let mut scene = Scene::new(MemoryStore::new(Arc::new(move || clock.load(Ordering::Relaxed)))).await;
-    scene.add("alice", "phone").await;
-    scene.add("bob", "phone").await;
+    let mut scene = scene_by(Arc::new(move || clock.load(Ordering::Relaxed))).await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..=u64::from(INBOX_ENTRIES) {
         scene.publish(ALICE, Publish { expires_in_s: 60, ..to_user(number, "bob", "hello") });
@@ -485,9 +488,7 @@ async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
 async fn an_inbox_that_is_caught_up_while_acknowledgements_are_under_way_is_measured_after_them() {
     let now_s = Arc::new(AtomicU32::new(NOW_S));
     let clock = now_s.clone();
-    let mut scene = Scene::new(MemoryStore::new(Arc::new(move || clock.load(Ordering::Relaxed)))).await;
-    scene.add("alice", "phone").await;
-    scene.add("bob", "phone").await;
+    let mut scene = scene_by(Arc::new(move || clock.load(Ordering::Relaxed))).await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..u64::from(INBOX_ENTRIES) {
         let expires_in_s = if number <= u64::from(WINDOW) { 0 } else { 60 };
