@@ -210,18 +210,25 @@ fn nothing_is_stored_while_one_inbox_of_the_recipients_is_full() {
 }
 
 #[test]
-fn counts_of_devices_that_are_gone_are_not_kept() {
+fn counts_of_devices_that_are_gone_are_not_kept_and_their_retries_are_refused() {
     let mut scene = Scene::new();
     let group = scene.group(&["bob"]);
     let mut send = |device: u64| {
         let origin = Origin { device: DeviceId::new(device), ..origin("alice") };
         let (to, body) = (To::Conversation(group), Bytes::from_static(b"x"));
         let draft = Draft { body, client_sequence: 1, ..Draft::default() };
-        scene.run(Command::Post { origin, to, draft });
-        scene.world.conversation(group).unwrap().to_state().accepted.len()
+        let outcome = scene.run(Command::Post { origin, to, draft });
+        let counts = scene.world.conversation(group).unwrap().to_state().accepted.len();
+        if device == 9 {
+            let left = UserRecord { devices: vec![device_record(1)], ..Default::default() };
+            scene.world.found_user(user("alice"), Some(left));
+        }
+        (published(&outcome).0, counts)
     };
-    // Number 7 is not Alice's any more when number 9 comes.
-    assert_eq!([send(7), send(9), send(1)], [1, 1, 2]);
+    assert_eq!(send(9), (Reason::SUCCESS, 1));
+    // Number 9 is not Alice's any more when number 1 comes.
+    assert_eq!(send(1), (Reason::SUCCESS, 1));
+    assert_eq!(send(9), (Reason::NOT_AUTHORIZED, 1), "a retry that was under way");
 }
 
 #[test]
