@@ -140,10 +140,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Poll::Ready(Ok(()));
                 }
                 Next::Close => return self.poll_hang_up(cx),
-                Next::Read | Next::Wait => {}
+                Next::Read | Next::Listen | Next::Wait => {}
             }
             let drained = self.poll_drain(cx)?;
-            if next == Next::Wait {
+            let enough = next == Next::Listen && self.read.len() >= READ_BYTES;
+            if next == Next::Wait || enough {
                 match drained {
                     // Writing may have made room to go on.
                     Poll::Ready(1..) => continue,

@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::greeting::Arrival;
 use crate::guests::Guests;
 use crate::lane::Lane;
+use crate::logins::Logins;
 use crate::session::Session;
 use crate::timer::{Ticks, Wheel};
 
@@ -38,6 +39,7 @@ pub(crate) struct Edge {
     pub(crate) guests: Arc<Guests>,
     /// A place for each client that is being greeted.
     pub(crate) greetings: Arc<Semaphore>,
+    pub(crate) logins: Arc<Logins>,
     clock: AtomicU32,
     wheel: Mutex<Wheel>,
     registry: RwLock<HashMap<u64, Arc<Peer>>>,
@@ -52,6 +54,7 @@ impl Edge {
             id,
             guests: Guests::new(settings.guests),
             greetings: Arc::new(Semaphore::new(settings.greetings_max)),
+            logins: Logins::new(settings.logins_max),
             settings,
             counters: Arc::default(),
             ready: Arc::default(),

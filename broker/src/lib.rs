@@ -19,6 +19,7 @@ mod lane;
 mod link;
 mod listener;
 pub mod local_bus;
+mod logins;
 mod mqtt;
 pub mod proxy;
 pub mod router_bus;
@@ -79,6 +80,8 @@ pub struct Settings {
     pub origins: Vec<String>,
     /// Most clients that are in the middle of a TLS handshake or a WebSocket upgrade; further ones wait to be accepted.
     pub greetings_max: usize,
+    /// Most CONNECTs that the lanes are asked about at once; further ones wait their turn. 0 means 1.
+    pub logins_max: usize,
     /// Networks of the proxies in front, whose connections begin with a header that says who their client is; nobody else
     /// may connect. `None`: there are no proxies.
     pub proxies: Option<Vec<proxy::Network>>,
@@ -110,6 +113,7 @@ impl Default for Settings {
             tls: None,
             origins: Vec::new(),
             greetings_max: 4_096,
+            logins_max: 16,
             proxies: None,
             guests: guests::Limits::default(),
             packets_per_s: 0,
@@ -177,6 +181,7 @@ pub async fn start<B: Bus>(mut settings: Settings, bus: B) -> Result<Broker, Bro
     let edge = &broker.edge;
     tokio::spawn(broker.running.clone().run_until_cancelled_owned(link::run(edge.clone(), bus)));
     tokio::spawn(broker.running.clone().run_until_cancelled_owned(timer::run(edge.clone())));
+    tokio::spawn(broker.running.clone().run_until_cancelled_owned(logins::run(edge.clone())));
     for door in doors {
         let Listen { addr, tls: with_tls, websocket } = door.listen;
         tracing::info!(%addr, tls = with_tls, websocket, "listening");
@@ -237,7 +242,7 @@ impl Doors {
 
     /// Keeps it on the bus, for ever.
     pub async fn run<B: Bus>(self, bus: B) {
-        futures::join!(link::run(self.0.clone(), bus), timer::run(self.0));
+        futures::join!(link::run(self.0.clone(), bus), timer::run(self.0.clone()), logins::run(self.0));
     }
 
     /// Serves one client until it is gone. It comes from nowhere, and so counts in no network's limits.

@@ -17,6 +17,8 @@ use crate::{BrokerError, Listen};
 
 /// Connections that the operating system may keep for us to accept.
 const BACKLOG: i32 = 4_096;
+/// After so many in a row others have their turn: those who are in are not to wait for those who come.
+const IN_A_ROW: u32 = 16;
 /// Pause after a failure to accept: it is most likely out of file descriptors.
 const BACK_OFF: Duration = Duration::from_millis(250);
 
@@ -56,7 +58,12 @@ pub(crate) async fn run(
     connections: TaskTracker,
     accepting: CancellationToken,
 ) {
+    let mut in_a_row: u32 = 0;
     loop {
+        in_a_row = in_a_row.wrapping_add(1);
+        if in_a_row.is_multiple_of(IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
         match door.listener.accept().await {
             Ok((stream, from)) if has_room(&edge) => {
                 // A socket that cannot be told has gone already.

@@ -178,9 +178,16 @@ impl Conversation {
         }
     }
 
-    /// Forgets the counts of devices that are no member's any more. Keeps P8: they would be written with each message.
+    /// Forgets the counts of devices that are no member's, but for the last few. Keeps P8: they would be written with each
+    /// message; and P3: a retry may be on its way when its device is removed, and some count that are never a member's.
     pub fn keep_counts_of(&mut self, devices: &[DeviceId]) {
-        self.accepted.retain(|(device, ..)| devices.contains(device));
+        /// More are not removed while a retry is on its way.
+        const LAST: usize = 4;
+        let strangers = self.accepted.iter().filter(|(device, ..)| !devices.contains(device));
+        let mut places: Vec<_> = strangers.map(|(.., at)| *at).collect();
+        places.sort_unstable();
+        let from = places.iter().nth_back(LAST - 1).copied().unwrap_or_default();
+        self.accepted.retain(|(device, _, at)| devices.contains(device) || *at >= from);
     }
 
     /// Adds a member.

@@ -182,6 +182,8 @@ pub(crate) struct Offer {
     pub(crate) receive_maximum: u16,
     pub(crate) packet_bytes_max: u32,
     pub(crate) topic_alias_max: u16,
+    /// Seconds, instead of what the client asked for (MQTT 5, 3.2.2.3.14).
+    pub(crate) keep_alive_s: Option<u16>,
     /// The client has not said one (MQTT 5, 3.2.2.3.7).
     pub(crate) client_id: Option<String>,
 }
@@ -192,6 +194,7 @@ pub(crate) fn welcome(version: Version, session_present: bool, offer: &Offer) ->
         receive_max: Some(offer.receive_maximum),
         max_packet_size: Some(offer.packet_bytes_max),
         topic_alias_max: Some(offer.topic_alias_max),
+        server_keep_alive: offer.keep_alive_s,
         assigned_client_identifier: offer.client_id.clone(),
         retain_available: Some(0),
         shared_subscription_available: Some(0),

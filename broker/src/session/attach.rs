@@ -20,7 +20,7 @@ impl Session {
             return;
         }
         let frame = match &self.phase {
-            Phase::Asking(frame) => bus::Connect::clone(frame),
+            Phase::Asking(login) => login.frame.clone(),
             Phase::Open => {
                 let resume = bus::Resume {
                     cursor: self.deliveries.cursor(),
@@ -32,7 +32,7 @@ impl Session {
                 self.deliveries.forget_acknowledged();
                 bus::Connect { resume: Some(resume), ..self.connect_frame(client) }
             }
-            Phase::Silent | Phase::Held(..) | Phase::Closing | Phase::Gone => return,
+            Phase::Silent | Phase::Held(..) | Phase::Queued(..) | Phase::Closing | Phase::Gone => return,
         };
         self.lane = Some(lane.clone());
         self.generation = generation;

@@ -7,8 +7,9 @@ use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
-use super::{Client, Phase, Session};
+use super::{Client, Login, Phase, Session};
 use crate::edge::Edge;
+use crate::logins::{self, Place, Turn};
 use crate::mqtt::frame::Frame;
 use crate::mqtt::publish::OVERHEAD_MAX;
 use crate::mqtt::{Version, codec};
@@ -70,19 +71,20 @@ impl Session {
             problem_information: connect.problem_information,
             named_by_us: connect.client_id.is_empty(),
         };
-        let frame = Box::new(bus::Connect {
+        let frame = bus::Connect {
             password: if verified { Bytes::new() } else { connect.password.into() },
             clean_start: connect.clean_start,
             verified,
             address: self.stay.addr.map(|addr| addr.to_string()).unwrap_or_default(),
             ..self.connect_frame(&client)
-        });
+        };
+        let login = Box::new(Login { frame, place: None });
         self.client = Some(client);
         match self.stay.wait(edge.now()).filter(|_| !verified) {
-            None => self.ask(edge, frame),
+            None => self.queue_up(edge, login),
             Some(wait) => {
                 let until = edge.now().after(wait);
-                self.phase = Phase::Held(frame, until);
+                self.phase = Phase::Held(login, until);
                 self.look_at(edge, until);
             }
         }
@@ -107,22 +109,57 @@ impl Session {
     /// The client has waited long enough.
     pub(super) fn release(&mut self, edge: &Edge) {
         match std::mem::replace(&mut self.phase, Phase::Gone) {
-            Phase::Held(frame, _) => {
+            Phase::Held(login, _) => {
                 // Waiting was ours; the lane has its time.
                 self.accepted_at = edge.now();
-                self.ask(edge, frame);
+                self.queue_up(edge, login);
             }
             other => self.phase = other,
         }
     }
 
-    fn ask(&mut self, edge: &Edge, frame: Box<bus::Connect>) {
+    /// Asks the lane, when it is this client's turn.
+    fn queue_up(&mut self, edge: &Edge, mut login: Box<Login>) {
+        match edge.logins.arrive(self.number) {
+            Turn::Now(place) => {
+                login.place = Some(place);
+                self.ask(edge, login);
+            }
+            Turn::Later => {
+                let until = edge.now().after(edge.settings.connect_deadline / 4);
+                self.phase = Phase::Queued(login, until);
+                self.look_at(edge, until);
+            }
+            Turn::Never => self.refuse_for_now(edge),
+        }
+    }
+
+    /// It is this client's turn to log in, if it is still there.
+    pub(crate) fn has_its_turn(&mut self, edge: &Edge, place: Place) {
+        match std::mem::replace(&mut self.phase, Phase::Gone) {
+            Phase::Queued(mut login, _) => {
+                login.place = Some(place);
+                self.ask(edge, login);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    fn ask(&mut self, edge: &Edge, mut login: Box<Login>) {
         self.lane = self.client.as_ref().and_then(|client| edge.lane_of(client.partition));
-        if let Some(generation) = self.lane.as_ref().and_then(|lane| lane.join(self.number, &frame)) {
+        if let Some(generation) = self.lane.as_ref().and_then(|lane| lane.join(self.number, &login.frame)) {
             self.generation = generation;
             self.attached = true;
+        } else {
+            // All who wait for a lane that is away are told to it when it comes.
+            login.place = None;
         }
-        self.phase = Phase::Asking(frame);
+        self.phase = Phase::Asking(login);
+    }
+
+    /// There are too many, or there is too little memory: the client may come back.
+    pub(super) fn refuse_for_now(&mut self, edge: &Edge) {
+        self.refuse(edge, Reason::SERVER_BUSY, &logins::busy(self.number));
     }
 
     /// What is the same whether the client connects or the edge reattaches it.
@@ -154,11 +191,13 @@ impl Session {
                 self.stay.is_known();
                 self.subscriptions.begin(Filters::from_bits(connected.filters));
                 let settings = &edge.settings;
+                let keep_alive_s = self.spread_keep_alive(edge);
                 let named_by_us = self.client.as_ref().filter(|client| client.named_by_us);
                 let offer = codec::Offer {
                     receive_maximum: settings.unanswered_publishes_max,
                     packet_bytes_max: settings.packet_bytes_max,
                     topic_alias_max: settings.topic_alias_max,
+                    keep_alive_s,
                     client_id: named_by_us.map(|client| client.device.as_str().to_owned()),
                 };
                 self.out.extend_from_slice(&codec::welcome(self.version, connected.session_present, &offer));
@@ -174,6 +213,13 @@ impl Session {
             Phase::Open if !reason.is_success() => self.close(edge, reason),
             _ => {}
         }
+    }
+
+    /// What the client has to keep alive instead of what it asked for. `None`: that.
+    fn spread_keep_alive(&mut self, edge: &Edge) -> Option<u16> {
+        let client = self.client.as_mut().filter(|_| self.version == Version::V5 && edge.logins.is_busy())?;
+        client.keep_alive_s = logins::keep_alive_s(self.number, client.keep_alive_s);
+        (client.keep_alive_s > 0).then_some(client.keep_alive_s)
     }
 
     pub(super) fn refuse(&mut self, edge: &Edge, reason: Reason, text: &str) {

@@ -25,6 +25,7 @@ use crate::edge::Edge;
 use crate::greeting::Arrival;
 use crate::guests::Stay;
 use crate::lane::Lane;
+use crate::logins::Place;
 use crate::mqtt::frame::{Frame, Kind};
 use crate::mqtt::{Version, answer, codec};
 use crate::timer::Ticks;
@@ -50,9 +51,11 @@ enum Phase {
     /// CONNECT has not come.
     Silent,
     /// CONNECT has come from where too many passwords were wrong: the lane is asked at that moment.
-    Held(Box<bus::Connect>, Ticks),
-    /// The lane is asked; the frame as the client's CONNECT made it.
-    Asking(Box<bus::Connect>),
+    Held(Box<Login>, Ticks),
+    /// Others log in first; not for longer than until then.
+    Queued(Box<Login>, Ticks),
+    /// The lane is asked.
+    Asking(Box<Login>),
     /// Welcome.
     Open,
     /// What is still to be written is written, then the client is waited for until it hangs up.
@@ -61,11 +64,22 @@ enum Phase {
     Gone,
 }
 
+/// What the lane is asked when a client logs in.
+#[derive(Debug)]
+struct Login {
+    /// As the client's CONNECT made it.
+    frame: bus::Connect,
+    /// While the lane is asked.
+    place: Option<Place>,
+}
+
 /// What the connection's task does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     /// Read from the client.
     Read,
+    /// See whether the client is still there; its packets wait.
+    Listen,
     /// Leave the socket alone until something changes.
     Wait,
     /// Write what is to be written and shut down.
@@ -195,6 +209,8 @@ impl Session {
     pub(crate) fn next(&self, edge: &Edge, unwritten: usize) -> Next {
         match self.phase {
             Phase::Silent => Next::Read,
+            // Who has gone is not to be asked about.
+            Phase::Queued(..) => Next::Listen,
             Phase::Held(..) | Phase::Asking(_) => Next::Wait,
             Phase::Open if self.out.len() + unwritten > BACKLOG_BYTES => Next::Wait,
             Phase::Open if self.subscriptions.is_full() => Next::Wait,
@@ -225,7 +241,7 @@ impl Session {
             (Phase::Silent, _) => return self.vanish(),
             (Phase::Open, Ok(frame)) => self.dispatch(edge, frame),
             (Phase::Open, Err(reason)) => Err(reason),
-            (Phase::Held(..) | Phase::Asking(_) | Phase::Closing | Phase::Gone, _) => return,
+            (Phase::Held(..) | Phase::Queued(..) | Phase::Asking(_) | Phase::Closing | Phase::Gone, _) => return,
         };
         if let Err(reason) = done {
             self.close(edge, reason);
@@ -304,13 +320,14 @@ impl Session {
         match &self.phase {
             Phase::Silent if now >= connect_by => self.vanish(),
             Phase::Held(_, until) if now >= *until => self.release(edge),
+            Phase::Queued(_, until) if now >= *until => self.refuse_for_now(edge),
             Phase::Asking(_) if now >= connect_by => self.close(edge, Reason::SERVER_UNAVAILABLE),
             Phase::Closing if now >= closed_by => self.vanish(),
             Phase::Open => self.check_open(edge, now),
             _ => {}
         }
         match &self.phase {
-            Phase::Held(_, until) => Some(*until),
+            Phase::Held(_, until) | Phase::Queued(_, until) => Some(*until),
             Phase::Silent | Phase::Asking(_) => Some(connect_by),
             Phase::Open => {
                 let keep_alive = self.keep_alive().map(|time| self.heard_at.after(time));
@@ -352,7 +369,7 @@ impl Session {
     /// Ends the connection from this side, telling the client why as far as its version can.
     pub(crate) fn close(&mut self, edge: &Edge, reason: Reason) {
         match self.phase {
-            Phase::Held(..) | Phase::Asking(_) => return self.refuse(edge, reason, ""),
+            Phase::Held(..) | Phase::Queued(..) | Phase::Asking(_) => return self.refuse(edge, reason, ""),
             Phase::Open => {}
             Phase::Silent => return self.vanish(),
             Phase::Closing | Phase::Gone => return,

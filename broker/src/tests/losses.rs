@@ -157,6 +157,7 @@ async fn every_publish_is_stored_once_and_answered() {
         let _tasks = [
             AbortOnDropHandle::new(tokio::spawn(link::run(edge.clone(), bus))),
             AbortOnDropHandle::new(tokio::spawn(timer::run(edge.clone()))),
+            AbortOnDropHandle::new(tokio::spawn(logins::run(edge.clone()))),
         ];
         let lane = AbortOnDropHandle::new(tokio::spawn(lane.run(rx)));
         let clients = (0..CLIENTS).map(|_| {

@@ -3,6 +3,7 @@
 mod bus;
 mod connect;
 mod input;
+mod logins_at_once;
 mod losses;
 mod messages;
 mod random;
@@ -24,7 +25,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::connection::Connection;
 use crate::edge::Edge;
 use crate::greeting::Arrival;
-use crate::{Settings, link, timer};
+use crate::{Settings, link, logins, timer};
 
 /// A bus in memory, with one lane's worth of subscribers.
 #[derive(Clone, Default)]
@@ -168,7 +169,7 @@ struct World {
     lane: Lane,
     /// Where clients come from.
     from: Option<IpAddr>,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 impl World {
@@ -186,8 +187,9 @@ impl World {
         let lane = Lane::start(&bus, 9).await;
         let link = AbortOnDropHandle::new(tokio::spawn(link::run(edge.clone(), bus)));
         let timer = AbortOnDropHandle::new(tokio::spawn(timer::run(edge.clone())));
+        let logins = AbortOnDropHandle::new(tokio::spawn(logins::run(edge.clone())));
         tokio::task::yield_now().await;
-        Self { edge, lane, from: None, _tasks: [link, timer] }
+        Self { edge, lane, from: None, _tasks: [link, timer, logins] }
     }
 
     fn dial(&self) -> Client {

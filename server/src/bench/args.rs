@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use godwit_load::{Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Tls, Workload};
+use godwit_load::{Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Storm, Tls, Workload};
 
 use crate::cli::Place;
 
@@ -157,6 +157,23 @@ enum WorkloadArgs {
         #[arg(long, default_value_t = 5_000.0)]
         rate: f64,
     },
+    /// What messages of those who are connected notice while others come back at a rate
+    Storm {
+        /// Clients that lose their connection and resume their session, in turn
+        #[arg(long, default_value_t = 2_000)]
+        clients: usize,
+        /// How many of them in a second
+        #[arg(long, default_value_t = 20_000.0)]
+        rate: f64,
+        /// Senders among those who stay, each with a receiver
+        #[arg(long, default_value_t = 50)]
+        pairs: usize,
+        /// Their messages per second, of all together
+        #[arg(long, default_value_t = 2_000.0)]
+        messages_rate: f64,
+        #[command(flatten)]
+        messages: Messages,
+    },
     /// One sender to a group
     Fanout {
         /// Members, the sender among them
@@ -222,6 +239,12 @@ impl BenchArgs {
                 return (Subject::Within(Within::Hold(Hold { connections, rate })), self.target);
             }
             WorkloadArgs::Disk { writes, bytes } => return (Subject::Disk(Disk { writes, bytes }), self.target),
+            WorkloadArgs::Storm { clients, rate, pairs, messages_rate, messages } => {
+                let Messages { body_bytes, warmup_s, duration_s } = messages;
+                let (warmup, duration) = (seconds(warmup_s), seconds(duration_s));
+                let paced = Paced { pairs, rate: messages_rate, body_bytes, warmup, duration };
+                Workload::Storm(Storm { paced, clients, rate })
+            }
             WorkloadArgs::Fanout { members, window, messages: Messages { body_bytes, warmup_s, duration_s } } => {
                 let (warmup, duration) = (seconds(warmup_s), seconds(duration_s));
                 Workload::Fanout(Fanout { members, window, body_bytes, warmup, duration })

@@ -132,6 +132,7 @@ pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
         tls: doors.tls.clone(),
         origins: doors.websocket_origins.clone(),
         greetings_max: limits.handshakes_max,
+        logins_max: limits.logins_max,
         proxies: doors.proxies.clone(),
         guests: limits.guests,
         packets_per_s: limits.packets_per_s,

@@ -43,12 +43,29 @@ impl<'a> Hello<'a> {
 
     /// Opens a connection and says CONNECT on it; returns its index.
     pub(crate) fn open(&self, wire: &mut Wire, addr: SocketAddr, from: Option<IpAddr>) -> Result<usize> {
-        let Account { user, device, password } = self.account;
         let connection = wire.open(addr, from)?;
+        self.say(wire, connection);
+        Ok(connection)
+    }
+
+    /// Gives up a connection, without a word, and opens another one in its place.
+    pub(crate) fn open_again(
+        &self,
+        wire: &mut Wire,
+        connection: usize,
+        addr: SocketAddr,
+        from: Option<IpAddr>,
+    ) -> Result<()> {
+        wire.open_again(connection, addr, from)?;
+        self.say(wire, connection);
+        Ok(())
+    }
+
+    fn say(&self, wire: &mut Wire, connection: usize) {
+        let Account { user, device, password } = self.account;
         let Self { clean_session, keep_alive_s, .. } = *self;
         let connect = Connect { client_id: device, user, password, clean_session, keep_alive_s };
         packet::connect(wire.out.to(connection), &connect);
-        Ok(connection)
     }
 }
 

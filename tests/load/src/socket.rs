@@ -5,12 +5,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mio::net::TcpStream;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use socket2::SockRef;
 
 /// What all clients that use TLS share.
 #[derive(Debug, Clone)]
@@ -45,6 +47,13 @@ impl Stream {
         let Some(Tls(config)) = tls else { return Ok(Self::Plain(socket)) };
         let session = ClientConnection::new(config.clone(), ServerName::from(to))?;
         Ok(Self::Tls(socket, Box::new(session)))
+    }
+
+    /// Closes it so that the server is told at once, and nothing waits on this side.
+    pub(crate) fn reset(self) {
+        let (Self::Plain(socket) | Self::Tls(socket, _)) = self;
+        // A socket that is closed already takes no options.
+        _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
     }
 }
 

@@ -127,13 +127,34 @@ impl Wire {
         Ok(Self { poll, events, timer, armed: 0, clock, out: Outbox::default(), lines: Vec::new(), buffer, tls })
     }
 
-    /// Number of connections ever opened, and so the index of the next one.
+    /// Number of connections, and so the index of the next one that is opened.
     pub(crate) fn len(&self) -> usize {
         self.lines.len()
     }
 
     /// Starts a TCP connection and returns its index. Packets may be written to it right away.
     pub(crate) fn open(&mut self, to: SocketAddr, from: Option<IpAddr>) -> Result<usize> {
+        let index = self.lines.len();
+        let stream = self.dial(index, to, from)?;
+        self.lines.push(Line { stream: Some(stream), partial: Vec::new() });
+        self.out.pending.push(Pending::default());
+        Ok(index)
+    }
+
+    /// Resets a connection, as one that is lost, and starts another one under its index.
+    pub(crate) fn open_again(&mut self, index: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<()> {
+        if let Some(stream) = self.lines[index].stream.take() {
+            stream.reset();
+        }
+        let stream = self.dial(index, to, from)?;
+        self.lines[index] = Line { stream: Some(stream), partial: Vec::new() };
+        // It may stand among those that have something to write.
+        let queued = self.out.pending[index].queued;
+        self.out.pending[index] = Pending { queued, ..Pending::default() };
+        Ok(())
+    }
+
+    fn dial(&mut self, index: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<Stream> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).context("open a socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -147,12 +168,8 @@ impl Wire {
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
-        let index = self.lines.len();
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        let stream = Stream::new(stream, to.ip(), self.tls.as_ref())?;
-        self.lines.push(Line { stream: Some(stream), partial: Vec::new() });
-        self.out.pending.push(Pending::default());
-        Ok(index)
+        Stream::new(stream, to.ip(), self.tls.as_ref())
     }
 
     /// Ends the wait of [`Wire::turn`] at this time, to the microsecond rather than to epoll's millisecond. Replaces

@@ -15,6 +15,7 @@ use crate::messages::MessagesReport;
 use crate::pairs::{Paced, Pairs};
 use crate::process;
 use crate::replay::{Replay, ReplayReport};
+use crate::storm::{Storm, StormReport};
 use crate::target::Target;
 
 /// Open files that are not clients': standard streams, epoll, timers.
@@ -29,6 +30,7 @@ pub enum Workload {
     Connections(Connections),
     Replay(Replay),
     Fanout(Fanout),
+    Storm(Storm),
 }
 
 /// What was measured. Serialised with the workload's name in `workload`; displayed as a small table.
@@ -41,6 +43,7 @@ pub enum Report {
     Connections(ConnectionsReport),
     Replay(ReplayReport),
     Fanout(MessagesReport),
+    Storm(StormReport),
     Disk(DiskReport),
     Fill(FillReport),
     Hold(HoldReport),
@@ -54,6 +57,7 @@ impl Workload {
             Self::Connections(Connections { count, .. }) => *count,
             Self::Replay(Replay { senders, .. }) => 1 + senders,
             Self::Fanout(Fanout { members, .. }) => *members,
+            Self::Storm(Storm { paced, clients, .. }) => 2 * paced.pairs + clients,
         }
     }
 
@@ -79,6 +83,7 @@ impl Workload {
             Self::Connections(connections) => Report::Connections(connections.run(target, control)?),
             Self::Replay(replay) => Report::Replay(replay.run(target, control)?),
             Self::Fanout(fanout) => Report::Fanout(fanout.run(target, control)?),
+            Self::Storm(storm) => Report::Storm(storm.run(target, control)?),
         })
     }
 }
@@ -89,6 +94,7 @@ impl Report {
         match self {
             Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.is_clean(),
             Self::Connections(report) => report.is_clean(),
+            Self::Storm(report) => report.is_clean(),
             Self::Replay(report) => report.violations.total() == 0,
             Self::Hold(report) => report.is_clean(),
             Self::Disk(_) | Self::Fill(_) => true,
@@ -101,6 +107,7 @@ impl fmt::Display for Report {
         match self {
             Self::Pairs(report) | Self::Paced(report) | Self::Fanout(report) => report.fmt(f),
             Self::Connections(report) => report.fmt(f),
+            Self::Storm(report) => report.fmt(f),
             Self::Replay(report) => report.fmt(f),
             Self::Disk(report) => report.fmt(f),
             Self::Fill(report) => report.fmt(f),

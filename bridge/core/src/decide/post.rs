@@ -14,7 +14,6 @@ use crate::outcome::Change;
 use crate::world::World;
 
 const MAY_NOT_SEND: Refused = (Reason::NOT_AUTHORIZED, "not allowed to send in this group");
-const NO_DEVICE: Refused = (Reason::NOT_AUTHORIZED, "device removed");
 // PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
 pub(super) const BODY_TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "body over the limit");
 
@@ -32,10 +31,6 @@ impl Decision<'_> {
             To::Conversation(id) => *id,
             To::User(user) => self.open_direct(&origin.user, user)?,
         };
-        // What a device had under way when it was removed may be a retry, and its counts are forgotten.
-        if self.world.user(&origin.user).is_some_and(|user| user.devices.iter().all(|it| it.id != origin.device)) {
-            return Err(NO_DEVICE);
-        }
         let blocker = self.blocker(id, &origin.user);
         let room = self.has_room(id, Some(origin.device)).is_ok();
         if draft.client_sequence > 0 {

@@ -210,7 +210,7 @@ fn nothing_is_stored_while_one_inbox_of_the_recipients_is_full() {
 }
 
 #[test]
-fn counts_of_devices_that_are_gone_are_not_kept_and_their_retries_are_refused() {
+fn counts_of_devices_that_are_gone_are_kept_for_a_retry_but_only_the_last_few() {
     let mut scene = Scene::new();
     let group = scene.group(&["bob"]);
     let mut send = |device: u64| {
@@ -219,16 +219,13 @@ fn counts_of_devices_that_are_gone_are_not_kept_and_their_retries_are_refused() 
         let draft = Draft { body, client_sequence: 1, ..Draft::default() };
         let outcome = scene.run(Command::Post { origin, to, draft });
         let counts = scene.world.conversation(group).unwrap().to_state().accepted.len();
-        if device == 9 {
-            let left = UserRecord { devices: vec![device_record(1)], ..Default::default() };
-            scene.world.found_user(user("alice"), Some(left));
-        }
-        (published(&outcome).0, counts)
+        (published(&outcome).2.get(), counts)
     };
-    assert_eq!(send(9), (Reason::SUCCESS, 1));
-    // Number 9 is not Alice's any more when number 1 comes.
-    assert_eq!(send(1), (Reason::SUCCESS, 1));
-    assert_eq!(send(9), (Reason::NOT_AUTHORIZED, 1), "a retry that was under way");
+    // Only 9 and 1 are Alice's, and the group's beginning was the first in order.
+    assert_eq!([11, 12, 13, 14, 15].map(&mut send), [(2, 1), (3, 2), (4, 3), (5, 4), (6, 5)]);
+    assert_eq!(send(9), (7, 5), "the oldest is forgotten");
+    assert_eq!(send(12), (3, 5), "a retry that was on its way");
+    assert_eq!(send(1), (8, 6));
 }
 
 #[test]
