@@ -55,7 +55,7 @@ impl<S> Connection<S> {
                 Ok(Some(packet)) => session.packet(&self.edge, Ok(packet)),
                 Ok(None) => {
                     session.flush_acknowledged();
-                    return next;
+                    return if session.must_wait(&self.edge, self.read.len()) { Next::Wait } else { next };
                 }
                 Err(reason) => session.packet(&self.edge, Err(reason)),
             }

@@ -52,7 +52,7 @@ impl Edge {
     pub(crate) fn new(id: u64, settings: Settings) -> Self {
         Self {
             id,
-            guests: Guests::new(settings.guests),
+            guests: Guests::new(settings.guests, settings.pressure.clone()),
             greetings: Arc::new(Semaphore::new(settings.greetings_max)),
             logins: Logins::new(settings.logins_max),
             settings,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use godwit_schemas::network;
 use parking_lot::Mutex;
 
+use crate::pressure::{self, Pressure};
 use crate::timer::Ticks;
 
 /// Networks whose failed logins are remembered. When there are more, the further ones are not.
@@ -40,6 +41,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub(crate) struct Guests {
     limits: Limits,
+    pressure: Pressure,
     table: Mutex<Table>,
 }
 
@@ -73,8 +75,8 @@ pub(crate) struct Stay {
 }
 
 impl Guests {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, table: Mutex::default() })
+    pub(crate) fn new(limits: Limits, pressure: Pressure) -> Arc<Self> {
+        Arc::new(Self { limits, pressure, table: Mutex::default() })
     }
 
     /// A place for whoever comes from there. `None`: there is none.
@@ -82,7 +84,8 @@ impl Guests {
         let Limits { connections_per_address, strangers, strangers_per_address, .. } = self.limits;
         let is_full = |count: u32, limit: u32| limit > 0 && count >= limit;
         let mut table = self.table.lock();
-        if is_full(table.strangers, strangers) {
+        let pressed = self.pressure.is_on() && table.strangers >= pressure::STRANGERS;
+        if pressed || is_full(table.strangers, strangers) {
             return None;
         }
         if let Some(network) = addr.and_then(network::number) {
@@ -171,7 +174,7 @@ mod tests {
     #[test]
     fn each_network_has_its_own_places() {
         let limits = Limits { connections_per_address: 3, strangers_per_address: 2, strangers: 5, ..Limits::default() };
-        let guests = Guests::new(limits);
+        let guests = Guests::new(limits, Pressure::default());
         let mut stays = vec![guests.enter(at("192.0.2.1")).unwrap(), guests.enter(at("::ffff:192.0.2.1")).unwrap()];
         assert!(guests.enter(at("192.0.2.1")).is_none(), "two strangers");
         stays[0].is_known();
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn this_machine_counts_in_total_only() {
         let limits = Limits { connections_per_address: 1, strangers_per_address: 1, strangers: 3, failed_logins: 1 };
-        let guests = Guests::new(limits);
+        let guests = Guests::new(limits, Pressure::default());
         let stays = [guests.enter(at("127.0.0.1")), guests.enter(at("127.0.0.1")), guests.enter(at("::1"))];
         assert!(stays.iter().all(Option::is_some) && guests.enter(at("127.0.0.1")).is_none());
         let [Some(stay), ..] = stays else { panic!("a place") };
@@ -206,7 +209,7 @@ mod tests {
 
     #[test]
     fn failed_logins_make_the_next_ones_wait_for_a_while() {
-        let guests = Guests::new(Limits { failed_logins: 2, ..Limits::default() });
+        let guests = Guests::new(Limits { failed_logins: 2, ..Limits::default() }, Pressure::default());
         let [stay, neighbour, other] =
             ["2001:db8::1", "2001:db8::2", "2001:db8:1::1"].map(|addr| guests.enter(at(addr)).unwrap());
         let mut waits = Vec::new();
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let guests = Guests::new(Limits { failed_logins: 1, ..Limits::default() });
+        let guests = Guests::new(Limits { failed_logins: 1, ..Limits::default() }, Pressure::default());
         let fail = |n: usize, now| {
             let addr = IpAddr::V4((n as u32).into());
             guests.enter(Some(addr)).unwrap().has_failed(now);

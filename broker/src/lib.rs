@@ -21,6 +21,7 @@ mod listener;
 pub mod local_bus;
 mod logins;
 mod mqtt;
+pub mod pressure;
 pub mod proxy;
 pub mod router_bus;
 mod session;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub greetings_max: usize,
     /// Most CONNECTs that the lanes are asked about at once; further ones wait their turn. 0 means 1.
     pub logins_max: usize,
+    /// Set while the process is short of memory.
+    pub pressure: pressure::Pressure,
     /// Networks of the proxies in front, whose connections begin with a header that says who their client is; nobody else
     /// may connect. `None`: there are no proxies.
     pub proxies: Option<Vec<proxy::Network>>,
@@ -114,6 +117,7 @@ impl Default for Settings {
             origins: Vec::new(),
             greetings_max: 4_096,
             logins_max: 16,
+            pressure: pressure::Pressure::default(),
             proxies: None,
             guests: guests::Limits::default(),
             packets_per_s: 0,

@@ -35,6 +35,11 @@ pub(crate) use registration::{Provider, Registration};
 /// Room that a packet needs around the largest body: topic, properties, the event's own fields.
 const PACKET_OVERHEAD_BYTES: u32 = 1_024;
 
+/// Tables of the store.
+const TABLES: usize = 6;
+/// What a server takes that does nothing yet, without its store.
+const OTHERWISE_BYTES: usize = 64 << 20;
+
 const DAY_S: u32 = 24 * 3_600;
 
 /// See `deploy/godwit.toml` for what each setting means.
@@ -89,6 +94,8 @@ pub(crate) struct Limits {
     pub(crate) bytes_per_s: u32,
     pub(crate) handshakes_max: usize,
     pub(crate) logins_max: usize,
+    /// Of the whole process; 0: three quarters of what the machine has.
+    pub(crate) memory_bytes_max: u64,
     pub(crate) connect_deadline: Duration,
     pub(crate) drain_deadline: Duration,
     pub(crate) unanswered_publishes_max: u16,
@@ -178,6 +185,15 @@ fn parse(from: &mut Layers) -> Settings {
     let clients = listeners.iter().filter(|(key, _)| key.starts_with("mqtt.") || key.starts_with("http."));
     let public = clients.filter(|(_, addr)| !addr.ip().is_loopback()).map(|(key, _)| *key).next();
     let registration = registration::parse(from, public);
+    let limits = limits(from);
+    let memtable_bytes = mib(from, "store.memtable_mib", 1..=1_024);
+    let cache_bytes = mib(from, "store.cache_mib", 1..=1_048_576);
+    let least = (cache_bytes + TABLES * memtable_bytes + OTHERWISE_BYTES) as u64;
+    if (1..least).contains(&limits.memory_bytes_max) {
+        let text =
+            format!("store.cache_mib, {TABLES} times store.memtable_mib and the rest take {} already", least >> 20);
+        from.refuse("limits.memory_mib", text);
+    }
     Settings {
         doors,
         http_listen,
@@ -189,13 +205,13 @@ fn parse(from: &mut Layers) -> Settings {
             "" => Err("names no folder".to_owned()),
             dir => Ok(PathBuf::from(dir)),
         }),
-        limits: limits(from),
+        limits,
         undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
         history: history_policy(from),
         lanes: lanes(number(from, "bridge.lanes", 0..=64)),
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
-        memtable_bytes: mib(from, "store.memtable_mib", 1..=1_024),
-        cache_bytes: mib(from, "store.cache_mib", 1..=1_048_576),
+        memtable_bytes,
+        cache_bytes,
         reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
         media,
         registration,
@@ -223,6 +239,7 @@ fn limits(from: &mut Layers) -> Limits {
         bytes_per_s: number(from, "limits.bytes_per_s", 0..=100_000_000),
         handshakes_max: number(from, "limits.handshakes_max", 1..=1_000_000),
         logins_max: number(from, "limits.logins_max", 1..=1_000_000),
+        memory_bytes_max: mib(from, "limits.memory_mib", 0..=16_777_216) as u64,
         connect_deadline: seconds(from, "limits.connect_deadline_s", 1..=600),
         drain_deadline: seconds(from, "limits.drain_deadline_s", 1..=3_600),
         unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=doubt::SLOTS.into()),

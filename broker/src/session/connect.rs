@@ -33,6 +33,7 @@ impl Session {
             // In 3.1.1 there is no code for a packet that is wrong in itself (MQTT-3.1.4-1).
             Err(Reason::MALFORMED_PACKET) if self.version == Version::V4 => self.closing(edge),
             Err(Reason::NOT_AUTHORIZED) => self.refuse(edge, Reason::NOT_AUTHORIZED, "wills are not supported"),
+            Err(Reason::SERVER_BUSY) => self.refuse_for_now(edge),
             Err(reason) => self.refuse(edge, reason, ""),
         }
     }
@@ -57,6 +58,9 @@ impl Session {
         if connect.has_will {
             tracing::info!(%user, %device, "refused a connection with a will");
             return Err(Reason::NOT_AUTHORIZED);
+        }
+        if edge.settings.pressure.is_on() {
+            return Err(Reason::SERVER_BUSY);
         }
         let partition = Partition::of_user(&user);
         self.deliveries.set_aliases(connect.topic_alias_max);

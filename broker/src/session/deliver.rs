@@ -9,7 +9,7 @@ use bytes::Bytes;
 use godwit_schemas::bus::{self, RECEIPTS_FROM, Shape};
 use godwit_schemas::reason::Reason;
 
-use super::{Phase, Session};
+use super::{BACKLOG_BYTES, Phase, Session};
 use crate::edge::Edge;
 use crate::mqtt::Version;
 use crate::mqtt::publish::{self, Outgoing};
@@ -114,6 +114,9 @@ impl Session {
             Shape::LiveSignal => return self.send_live(edge, &format!("live/{}", deliver.conversation), &deliver),
             Shape::Presence => return self.send_live(edge, &format!("presence/{}", deliver.sender), &deliver),
             Shape::Event | Shape::Raw | Shape::Response => {}
+        }
+        if self.stuck_since.is_some() && self.out.len() > BACKLOG_BYTES && edge.settings.pressure.is_on() {
+            return self.close(edge, Reason::QUOTA_EXCEEDED);
         }
         if self.has_room() && !self.deliveries.is_holding() {
             return self.send(edge, &deliver);

@@ -28,6 +28,7 @@ use crate::lane::Lane;
 use crate::logins::Place;
 use crate::mqtt::frame::{Frame, Kind};
 use crate::mqtt::{Version, answer, codec};
+use crate::pressure;
 use crate::timer::Ticks;
 use crate::tls::Identity;
 use deliver::Deliveries;
@@ -39,6 +40,8 @@ use subscribe::Subscriptions;
 const BACKLOG_BYTES: usize = 64 * 1024;
 /// How long a client may take to hang up after the server said it will.
 const LINGER: Duration = Duration::from_secs(3);
+/// A client whose packet waits for memory is looked at this often.
+const PRESSED: Duration = Duration::from_secs(1);
 /// A connection is looked at this often at the least.
 const CHECK: Duration = Duration::from_secs(10);
 
@@ -138,6 +141,8 @@ pub(crate) struct Session {
     heard_at: Ticks,
     /// Since when the client's socket takes nothing.
     stuck_since: Option<Ticks>,
+    /// Since when a large packet has been coming that is not all there.
+    large_since: Option<Ticks>,
     closing_since: Ticks,
 }
 
@@ -169,6 +174,7 @@ impl Session {
             due,
             heard_at: now,
             stuck_since: None,
+            large_since: None,
             closing_since: now,
         }
     }
@@ -216,11 +222,28 @@ impl Session {
             Phase::Open if self.subscriptions.is_full() => Next::Wait,
             // MQTT 3.1.1 has no Receive Maximum: the socket itself has to push back.
             Phase::Open if self.version == Version::V4 && self.publishes.is_full(edge) => Next::Wait,
+            Phase::Open if edge.settings.pressure.is_on() && self.publishes.is_waiting() => Next::Wait,
             Phase::Open if self.meter.full_until(&edge.settings, edge.now()).is_some() => Next::Wait,
             Phase::Open => Next::Read,
             Phase::Closing => Next::Close,
             Phase::Gone => Next::Drop,
         }
+    }
+
+    /// Of the packet that comes next so many bytes have come, and not all. Whether the rest has to wait: until it is looked
+    /// after again, since nobody tells when there is memory.
+    pub(crate) fn must_wait(&mut self, edge: &Edge, bytes: usize) -> bool {
+        if bytes <= pressure::PACKET_BYTES || !matches!(self.phase, Phase::Open) {
+            self.large_since = None;
+            return false;
+        }
+        self.large_since.get_or_insert(edge.now());
+        let waits = edge.settings.pressure.is_on();
+        if waits {
+            self.held_back = true;
+            self.look_at(edge, edge.now().after(PRESSED));
+        }
+        waits
     }
 
     /// The socket gave bytes.
@@ -235,6 +258,7 @@ impl Session {
 
     /// A packet from the client, or why what came is none.
     pub(crate) fn packet(&mut self, edge: &Edge, packet: Result<Frame, Reason>) {
+        self.large_since = None;
         let done = match (&self.phase, packet) {
             (Phase::Silent, Ok(frame)) if frame.kind == Kind::Connect => return self.connect(edge, frame),
             // Whoever does not begin with a CONNECT gets no answer (MQTT 5, 3.1.4; MQTT-3.1.0-1).
@@ -349,6 +373,10 @@ impl Session {
             self.leave(false, None);
             self.vanish();
             return;
+        }
+        let is_slow = |since: Ticks| now >= since.after(edge.settings.drain_deadline);
+        if edge.settings.pressure.is_on() && self.large_since.is_some_and(is_slow) {
+            return self.close(edge, Reason::QUOTA_EXCEEDED);
         }
         // While nothing is read from the client, its silence is our doing; and while it takes bytes, however slowly,
         // it is there.

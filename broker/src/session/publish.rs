@@ -58,6 +58,11 @@ impl Publishes {
         self.slots.len() >= usize::from(edge.settings.unanswered_publishes_max)
     }
 
+    /// The lane has still to answer one.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.state, State::Waiting(_)))
+    }
+
     /// PUBREL came.
     pub(super) fn release(&mut self, packet_id: u16) {
         self.received.retain(|&id| id != packet_id);

@@ -7,6 +7,7 @@ mod logins_at_once;
 mod losses;
 mod messages;
 mod random;
+mod short_of_memory;
 mod streams;
 
 use std::collections::VecDeque;

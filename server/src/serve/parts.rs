@@ -19,11 +19,13 @@ use godwit_bridge::store::ClockS;
 use godwit_bridge::store::rocks::{RocksSettings, RocksStore};
 use godwit_bridge::token::Tokens;
 use godwit_broker::Broker;
+use godwit_broker::pressure::Pressure;
 use godwit_broker::router_bus::{Access, Login, RouterBus};
 use godwit_schemas::bus::Bus;
 use tokio::runtime::Handle;
 
 use crate::exit::{Failure, USAGE};
+use crate::memory;
 use crate::settings::Settings;
 
 /// Reads the password file, if there is to be one.
@@ -121,7 +123,9 @@ pub(crate) async fn start_bridge(
 
 /// The listeners for clients.
 pub(crate) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::Result<Broker> {
-    godwit_broker::start(doors(settings), bus).await.context("start the broker")
+    let doors = doors(settings);
+    memory::watch(settings.limits.memory_bytes_max, doors.pressure.clone())?;
+    godwit_broker::start(doors, bus).await.context("start the broker")
 }
 
 /// What the doors are told.
@@ -133,6 +137,7 @@ pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
         origins: doors.websocket_origins.clone(),
         greetings_max: limits.handshakes_max,
         logins_max: limits.logins_max,
+        pressure: Pressure::default(),
         proxies: doors.proxies.clone(),
         guests: limits.guests,
         packets_per_s: limits.packets_per_s,

@@ -4,6 +4,7 @@
 //! `GODWIT_ATTACKS` says how many packets `packets` sends; in every test run it is a few thousand.
 
 mod greedy;
+mod memory;
 mod packets;
 mod slow;
 
