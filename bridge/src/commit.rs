@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use godwit_core::fact::Fact;
+use godwit_core::outcome::NewEntry;
 use godwit_schemas::ids::Order;
 use godwit_schemas::partition::Partition;
 use tokio::sync::mpsc;
@@ -80,7 +81,8 @@ async fn write<S: Store>(
         for entry in commit.entries {
             *last_order = Order::new(last_order.get() + 1);
             let (table, key) = keys::entry(entry.device, *last_order);
-            let wake = Wake { device: entry.device, order: *last_order, value: entry.value.clone() };
+            let NewEntry { device, bytes, .. } = entry;
+            let wake = Wake { device, order: *last_order, value: entry.value.clone(), bytes };
             told[lane_of(entry.partition)].wakes.push(wake);
             writes.push(Write::Put(table, key, entry.reference.unwrap_or(entry.value)));
         }
@@ -121,7 +123,6 @@ async fn write<S: Store>(
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use godwit_core::outcome::NewEntry;
     use godwit_schemas::ids::{DeviceId, UserId};
 
     use super::*;
@@ -143,7 +144,7 @@ mod tests {
 
     fn entry(device: u64, partition: u64) -> NewEntry {
         let value = Bytes::copy_from_slice(&u32::MAX.to_be_bytes());
-        NewEntry::of(DeviceId::new(device), Partition::of_hash(partition), &value)
+        NewEntry::of(DeviceId::new(device), Partition::of_hash(partition), &value, 0)
     }
 
     #[tokio::test]

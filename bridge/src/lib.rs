@@ -81,6 +81,8 @@ pub struct Settings {
     pub devices_per_user_max: usize,
     /// Entries that an inbox takes, at least 4.
     pub inbox_entries: u32,
+    /// Bytes of content that an inbox takes; 0: however many.
+    pub inbox_bytes: u64,
     /// Phone numbers that a user may look up in a day.
     pub phone_lookups_per_day: u32,
     /// How long a user must be gone before others are told.

@@ -116,6 +116,8 @@ pub(crate) struct Wake {
     pub(crate) device: DeviceId,
     pub(crate) order: Order,
     pub(crate) value: Bytes,
+    /// Length of its content.
+    pub(crate) bytes: u32,
 }
 
 /// What a lane does when its commit is on disk.

@@ -97,6 +97,7 @@ pub(crate) fn settings() -> Settings {
         window_bytes: 1_000,
         devices_per_user_max: 3,
         inbox_entries: 100,
+        inbox_bytes: 0,
         phone_lookups_per_day: 100,
         offline_after: Duration::from_secs(10),
         cached_per_lane: 10,

@@ -24,6 +24,7 @@ mod events;
 mod first_chat;
 mod halves;
 mod identity;
+mod inboxes;
 mod mqtt;
 mod mqttjs;
 mod outsiders;

@@ -124,6 +124,8 @@ pub enum Command {
         senders: Vec<Ordinal>,
         /// The entries.
         orders: Vec<Order>,
+        /// What is in them together.
+        bytes: u64,
         /// Messages among them that are kept apart.
         apart: Vec<Seq>,
     },

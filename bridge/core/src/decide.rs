@@ -11,6 +11,7 @@ use godwit_schemas::reason::Reason;
 use crate::command::{Command, Origin};
 use crate::conversation::{Conversation, Raised, Watermark};
 use crate::fact::{self, Fact};
+use crate::load::Load;
 use crate::outcome::{Change, Effect, EffectKind, Outcome};
 use crate::retention::{Policy, Retention};
 use crate::world::World;
@@ -83,9 +84,10 @@ impl Decision<'_> {
             Command::Call { origin, id, call, correlation, secret } => {
                 self.call(origin, id, &call, correlation, secret);
             }
-            Command::Acked { user, device, conversation, up_to, senders, orders, apart } => {
+            Command::Acked { user, device, conversation, up_to, senders, orders, bytes, apart } => {
                 self.let_go(device, conversation, &apart);
-                self.acked(&user, device, conversation, up_to, &senders, &orders);
+                self.settle(&user, device, &orders, bytes);
+                self.acked(&user, conversation, up_to, &senders);
             }
             Command::Released { device, conversation, apart } => self.let_go(device, conversation, &apart),
             Command::ReceiptAcked { user, device, conversation, member, watermark } => {
@@ -146,19 +148,16 @@ impl Decision<'_> {
         self.out.changes.extend(on.map(|device| Change::ReceiptGone(device, id, raised.member)));
     }
 
-    fn acked(
-        &mut self,
-        user: &UserId,
-        device: DeviceId,
-        id: ConversationId,
-        up_to: Seq,
-        senders: &[Ordinal],
-        orders: &[Order],
-    ) {
+    /// A device has these entries.
+    fn settle(&mut self, user: &UserId, device: DeviceId, orders: &[Order], bytes: u64) {
         self.out.changes.extend(orders.iter().map(|order| Change::EntryGone(device, *order)));
         let lowest = orders.iter().copied().min().unwrap_or_default();
-        let kind = EffectKind::Settled { lowest, entries: orders.len() as u32 };
+        let kind = EffectKind::Settled { lowest, load: Load { entries: orders.len() as u32, bytes } };
         self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
+    }
+
+    /// The user has everything up to here.
+    fn acked(&mut self, user: &UserId, id: ConversationId, up_to: Seq, senders: &[Ordinal]) {
         let Some(conversation) = self.world.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };
         self.out.changes.push(Change::State(id));

@@ -8,7 +8,7 @@
 //! - [`conversation`]: members, order, watermarks: the rules of one conversation.
 //! - [`group`]: what the members of a group may do, and invites.
 //! - [`retention`]: how long messages are kept.
-//! - [`session`]: one device's deliveries: window, cursor, acknowledgements.
+//! - [`session`]: one device's deliveries: window, cursor, acknowledgements. [`load`]: how much waits in an inbox.
 //! - [`fact`]: what happened, as operators may know it.
 //! - [`entry`]: an inbox entry's bytes. [`record`]: the other stored values. [`doubt`]: retries without a count.
 
@@ -19,6 +19,7 @@ pub mod doubt;
 pub mod entry;
 pub mod fact;
 pub mod group;
+pub mod load;
 pub mod outcome;
 pub mod record;
 pub mod retention;

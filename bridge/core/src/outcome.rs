@@ -11,6 +11,7 @@ use crate::command::ReplyTo;
 use crate::conversation::Watermark;
 use crate::doubt::Doubt;
 use crate::fact::Fact;
+use crate::load::Load;
 use crate::record::ReferenceRecord;
 use crate::world::Place;
 
@@ -25,12 +26,14 @@ pub struct NewEntry {
     pub value: Bytes,
     /// What its inbox holds, if that is only a reference.
     pub reference: Option<Bytes>,
+    /// Length of its content, wherever that is.
+    pub bytes: u32,
 }
 
 impl NewEntry {
     /// One that is kept whole.
-    pub fn of(device: DeviceId, partition: Partition, value: &Bytes) -> Self {
-        Self { device, partition, value: value.clone(), reference: None }
+    pub fn of(device: DeviceId, partition: Partition, value: &Bytes, bytes: u32) -> Self {
+        Self { device, partition, value: value.clone(), reference: None, bytes }
     }
 }
 
@@ -127,11 +130,11 @@ pub enum EffectKind {
     Settled {
         /// The lowest order it had.
         lowest: Order,
-        /// How many it had.
-        entries: u32,
+        /// What is gone from the inbox.
+        load: Load,
     },
-    /// An entry of the device was taken back.
-    TakenBack(Order),
+    /// An entry of the device was taken back, with so many bytes.
+    TakenBack(Order, u32),
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
     /// Nobody is in this conversation any more: its history is to be cleared (in the conversation's lane).

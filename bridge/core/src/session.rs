@@ -11,6 +11,7 @@ use godwit_schemas::ids::{ConversationId, Order, Ordinal, Seq};
 use godwit_schemas::topic::Filters;
 
 use crate::entry::{Entry, Kind};
+use crate::load::Load;
 
 /// How much may be in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,8 @@ pub struct Flight {
     pub message: bool,
     /// Its body is kept apart, until the last device has it.
     pub apart: bool,
-    bytes: u32,
+    /// Length of its content.
+    pub bytes: u32,
 }
 
 impl Flight {
@@ -106,9 +108,10 @@ impl Deliveries {
         self.behind
     }
 
-    /// Entries in the store, all of them in flight. `None`: there are others, or may be.
-    pub fn waiting(&self) -> Option<u32> {
-        (!self.behind && self.passed_over.is_none()).then_some(self.flights.len() as u32)
+    /// What is in the store, all of it in flight. `None`: there is more, or may be.
+    pub fn waiting(&self) -> Option<Load> {
+        let load = || Load { entries: self.flights.len() as u32, bytes: self.flight_bytes.into() };
+        (!self.behind && self.passed_over.is_none()).then(load)
     }
 
     /// Forget what is certain about the store: there may be more.
@@ -270,7 +273,7 @@ mod tests {
         assert_eq!(it.next(order(3), &message, Filters::RAW), NEW);
         assert_eq!(it.low(), order(2));
         it.caught_up();
-        assert_eq!(it.waiting(), Some(2));
+        assert_eq!(it.waiting(), Some(Load { entries: 2, bytes: 20 }));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! Deliveries: new entries go straight to a connected device with room in its window, everything else is read from its
 //! inbox when there is room. Keeps P2, and the memory of a slow device bounded.
 
+use std::ops::Add;
+
 use godwit_core::command::{Command, ConnectionKey};
 use godwit_core::entry::{Entry, Kind};
+use godwit_core::load::Load;
 use godwit_core::session::{Flight, Offer};
 use godwit_schemas::bus::{self, Bus, RECEIPTS_FROM, Shape, down::Frame};
 use godwit_schemas::ids::{DeviceId, Order, Seq};
@@ -22,7 +25,7 @@ const RECEIPT_BYTES: usize = 64 << 10;
 impl<S: Store, B: Bus> Lane<S, B> {
     /// A new entry is on disk.
     pub(super) fn wake(&mut self, wake: Wake) {
-        self.backlogs.added(wake.device, wake.order);
+        self.backlogs.added(wake.device, wake.order, wake.bytes);
         let Some(session) = self.sessions.get_mut(&wake.device) else { return };
         let filters = session.filters;
         let Some(connection) = session.connection.as_deref_mut() else { return };
@@ -120,7 +123,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         if let Some(waiting) = deliveries.waiting().filter(|_| session.unsettled.is_empty()) {
             // What is settled here is still to be subtracted.
-            self.backlogs.measured(device, waiting + settled.len() as u32, deliveries.cursor());
+            let settled = settled.iter().map(|flight| Load::of(flight.bytes));
+            self.backlogs.measured(device, settled.fold(waiting, Add::add), deliveries.cursor());
         }
         self.acked(device, &settled);
         Ok(())
@@ -239,6 +243,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 up_to: messages().map(|flight| flight.sequence).max().unwrap_or(Seq::default()),
                 senders,
                 orders: these.iter().map(|flight| flight.order).collect(),
+                bytes: these.iter().map(|flight| u64::from(flight.bytes)).sum(),
                 apart: these.iter().filter(|flight| flight.apart).map(|flight| flight.sequence).collect(),
             });
         }
@@ -249,21 +254,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// An entry is gone that the device had not acknowledged. If it was handed out, it counts until it is acknowledged.
-    pub(super) fn taken_back(&mut self, device: DeviceId, order: Order) {
+    pub(super) fn taken_back(&mut self, device: DeviceId, order: Order, bytes: u32) {
         let connection = self.sessions.get(&device).and_then(|session| session.connection.as_ref());
         if connection.is_none_or(|connection| connection.deliveries.cursor() < order) {
-            self.backlogs.removed(device, 1);
+            self.backlogs.removed(device, Load::of(bytes));
         }
     }
 
     /// One `Acked` command is on disk.
-    pub(super) fn settled(&mut self, device: DeviceId, lowest: Order, entries: u32) {
-        let Some(session) = self.sessions.get_mut(&device) else { return self.backlogs.removed(device, entries) };
+    pub(super) fn settled(&mut self, device: DeviceId, lowest: Order, load: Load) {
+        let Some(session) = self.sessions.get_mut(&device) else { return self.backlogs.removed(device, load) };
         session.unsettled.remove(&lowest);
         let connection = session.connection.as_deref().filter(|_| session.unsettled.is_empty());
         match connection.and_then(|it| Some((it.deliveries.waiting()?, it.deliveries.cursor()))) {
             Some((waiting, cursor)) => self.backlogs.measured(device, waiting, cursor),
-            None => self.backlogs.removed(device, entries),
+            None => self.backlogs.removed(device, load),
         }
         if connection.is_some_and(|it| !it.started) {
             self.hunger(device);

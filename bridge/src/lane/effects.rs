@@ -75,8 +75,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
             }
             EffectKind::Live { conversation, payload } => self.go_live(device, conversation, payload),
-            EffectKind::Settled { lowest, entries } => self.settled(device, lowest, entries),
-            EffectKind::TakenBack(order) => self.taken_back(device, order),
+            EffectKind::Settled { lowest, load } => self.settled(device, lowest, load),
+            EffectKind::TakenBack(order, bytes) => self.taken_back(device, order, bytes),
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
             EffectKind::Abandoned(conversation) => self.clear_history(conversation).await?,
         }

@@ -17,6 +17,7 @@ use foldhash::fast::FixedState;
 use godwit_core::command::{Command, ConnectionKey};
 use godwit_core::decide::{Rules, decide};
 use godwit_core::fact::Fact;
+use godwit_core::load::Load;
 use godwit_core::outcome::Outcome;
 use godwit_core::world::{Ticket, World};
 use godwit_schemas::bus::{self, Bus, UpBatch, up};
@@ -168,11 +169,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Parts { number, epoch, settings, store, clock, link, lanes, mailbox, committer, counters, tells, media } =
             parts;
         let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
+        let inbox = Load { entries: settings.inbox_entries, bytes: settings.inbox_bytes };
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
         Self {
             number,
             epoch,
-            backlogs: Backlogs::new(settings.inbox_entries, epoch, stored),
+            backlogs: Backlogs::new(inbox, epoch, stored),
             recount: Recount::default(),
             rules: settings.rules.clone(),
             now_s: clock(),

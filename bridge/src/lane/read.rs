@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use godwit_core::conversation::Conversation;
+use godwit_core::load::Load;
 use godwit_core::record::{ConversationRecord, StateRecord, UserRecord};
 use godwit_core::world::Need;
 use godwit_schemas::bus::Bus;
@@ -13,7 +14,7 @@ use tracing::error;
 use super::Lane;
 use crate::media::access;
 use crate::phone::Names;
-use crate::store::{Durability, EXPIRY_BYTES, Store, StoreError, Table, keys};
+use crate::store::{Durability, EXPIRY_BYTES, Row, Store, StoreError, Table, keys};
 use crate::writes;
 
 /// Numbers given so far, as stored.
@@ -26,8 +27,8 @@ pub(crate) struct Counters {
     pub(crate) starts: u64,
     /// Made once for ever.
     pub(crate) phone_names: Names,
-    /// Entries in inboxes that have many.
-    pub(crate) backlogs: Vec<(DeviceId, u32)>,
+    /// What waits in inboxes that have much.
+    pub(crate) backlogs: Vec<(DeviceId, Load)>,
 }
 
 impl Counters {
@@ -159,15 +160,13 @@ async fn phone_names<S: Store>(store: &S) -> Result<Names, StoreError> {
     Ok(Names::new(secret))
 }
 
-async fn backlogs<S: Store>(store: &S) -> Result<Vec<(DeviceId, u32)>, StoreError> {
+async fn backlogs<S: Store>(store: &S) -> Result<Vec<(DeviceId, Load)>, StoreError> {
     let (mut from, to) = keys::backlogs();
     let mut found = Vec::new();
     loop {
         let rows = store.scan(Table::Directory, &from, &to, 1_000, usize::MAX).await?;
-        found.extend(rows.iter().filter_map(|(key, value)| {
-            let entries = keys::parse_counter(value)?;
-            Some((keys::parse_backlog(key)?, u32::try_from(entries).unwrap_or(u32::MAX)))
-        }));
+        let parsed = |(key, value): &Row| Some((keys::parse_backlog(key)?, keys::parse_load(value)?));
+        found.extend(rows.iter().filter_map(parsed));
         let Some((last, _)) = rows.last().filter(|_| rows.len() == 1_000) else { return Ok(found) };
         from = keys::behind(last);
     }

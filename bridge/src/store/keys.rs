@@ -5,7 +5,7 @@
 //! | Directory | `u` user | `UserRecord` |
 //! | Directory | `s` device | `SessionRecord` |
 //! | Directory | `d` device, slot (1) | `Doubt` |
-//! | Directory | `q` device | entries in its inbox, about (8) |
+//! | Directory | `q` device | what waits in its inbox, about: entries (4), bytes (8) |
 //! | Directory | `f` user | `ProfileRecord` |
 //! | Directory | `k` user | how many contacts it has (8) |
 //! | Directory | `k` user, 0, contact | `ContactRecord` |
@@ -46,6 +46,8 @@
 //! Media and object are 16 bytes. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
 //! name contains.
 
+use bytes::Bytes;
+use godwit_core::load::Load;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
 use godwit_schemas::partition::Partition;
 
@@ -105,7 +107,7 @@ pub fn doubts(device: DeviceId) -> (Vec<u8>, Vec<u8>) {
     (doubt(device, 0).1, doubt(DeviceId::new(device.get() + 1), 0).1)
 }
 
-/// About how many entries a device's inbox has.
+/// About how much waits in a device's inbox.
 pub fn backlog(device: DeviceId) -> Key {
     key(Table::Directory, b'q', &[&device.get().to_be_bytes()])
 }
@@ -118,6 +120,17 @@ pub fn backlogs() -> (Vec<u8>, Vec<u8>) {
 /// The device of a key of [`backlog`].
 pub fn parse_backlog(key: &[u8]) -> Option<DeviceId> {
     Some(DeviceId::new(parse_counter(key.strip_prefix(b"q")?)?))
+}
+
+/// A value of [`backlog`].
+pub fn load(load: Load) -> Bytes {
+    [&load.entries.to_be_bytes()[..], &load.bytes.to_be_bytes()].concat().into()
+}
+
+/// The other way round.
+pub fn parse_load(value: &[u8]) -> Option<Load> {
+    let (entries, bytes) = value.split_first_chunk::<4>()?;
+    Some(Load { entries: u32::from_be_bytes(*entries), bytes: parse_counter(bytes)? })
 }
 
 /// Who has a phone number.
@@ -345,6 +358,8 @@ mod tests {
         assert_eq!(parse_user(&user(&alice).1), Some(alice.clone()));
         assert_eq!(parse_membership(&membership(&alice, id).1), Some(id));
         assert_eq!(parse_backlog(&backlog(device).1), Some(device));
+        let waiting = Load { entries: 7, bytes: 1 << 40 };
+        assert_eq!(parse_load(&load(waiting)), Some(waiting));
         for marked in [Marked::User(alice.clone()), Marked::Device(device), Marked::Conversation(id)] {
             assert_eq!(parse_mark(&mark(&marked).1), Some(marked));
         }

@@ -110,6 +110,7 @@ pub(crate) async fn start_bridge(
         window_bytes: limits.window_bytes,
         devices_per_user_max: limits.devices_per_user_max,
         inbox_entries: limits.inbox_entries,
+        inbox_bytes: limits.inbox_bytes,
         phone_lookups_per_day: limits.phone_lookups_per_day,
         offline_after: limits.offline_after,
         cached_per_lane: settings.cached_per_lane,

@@ -50,6 +50,7 @@ fn settings() -> Settings {
         window_bytes: 2_000,
         devices_per_user_max: 4,
         inbox_entries: 10_000,
+        inbox_bytes: 10 << 20,
         phone_lookups_per_day: 1_000,
         offline_after: Duration::from_secs(1),
         cached_per_lane: 100,

@@ -114,7 +114,7 @@ fn left(world: &World) -> Left {
             Table::Directory | Table::Conversations | Table::Media => left.words.extend(words(&value)),
         }
         if let (Table::Directory, Some(id)) = (table, keys::parse_backlog(&key)) {
-            let full = keys::parse_counter(&value) >= Some(world.plan.inbox_entries.into());
+            let full = keys::parse_load(&value).is_some_and(|load| load.entries >= world.plan.inbox_entries);
             let device =
                 world.record.with(|facts| facts.device_of(id.get()).map(|(index, device)| (index, device.stays())));
             left.full.extend(device.filter(|(_, stays)| full && *stays).map(|(index, _)| index));

@@ -135,6 +135,7 @@ impl Server {
             window_bytes: 2_000,
             devices_per_user_max: 8,
             inbox_entries: plan.inbox_entries,
+            inbox_bytes: 0,
             phone_lookups_per_day: 5_000,
             offline_after: Duration::from_secs(10),
             cached_per_lane: plan.cached,

@@ -36,9 +36,10 @@ impl Decision<'_> {
             conversation.uncount(place.1, sender);
         }
         // Also what was handed out and not acknowledged: it will not be handed out again.
+        let bytes = traces.copy.as_ref().map_or(0, Entry::content_len);
         for (device, order) in traces.copies.iter().copied() {
             self.out.changes.push(Change::EntryGone(device, order));
-            let (partition, kind) = (Partition::of_device(device), EffectKind::TakenBack(order));
+            let (partition, kind) = (Partition::of_device(device), EffectKind::TakenBack(order, bytes));
             self.out.effects.push(Effect { partition, device, kind });
         }
         if self.world.holders(place).is_some() {

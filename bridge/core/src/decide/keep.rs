@@ -101,17 +101,17 @@ impl Decision<'_> {
             self.out.changes.push(Change::Holders(place.0, place.1));
             self.write_row(&entry);
         }
-        let (value, reference) = (entry.encode(), entry.reference());
+        let (value, reference, bytes) = (entry.encode(), entry.reference(), entry.content_len());
         self.out.entries.extend(recipients.into_iter().map(|(device, partition)| NewEntry {
             reference: Some(reference.clone()),
-            ..NewEntry::of(device, partition, &value)
+            ..NewEntry::of(device, partition, &value, bytes)
         }));
     }
 
     /// The whole entry for each of these devices, and no history.
     pub(super) fn enter(&mut self, entry: &Entry, recipients: Vec<Recipient>) {
-        let value = entry.encode();
-        self.out.entries.extend(recipients.into_iter().map(|(device, at)| NewEntry::of(device, at, &value)));
+        let (value, bytes) = (entry.encode(), entry.content_len());
+        self.out.entries.extend(recipients.into_iter().map(|(device, at)| NewEntry::of(device, at, &value, bytes)));
     }
 
     /// Sets a row of the messages table.

@@ -256,6 +256,7 @@ fn acknowledgement_and_reading_tick_the_sender() {
         up_to,
         senders: vec![Ordinal::new(0)],
         orders: vec![Order::new(40)],
+        bytes: 5,
         apart: Vec::new(),
     };
     let ticks = |outcome: &Outcome| -> Vec<(u64, Watermark)> {
@@ -312,6 +313,7 @@ fn a_new_device_that_is_ahead_ticks_those_it_passes() {
         up_to: sequence,
         senders: vec![Ordinal::new(1)],
         orders: vec![Order::new(40)],
+        bytes: 5,
         apart: Vec::new(),
     });
     let told = |effect: &&Effect| matches!(effect.kind, EffectKind::Tick { .. });
@@ -384,6 +386,7 @@ fn a_large_body_is_kept_once_until_the_last_device_has_it() {
         up_to: sequence,
         senders: vec![],
         orders: vec![Order::new(40)],
+        bytes: 5,
         apart: vec![sequence],
     };
     scene.run(acked("bob", 2));

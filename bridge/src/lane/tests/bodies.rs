@@ -3,9 +3,10 @@
 use godwit_schemas::bus::{Kind, Publish};
 use godwit_schemas::client::{CreateGroup, request::Call};
 use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
-use super::edge::Scene;
+use super::edge::{INBOX_BYTES, Scene};
 use super::{ALICE, BOB, scene};
 use crate::store::Table;
 use crate::store::memory::MemoryStore;
@@ -85,4 +86,22 @@ async fn a_window_counts_bodies_that_are_kept_apart() {
     scene.acknowledge(4, first.iter().map(|(order, _)| *order).collect());
     let rest = scene.deliveries(4).await;
     assert!(rest.len() == 2 && rest.iter().all(|(_, body)| body.len() == 900));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_kept_apart_counts_in_each_inbox_that_waits_for_it() {
+    let (mut scene, conversation) = waiting().await;
+    let last = 1 + INBOX_BYTES.div_ceil(900);
+    for number in 3..=last {
+        scene.publish(ALICE, large(number, conversation));
+        assert_eq!(scene.published(ALICE).await.reason, 0, "{number}");
+        scene.settle().await;
+    }
+    assert!((scene.store.bytes(Table::Inbox) as u64) < INBOX_BYTES);
+    for number in [last + 1, last + 2] {
+        scene.publish(ALICE, large(number, conversation));
+        assert_eq!(Reason::from_u32(scene.published(ALICE).await.reason), Reason::QUOTA_EXCEEDED);
+        // It is counted now and then.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
 }

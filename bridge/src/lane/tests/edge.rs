@@ -29,6 +29,7 @@ pub(super) const LANES: u32 = 2;
 pub(super) const NOW_S: u32 = 1_000_000;
 pub(super) const WINDOW: u32 = 4;
 pub(super) const INBOX_ENTRIES: u32 = 100;
+pub(super) const INBOX_BYTES: u64 = 50_000;
 pub(super) const OFFLINE_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) fn settings() -> Settings {
@@ -46,6 +47,7 @@ pub(super) fn settings() -> Settings {
         window_bytes: 100_000,
         devices_per_user_max: 3,
         inbox_entries: INBOX_ENTRIES,
+        inbox_bytes: INBOX_BYTES,
         phone_lookups_per_day: 100,
         offline_after: OFFLINE_AFTER,
         cached_per_lane: 1_000,

@@ -10,7 +10,7 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 use prost::Message;
 
-use self::edge::{INBOX_ENTRIES, NOW_S, Scene, WINDOW, to_user};
+use self::edge::{INBOX_BYTES, INBOX_ENTRIES, NOW_S, Scene, WINDOW, to_user};
 use crate::store::memory::MemoryStore;
 use crate::store::{ClockS, Table};
 
@@ -458,6 +458,39 @@ async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
         assert_eq!(send(&mut scene, 3).await, Reason::QUOTA_EXCEEDED);
         fetched += orders.len() as u32;
         scene.acknowledge(BOB, orders);
+        scene.settle().await;
+    }
+    assert_eq!(send(&mut scene, 3).await, Reason::SUCCESS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_inbox_is_full_of_bytes_until_its_device_has_fetched_a_quarter_of_them() {
+    const BODY_BYTES: u64 = 1_000;
+    let mut scene = scene().await;
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    let body: &'static str = "x".repeat(BODY_BYTES as usize).leak();
+    let mut number = 0;
+    let mut send = async |scene: &mut Scene<MemoryStore>, connection| {
+        number += 1;
+        scene.publish(connection, to_user(number, "bob", body));
+        let reason = Reason::from_u32(scene.published(connection).await.reason);
+        scene.settle().await;
+        reason
+    };
+    for _ in 0..INBOX_BYTES / BODY_BYTES {
+        assert_eq!(send(&mut scene, ALICE).await, Reason::SUCCESS);
+    }
+    assert_eq!(send(&mut scene, ALICE).await, Reason::QUOTA_EXCEEDED);
+    scene.crash().await;
+    scene.enter(3, "alice", "phone", Filters::NONE).await;
+    assert_eq!(send(&mut scene, 3).await, Reason::QUOTA_EXCEEDED, "not forgotten");
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    let mut fetched = 0;
+    while fetched < INBOX_BYTES / 4 {
+        let deliveries = scene.deliveries(BOB).await;
+        assert_eq!(send(&mut scene, 3).await, Reason::QUOTA_EXCEEDED);
+        fetched += deliveries.iter().map(|(_, body)| body.len() as u64).sum::<u64>();
+        scene.acknowledge(BOB, deliveries.into_iter().map(|(order, _)| order).collect());
         scene.settle().await;
     }
     assert_eq!(send(&mut scene, 3).await, Reason::SUCCESS);

@@ -174,6 +174,7 @@ fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
         up_to: before,
         senders: vec![Ordinal::new(0)],
         orders: vec![Order::new(40)],
+        bytes: 5,
         apart: Vec::new(),
     };
     let read = Command::Read { origin: origin("bob"), conversation, up_to: before };

@@ -89,6 +89,7 @@ fn a_reference_lasts_as_long_as_the_message_and_a_grace() {
         up_to: sequence,
         senders: vec![],
         orders: vec![Order::new(40)],
+        bytes: 5,
         apart: vec![sequence],
     };
     scene.now_s += 100;
