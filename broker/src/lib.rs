@@ -95,6 +95,8 @@ pub struct Settings {
     pub packets_per_s: u32,
     /// See `packets_per_s`.
     pub bytes_per_s: u32,
+    /// How long a client may go on sending more than that before it is closed; zero: for ever.
+    pub over_rate: Duration,
     /// Largest packet a client may send, in bytes.
     pub packet_bytes_max: u32,
     /// Most connections at a time; further ones are closed as soon as they are accepted.
@@ -122,6 +124,7 @@ impl Default for Settings {
             guests: guests::Limits::default(),
             packets_per_s: 0,
             bytes_per_s: 0,
+            over_rate: Duration::from_secs(60),
             packet_bytes_max: 96 * 1024,
             connections_max: 1_000_000,
             connect_deadline: Duration::from_secs(10),

@@ -12,8 +12,8 @@ use crate::edge::Edge;
 /// Length of a tick.
 pub(crate) const TICK: Duration = Duration::from_millis(250);
 
-/// A moment, in ticks since the edge began (34 years fit).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A moment, in ticks since the edge began, from 1 (34 years fit).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ticks(pub(crate) u32);
 
 impl Ticks {

@@ -92,6 +92,7 @@ pub(crate) struct Limits {
     pub(crate) guests: guests::Limits,
     pub(crate) packets_per_s: u32,
     pub(crate) bytes_per_s: u32,
+    pub(crate) over_rate: Duration,
     pub(crate) handshakes_max: usize,
     pub(crate) logins_max: usize,
     /// Of the whole process; 0: three quarters of what the machine has.
@@ -238,6 +239,7 @@ fn limits(from: &mut Layers) -> Limits {
         guests: doors::guests(from),
         packets_per_s: number(from, "limits.packets_per_s", 0..=1_000_000),
         bytes_per_s: number(from, "limits.bytes_per_s", 0..=100_000_000),
+        over_rate: seconds(from, "limits.over_rate_s", 0..=86_400),
         handshakes_max: number(from, "limits.handshakes_max", 1..=1_000_000),
         logins_max: number(from, "limits.logins_max", 1..=1_000_000),
         memory_bytes_max: mib(from, "limits.memory_mib", 0..=16_777_216) as u64,

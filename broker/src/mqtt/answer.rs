@@ -80,9 +80,19 @@ pub(crate) fn pingresp(out: &mut BytesMut) {
     out.put_slice(&[0xD0, 0]);
 }
 
-/// Appends the server's DISCONNECT; MQTT 5 only.
-pub(crate) fn disconnect(out: &mut BytesMut, reason: Reason) {
-    out.put_slice(&[0xE0, 1, reason.get()]);
+/// Appends the server's DISCONNECT; MQTT 5 only. `text` is English and under 120 bytes; it is left out where it would make
+/// the packet larger than `bytes_max` (MQTT-3.14.2-3).
+pub(crate) fn disconnect(out: &mut BytesMut, reason: Reason, text: &str, bytes_max: usize) {
+    let properties = 3 + text.len();
+    if text.is_empty() || 4 + properties > bytes_max {
+        return out.put_slice(&[0xE0, 1, reason.get()]);
+    }
+    out.put_u8(0xE0);
+    put_varint(out, 2 + properties);
+    out.put_u8(reason.get());
+    put_varint(out, properties);
+    out.put_u8(REASON_STRING);
+    put_string(out, text.as_bytes());
 }
 
 /// SUBACK with a code for each filter.
@@ -204,6 +214,18 @@ mod tests {
         let refused = [&[0x40, 9, 1, 2, 0x97, 5, 0x1F, 0, 2][..], b"no"].concat();
         assert_eq!(answered(Version::V5, 1, Reason::PACKET_TOO_LARGE, &text, 100), refused);
         assert_eq!(answered(Version::V5, 1, Reason::NOT_AUTHORIZED, &text, 6), [0x40, 3, 1, 2, 0x87]);
+    }
+
+    #[test]
+    fn a_goodbye_has_its_reason_in_words_where_there_is_room() {
+        let said = |text, bytes_max| {
+            let mut out = BytesMut::new();
+            disconnect(&mut out, Reason::MESSAGE_RATE_TOO_HIGH, text, bytes_max);
+            out.to_vec()
+        };
+        assert_eq!(said("no", 9), [&[0xE0, 7, 0x96, 5, 0x1F, 0, 2][..], b"no"].concat());
+        assert_eq!(said("no", 8), [0xE0, 1, 0x96]);
+        assert_eq!(said("", 100), [0xE0, 1, 0x96]);
     }
 
     #[test]

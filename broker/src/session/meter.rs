@@ -1,11 +1,21 @@
 //! How much a client sends, as a bucket that leaks: what is over is not read until enough has leaked away, so that the
-//! client's own socket holds it back. Nothing is lost and nobody is closed for it.
+//! client's own socket holds it back, and nothing is lost.
+//!
+//! Who goes on like that is closed in the end. Held back at its rate, a client that is just as fast looks like one that
+//! would send any amount. So after `over_rate` without a pause in which all has leaked away, it is given one more burst.
+//! Whoever sends no more than its rate has caught up with that. Who has used it up in less time than it stands for had
+//! more waiting, and will not stop: that is enough. Publishes that are acknowledged are never too many: their sender has
+//! only so many on the way and goes as fast as it is answered, so that not to read is all it takes, however long it
+//! copies.
+
+use std::time::Duration;
 
 use crate::Settings;
 use crate::timer::{TICK, Ticks};
 
 /// A client may send this many seconds' worth at once.
 const BURST_S: u32 = 5;
+const BURST: Duration = Duration::from_secs(BURST_S as u64);
 const TICKS_PER_S: u32 = 1_000 / TICK.as_millis() as u32;
 
 /// See the module. Levels are in parts of which a packet or a byte has [`TICKS_PER_S`]: so a tick takes away the rate.
@@ -14,30 +24,67 @@ pub(super) struct Meter {
     packets: u32,
     bytes: u32,
     /// Up to when what leaks is taken off.
-    at: Option<Ticks>,
+    at: Ticks,
+    over: Over,
+}
+
+/// For how long a client has been sending more than its rate.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    #[default]
+    Not,
+    /// Since then, without a pause.
+    Since(Ticks),
+    /// For so long that it was given one more burst then.
+    LastBurst(Ticks),
 }
 
 impl Meter {
     /// The client has sent a packet of so many bytes.
     pub(super) fn add(&mut self, settings: &Settings, now: Ticks, bytes: usize) {
-        let ticks = now.0.saturating_sub(self.at.unwrap_or(now).0);
-        self.at = Some(now);
-        self.packets = fill(self.packets, settings.packets_per_s, ticks, 1);
-        self.bytes = fill(self.bytes, settings.bytes_per_s, ticks, u32::try_from(bytes).unwrap_or(u32::MAX));
+        let ticks = now.0.saturating_sub(self.at.0);
+        self.at = now;
+        self.packets = leak(self.packets, settings.packets_per_s, ticks);
+        self.bytes = leak(self.bytes, settings.bytes_per_s, ticks);
+        if matches!(self.over, Over::Since(_)) && (self.packets, self.bytes) == (0, 0) {
+            self.over = Over::Not;
+        }
+        self.packets = fill(self.packets, 1);
+        self.bytes = fill(self.bytes, u32::try_from(bytes).unwrap_or(u32::MAX));
     }
 
     /// When the client may go on; `None`: now.
     pub(super) fn full_until(&self, settings: &Settings, now: Ticks) -> Option<Ticks> {
-        let at = self.at?;
         let ticks = over(self.packets, settings.packets_per_s).max(over(self.bytes, settings.bytes_per_s));
-        let until = Ticks(at.0.saturating_add(ticks));
+        let until = Ticks(self.at.0.saturating_add(ticks));
         (now < until).then_some(until)
+    }
+
+    /// What came has filled it; `answered`: it is acknowledged, or an acknowledgement. Whether that is enough, and the
+    /// client is to be closed.
+    pub(super) fn is_enough(&mut self, settings: &Settings, now: Ticks, answered: bool) -> bool {
+        if settings.over_rate.is_zero() {
+            return false;
+        }
+        match self.over {
+            Over::Not => self.over = Over::Since(now),
+            Over::Since(since) if now < since.after(settings.over_rate) => {}
+            Over::Since(_) => *self = Self { at: now, over: Over::LastBurst(now), ..Self::default() },
+            Over::LastBurst(given) if !answered && now < given.after(BURST) => return true,
+            Over::LastBurst(_) => self.over = Over::Since(now),
+        }
+        false
     }
 }
 
-/// The level when so many ticks have passed and something came.
-fn fill(level: u32, rate: u32, ticks: u32, comes: u32) -> u32 {
-    level.saturating_sub(rate.saturating_mul(ticks)).saturating_add(comes.saturating_mul(TICKS_PER_S))
+/// The level when so many ticks have passed. Without a rate there is none.
+fn leak(level: u32, rate: u32, ticks: u32) -> u32 {
+    if rate == 0 { 0 } else { level.saturating_sub(rate.saturating_mul(ticks)) }
+}
+
+/// The level when something comes.
+fn fill(level: u32, comes: u32) -> u32 {
+    level.saturating_add(comes.saturating_mul(TICKS_PER_S))
 }
 
 /// Ticks until the level is no more than a burst. A rate of 0 is none.
@@ -89,6 +136,69 @@ mod tests {
             meter.add(&settings, Ticks(1), usize::MAX);
             assert_eq!(meter.full_until(&settings, Ticks(1)), None);
         }
-        assert!(size_of::<Meter>() <= 16);
+        assert!(size_of::<Meter>() <= 20);
+    }
+
+    /// A client that may send 8 packets a second and is closed after a minute. Each second it has so many more to send,
+    /// and a backlog of as many as a minute takes. Returns when it is closed, within an hour.
+    fn closed_after_s(per_s: u32, backlog: u32, answered: bool) -> Option<u32> {
+        let over_rate = Duration::from_secs(60);
+        let settings = Settings { packets_per_s: 8, bytes_per_s: 0, over_rate, ..Settings::default() };
+        let (mut meter, mut waiting) = (Meter::default(), backlog);
+        for tick in 1..3_600 * TICKS_PER_S {
+            let now = Ticks(tick);
+            waiting += per_s / TICKS_PER_S;
+            while waiting > 0 && meter.full_until(&settings, now).is_none() {
+                waiting -= 1;
+                meter.add(&settings, now, 10);
+                if meter.full_until(&settings, now).is_some() && meter.is_enough(&settings, now, answered) {
+                    return Some(tick / TICKS_PER_S);
+                }
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn who_sends_at_its_rate_is_never_closed_whatever_it_began_with() {
+        // Up to two bursts, of forty each.
+        for backlog in [0, 41, 60, 79] {
+            assert_eq!(closed_after_s(8, backlog, false), None, "{backlog}");
+        }
+    }
+
+    #[test]
+    fn who_does_not_stop_is_closed_and_who_waits_for_answers_is_not() {
+        assert_eq!(closed_after_s(400, 0, false), Some(60));
+        assert_eq!(closed_after_s(400, 0, true), None);
+        // Ten seconds until the burst is used up.
+        assert_eq!(closed_after_s(12, 0, false), Some(69));
+    }
+
+    #[test]
+    fn a_pause_is_the_end_of_it() {
+        let settings = Settings { packets_per_s: 8, over_rate: Duration::from_secs(60), ..Settings::default() };
+        let mut meter = Meter::default();
+        for begin in [1, 1_000, 2_000] {
+            for tick in begin..begin + 59 * TICKS_PER_S {
+                while meter.full_until(&settings, Ticks(tick)).is_none() {
+                    meter.add(&settings, Ticks(tick), 10);
+                    let full = meter.full_until(&settings, Ticks(tick)).is_some();
+                    assert!(!full || !meter.is_enough(&settings, Ticks(tick), false), "{tick}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_can_be_switched_off() {
+        let settings = Settings { packets_per_s: 8, over_rate: Duration::ZERO, ..Settings::default() };
+        let mut meter = Meter::default();
+        for tick in 1..10_000 {
+            while meter.full_until(&settings, Ticks(tick)).is_none() {
+                meter.add(&settings, Ticks(tick), 10);
+                assert!(!meter.is_enough(&settings, Ticks(tick), false));
+            }
+        }
     }
 }

@@ -106,6 +106,14 @@ struct Client {
     named_by_us: bool,
 }
 
+/// What the client's author is told besides the code: English, where the code alone would leave them guessing.
+fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::MESSAGE_RATE_TOO_HIGH => "more packets or bytes a second than are allowed, for too long",
+        _ => "",
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -277,6 +285,12 @@ impl Session {
         // Acknowledgements are as many as the server asks for.
         if frame.kind != Kind::Puback {
             self.meter.add(&edge.settings, edge.now(), frame.bytes.len());
+            if self.meter.full_until(&edge.settings, edge.now()).is_some() {
+                let answered = frame.kind == Kind::Pubrel || frame.kind == Kind::Publish && frame.flags & 6 != 0;
+                if self.meter.is_enough(&edge.settings, edge.now(), answered) {
+                    return Err(Reason::MESSAGE_RATE_TOO_HIGH);
+                }
+            }
             if let Some(until) = self.meter.full_until(&edge.settings, edge.now()) {
                 self.held_back = true;
                 self.look_at(edge, until);
@@ -403,7 +417,8 @@ impl Session {
             Phase::Closing | Phase::Gone => return,
         }
         if self.version == Version::V5 {
-            answer::disconnect(&mut self.out, reason);
+            let bytes_max = self.client.as_ref().map_or(0, |client| client.packet_bytes_max);
+            answer::disconnect(&mut self.out, reason, why(reason), bytes_max as usize);
         }
         self.leave(false, None);
         self.closing(edge);

@@ -143,6 +143,7 @@ pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
         guests: limits.guests,
         packets_per_s: limits.packets_per_s,
         bytes_per_s: limits.bytes_per_s,
+        over_rate: limits.over_rate,
         packet_bytes_max: limits.packet_bytes_max,
         connections_max: limits.connections_max,
         connect_deadline: limits.connect_deadline,

@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use super::{Bystanders, lets_in};
 use crate::PATIENCE;
-use crate::mqtt::{CLEAN, Client, Packet, RESUME, Version, connect};
+use crate::mqtt::{CLEAN, Client, Packet, RESUME, VERSIONS, Version, connect};
 use crate::server::{Account, Server};
 use crate::websocket::{frame, upgraded};
 
@@ -63,7 +64,7 @@ fn identifiers_that_are_never_released_are_only_so_many() {
 #[test]
 fn aliases_are_only_so_many() {
     let server = Server::start();
-    server.add_user("bob", "phone");
+    let mut others = Bystanders::meet(&server);
     let mallory = server.add_user("mallory", "phone");
     let publish = |alias: u16| {
         let [high, low] = alias.to_be_bytes();
@@ -73,32 +74,59 @@ fn aliases_are_only_so_many() {
         let mut client = Client::connect(server.mqtt(), &mallory, Version::V5, CLEAN);
         (1..=16).for_each(|alias| client.send(&publish(alias)));
         client.settle();
+        (0..16).for_each(|_| assert_eq!(others.bob.body(), "x"));
         client.send(&publish(alias));
         assert_eq!(client.closed(), Some(0x94), "{alias}");
+        others.chat();
     }
     lets_in(&server, &mallory);
 }
 
 #[test]
 fn who_floods_is_held_back_and_nobody_else_is() {
-    let server = Server::with(&[("limits.packets_per_s", "20")]);
+    let server = Server::with(&[("limits.packets_per_s", "200")]);
     let mut others = Bystanders::meet(&server);
     let mallory = server.add_user("mallory", "phone");
     let mut stream = TcpStream::connect(server.mqtt()).expect("a connection");
     stream.write_all(&connect(Version::V5, &mallory, CLEAN)).expect("sent");
     // Far more than a burst. What is not read fills the sockets' buffers, and then the flood stands still.
-    stream.set_write_timeout(Some(std::time::Duration::from_millis(100))).expect("set");
+    stream.set_write_timeout(Some(Duration::from_millis(100))).expect("set");
     let pings = [0xC0, 0].repeat(50_000);
     while stream.write_all(&pings).is_ok() {}
-    for _ in 0..20 {
-        others.chat();
-    }
+    (0..5).for_each(|_| others.chat());
     // It gets its answers, as many as it may have.
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let mut answers = [0; 100];
     stream.read_exact(&mut answers).expect("CONNACK and answers");
     let carol = server.add_user("carol", "phone");
     lets_in(&server, &carol);
+}
+
+#[test]
+fn who_does_not_stop_is_closed_and_who_waits_for_answers_is_not() {
+    let server = Server::with(&[("limits.packets_per_s", "40"), ("limits.over_rate_s", "1")]);
+    let mut others = Bystanders::meet(&server);
+    let mallory = server.add_user("mallory", "phone");
+    let mut busy = Client::connect(server.mqtt(), &server.add_user("carol", "phone"), Version::V5, RESUME);
+    let begun = Instant::now();
+    let flood = |version| {
+        let device = if version == Version::V5 { mallory.clone() } else { server.add_device("mallory", "tv") };
+        let mut client = Client::connect(server.mqtt(), &device, version, CLEAN);
+        client.send(&[0xC0, 0].repeat(2_000));
+        client
+    };
+    let [at_v4, at_v5] = VERSIONS.map(flood);
+    assert_eq!([at_v4.closed(), at_v5.closed()], [None, Some(0x96)]);
+    assert!(begun.elapsed() > Duration::from_millis(500), "held back first");
+    others.chat();
+    // Two bursts, and as much as it may send meanwhile and afterwards.
+    let begun = Instant::now();
+    for _ in 0..450 {
+        assert_eq!(busy.publish("to/bob", b"x"), 0);
+        assert_eq!(others.bob.body(), "x");
+    }
+    assert!(begun.elapsed() > Duration::from_millis(500), "held back as well");
+    busy.settle();
 }
 
 #[test]
@@ -123,7 +151,7 @@ fn frames_without_end_take_no_memory() {
     _ = stream.read_to_end(&mut Vec::new());
     // Pings whose answers nobody reads.
     let mut stream = welcome(Version::V4);
-    stream.set_write_timeout(Some(std::time::Duration::from_millis(100))).expect("set");
+    stream.set_write_timeout(Some(Duration::from_millis(100))).expect("set");
     let pings = frame(0x89, &[0; 125]).repeat(1_000);
     (0..50).take_while(|_| stream.write_all(&pings).is_ok()).count();
     others.chat();
