@@ -17,8 +17,9 @@ export GODWIT_TEST_NODE_PATH := $(NODE)/node_modules
 SOAK_KILLS ?= 1000
 # How long `make soak-client` kills apps and servers.
 SOAK_S ?= 600
-# How many packets `make attack` sends.
+# How many packets `make attack` sends, and how many slow connections it has.
 ATTACKS ?= 1000000
+SLOW ?= 10000
 # How many seconds `make fuzz` gives each target.
 FUZZ_S ?= 60
 # What `make sim` simulates.
@@ -57,9 +58,10 @@ soak-client: test-prerequisites ## kill apps and servers for SOAK_S seconds, and
 client-size: prerequisites ## what the smallest app with the client library weighs, by features
 	scripts/client-size
 
-attack: test-prerequisites ## ATTACKS (1,000,000) random and nearly right packets, through the codecs and at a live server
+attack: test-prerequisites ## every attack, with ATTACKS (1,000,000) packets and SLOW (10,000) connections; what others notice
 	GODWIT_ATTACKS=$(ATTACKS) cargo test --locked --workspace --lib -- tests::random
-	GODWIT_ATTACKS=$(ATTACKS) cargo test --locked --workspace --test e2e -- attack::packets
+	GODWIT_ATTACKS=$(ATTACKS) GODWIT_SLOW=$(SLOW) cargo test --locked --workspace --test e2e -- --nocapture \
+		--test-threads=1 attack::
 
 fuzz: prerequisites ## look for input that breaks something, FUZZ_S seconds (60) at each door: libFuzzer
 	scripts/fuzz $(FUZZ_S)

@@ -4,7 +4,7 @@ use crate::mqtt::{Client, RESUME, VERSIONS, Version};
 use crate::server::{Account, Server};
 
 /// Filters that are nobody's, another's, or not possible, with MQTT 5's answer.
-const FILTERS: [(&str, u8); 17] = [
+pub(crate) const FILTERS: [(&str, u8); 17] = [
     ("#", 0x87),
     ("+", 0x87),
     ("+/+", 0x87),
@@ -25,7 +25,7 @@ const FILTERS: [(&str, u8); 17] = [
 ];
 
 /// Topics that are nobody's or another's, with MQTT 5's answer.
-const TOPICS: [(&str, u8); 17] = [
+pub(crate) const TOPICS: [(&str, u8); 17] = [
     ("c/bob/phone/inbox", 0x87),
     ("inbox", 0x87),
     ("inbox/65", 0x87),

@@ -12,18 +12,18 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tempfile::TempDir;
 
-pub(super) struct Issuer {
+pub(crate) struct Issuer {
     key: Ed25519KeyPair,
     folder: TempDir,
 }
 
 /// Seconds since 1970.
-pub(super) fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
 impl Issuer {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).expect("a key");
         let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).expect("a key");
         let it = Self { key, folder: tempfile::tempdir().expect("a folder") };
@@ -32,7 +32,7 @@ impl Issuer {
     }
 
     /// Of a server that takes its tokens.
-    pub(super) fn settings(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    pub(crate) fn settings(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
         let file = self.folder.path().join("key.pem");
         let own = [("jwt.key_file", file.to_str().expect("text")), ("jwt.issuer", "tests"), ("jwt.audience", "chat")];
         own.iter().chain(more).map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -46,17 +46,17 @@ impl Issuer {
     }
 
     /// What it publishes (RFC 7517): its key, called `one`.
-    pub(super) fn set(&self) -> Value {
+    pub(crate) fn set(&self) -> Value {
         let x = URL_SAFE_NO_PAD.encode(self.key.public_key().as_ref());
         json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": "one", "x": x }] })
     }
 
-    pub(super) fn token(&self, claims: &Value) -> String {
+    pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(json!({ "alg": "EdDSA", "typ": "JWT" }), claims)
     }
 
     /// One that says which key has signed it.
-    pub(super) fn named_token(&self, key: &str, claims: &Value) -> String {
+    pub(crate) fn named_token(&self, key: &str, claims: &Value) -> String {
         self.sign(json!({ "alg": "EdDSA", "kid": key }), claims)
     }
 
@@ -65,12 +65,12 @@ impl Issuer {
     }
 
     /// `alg` is `none`.
-    pub(super) fn unsigned(&self, claims: &Value) -> String {
+    pub(crate) fn unsigned(&self, claims: &Value) -> String {
         token(&json!({ "alg": "none" }), claims, |_| Vec::new())
     }
 
     /// With its public key, as if that were a shared secret.
-    pub(super) fn confused(&self, claims: &Value) -> String {
+    pub(crate) fn confused(&self, claims: &Value) -> String {
         let secret = self.pem();
         token(&json!({ "alg": "HS256" }), claims, |message| {
             let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any length");

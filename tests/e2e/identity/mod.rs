@@ -2,8 +2,8 @@
 //! about all that.
 
 mod audit;
-mod issuer;
+pub(crate) mod issuer;
 mod password;
-mod registration;
+pub(crate) mod registration;
 mod tokens;
-mod web;
+pub(crate) mod web;

@@ -7,7 +7,7 @@ use crate::mqtt::{Client, RESUME, Version};
 use crate::server::{Account, Server};
 use crate::webhook::{self, Endpoint, SECRET};
 
-pub(super) const PHONE: &str = "+4930123456";
+pub(crate) const PHONE: &str = "+4930123456";
 const OTHER: &str = "+4930654321";
 
 fn server(settings: &[(&str, &str)]) -> Server {
@@ -18,7 +18,7 @@ fn ask(server: &Server, phone: &str) -> Answer {
     post(server, "/v1/registrations", &[], &json!({ "phone": phone }))
 }
 
-pub(super) fn verify(server: &Server, phone: &str, code: &str, device: &str) -> Answer {
+pub(crate) fn verify(server: &Server, phone: &str, code: &str, device: &str) -> Answer {
     let body = json!({ "phone": phone, "code": code, "device": device });
     post(server, "/v1/registrations/verify", &[], &body)
 }
@@ -33,7 +33,7 @@ fn codes(server: &Server) -> Vec<String> {
 }
 
 /// Has a code sent and takes it from the log.
-pub(super) fn code_for(server: &Server, phone: &str) -> String {
+pub(crate) fn code_for(server: &Server, phone: &str) -> String {
     let before = codes(server).len();
     assert_eq!(ask(server, phone).status, 202);
     crate::until("the code stands in the log", || codes(server).len() > before);

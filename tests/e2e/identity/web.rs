@@ -9,19 +9,19 @@ use ureq::http::HeaderMap;
 use crate::server::{Account, Server};
 
 /// A device's password, as a header says it.
-pub(super) fn authorization(Account { user, device, password }: &Account) -> String {
+pub(crate) fn authorization(Account { user, device, password }: &Account) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}/{device}:{password}")))
 }
 
 /// An answer.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 /// POST with these headers.
-pub(super) fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
+pub(crate) fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &Value) -> Answer {
     let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let request = Agent::from(config).post(format!("http://{}{path}", server.http()));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
@@ -32,7 +32,7 @@ pub(super) fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: 
 }
 
 /// The status of a GET with these headers.
-pub(super) fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
+pub(crate) fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> u16 {
     let config = Agent::config_builder().http_status_as_error(false).proxy(None).build();
     let request = Agent::from(config).get(format!("http://{}{path}", server.http()));
     let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));

@@ -15,6 +15,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::{ClockS, Table};
 
 mod account;
+mod alike;
 mod bodies;
 mod contacts;
 mod edge;

@@ -278,10 +278,10 @@ async fn a_removed_device_was_there_until_then() {
 
 /// Counts what is read.
 #[derive(Clone)]
-struct Counted {
-    store: MemoryStore,
-    reads: Arc<AtomicUsize>,
-    scans: Arc<AtomicUsize>,
+pub(super) struct Counted {
+    pub(super) store: MemoryStore,
+    pub(super) reads: Arc<AtomicUsize>,
+    pub(super) scans: Arc<AtomicUsize>,
 }
 
 impl Store for Counted {
