@@ -27,6 +27,7 @@ pub mod router_bus;
 mod session;
 mod timer;
 pub mod tls;
+pub mod token;
 pub mod websocket;
 
 #[cfg(test)]
@@ -88,6 +89,8 @@ pub struct Settings {
     /// Networks of the proxies in front, whose connections begin with a header that says who their client is; nobody else
     /// may connect. `None`: there are no proxies.
     pub proxies: Option<Vec<proxy::Network>>,
+    /// What names the user and the device in the tokens of those who do not name them in CONNECT. `None`: there are no tokens.
+    pub tokens: Option<token::Claims>,
     /// What may come from one network, and how many may not have said yet who they are.
     pub guests: guests::Limits,
     /// Packets a client may send in a second on average, acknowledgements apart, and bytes; 0: as many as it likes. What
@@ -121,6 +124,7 @@ impl Default for Settings {
             logins_max: 16,
             pressure: pressure::Pressure::default(),
             proxies: None,
+            tokens: None,
             guests: guests::Limits::default(),
             packets_per_s: 0,
             bytes_per_s: 0,

@@ -47,13 +47,7 @@ impl Session {
         let verified = identity.is_some();
         let (user, device) = match identity {
             Some(identity) => self.certified(&connect, *identity)?,
-            None => {
-                let user = UserId::new(&connect.user).map_err(|_| Reason::BAD_USER_NAME_OR_PASSWORD)?;
-                if connect.password.is_empty() {
-                    return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
-                }
-                (user, DeviceName::new(&connect.client_id).map_err(|_| Reason::CLIENT_IDENTIFIER_NOT_VALID)?)
-            }
+            None => self.named(edge, &connect)?,
         };
         if connect.has_will {
             tracing::info!(%user, %device, "refused a connection with a will");
@@ -95,16 +89,33 @@ impl Session {
         Ok(())
     }
 
+    /// Who the client says it is. What it leaves out it may have said in its token.
+    fn named(&self, edge: &Edge, connect: &codec::Connect) -> Result<(UserId, DeviceName), Reason> {
+        let asked = connect.user.is_empty() || connect.client_id.is_empty();
+        let claims = edge.settings.tokens.as_ref().filter(|_| asked);
+        let in_token = claims.map(|claims| claims.read(&connect.password)).unwrap_or_default();
+        let user = if connect.user.is_empty() { &in_token.user } else { &connect.user };
+        let user = UserId::new(user).map_err(|_| Reason::BAD_USER_NAME_OR_PASSWORD)?;
+        if connect.password.is_empty() {
+            return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
+        }
+        let device = if self.may_be_named(connect) { &in_token.device } else { &connect.client_id };
+        Ok((user, DeviceName::new(device).map_err(|_| Reason::CLIENT_IDENTIFIER_NOT_VALID)?))
+    }
+
+    /// The client has no identifier, and need not have one: in 3.1.1 only with a clean session (MQTT-3.1.3-8).
+    fn may_be_named(&self, connect: &codec::Connect) -> bool {
+        connect.client_id.is_empty() && (self.version == Version::V5 || connect.clean_start)
+    }
+
     /// Who the client's certificate says it is. CONNECT need not say it again, and must not say something else.
     fn certified(&self, connect: &codec::Connect, identity: Identity) -> Result<(UserId, DeviceName), Reason> {
         let Identity { user, device } = identity;
         if !connect.user.is_empty() && connect.user != user.as_str() {
             return Err(Reason::BAD_USER_NAME_OR_PASSWORD);
         }
-        // In 3.1.1 only a clean session may be without a client identifier (MQTT-3.1.3-8).
-        let must_name = self.version == Version::V4 && !connect.clean_start;
         match connect.client_id.as_str() {
-            "" if !must_name => Ok((user, device)),
+            "" if self.may_be_named(connect) => Ok((user, device)),
             name if name == device.as_str() => Ok((user, device)),
             _ => Err(Reason::CLIENT_IDENTIFIER_NOT_VALID),
         }

@@ -287,6 +287,59 @@ async fn who_sends_too_much_is_held_back_and_loses_nothing() {
     }
 }
 
+/// CONNECT with a token that names alice's phone, signed by nobody; without the user name if `user` is `None`.
+fn connect_by_token(level: u8, clean: bool, device: &str, user: Option<&str>) -> Vec<u8> {
+    // {"sub":"alice","device":"phone"}
+    let token = "e30.eyJzdWIiOiJhbGljZSIsImRldmljZSI6InBob25lIn0.x";
+    let flags = 0x40 | u8::from(user.is_some()) << 7 | u8::from(clean) << 1;
+    let head = [&string("MQTT")[..], &[level, flags, 0, 10]].concat();
+    let user = user.map(string).unwrap_or_default();
+    packet(0x10, &[&head, &props(level, &[]), &string(device), &user, &string(token)])
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_names_who_does_not_name_itself() {
+    let tokens = Some(crate::token::Claims { user: "sub".to_owned(), device: "device".to_owned() });
+    let mut world = World::start(Settings { tokens, ..Settings::default() }).await;
+    for (bytes, named_by_us) in [
+        (connect_by_token(5, false, "", None), true),
+        (connect_by_token(5, true, "phone", Some("")), false),
+        (connect_by_token(5, true, "", Some("alice")), true),
+        (connect_by_token(4, true, "", Some("")), false),
+        (connect_by_token(4, false, "phone", Some("")), false),
+    ] {
+        let mut client = world.dial();
+        client.send(&bytes).await;
+        let (number, frame) = world.lane.next().await;
+        let up::Frame::Connect(asked) = frame else { panic!("{frame:?}") };
+        assert_eq!((asked.user.as_str(), asked.device.as_str(), asked.verified), ("alice", "phone", false));
+        assert!(asked.password.starts_with(b"e30."), "the lane is to verify it");
+        world.lane.send(number, Connected::default()).await;
+        let connack = client.packet().await;
+        assert_eq!(connack[3], 0);
+        let assigned = [&[0x12, 0, 5][..], b"phone"].concat();
+        assert_eq!(connack.windows(8).any(|bytes| bytes == assigned), named_by_us, "{connack:?}");
+        client.send(&[0xE0, 0]).await;
+        world.lane.next_disconnect().await;
+    }
+    for (bytes, reason) in [
+        (connect_as(5, &[], "phone", "", "no token"), 0x86),
+        (connect_as(5, &[], "", "alice", "no token"), 0x85),
+        (connect_by_token(4, false, "", Some("")), 2),
+    ] {
+        let mut client = world.dial();
+        client.send(&bytes).await;
+        assert_eq!(client.packet().await[3], reason);
+        world.lane.quiet().await;
+    }
+    // Where there are no tokens, everybody names itself.
+    let mut world = World::start(Settings::default()).await;
+    let mut client = world.dial();
+    client.send(&connect_by_token(5, true, "phone", None)).await;
+    assert_eq!(client.packet().await[3], 0x86);
+    world.lane.quiet().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_certificate_stands_for_the_password() {
     let mut world = World::start(Settings::default()).await;

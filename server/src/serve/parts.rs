@@ -21,6 +21,7 @@ use godwit_bridge::token::Tokens;
 use godwit_broker::Broker;
 use godwit_broker::pressure::Pressure;
 use godwit_broker::router_bus::{Access, Login, RouterBus};
+use godwit_broker::token;
 use godwit_schemas::bus::Bus;
 use tokio::runtime::Handle;
 
@@ -131,7 +132,10 @@ pub(crate) async fn start_broker(settings: &Settings, bus: impl Bus) -> anyhow::
 
 /// What the doors are told.
 pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
-    let Settings { limits, doors, .. } = settings;
+    let Settings { limits, doors, jwt, .. } = settings;
+    let claims = jwt
+        .as_ref()
+        .map(|jwt| token::Claims { user: jwt.tokens.user_claim.clone(), device: jwt.tokens.device_claim.clone() });
     godwit_broker::Settings {
         listen: doors.listen.iter().map(|(_, listen)| *listen).collect(),
         tls: doors.tls.clone(),
@@ -140,6 +144,7 @@ pub(crate) fn doors(settings: &Settings) -> godwit_broker::Settings {
         logins_max: limits.logins_max,
         pressure: Pressure::default(),
         proxies: doors.proxies.clone(),
+        tokens: claims,
         guests: limits.guests,
         packets_per_s: limits.packets_per_s,
         bytes_per_s: limits.bytes_per_s,

@@ -1,8 +1,8 @@
 //! Tokens of the operator's own accounts, over MQTT and HTTP.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::issuer::{Issuer, now_s};
 use super::web::get;
-use crate::mqtt::{Client, RESUME, VERSIONS, Version};
+use crate::mqtt::{CLEAN, Client, RESUME, VERSIONS, Version};
 use crate::server::{Account, Server};
 
 struct Scene {
@@ -85,6 +85,45 @@ fn a_token_stands_for_a_password_and_a_bad_one_does_not() {
     for (what, account) in &bad[..8] {
         assert_eq!(scene.status("/v1/users/alice/devices", &account.password), 401, "{what}");
     }
+}
+
+#[test]
+fn a_token_is_enough_without_user_name_and_client_identifier() {
+    let scene = Scene::new(&[]);
+    scene.server.add_user("alice", "phone");
+    let mut bob = Client::connect(scene.server.mqtt(), &scene.server.add_user("bob", "phone"), Version::V5, RESUME);
+    assert_eq!(bob.subscribe("inbox/#"), 1);
+    for version in VERSIONS {
+        let nameless = scene.account("", "", &claims("alice", "phone"));
+        let mut client = Client::connect(scene.server.mqtt(), &nameless, version, CLEAN);
+        assert_eq!(client.publish("to/bob", b"hello"), 0);
+        let got = bob.receive();
+        assert_eq!((&got.payload[..], &got.from[..]), (&b"hello"[..], "alice"));
+        // It is alice's phone: when that comes under its own name, it takes the place.
+        let named = scene.account("alice", "phone", &claims("alice", "phone"));
+        Client::connect(scene.server.mqtt(), &named, version, RESUME).settle();
+        assert_eq!(client.closed(), (version == Version::V5).then_some(0x8E));
+        let stranger = Account { password: Issuer::new().token(&claims("alice", "phone")), ..nameless };
+        let expected = if version == Version::V5 { 0x86 } else { 4 };
+        for account in [stranger, scene.account("", "tablet", &claims("alice", "phone"))] {
+            let (reason, _) = Client::open(scene.server.mqtt(), version).login(&account, CLEAN).expect("CONNACK");
+            assert_eq!(reason, expected, "{account:?}");
+        }
+    }
+    // MQTT 5 may leave the user name out altogether, and is told its client identifier.
+    let token = scene.issuer.token(&claims("alice", "phone"));
+    let fields =
+        [&[0, 4][..], b"MQTT", &[5, 0x42, 0, 0, 0, 0, 0], &(token.len() as u16).to_be_bytes(), token.as_bytes()];
+    let fields = fields.concat();
+    let mut stream = TcpStream::connect(scene.server.mqtt()).expect("a connection");
+    let header = [0x10, 0x80 | (fields.len() % 128) as u8, (fields.len() / 128) as u8];
+    stream.write_all(&[&header[..], &fields].concat()).expect("sent");
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).expect("CONNACK");
+    let mut rest = vec![0; usize::from(head[1]) - 2];
+    stream.read_exact(&mut rest).expect("its properties");
+    assert_eq!((head[0], head[3]), (0x20, 0));
+    assert!(rest.windows(8).any(|bytes| bytes == b"\x12\0\x05phone"), "{rest:?}");
 }
 
 #[test]

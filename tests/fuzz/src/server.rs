@@ -13,6 +13,7 @@ use godwit_bridge::store::memory::MemoryStore;
 use godwit_bridge::{Settings, assemble};
 use godwit_broker::Doors;
 use godwit_broker::local_bus::LocalBus;
+use godwit_broker::token::Claims;
 use godwit_schemas::ids::{DeviceName, UserId};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinSet;
@@ -74,7 +75,8 @@ impl Server {
         for task in bridge.into_tasks() {
             running.spawn(async move { task.await.expect("it does not fail") });
         }
-        let doors = Doors::new(EDGE, godwit_broker::Settings::default());
+        let claims = Claims { user: "sub".to_owned(), device: "device".to_owned() };
+        let doors = Doors::new(EDGE, godwit_broker::Settings { tokens: Some(claims), ..Default::default() });
         running.spawn(doors.clone().run(bus.clone()));
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
