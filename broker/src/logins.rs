@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use godwit_schemas::retry;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -106,7 +107,14 @@ pub(crate) async fn run(edge: Arc<Edge>) {
 
 /// What a client is told that should come back later, so that not all of them come at once again: in 5 to 20 seconds.
 pub(crate) fn busy(connection: u64) -> String {
-    format!("busy: try again in {} s", 5 + one_of(connection, 16))
+    retry::text("busy", 5 + one_of(connection, 16))
+}
+
+/// What a client is told when the server goes away: come back in a second, or later when `clients` are so many that more than
+/// five thousand would come in each.
+pub(crate) fn leaving(connection: u64, clients: u64) -> String {
+    const IN_A_SECOND: u64 = 5_000;
+    retry::text("shutting down", 1 + one_of(connection, clients.div_ceil(IN_A_SECOND).clamp(1, 600)))
 }
 
 /// What a client is told to keep alive that gets in among very many, so that not all of them ping at once ever after: up
@@ -157,11 +165,11 @@ mod tests {
     fn who_comes_back_does_so_at_different_times() {
         let mut times = [0; 32];
         for connection in 0..16_000 {
-            let text = busy(connection);
-            let seconds = text.strip_prefix("busy: try again in ").and_then(|it| it.strip_suffix(" s")).unwrap();
-            times[seconds.parse::<usize>().unwrap()] += 1;
+            times[retry::parse(&busy(connection)).unwrap().as_secs() as usize] += 1;
         }
         assert!((5..=20).all(|at| (800..1_200).contains(&times[at])), "{times:?}");
+        let last = |clients| (0..clients).map(|it| retry::parse(&leaving(it, clients)).unwrap().as_secs()).max();
+        assert_eq!([1, 5_000, 50_000].map(last), [Some(1), Some(1), Some(10)]);
     }
 
     #[test]

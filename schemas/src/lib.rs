@@ -18,4 +18,5 @@ pub mod network;
 pub mod partition;
 pub mod phone;
 pub mod reason;
+pub mod retry;
 pub mod topic;

@@ -190,6 +190,7 @@ fn parse(from: &mut Layers) -> Settings {
     let limits = limits(from);
     let memtable_bytes = mib(from, "store.memtable_mib", 1..=1_024);
     let cache_bytes = mib(from, "store.cache_mib", 1..=1_048_576);
+    let reserve_bytes = mib(from, "store.reserve_mib", 0..=1_048_576) as u64;
     let least = (cache_bytes + TABLES * memtable_bytes + OTHERWISE_BYTES) as u64;
     if (1..least).contains(&limits.memory_bytes_max) {
         let text =
@@ -214,7 +215,7 @@ fn parse(from: &mut Layers) -> Settings {
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
         memtable_bytes,
         cache_bytes,
-        reserve_bytes: mib(from, "store.reserve_mib", 0..=1_048_576) as u64,
+        reserve_bytes,
         media,
         registration,
         jwt: jwt::parse(from),

@@ -4,9 +4,7 @@
 //! Who goes on like that is closed in the end. Held back at its rate, a client that is just as fast looks like one that
 //! would send any amount. So after `over_rate` without a pause in which all has leaked away, it is given one more burst.
 //! Whoever sends no more than its rate has caught up with that. Who has used it up in less time than it stands for had
-//! more waiting, and will not stop: that is enough. Publishes that are acknowledged are never too many: their sender has
-//! only so many on the way and goes as fast as it is answered, so that not to read is all it takes, however long it
-//! copies.
+//! more waiting, and will not stop: that is enough.
 
 use std::time::Duration;
 
@@ -60,9 +58,8 @@ impl Meter {
         (now < until).then_some(until)
     }
 
-    /// What came has filled it; `answered`: it is acknowledged, or an acknowledgement. Whether that is enough, and the
-    /// client is to be closed.
-    pub(super) fn is_enough(&mut self, settings: &Settings, now: Ticks, answered: bool) -> bool {
+    /// What came has filled it. Whether that is enough, and the client is to be closed.
+    pub(super) fn is_enough(&mut self, settings: &Settings, now: Ticks) -> bool {
         if settings.over_rate.is_zero() {
             return false;
         }
@@ -70,7 +67,7 @@ impl Meter {
             Over::Not => self.over = Over::Since(now),
             Over::Since(since) if now < since.after(settings.over_rate) => {}
             Over::Since(_) => *self = Self { at: now, over: Over::LastBurst(now), ..Self::default() },
-            Over::LastBurst(given) if !answered && now < given.after(BURST) => return true,
+            Over::LastBurst(given) if now < given.after(BURST) => return true,
             Over::LastBurst(_) => self.over = Over::Since(now),
         }
         false
@@ -141,7 +138,7 @@ mod tests {
 
     /// A client that may send 8 packets a second and is closed after a minute. Each second it has so many more to send,
     /// and a backlog of as many as a minute takes. Returns when it is closed, within an hour.
-    fn closed_after_s(per_s: u32, backlog: u32, answered: bool) -> Option<u32> {
+    fn closed_after_s(per_s: u32, backlog: u32) -> Option<u32> {
         let over_rate = Duration::from_secs(60);
         let settings = Settings { packets_per_s: 8, bytes_per_s: 0, over_rate, ..Settings::default() };
         let (mut meter, mut waiting) = (Meter::default(), backlog);
@@ -151,7 +148,7 @@ mod tests {
             while waiting > 0 && meter.full_until(&settings, now).is_none() {
                 waiting -= 1;
                 meter.add(&settings, now, 10);
-                if meter.full_until(&settings, now).is_some() && meter.is_enough(&settings, now, answered) {
+                if meter.full_until(&settings, now).is_some() && meter.is_enough(&settings, now) {
                     return Some(tick / TICKS_PER_S);
                 }
             }
@@ -163,16 +160,15 @@ mod tests {
     fn who_sends_at_its_rate_is_never_closed_whatever_it_began_with() {
         // Up to two bursts, of forty each.
         for backlog in [0, 41, 60, 79] {
-            assert_eq!(closed_after_s(8, backlog, false), None, "{backlog}");
+            assert_eq!(closed_after_s(8, backlog), None, "{backlog}");
         }
     }
 
     #[test]
-    fn who_does_not_stop_is_closed_and_who_waits_for_answers_is_not() {
-        assert_eq!(closed_after_s(400, 0, false), Some(60));
-        assert_eq!(closed_after_s(400, 0, true), None);
+    fn who_does_not_stop_is_closed() {
+        assert_eq!(closed_after_s(400, 0), Some(60));
         // Ten seconds until the burst is used up.
-        assert_eq!(closed_after_s(12, 0, false), Some(69));
+        assert_eq!(closed_after_s(12, 0), Some(69));
     }
 
     #[test]
@@ -184,7 +180,7 @@ mod tests {
                 while meter.full_until(&settings, Ticks(tick)).is_none() {
                     meter.add(&settings, Ticks(tick), 10);
                     let full = meter.full_until(&settings, Ticks(tick)).is_some();
-                    assert!(!full || !meter.is_enough(&settings, Ticks(tick), false), "{tick}");
+                    assert!(!full || !meter.is_enough(&settings, Ticks(tick)), "{tick}");
                 }
             }
         }
@@ -197,7 +193,7 @@ mod tests {
         for tick in 1..10_000 {
             while meter.full_until(&settings, Ticks(tick)).is_none() {
                 meter.add(&settings, Ticks(tick), 10);
-                assert!(!meter.is_enough(&settings, Ticks(tick), false));
+                assert!(!meter.is_enough(&settings, Ticks(tick)));
             }
         }
     }

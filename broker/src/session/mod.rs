@@ -11,6 +11,7 @@ mod meter;
 mod publish;
 mod subscribe;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::edge::Edge;
 use crate::greeting::Arrival;
 use crate::guests::Stay;
 use crate::lane::Lane;
-use crate::logins::Place;
+use crate::logins::{self, Place};
 use crate::mqtt::frame::{Frame, Kind};
 use crate::mqtt::{Version, answer, codec};
 use crate::pressure;
@@ -104,14 +105,6 @@ struct Client {
     problem_information: bool,
     /// The server has given it its client identifier.
     named_by_us: bool,
-}
-
-/// What the client's author is told besides the code: English, where the code alone would leave them guessing.
-fn why(reason: Reason) -> &'static str {
-    match reason {
-        Reason::MESSAGE_RATE_TOO_HIGH => "more packets or bytes a second than are allowed, for too long",
-        _ => "",
-    }
 }
 
 /// See the module.
@@ -285,13 +278,12 @@ impl Session {
         // Acknowledgements are as many as the server asks for.
         if frame.kind != Kind::Puback {
             self.meter.add(&edge.settings, edge.now(), frame.bytes.len());
-            if self.meter.full_until(&edge.settings, edge.now()).is_some() {
-                let answered = frame.kind == Kind::Pubrel || frame.kind == Kind::Publish && frame.flags & 6 != 0;
-                if self.meter.is_enough(&edge.settings, edge.now(), answered) {
+            if let Some(until) = self.meter.full_until(&edge.settings, edge.now()) {
+                if self.meter.is_enough(&edge.settings, edge.now()) {
                     return Err(Reason::MESSAGE_RATE_TOO_HIGH);
                 }
-            }
-            if let Some(until) = self.meter.full_until(&edge.settings, edge.now()) {
+                // A burst that was given anew.
+                let until = self.meter.full_until(&edge.settings, edge.now()).unwrap_or(until);
                 self.held_back = true;
                 self.look_at(edge, until);
             }
@@ -418,10 +410,20 @@ impl Session {
         }
         if self.version == Version::V5 {
             let bytes_max = self.client.as_ref().map_or(0, |client| client.packet_bytes_max);
-            answer::disconnect(&mut self.out, reason, why(reason), bytes_max as usize);
+            let text = self.why(edge, reason);
+            answer::disconnect(&mut self.out, reason, &text, bytes_max as usize);
         }
         self.leave(false, None);
         self.closing(edge);
+    }
+
+    /// What is said besides the code: English, where the code alone would leave people guessing.
+    fn why(&self, edge: &Edge, reason: Reason) -> Cow<'static, str> {
+        match reason {
+            Reason::MESSAGE_RATE_TOO_HIGH => "more packets or bytes a second than are allowed, for too long".into(),
+            Reason::SERVER_SHUTTING_DOWN => logins::leaving(self.number, edge.counters.connections.get()).into(),
+            _ => "".into(),
+        }
     }
 
     fn closing(&mut self, edge: &Edge) {

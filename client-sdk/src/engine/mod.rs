@@ -174,6 +174,8 @@ impl Engine {
                 | Reason::NOT_AUTHORIZED
                 | Reason::CLIENT_IDENTIFIER_NOT_VALID),
             ) => (Status::Refused(*reason), self.backoff.long()),
+            Lost::Later(told) => (Status::Offline, self.backoff.told(*told)),
+            Lost::Refused(Reason::SERVER_BUSY) => (Status::Offline, self.backoff.busy()),
             _ => (Status::Offline, self.backoff.next()),
         };
         debug!(%lost, ?wait, "no connection");

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// The first wait is anything up to this.
 const BASE: Duration = Duration::from_millis(500);
 
+/// What a busy server is left alone for, in seconds, if it could not say.
+const BUSY_S: std::ops::RangeInclusive<u64> = 5..=20;
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
@@ -29,6 +32,17 @@ impl Backoff {
         let most = BASE.saturating_mul(1 << self.failures.min(20)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         Duration::from_millis(self.dice.u64(0..=most.as_millis() as u64))
+    }
+
+    /// When the server has said when: within the second before.
+    pub(crate) fn told(&mut self, wait: Duration) -> Duration {
+        wait.saturating_sub(Duration::from_millis(self.dice.u64(0..1_000)))
+    }
+
+    /// When the server has too much to do.
+    pub(crate) fn busy(&mut self) -> Duration {
+        let wait = Duration::from_secs(self.dice.u64(BUSY_S)).min(self.longest);
+        self.told(wait)
     }
 
     /// After a no that will be the same in a moment: at least half of the longest wait.
@@ -56,6 +70,9 @@ mod tests {
             backoff.reset();
             sum += backoff.next();
             assert!((longest / 2..=longest).contains(&backoff.long()));
+            assert!((Duration::from_secs(4)..=longest).contains(&backoff.busy()));
+            let told = Duration::from_secs(3);
+            assert!((told * 2 / 3..=told).contains(&backoff.told(told)));
         }
         for (failures, most) in most.iter().enumerate() {
             let limit = (BASE * (1 << failures)).min(longest);

@@ -185,6 +185,8 @@ pub(crate) enum Lost {
     NoWelcome,
     #[error("the server closed the connection with {:#04x}", .0.get())]
     Closed(Reason),
+    #[error("the server asked to come back in {0:?}")]
+    Later(Duration),
     #[error("{0}")]
     Broken(String),
 }

@@ -165,6 +165,8 @@ fn lost(error: ConnectionError) -> Lost {
             ConnectReturnCode::BadClientId => Reason::CLIENT_IDENTIFIER_NOT_VALID,
             ConnectReturnCode::BadUserNamePassword => Reason::BAD_USER_NAME_OR_PASSWORD,
             ConnectReturnCode::NotAuthorized => Reason::NOT_AUTHORIZED,
+            // It says no more than that.
+            ConnectReturnCode::ServiceUnavailable => Reason::SERVER_BUSY,
             ConnectReturnCode::RefusedProtocolVersion => Reason::UNSUPPORTED_PROTOCOL_VERSION,
             _ => Reason::SERVER_UNAVAILABLE,
         }),

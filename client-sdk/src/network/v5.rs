@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use godwit_schemas::reason::Reason;
+use godwit_schemas::retry;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{
     ConnAck, ConnectReturnCode, Filter, Packet, PubAck, PubAckReason, Publish, Subscribe, SubscribeReasonCode,
@@ -212,8 +213,11 @@ fn reason(reason: PubAckReason) -> u8 {
 fn lost(error: ConnectionError) -> Lost {
     match error {
         ConnectionError::ConnectionRefused(code) => refused(code),
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
-            Lost::Closed(Reason::from_u32(reason_code as u32))
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
+            match reason_string.as_deref().and_then(retry::parse) {
+                Some(wait) => Lost::Later(wait),
+                None => Lost::Closed(Reason::from_u32(reason_code as u32)),
+            }
         }
         error => Lost::Broken(error.to_string()),
     }

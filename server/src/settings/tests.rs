@@ -211,6 +211,14 @@ fn proxies_are_named() {
 }
 
 #[test]
+fn a_ceiling_of_memory_has_room_for_the_store() {
+    let problems = check("limits.memory_mib = 511", &[], None).expect_err("too little");
+    assert!(problems[0].starts_with("limits.memory_mib: ") && problems[0].ends_with("take 512 already"), "{problems:?}");
+    assert_eq!(check("limits.memory_mib = 512", &[], None).expect("good").limits.memory_bytes_max, 512 << 20);
+    check("limits.memory_mib = 80\n[store]\nmemtable_mib = 2\ncache_mib = 4", &[], None).expect("good");
+}
+
+#[test]
 fn what_is_printed_has_the_same_effect() {
     let variables = [("GODWIT__LOG__LEVEL", "warn"), ("GODWIT__LIMITS__WINDOW_MESSAGES", "9")];
     let (settings, effective) = load_with(None, environment(&variables), Some(Path::new("a \"b\""))).expect("good");
