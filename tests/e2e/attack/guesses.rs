@@ -24,7 +24,6 @@ fn guessing_a_code_makes_it_worthless() {
 
 /// That as much is done for each is shown where it can be counted, in the lane's own tests.
 #[test]
-#[expect(clippy::print_stdout, reason = "what `make attack` is for")]
 fn answers_do_not_tell_who_is_there() {
     let server = Server::start();
     let mut others = Bystanders::meet(&server);
