@@ -47,8 +47,8 @@ pub enum AdminError {
     /// Somebody claims the phone number right now, or has just been written to under it for the first time.
     #[error("this phone number is being set: try again")]
     PhoneBusy,
-    /// What waited for a phone number does not go into the inbox of its user.
-    #[error("the inbox of user \"{0}\" is full")]
+    /// What waited for a phone number does not go to its user: the inbox is full, or it is in too many conversations.
+    #[error("the inbox of user \"{0}\" is full, or it is in as many conversations as a user may be in")]
     InboxFull(UserId),
     /// The store is nearly full.
     #[error("the disk is nearly full (store.reserve_mib)")]

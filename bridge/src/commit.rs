@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::crash::{self, Point};
 use crate::mail::{Commit, Committed, Wake};
+use crate::memberships::Memberships;
 use crate::store::{Durability, Store, StoreError, Write, keys};
 
 /// Commits that may wait; a lane that has more waits itself, and gathers meanwhile.
@@ -75,7 +76,7 @@ async fn write<S: Store>(
     let durable = gathered.iter().any(|commit| commit.durable);
     let before = *last_order;
     let mut facts = Vec::new();
-    let mut waiting = Vec::new();
+    let (mut waiting, mut memberships) = (Vec::new(), Memberships::default());
     let lane_of = |partition: Partition| partition.lane(lanes) as usize;
     for commit in gathered.drain(..) {
         for entry in commit.entries {
@@ -87,6 +88,7 @@ async fn write<S: Store>(
             writes.push(Write::Put(table, key, entry.reference.unwrap_or(entry.value)));
         }
         writes.extend(commit.writes);
+        memberships.add(commit.memberships);
         facts.extend(commit.facts);
         if let Some(then) = commit.then {
             waiting.push(then);
@@ -99,6 +101,7 @@ async fn write<S: Store>(
         own.ticket = Some(commit.ticket);
         own.done.extend(commit.done);
     }
+    memberships.write(store, &mut writes).await?;
     if *last_order != before {
         let (table, key) = keys::last_order();
         writes.push(Write::Put(table, key, Bytes::copy_from_slice(&last_order.get().to_be_bytes())));

@@ -55,6 +55,7 @@ mod lane;
 mod link;
 mod mail;
 pub mod media;
+mod memberships;
 mod password;
 mod phone;
 pub mod registration;

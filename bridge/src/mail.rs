@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::{AdminError, Credentials, UserListing};
 use crate::audit::By;
 use crate::chat::Who;
+use crate::memberships::Memberships;
 use crate::phone::PhoneHash;
 use crate::store::Write;
 
@@ -85,6 +86,8 @@ pub(crate) struct Commit {
     pub(crate) entries: Vec<NewEntry>,
     /// Everything else.
     pub(crate) writes: Vec<Write>,
+    /// Memberships that begin and end by it, to be counted.
+    pub(crate) memberships: Memberships,
     /// For whom it may concern, afterwards.
     pub(crate) effects: Vec<Effect>,
     /// For the lane itself, afterwards.

@@ -87,6 +87,7 @@ pub(crate) fn settings() -> Settings {
         rules: Rules {
             body_bytes_max: 100,
             group_members_max: 10,
+            conversations_per_user: 0,
             retention_s: 60,
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,

@@ -22,6 +22,7 @@ mod group;
 mod keep;
 mod live;
 mod media;
+mod membership;
 mod post;
 
 pub use self::call::changes_something;
@@ -33,6 +34,8 @@ pub struct Rules {
     pub body_bytes_max: usize,
     /// Most members of a group.
     pub group_members_max: usize,
+    /// Most conversations of a user; 0: as many as there are.
+    pub conversations_per_user: u32,
     /// Life of an inbox entry.
     pub retention_s: u32,
     /// What is kept of messages that were delivered.
@@ -113,7 +116,7 @@ impl Decision<'_> {
         self.world.add_conversation(conversation);
         self.out.changes.push(Change::NextConversation(partition, counter));
         self.out.changes.push(Change::Conversation(id));
-        self.out.changes.extend(users.iter().map(|user| Change::Membership(user.clone(), id, true)));
+        users.iter().for_each(|user| self.count(user, id, true));
         self.out.durable = true;
         let creator = users.first();
         let change = client::change::Change::Opened(opened);
@@ -201,14 +204,13 @@ impl Decision<'_> {
     }
 
     fn forget(&mut self, user: &UserId, id: ConversationId) {
-        self.out.changes.push(Change::Membership(user.clone(), id, false));
         self.out.durable = true;
         let (partition, device) = (Partition::of_user(user), DeviceId::default());
         self.out.effects.push(Effect { partition, device, kind: EffectKind::Forgotten(user.clone()) });
-        let Some(conversation) = self.world.conversation(id) else { return };
-        if conversation.member(user).is_none() {
-            return;
-        }
+        let Some(conversation) = self.world.conversation(id).filter(|it| it.member(user).is_some()) else {
+            // The row is all that there is.
+            return self.count(user, id, false);
+        };
         if !conversation.group {
             let others = conversation.members.iter().find(|member| member.user != *user);
             let pair = World::pair(user, others.map_or(user, |other| &other.user));
@@ -226,7 +228,7 @@ impl Decision<'_> {
         let sequence = conversation.advance();
         let Some(gone) = conversation.part(user, &devices) else { return };
         let deserted = conversation.members.is_empty();
-        self.out.changes.push(Change::Membership(user.clone(), id, false));
+        self.count(user, id, false);
         self.out.durable = true;
         let change = client::change::Change::Removed(gone.ordinal.get());
         self.note_change(id, sequence, Some(by), &change, Some(user));

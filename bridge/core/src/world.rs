@@ -44,6 +44,8 @@ pub enum Need {
     Traces(Place),
     /// A file, as far as the user may share it.
     Media(MediaId, UserId),
+    /// How many conversations a user is in.
+    Memberships(UserId),
 }
 
 /// What was left of a message: in the messages table, and in the inboxes of its conversation's members.
@@ -144,6 +146,8 @@ pub struct World {
     traces: BTreeMap<Place, Traces>,
     /// For the batch under way only. `None`: not for this user.
     media: BTreeMap<(MediaId, UserId), Option<client::Media>>,
+    /// For the batch under way only: other lanes write conversations of the same users.
+    memberships: BTreeMap<UserId, u32>,
     next_conversation: [u64; PARTITIONS as usize],
     full: BTreeSet<DeviceId>,
     ticket: Ticket,
@@ -161,6 +165,7 @@ impl World {
             holders: Cache::new(seed),
             traces: BTreeMap::new(),
             media: BTreeMap::new(),
+            memberships: BTreeMap::new(),
             next_conversation,
             full: BTreeSet::new(),
             ticket: 1,
@@ -211,7 +216,10 @@ impl World {
         }
         match self.pairs.get(&pair).copied() {
             Some(conversation) => self.need_with_members(conversation, out),
-            None => self.need_users([from, to], out),
+            None => {
+                self.need_users([from, to], out);
+                self.need_memberships([from, to], out);
+            }
         }
     }
 
@@ -231,6 +239,12 @@ impl World {
         };
         let users: Vec<_> = named.iter().filter_map(|name| UserId::new(name).ok()).collect();
         self.need_users(&users, out);
+        match call {
+            Call::CreateGroup(_) => self.need_memberships(users.iter().chain([caller]), out),
+            Call::AddMember(_) => self.need_memberships(&users, out),
+            Call::Join(_) => self.need_memberships([caller], out),
+            _ => {}
+        }
         if let Some(conversation) = called(call) {
             self.need_with_members(conversation, out);
         }
@@ -254,6 +268,11 @@ impl World {
                 out.push(Need::User(user.clone()));
             }
         }
+    }
+
+    fn need_memberships<'a>(&self, users: impl IntoIterator<Item = &'a UserId>, out: &mut Vec<Need>) {
+        let unknown = users.into_iter().filter(|user| !self.memberships.contains_key(*user));
+        out.extend(unknown.map(|user| Need::Memberships(user.clone())));
     }
 
     fn need_media(&mut self, user: &UserId, media: &[client::Media], out: &mut Vec<Need>) {
@@ -307,6 +326,23 @@ impl World {
     /// A file was read, and whether the user may share it.
     pub fn found_media(&mut self, id: MediaId, user: UserId, file: Option<client::Media>) {
         self.media.insert((id, user), file);
+    }
+
+    /// It was read how many conversations a user is in.
+    pub fn found_memberships(&mut self, user: UserId, conversations: u32) {
+        self.memberships.insert(user, conversations);
+    }
+
+    /// How many conversations a user is in, if it was read: what is on disk, and what this batch changes.
+    pub fn memberships(&self, user: &UserId) -> u32 {
+        self.memberships.get(user).copied().unwrap_or(0)
+    }
+
+    /// In the commit under way the user joins a conversation, or leaves one.
+    pub fn count_membership(&mut self, user: &UserId, joins: bool) {
+        if let Some(conversations) = self.memberships.get_mut(user) {
+            *conversations = conversations.saturating_add_signed(if joins { 1 } else { -1 });
+        }
     }
 
     /// Size, content type and hash of a file that the user may share.
@@ -437,6 +473,7 @@ impl World {
     pub fn seal(&mut self) -> Ticket {
         self.traces.clear();
         self.media.clear();
+        self.memberships.clear();
         self.ticket += 1;
         self.ticket - 1
     }

@@ -221,8 +221,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let writes = &mut self.next.writes;
         writes.push(writes::delete_range(Table::Directory, keys::contacts_after(&user, None)));
         let mark = keys::mark(&keys::Marked::User(user.clone()));
-        let rows =
-            [keys::contact_count(&user), keys::profile(&user), keys::last_seen(&user), keys::watched(&user), mark];
+        let rows = [
+            keys::contact_count(&user),
+            keys::profile(&user),
+            keys::last_seen(&user),
+            keys::watched(&user),
+            mark,
+            keys::membership_count(&user),
+        ];
         writes.extend(rows.map(|key| writes::set(key, None)));
         let mut by_lane = BTreeMap::<_, Vec<_>>::new();
         for watcher in self.second_users(keys::watchers_after(&user, None)).await? {

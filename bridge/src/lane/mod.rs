@@ -40,6 +40,7 @@ use crate::Settings;
 use crate::link::Link;
 use crate::mail::{Commit, Done, Mail, Mailbox, Then, WhenAll};
 use crate::media::Calls;
+use crate::memberships::Memberships;
 use crate::store::{ClockS, Store, StoreError};
 use crate::writes;
 
@@ -393,6 +394,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             decide(&mut self.world, &self.rules, self.now_s, command, &mut outcome);
         }
         let mut commit = std::mem::take(&mut self.next);
+        commit.memberships = Memberships::of(&outcome.changes);
         writes::of_changes(&self.world, outcome.changes, &mut commit.writes);
         self.write_sessions(&mut commit.writes);
         self.write_backlogs(&mut commit.writes);

@@ -82,6 +82,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Need::Pair((low, high)) => keys.push(keys::pair(low, high)),
                 Need::Conversation(id) => keys.extend([keys::conversation(*id), keys::state(*id)]),
                 Need::Holders((id, sequence)) => keys.push(keys::holders(*id, *sequence)),
+                Need::Memberships(user) => keys.push(keys::membership_count(user)),
                 Need::Traces(_) | Need::Media(..) => {}
             }
         }
@@ -96,6 +97,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Need::Pair(pair) => {
                     let id = next().as_deref().and_then(keys::parse_counter).map(ConversationId::new);
                     self.world.found_pair(pair, id);
+                }
+                Need::Memberships(user) => {
+                    let count = next().as_deref().and_then(keys::parse_counter).unwrap_or(0);
+                    self.world.found_memberships(user, u32::try_from(count).unwrap_or(u32::MAX));
                 }
                 Need::Traces(place) => self.read_traces(place).await?,
                 Need::Media(id, user) => {

@@ -27,6 +27,7 @@
 //! | Conversations | `t` conversation | `StateRecord` |
 //! | Conversations | `p` lower user, 0, higher user | conversation (8) |
 //! | Conversations | `m` user, 0, conversation | nothing: the user is a member |
+//! | Conversations | `m` user | how many of these there are (8); none: 0 |
 //! | Conversations | `n` partition (1) | counter of conversations (8) |
 //! | Inbox | device, order | `Entry` |
 //! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
@@ -231,6 +232,11 @@ pub fn membership(user: &UserId, id: ConversationId) -> Key {
     key(Table::Conversations, b'm', &[user.as_str().as_bytes(), b"\0", &id.get().to_be_bytes()])
 }
 
+/// How many memberships a user has.
+pub fn membership_count(user: &UserId) -> Key {
+    key(Table::Conversations, b'm', &[user.as_str().as_bytes()])
+}
+
 /// All memberships of a user.
 pub fn memberships(user: &UserId) -> (Vec<u8>, Vec<u8>) {
     let bound = |end: u8| key(Table::Conversations, b'm', &[user.as_str().as_bytes(), &[end]]).1;
@@ -378,6 +384,7 @@ mod tests {
         let holds = |key: Key| from <= key.1 && key.1 < to;
         assert!(holds(membership(&al, ConversationId::new(u64::MAX))));
         assert!(!holds(membership(&alice, ConversationId::new(1))));
+        assert!(!holds(membership_count(&al)) && !holds(membership_count(&alice)));
         let (from, to) = inbox_after(DeviceId::new(7), Order::new(5));
         let holds = |device, order| {
             let key = entry(DeviceId::new(device), Order::new(order)).1;

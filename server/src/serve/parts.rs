@@ -101,6 +101,7 @@ pub(crate) async fn start_bridge(
         rules: Rules {
             body_bytes_max: limits.body_bytes_max as usize,
             group_members_max: limits.group_members_max,
+            conversations_per_user: limits.conversations_per_user,
             retention_s: settings.undelivered_s,
             history: settings.history,
             recall_window_s: limits.recall_window_s,

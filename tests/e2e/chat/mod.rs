@@ -5,6 +5,7 @@
 //! - `media`: files. Everything else is tests.
 
 mod account;
+mod crowded;
 mod data;
 mod groups;
 mod http;

@@ -41,6 +41,7 @@ fn settings() -> Settings {
         rules: Rules {
             body_bytes_max: 1_000,
             group_members_max: 4,
+            conversations_per_user: 10,
             retention_s: 3_600,
             history: Policy::up_to(History::None),
             recall_window_s: 60,

@@ -125,6 +125,7 @@ impl Server {
             rules: Rules {
                 body_bytes_max: 1_000,
                 group_members_max: 4,
+                conversations_per_user: 0,
                 retention_s: RETENTION_S,
                 history: godwit_bridge::retention::Policy::up_to(godwit_bridge::retention::History::None),
                 recall_window_s: 3_600,

@@ -46,7 +46,10 @@ impl Decision<'_> {
             len if len < 2 => Err(TOO_FEW),
             len if len > self.rules.group_members_max => Err(FULL),
             _ if !self.world.has_room(&users, None) => Err(INBOX_FULL),
-            _ => Ok(self.create(Partition::of_user(caller), true, &call.title, &users)),
+            _ => {
+                self.may_be_in_more(caller, &users)?;
+                Ok(self.create(Partition::of_user(caller), true, &call.title, &users))
+            }
         }
     }
 
@@ -64,12 +67,11 @@ impl Decision<'_> {
         name: &str,
     ) -> Result<ConversationId, Refused> {
         let user = self.known_user(name)?;
-        let by = self.ordinal(id, by);
-        self.enrol(id, user, Some(by))
+        self.enrol(id, user, by)
     }
 
-    /// A new member joins; `by` is `None` if on its own.
-    fn enrol(&mut self, id: ConversationId, user: UserId, by: Option<Ordinal>) -> Result<ConversationId, Refused> {
+    /// A new member joins, added by another or on its own.
+    fn enrol(&mut self, id: ConversationId, user: UserId, by: &UserId) -> Result<ConversationId, Refused> {
         let members_max = self.rules.group_members_max;
         let room = self.has_room(id, None).is_ok() && self.world.has_room([&user], None);
         let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
@@ -82,17 +84,18 @@ impl Decision<'_> {
         if !room {
             return Err(INBOX_FULL);
         }
+        self.may_be_in_more(by, [&user])?;
+        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
         let sequence = conversation.advance();
         let ordinal = conversation.join(user.clone(), Role::Member);
         let snapshot = opened(conversation);
         self.out.changes.push(Change::Conversation(id));
-        self.out.changes.push(Change::Membership(user.clone(), id, true));
+        self.count(&user, id, true);
         self.out.durable = true;
         let joined = client::Member { ordinal: ordinal.get(), user: user.to_string(), role: Role::Member.into() };
-        let by = by.unwrap_or(ordinal);
         let added = change::Change::Added(joined);
-        let doer = self.world.conversation(id).and_then(|it| it.member_by_ordinal(by)).map(|it| it.user.clone());
-        self.note_change(id, sequence, doer.as_ref(), &added, None);
+        self.note_change(id, sequence, Some(by), &added, None);
+        let by = self.ordinal(id, by);
         let for_others = self.change_entry(id, sequence, by, added);
         let for_the_new = self.change_entry(id, sequence, by, change::Change::Opened(snapshot));
         let (new, mut others) = (self.devices_of(&user), self.recipients(id, |_| true));
@@ -242,6 +245,6 @@ impl Decision<'_> {
         let conversation = self.world.conversation(id).ok_or(NO_INVITE)?;
         let open = |invite: &&Invite| invite.secret == secret && invite.expires_at_s > self.now_s;
         conversation.invites.iter().find(open).ok_or(NO_INVITE)?;
-        self.enrol(id, user.clone(), None)
+        self.enrol(id, user.clone(), user)
     }
 }

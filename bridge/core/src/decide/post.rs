@@ -121,6 +121,7 @@ impl Decision<'_> {
         if !self.world.has_room([from, to], None) {
             return Err(INBOX_FULL);
         }
+        self.may_be_in_more(from, [from, to])?;
         let users = if from == to { vec![from.clone()] } else { vec![from.clone(), to.clone()] };
         let id = self.create(Partition::of_pair(from, to), false, "", &users);
         self.world.set_direct(pair.clone(), Some(id));

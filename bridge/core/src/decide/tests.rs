@@ -7,6 +7,7 @@ mod amend;
 mod groups;
 mod live;
 mod media;
+mod membership;
 
 use super::*;
 use crate::command::{ConnectionKey, Draft, ReplyTo, To};
@@ -21,6 +22,7 @@ const NOW_S: u32 = 1_000_000;
 const RULES: Rules = Rules {
     body_bytes_max: 1_000,
     group_members_max: 4,
+    conversations_per_user: 0,
     retention_s: 3_600,
     history: Policy::up_to(History::None),
     recall_window_s: 3_600,
@@ -36,6 +38,8 @@ struct Scene {
     traces: Traces,
     /// Files, and who may share them.
     files: Vec<(UserId, godwit_schemas::media::MediaId)>,
+    /// Conversations of each user, as the store would have it.
+    memberships: std::collections::BTreeMap<UserId, u32>,
 }
 
 impl Scene {
@@ -46,6 +50,7 @@ impl Scene {
             rules: RULES,
             traces: Traces::default(),
             files: Vec::new(),
+            memberships: Default::default(),
         }
     }
 
@@ -66,6 +71,10 @@ impl Scene {
                         self.world.found_user(user, record);
                     }
                     Need::Pair(pair) => self.world.found_pair(pair, None),
+                    Need::Memberships(user) => {
+                        let conversations = self.memberships.get(&user).copied().unwrap_or(0);
+                        self.world.found_memberships(user, conversations);
+                    }
                     Need::Conversation(id) => self.world.found_conversation(id, None),
                     Need::Holders(place) => self.world.found_holders(place, None),
                     Need::Traces(place) => self.world.found_traces(place, self.traces.clone()),
@@ -79,6 +88,12 @@ impl Scene {
         }
         let mut outcome = Outcome::default();
         decide(&mut self.world, &self.rules, self.now_s, command, &mut outcome);
+        for change in &outcome.changes {
+            if let Change::Membership(user, _, joins) = change {
+                let count = self.memberships.entry(user.clone()).or_default();
+                *count = if *joins { *count + 1 } else { count.saturating_sub(1) };
+            }
+        }
         outcome
     }
 

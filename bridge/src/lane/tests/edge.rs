@@ -37,6 +37,7 @@ pub(super) fn settings() -> Settings {
         rules: Rules {
             body_bytes_max: 1_000,
             group_members_max: 10,
+            conversations_per_user: 0,
             retention_s: 3_600,
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,

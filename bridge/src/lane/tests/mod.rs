@@ -22,6 +22,7 @@ mod edge;
 mod erase;
 mod events;
 mod history;
+mod memberships;
 mod phone;
 mod presence;
 mod replay;
