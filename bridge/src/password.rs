@@ -1,5 +1,6 @@
 //! Devices' passwords: 256 random bits, so a plain SHA-256 is hash enough: nobody guesses them, slow or fast.
 
+use godwit_core::record::DeviceRecord;
 use godwit_schemas::ids::{DeviceName, UserId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -25,12 +26,24 @@ pub(crate) fn hash(user: &UserId, device: &DeviceName, password: &[u8]) -> [u8; 
     hash.finalize().into()
 }
 
-/// Compares in a time that depends on nothing secret. `stored` is `None` where there is no such device: that takes
-/// as long, and fails.
-pub(crate) fn is_right(stored: Option<&[u8]>, user: &UserId, device: &DeviceName, password: &[u8]) -> bool {
-    let given = hash(user, device, password);
-    let right = given.ct_eq(stored.unwrap_or(&[0; 32]));
-    bool::from(right) && stored.is_some()
+/// Which of a device's passwords somebody has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// The one that it has used.
+    Current,
+    /// One that it was given since, and has not used before.
+    Next,
+}
+
+/// Compares in a time that depends on nothing secret. `device` is `None` where there is no such device: that takes as
+/// long, and fails.
+pub(crate) fn known(device: Option<&DeviceRecord>, user: &UserId, name: &DeviceName, password: &[u8]) -> Option<Known> {
+    let given = hash(user, name, password);
+    let is = |stored: Option<&Vec<u8>>| bool::from(given.ct_eq(stored.map_or(&[0; 32][..], Vec::as_slice)));
+    let (current, next) =
+        (is(device.map(|device| &device.password_hash)), is(device.map(|device| &device.next_password_hash)));
+    device?;
+    if current { Some(Known::Current) } else { next.then_some(Known::Next) }
 }
 
 #[cfg(test)]
@@ -40,14 +53,24 @@ mod tests {
     #[test]
     fn only_the_right_password_of_the_right_device() {
         let (alice, phone) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
-        let password = generate().unwrap();
-        assert_eq!(password.len(), 43);
-        assert_ne!(password, generate().unwrap());
-        let stored = hash(&alice, &phone, password.as_bytes());
-        assert!(is_right(Some(&stored), &alice, &phone, password.as_bytes()));
-        assert!(!is_right(Some(&stored), &alice, &phone, b""));
-        assert!(!is_right(Some(&stored), &alice, &DeviceName::new("tablet").unwrap(), password.as_bytes()));
-        assert!(!is_right(None, &alice, &phone, password.as_bytes()));
-        assert!(!is_right(Some(b"short"), &alice, &phone, password.as_bytes()));
+        let (old, new) = (generate().unwrap(), generate().unwrap());
+        assert_eq!(old.len(), 43);
+        assert_ne!(old, new);
+        let mut device =
+            DeviceRecord { password_hash: hash(&alice, &phone, old.as_bytes()).to_vec(), ..Default::default() };
+        let tablet = DeviceName::new("tablet").unwrap();
+        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), Some(Known::Current));
+        for (device, name, password) in
+            [(Some(&device), &phone, &new), (Some(&device), &tablet, &old), (None, &phone, &old)]
+        {
+            assert_eq!(known(device, &alice, name, password.as_bytes()), None);
+        }
+        assert_eq!(known(Some(&device), &alice, &phone, b""), None);
+        device.next_password_hash = hash(&alice, &phone, new.as_bytes()).to_vec();
+        assert_eq!(known(Some(&device), &alice, &phone, new.as_bytes()), Some(Known::Next));
+        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), Some(Known::Current));
+        device.password_hash = Vec::new();
+        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), None);
+        assert_eq!(known(Some(&DeviceRecord::default()), &alice, &phone, b""), None, "no password is none");
     }
 }

@@ -129,6 +129,10 @@ pub struct DeviceRecord {
     /// What it is called for people.
     #[prost(string, tag = "5")]
     pub label: String,
+    /// SHA-256 of a password that it has renewed its own with and not used yet; empty: there is none. Until then the one
+    /// before is good too.
+    #[prost(bytes = "vec", tag = "6")]
+    pub next_password_hash: Vec<u8>,
 }
 
 /// A user.

@@ -15,7 +15,7 @@ use super::publish::{Recipient, makes_entries, post_of, secret_for};
 use crate::audit::By;
 use crate::chat::Who;
 use crate::mail::Ask;
-use crate::password;
+use crate::password::{self, Known};
 use crate::store::{Store, StoreError};
 
 const WRONG_PASSWORD: Refused = (Reason::BAD_USER_NAME_OR_PASSWORD, "unknown device, or wrong password");
@@ -89,11 +89,15 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 device.map(|device| DeviceId::new(device.id)).ok_or(NO_SUCH_DEVICE)
             }
             Who::Device(name, password) => {
-                let devices = record.unwrap_or_default().devices;
-                let device = devices.iter().find(|device| device.name == name.as_str());
-                let hash = device.map(|device| device.password_hash.as_slice());
-                let right = password::is_right(hash, user, name, password);
-                device.filter(|_| right).map(|device| DeviceId::new(device.id)).ok_or(WRONG_PASSWORD)
+                let record = record.unwrap_or_default();
+                let device = record.devices.iter().find(|device| device.name == name.as_str());
+                let known = password::known(device, user, name, password);
+                let Some((device, known)) = device.zip(known) else { return Ok(Err(WRONG_PASSWORD)) };
+                let device = DeviceId::new(device.id);
+                if known == Known::Next {
+                    self.next_password_is_used(user, record, device);
+                }
+                Ok(device)
             }
         })
     }

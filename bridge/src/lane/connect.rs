@@ -18,7 +18,7 @@ use super::receipts::Receipts;
 use super::session::{Connection, Session};
 use crate::audit::Entry;
 use crate::mail::Done;
-use crate::password;
+use crate::password::{self, Known};
 use crate::store::{Store, StoreError, Write, keys};
 use crate::token;
 use crate::writes;
@@ -118,15 +118,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let record = self.user_record(&user).await?.unwrap_or_default();
         let device = record.devices.iter().find(|device| device.name == name.as_str());
-        let hash = device.map(|device| device.password_hash.as_slice());
         let known = match connect.resume {
-            Some(_) => device.is_some(),
-            None if connect.verified => device.is_some(),
-            None => password::is_right(hash, &user, &name, &connect.password),
+            Some(_) => Some(Known::Current),
+            None if connect.verified => Some(Known::Current),
+            None => password::known(device, &user, &name, &connect.password),
         };
-        let Some(device) = device.filter(|_| known) else { return refused };
+        let Some((device, known)) = device.zip(known) else { return refused };
+        let device = DeviceId::new(device.id);
+        if known == Known::Next {
+            self.next_password_is_used(&user, record, device);
+        }
         let ends_at_s = connect.resume.as_ref().map_or(0, |resume| resume.ends_at_s);
-        Ok(Entrance::In(user, DeviceId::new(device.id), ends_at_s))
+        Ok(Entrance::In(user, device, ends_at_s))
     }
 
     /// For the audit. A connection that is attached again logs in no more.

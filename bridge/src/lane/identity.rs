@@ -1,7 +1,6 @@
-//! What a device proves itself with, when it changes: a new password. The one before is void from here on, and who is
-//! connected with it is shown out; session and inbox stay.
+//! What a device proves itself with, when it changes: a new password. The one before is void, at once if an operator gave it
+//! and from the first use on if the device asked for it, and who is connected with it is shown out; session and inbox stay.
 
-use godwit_core::command::ConnectionKey;
 use godwit_core::record::UserRecord;
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client;
@@ -33,7 +32,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(index) = record.devices.iter().position(|device| device.name == name.as_str()) else {
             return answer(reply, Err(AdminError::NoDevice(user, name.clone())));
         };
-        let password = match self.change_password(&user, &mut record, index, name, None) {
+        let password = match self.change_password(&user, &mut record, index, name) {
             Ok(password) => password,
             Err(error) => return answer(reply, Err(AdminError::NoRandomness(error.to_string()))),
         };
@@ -43,43 +42,53 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.change_user(user, Some(record), then);
     }
 
-    /// For the device itself, whose connection stays if it asks by that; or for an administrator in its name.
+    /// For the device itself: the password that it has stays good until it has used the new one, since nobody knows whether
+    /// the answer reaches it. For an administrator in its name: the one before is void.
     pub(super) fn renew_own_password(&mut self, caller: Caller, mut record: UserRecord, call: &client::RenewPassword) {
         let found = record.devices.iter().position(|device| device.name == call.device);
         let (Some(index), Ok(name)) = (found, DeviceName::new(&call.device)) else {
             return self.refuse(caller, NO_DEVICE);
         };
-        let asks = caller.origin.device;
+        let (by, user, asks) = (caller.by, caller.origin.user.clone(), caller.origin.device);
         if asks != DeviceId::default() && asks.get() != record.devices[index].id {
             return self.refuse(caller, NOT_YOURS);
         }
-        let (by, user) = (caller.by, caller.origin.user.clone());
-        let asking = caller.origin.reply_to.map(|to| to.connection);
-        let Ok(password) = self.change_password(&user, &mut record, index, &name, asking) else {
-            return self.refuse(caller, NO_RANDOMNESS);
+        let changed = match asks == DeviceId::default() {
+            true => self.change_password(&user, &mut record, index, &name),
+            false => password::generate().inspect(|password| {
+                record.devices[index].next_password_hash = password::hash(&user, &name, password.as_bytes()).to_vec();
+            }),
         };
+        let Ok(password) = changed else { return self.refuse(caller, NO_RANDOMNESS) };
         let response = client::Response { password, ..client::Response::default() };
         let then = self.then_respond(caller, response);
         let then = self.then_noted(by, "password_renewed", &user, Some(name.as_str()), then);
         self.change_user(user, Some(record), then);
     }
 
-    /// In the record; closes the device's connection, unless it is this one.
+    /// The device has got in with the password that it was given last: the one before is void, and who is connected with
+    /// it is shown out. If this is lost in a crash, both are good once more.
+    pub(super) fn next_password_is_used(&mut self, user: &UserId, mut record: UserRecord, id: DeviceId) {
+        let Some(device) = record.devices.iter_mut().find(|device| device.id == id.get()) else { return };
+        device.password_hash = std::mem::take(&mut device.next_password_hash);
+        self.dismiss(id, Reason::NOT_AUTHORIZED);
+        self.change_user(user.clone(), Some(record), Box::new(|| ()));
+    }
+
+    /// In the record, and closes the device's connection.
     fn change_password(
         &mut self,
         user: &UserId,
         record: &mut UserRecord,
         index: usize,
         name: &DeviceName,
-        asking: Option<ConnectionKey>,
     ) -> Result<String, getrandom::Error> {
         let password = password::generate()?;
         let device = &mut record.devices[index];
         device.password_hash = password::hash(user, name, password.as_bytes()).to_vec();
+        device.next_password_hash.clear();
         let id = DeviceId::new(device.id);
-        if asking.is_none_or(|asking| self.connections.get(&asking) != Some(&id)) {
-            self.dismiss(id, Reason::NOT_AUTHORIZED);
-        }
+        self.dismiss(id, Reason::NOT_AUTHORIZED);
         Ok(password)
     }
 }

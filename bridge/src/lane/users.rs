@@ -120,8 +120,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             id: id.get(),
             name: name.to_string(),
             password_hash: password::hash(&user, name, password.as_bytes()).to_vec(),
-            reads_events: false,
-            label: String::new(),
+            ..DeviceRecord::default()
         });
         let is_new = self.world.user(&user).is_none();
         let credentials = Credentials { user: user.to_string(), device: name.to_string(), password };
