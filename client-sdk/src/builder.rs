@@ -10,7 +10,7 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::client::{Client, Inner};
-use crate::engine::{Calls, Engine, Habits, Shared, Status, now_s};
+use crate::engine::{Calls, Engine, Habits, Passwords, Shared, Status, now_s};
 use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::ledger::thread::LedgerThread;
@@ -154,10 +154,11 @@ impl Builder {
         let tls = crate::network::tls::trusting(self.trusted.as_deref())?;
         let (user, device, archive, store) = (self.user.clone(), self.device.clone(), self.archive, self.store);
         let ledger = spawn_blocking(move || {
-            let ledger = Ledger::open(store()?, &user, device.as_str(), archive, first_send())?;
-            Ok::<_, Error>(LedgerThread::start(ledger)?)
+            let mut ledger = Ledger::open(store()?, &user, device.as_str(), archive, first_send())?;
+            let passwords = ledger.passwords()?;
+            Ok::<_, Error>((LedgerThread::start(ledger)?, passwords))
         });
-        let ledger = ledger.await.map_err(|error| StoreError::new("open the store", error))??;
+        let (ledger, mut passwords) = ledger.await.map_err(|error| StoreError::new("open the store", error))??;
         let shared = Arc::new(Shared {
             ledger,
             wake: Notify::new(),
@@ -174,7 +175,7 @@ impl Builder {
             endpoint,
             user: self.user.to_string(),
             device: self.device.to_string(),
-            password: self.password,
+            password: String::new(),
             keep_alive: self.keep_alive.1,
             timeout: self.patience,
             nodelay: true,
@@ -182,6 +183,8 @@ impl Builder {
             #[cfg(feature = "tls")]
             tls,
         };
+        // What the store has is newer, as long as nobody has given the device another.
+        passwords.push(self.password);
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         let (sender, commands) = mpsc::channel(COMMANDS);
         #[cfg(feature = "media")]
@@ -202,6 +205,7 @@ impl Builder {
             commands: sender,
             traffic: dial.traffic.clone(),
             user: self.user,
+            device: self.device,
             call_timeout: self.call_timeout,
             #[cfg(feature = "media")]
             transfers: transfers.clone(),
@@ -217,6 +221,7 @@ impl Builder {
                 gather: Duration::from_secs(3),
             },
             dial,
+            passwords: Passwords::new(passwords),
             shared,
             commands,
             backoff: Backoff::new(self.longest_wait, seed),

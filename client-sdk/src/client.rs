@@ -51,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) user: UserId,
+    pub(crate) device: DeviceName,
     pub(crate) call_timeout: Duration,
     #[cfg(feature = "media")]
     pub(crate) transfers: Context,
@@ -58,7 +59,7 @@ pub(crate) struct Inner {
 
 impl Client {
     /// A client of the server at this address (`mqtt://host:1883`, `mqtts://`, `ws://`, `wss://`), for this user's
-    /// device, with the device's own password.
+    /// device, with the device's own password. (One that was renewed stands in the store, and is tried first.)
     pub fn builder(address: &str, user: UserId, device: DeviceName, password: &str) -> Builder {
         Builder::new(address, user, device, password)
     }

@@ -2,10 +2,14 @@
 
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{self, Block, LabelDevice, ListBlocked, ListDevices, LookUpPhones, RemoveDevice, Unblock};
+use godwit_schemas::client::{
+    self, Block, LabelDevice, ListBlocked, ListDevices, LookUpPhones, RemoveDevice, RenewPassword, Unblock,
+};
 use godwit_schemas::ids::{DeviceName, UserId};
+use tokio::sync::oneshot;
 
 use super::Client;
+use crate::engine::Command;
 use crate::error::Error;
 
 /// One of the user's devices.
@@ -56,6 +60,23 @@ impl Client {
     /// As [`Self::create_group`].
     pub async fn remove_device(&self, device: &DeviceName) -> Result<(), Error> {
         self.call(Call::RemoveDevice(RemoveDevice { device: device.to_string() })).await.map(drop)
+    }
+
+    /// Gives this device a new password, and connects anew with it at once, which voids the one before. Returns when the
+    /// new one is in the store: from then on the client uses it whatever the app brings, and an app that keeps passwords
+    /// itself may keep this one. Whatever is lost on the way, the one before is good until the new one has been used.
+    /// Without a store that lasts the new password ends with the app: keep it before anything else.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`]; [`Error::Store`]: the one before stays.
+    pub async fn renew_password(&self) -> Result<String, Error> {
+        let device = self.0.device.to_string();
+        let password = self.call(Call::RenewPassword(RenewPassword { device })).await?.password;
+        let (kept, is_kept) = oneshot::channel();
+        let command = Command::Renewed { password: password.clone(), kept };
+        self.0.commands.send(command).await.map_err(|_| Error::Closed)?;
+        is_kept.await.map_err(|_| Error::Closed)??;
+        Ok(password)
     }
 
     /// From now on nothing that this user sends directly is delivered, and it hears of nothing. Groups stay as they are.

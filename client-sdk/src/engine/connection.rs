@@ -75,6 +75,7 @@ impl<'a> Connection<'a> {
     pub(super) fn new(engine: &'a mut Engine) -> Self {
         let mut dial = engine.dial.clone();
         dial.nodelay = !engine.shared.saves();
+        engine.passwords.current().clone_into(&mut dial.password);
         let link = Link::new(&dial, engine.protocol);
         engine.calls.disconnected();
         Self {
@@ -153,6 +154,7 @@ impl<'a> Connection<'a> {
             command = self.engine.commands.recv() => match command {
                 None | Some(Command::Close) => Err(Over::Closed),
                 Some(Command::NetworkChanged) => Err(Over::NetworkChanged),
+                Some(Command::Renewed { password, kept }) => Err(Over::Renewed(password, kept)),
                 Some(Command::Call { call, deadline, answer }) => {
                     self.engine.calls.add(call, deadline, Some(answer));
                     Ok(None)
@@ -183,6 +185,7 @@ impl<'a> Connection<'a> {
                 command = engine.commands.recv() => match command {
                     None | Some(Command::Close) => return Err(Over::Closed),
                     Some(Command::NetworkChanged) => return Err(Over::NetworkChanged),
+                    Some(Command::Renewed { password, kept }) => return Err(Over::Renewed(password, kept)),
                     Some(Command::Call { call, deadline, answer }) => engine.calls.add(call, deadline, Some(answer)),
                     Some(Command::Signal { .. }) => {}
                 },
@@ -269,6 +272,10 @@ impl<'a> Connection<'a> {
 
     async fn greet(&mut self, session_present: bool) -> Result<(), Over> {
         debug!(session_present, protocol = ?self.engine.protocol, "connected");
+        if let Some(password) = self.engine.passwords.accepted() {
+            let kept = self.engine.shared.ledger.call(|ledger| ledger.keep_passwords(String::new(), password));
+            kept.await.map_err(Over::Failed)?;
+        }
         let read =
             self.engine.shared.ledger.call(|ledger| {
                 Ok((ledger.subscribed()?, ledger.unknown()?, ledger.gaps()?, ledger.homeless_phones()?))

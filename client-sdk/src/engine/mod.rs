@@ -10,10 +10,12 @@
 //! - `connection`: one connection, from CONNECT to its end.
 //! - `batch`: what came at once.
 //! - `calls`: requests that wait for a response.
+//! - `passwords`: what the device may be let in with.
 
 mod batch;
 mod calls;
 mod connection;
+mod passwords;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +32,7 @@ use tracing::{debug, info};
 
 pub(crate) use self::calls::Calls;
 use self::connection::Connection;
+pub(crate) use self::passwords::Passwords;
 use crate::error::Error;
 use crate::ledger::thread::LedgerThread;
 use crate::network::backoff::Backoff;
@@ -73,8 +76,16 @@ pub(crate) enum Command {
         body: Bytes,
     },
     NetworkChanged,
+    /// The server has given the device a new password.
+    Renewed {
+        password: String,
+        kept: Kept,
+    },
     Close,
 }
+
+/// Told when something is on disk.
+type Kept = oneshot::Sender<Result<(), Error>>;
 
 /// What handles and engine share.
 #[derive(Debug)]
@@ -110,6 +121,7 @@ pub(crate) struct Habits {
 /// See the module.
 pub(crate) struct Engine {
     pub(crate) dial: Dial,
+    pub(crate) passwords: Passwords,
     pub(crate) habits: Habits,
     pub(crate) shared: Arc<Shared>,
     pub(crate) commands: mpsc::Receiver<Command>,
@@ -128,6 +140,7 @@ pub(crate) struct Engine {
 enum Over {
     Lost(Lost),
     NetworkChanged,
+    Renewed(String, Kept),
     Closed,
     /// The ledger is gone.
     Failed(Error),
@@ -145,6 +158,11 @@ impl Engine {
                     self.begin_anew();
                     continue;
                 }
+                Over::Renewed(password, kept) => {
+                    self.renew(password, kept).await;
+                    continue;
+                }
+                Over::Lost(Lost::Refused(Reason::BAD_USER_NAME_OR_PASSWORD)) if self.passwords.refused() => continue,
                 Over::Failed(error) => {
                     info!(%error, "the store failed; the connection begins anew");
                     self.shared.status.send_replace(Status::Offline);
@@ -200,11 +218,26 @@ impl Engine {
                         self.begin_anew();
                         return true;
                     }
+                    Some(Command::Renewed { password, kept }) => {
+                        self.renew(password, kept).await;
+                        return true;
+                    }
                     Some(Command::Call { call, deadline, answer }) => self.calls.add(call, deadline, Some(answer)),
                     Some(Command::Signal { .. }) => {}
                 },
             }
         }
+    }
+
+    /// The device has a new password: it is on disk, beside the one that is good until it is used, before it is.
+    async fn renew(&mut self, password: String, kept: Kept) {
+        let (fresh, proven) = (password.clone(), self.passwords.current().to_owned());
+        let done = self.shared.ledger.call(move |ledger| ledger.keep_passwords(fresh, proven)).await;
+        if done.is_ok() {
+            self.passwords.renewed(password);
+        }
+        // Whoever went away needs no answer.
+        _ = kept.send(done);
     }
 
     /// On another network nothing is known.

@@ -17,6 +17,9 @@ pub(crate) const LAST_FILE: &[u8] = b"M/file";
 /// The server's session was told what this device wants.
 pub(crate) const SUBSCRIBED: &[u8] = b"M/subscribed";
 
+/// What the device is let in with, if that is not what the app brings.
+pub(crate) const PASSWORD: &[u8] = b"M/password";
+
 /// How many sends to phone numbers were not answered.
 pub(crate) const UNANSWERED_PHONES: &[u8] = b"M/phones";
 

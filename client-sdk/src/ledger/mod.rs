@@ -6,6 +6,7 @@
 //! - `inbound`: what the server delivered, each thing once; the events that wait for the app.
 //! - `files`: files that are to be sent, until their message is in the outbox.
 //! - `gaps`: what did not come, until it has been looked for.
+//! - `passwords`: what the device is let in with.
 //! - `queries`: what an app asks.
 //! - `somewhere`: sends whose conversation is not known yet.
 //! - `order`: which places of a conversation are accounted for.
@@ -17,6 +18,7 @@ mod inbound;
 mod keys;
 mod order;
 mod outbound;
+mod passwords;
 mod queries;
 mod record;
 mod somewhere;

@@ -3,6 +3,17 @@
 use godwit_schemas::client::Media;
 use prost::Message;
 
+/// What the device is let in with.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PasswordRecord {
+    /// Given and not used; empty: there is none.
+    #[prost(string, tag = "1")]
+    pub(crate) fresh: String,
+    /// It was let in with this.
+    #[prost(string, tag = "2")]
+    pub(crate) proven: String,
+}
+
 /// A conversation as this device knows it.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ConversationRecord {

@@ -65,6 +65,7 @@ pub(crate) struct Dial {
     pub(crate) endpoint: Endpoint,
     pub(crate) user: String,
     pub(crate) device: String,
+    /// Which of the device's passwords is tried.
     pub(crate) password: String,
     /// What the server is told: it waits half as long again.
     pub(crate) keep_alive: Duration,

@@ -4,6 +4,7 @@ mod apps;
 mod calls;
 mod files;
 mod network;
+mod password;
 mod proxy;
 mod wire;
 

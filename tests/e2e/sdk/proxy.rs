@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ pub(crate) struct Proxy {
     /// Counts; whoever sees it change ends its connection.
     cuts: watch::Sender<u64>,
     carried: Arc<[AtomicU64; 2]>,
+    /// What the server says is lost.
+    hushed: Arc<AtomicBool>,
     connections: Arc<AtomicU64>,
     bursts: Arc<Bursts>,
     accepting: JoinHandle<()>,
@@ -84,17 +86,20 @@ impl Proxy {
         let (cuts, cut) = watch::channel(0);
         let (carried, connections) = (Arc::<[AtomicU64; 2]>::default(), Arc::<AtomicU64>::default());
         let bursts = Arc::<Bursts>::default();
+        let hushed = Arc::<AtomicBool>::default();
         let (counted, counter, heard) = (carried.clone(), connections.clone(), bursts.clone());
+        let lost = hushed.clone();
         let accepting = tokio::spawn(async move {
             let mut random = Random::new(seed);
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 counter.fetch_add(1, Ordering::Relaxed);
                 let fate = Fate::draw(&weather, &mut random);
-                tokio::spawn(connection(client, server, weather, fate, cut.clone(), counted.clone(), heard.clone()));
+                let counts = (counted.clone(), heard.clone(), lost.clone());
+                tokio::spawn(connection(client, server, weather, fate, cut.clone(), counts));
             }
         });
-        Self { address, cuts, carried, connections, bursts, accepting }
+        Self { address, cuts, carried, hushed, connections, bursts, accepting }
     }
 
     /// Where clients connect.
@@ -110,6 +115,11 @@ impl Proxy {
     /// Breaks every connection.
     pub(crate) fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on what the server says is lost, or (`false`) is not any more.
+    pub(crate) fn hush(&self, hushed: bool) {
+        self.hushed.store(hushed, Ordering::Relaxed);
     }
 
     /// Bytes to the server and from it.
@@ -164,8 +174,7 @@ async fn connection(
     weather: Weather,
     fate: Fate,
     mut cut: watch::Receiver<u64>,
-    carried: Arc<[AtomicU64; 2]>,
-    bursts: Arc<Bursts>,
+    (carried, bursts, hushed): (Arc<[AtomicU64; 2]>, Arc<Bursts>, Arc<AtomicBool>),
 ) {
     cut.mark_unchanged();
     let Ok(server) = TcpStream::connect(server).await else { return };
@@ -179,8 +188,8 @@ async fn connection(
         Fate::Cut(after) | Fate::Silenced(after) => (Some(born + after), None),
         Fate::HalfClosed(after) => (None, Some(born + after)),
     };
-    let up = pump(from_client, to_server, weather, None, &carried[0], Some(&bursts));
-    let down = pump(from_server, to_client, weather, half, &carried[1], None);
+    let up = pump(from_client, to_server, weather, None, &carried[0], Watched::Client(&bursts));
+    let down = pump(from_server, to_client, weather, half, &carried[1], Watched::Server(&hushed));
     let mut both = pin!(async { tokio::join!(up, down) });
     tokio::select! {
         _ = &mut both => {}
@@ -194,6 +203,27 @@ async fn connection(
     }
 }
 
+/// What becomes of what one side says, besides being carried.
+#[derive(Clone, Copy)]
+enum Watched<'a> {
+    Client(&'a Bursts),
+    /// Lost while this is so.
+    Server(&'a AtomicBool),
+}
+
+impl Watched<'_> {
+    /// Something was said; whether it is lost.
+    fn is_lost(self) -> bool {
+        match self {
+            Self::Client(bursts) => {
+                bursts.spoke();
+                false
+            }
+            Self::Server(hushed) => hushed.load(Ordering::Relaxed),
+        }
+    }
+}
+
 /// One direction, until it ends or is to be closed.
 async fn pump(
     mut from: OwnedReadHalf,
@@ -201,7 +231,7 @@ async fn pump(
     weather: Weather,
     closes: Option<Instant>,
     carried: &AtomicU64,
-    bursts: Option<&Bursts>,
+    watched: Watched<'_>,
 ) {
     // As much as a slow link buffers; then the sender waits.
     let (sender, receiver) = mpsc::channel(16);
@@ -215,8 +245,8 @@ async fn pump(
             };
             match read {
                 Ok(0) | Err(_) => break,
+                Ok(_) if watched.is_lost() => {}
                 Ok(bytes) => {
-                    bursts.inspect(|bursts| bursts.spoke());
                     if sender.send((Instant::now() + weather.delay, buffer[..bytes].to_vec())).await.is_err() {
                         break;
                     }

@@ -35,6 +35,13 @@ impl Broker {
         Peer { stream, buffer: BytesMut::new() }
     }
 
+    /// The next connection, and the password that it brings.
+    pub(super) async fn knock(&self) -> (Peer, String) {
+        let mut peer = self.connection().await;
+        let Some(Packet::Connect(_, _, Some(login))) = peer.next().await else { panic!("no CONNECT with a password") };
+        (peer, login.password)
+    }
+
     /// The next connection, welcomed. With no session the client subscribes, which is granted.
     pub(super) async fn welcome(&self, session_present: bool, receive_max: u16) -> Peer {
         let mut peer = self.connection().await;
@@ -88,6 +95,12 @@ impl Peer {
         let properties = ConnAckProperties { receive_max: Some(receive_max), ..no_properties() };
         let properties = Some(properties);
         self.send(Packet::ConnAck(ConnAck { session_present, code: ConnectReturnCode::Success, properties })).await;
+    }
+
+    /// Unknown device, or wrong password.
+    pub(super) async fn refuse(&mut self) {
+        let code = ConnectReturnCode::BadUserNamePassword;
+        self.send(Packet::ConnAck(ConnAck { session_present: false, code, properties: None })).await;
     }
 
     /// Answers a publish, with the place if the message has one.

@@ -1,6 +1,7 @@
 //! The traps of rumqttc, each with a server that springs it, and what the engine does when servers misbehave.
 
 mod broker;
+mod passwords;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
