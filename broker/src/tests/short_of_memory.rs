@@ -62,7 +62,7 @@ async fn a_large_packet_waits_where_it_is_and_not_for_ever() {
     // One that came before, and stands still.
     client.send(&publish(5, 2, "send", 2, &[], &[b'x'; 16_000])[..10_000]).await;
     sleep(Duration::from_secs(6)).await;
-    client.send(&[b'x']).await;
+    client.send(b"x").await;
     world.edge.settings.pressure.set(true);
     assert_eq!(client.packet().await[..3], [0xE0, 1, 0x97]);
 }

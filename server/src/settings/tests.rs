@@ -213,7 +213,10 @@ fn proxies_are_named() {
 #[test]
 fn a_ceiling_of_memory_has_room_for_the_store() {
     let problems = check("limits.memory_mib = 511", &[], None).expect_err("too little");
-    assert!(problems[0].starts_with("limits.memory_mib: ") && problems[0].ends_with("take 512 already"), "{problems:?}");
+    assert!(
+        problems[0].starts_with("limits.memory_mib: ") && problems[0].ends_with("take 512 already"),
+        "{problems:?}"
+    );
     assert_eq!(check("limits.memory_mib = 512", &[], None).expect("good").limits.memory_bytes_max, 512 << 20);
     check("limits.memory_mib = 80\n[store]\nmemtable_mib = 2\ncache_mib = 4", &[], None).expect("good");
 }

@@ -43,7 +43,7 @@ pub enum Report {
     Connections(ConnectionsReport),
     Replay(ReplayReport),
     Fanout(MessagesReport),
-    Storm(StormReport),
+    Storm(Box<StormReport>),
     Disk(DiskReport),
     Fill(FillReport),
     Hold(HoldReport),
@@ -83,7 +83,7 @@ impl Workload {
             Self::Connections(connections) => Report::Connections(connections.run(target, control)?),
             Self::Replay(replay) => Report::Replay(replay.run(target, control)?),
             Self::Fanout(fanout) => Report::Fanout(fanout.run(target, control)?),
-            Self::Storm(storm) => Report::Storm(storm.run(target, control)?),
+            Self::Storm(storm) => Report::Storm(Box::new(storm.run(target, control)?)),
         })
     }
 }
