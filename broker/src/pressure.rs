@@ -1,10 +1,10 @@
 //! When memory runs out: whoever watches the process's memory says so here, and the doors take on no more than they can give
 //! back. Nothing that was acknowledged is dropped, and who sends and takes small messages goes on as before:
 //!
-//! - whoever logs in is told to come back later ([`crate::logins::busy`]), and only a few are listened to at a time;
+//! - whoever logs in is told to come back later, and only a few are listened to at a time;
 //! - each client has one publish under way at a time, so that what waits to be stored is as good as nothing;
-//! - a packet of which more than [`PACKET_BYTES`] have come, and not all, waits where it is; if it has taken longer than a
-//!   socket may take nothing its client is closed (0x97);
+//! - a packet of which more than 4 KiB have come, and not all, waits where it is; if it has taken longer than a socket may
+//!   take nothing its client is closed (0x97);
 //! - so is one whose socket takes nothing when more is to go to it.
 
 use std::sync::Arc;
