@@ -36,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) cached: usize,
     /// Entries that an inbox takes.
     pub(crate) inbox_entries: u32,
+    /// Logins under way at a time.
+    pub(crate) logins_max: usize,
+    /// Milliseconds between the moments when an edge is short of memory for a while.
+    pub(crate) short_of_memory_ms: Option<u64>,
     /// Things that a client has to say at a time: more than a lane can take at once.
     pub(crate) burst: usize,
     /// Milliseconds of faults.
@@ -83,6 +87,8 @@ impl Plan {
             receive_maximum: dice.within(1..=20) as u16,
             cached: dice.within(1..=8) as usize,
             inbox_entries: if later.chance(0.25) { later.within(8..=40) as u32 } else { INBOX_LARGE },
+            logins_max: if later.chance(0.3) { 1 } else { 16 },
+            short_of_memory_ms: later.chance(0.3).then(|| later.within(1_000..=8_000)),
             burst,
             turmoil_ms: dice.within(5_000..=30_000),
             // Whoever has much to say at a time says it seldom.

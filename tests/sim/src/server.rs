@@ -7,6 +7,7 @@ use godwit_bridge::admin::Admin;
 use godwit_bridge::decide::Rules;
 use godwit_bridge::{Settings, assemble};
 use godwit_broker::Doors;
+use godwit_broker::pressure::Pressure;
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
@@ -164,8 +165,10 @@ impl Server {
                 unanswered_publishes_max: UNANSWERED_MAX,
                 connect_deadline: Duration::from_secs(5),
                 drain_deadline: Duration::from_secs(8),
+                logins_max: plan.logins_max,
                 ..Default::default()
             };
+            let pressure = settings.pressure.clone();
             let doors = Doors::new(dice.number(), settings);
             let (streams, mut dialled) = mpsc::unbounded_channel();
             self.0.edges.lock()[place] = Some(streams);
@@ -187,11 +190,22 @@ impl Server {
                 () = self.until_broken(plan.edge_crash_ms) => {}
                 () = doors.clone().run(bus.clone()) => {}
                 () = serve => {}
+                () = self.squeeze(&pressure) => {}
             }
             self.0.edges.lock()[place] = None;
             record.note(format!("edge {place} crashes"));
             let most = if turmoil.reigns() { 3_000 } else { 100 };
             sleep(dice.ms(0..=most)).await;
+        }
+    }
+
+    /// Memory is short now and then, until the run calms down.
+    async fn squeeze(&self, pressure: &Pressure) {
+        loop {
+            self.until_broken(self.0.plan.short_of_memory_ms).await;
+            pressure.set(true);
+            sleep(self.0.dice.ms(0..=5_000)).await;
+            pressure.set(false);
         }
     }
 
