@@ -41,6 +41,9 @@ impl Frame for bus::Subscribe {
 impl Frame for bus::Disconnect {
     const TAG: u32 = 6;
 }
+impl Frame for bus::Renew {
+    const TAG: u32 = 7;
+}
 
 /// The edge's end of the stream to one lane.
 #[derive(Debug)]

@@ -5,11 +5,12 @@ use crate::server::{Account, Server};
 use crate::{PATIENCE, until};
 
 /// Bytes on a connection that was welcomed: what the server must close it for, with MQTT 5's code.
-const MALFORMED: [(&str, &[u8], u8); 16] = [
+const MALFORMED: [(&str, &[u8], u8); 17] = [
     ("packet type 0", &[0x00, 0], 0x81),
     ("CONNACK, which is the server's", &[0x20, 2, 0, 0], 0x82),
     ("UNSUBACK, which is the server's", &[0xB0, 2, 0, 1], 0x82),
     ("AUTH, which was not agreed on", &[0xF0, 0], 0x82),
+    ("AUTH with a method that was not agreed on", b"\xF0\x08\x19\x06\x15\0\x03jwt", 0x82),
     ("a remaining length of five bytes", &[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F], 0x81),
     ("256 MB announced", &[0x30, 0xFF, 0xFF, 0xFF, 0x7F], 0x95),
     ("a topic longer than its packet", &[0x32, 5, 0, 200, b'a', 0, 1], 0x81),

@@ -299,6 +299,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Some(up::Frame::Publish(publish)) => self.publish(key, publish).await?,
                 Some(up::Frame::Acks(acks)) => self.acknowledged(key, &acks.orders),
                 Some(up::Frame::Subscribe(subscribe)) => self.subscribe(key, &subscribe).await?,
+                Some(up::Frame::Renew(renew)) => self.renew(key, &renew.token).await?,
                 Some(up::Frame::Disconnect(disconnect)) => self.disconnect(key, &disconnect),
                 None => {}
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use godwit_core::command::ConnectionKey;
 use godwit_core::record::{DeviceRecord, UserRecord};
-use godwit_schemas::bus::{self, Bus};
+use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
@@ -14,7 +14,7 @@ use prost::Message;
 use super::Lane;
 use super::connect::Entrance;
 use super::read::decoded;
-use crate::audit::By;
+use crate::audit::{By, Entry};
 use crate::mail::Mail;
 use crate::store::{Store, StoreError, Write, keys};
 use crate::token::{Refused, Tokens};
@@ -61,6 +61,45 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Ok(()) => Entrance::Later,
             Err((reason, why)) => Entrance::Refused(reason, why),
         })
+    }
+
+    /// A connection shows another token: it ends with that one, or now.
+    pub(super) async fn renew(&mut self, key: ConnectionKey, token: &[u8]) -> Result<(), StoreError> {
+        let Some(device) = self.connections.get(&key).copied() else { return Ok(()) };
+        let Some(user) = self.sessions.get(&device).map(|session| session.user.clone()) else { return Ok(()) };
+        let record = self.user_record(&user).await?.unwrap_or_default();
+        let name = record.devices.into_iter().find(|known| known.id == device.get()).map(|known| known.name);
+        let verified = match self.settings.tokens.as_ref().map(|tokens| tokens.verify(token)) {
+            Some(Ok(claims)) => {
+                let is_its_own = claims.device.is_none_or(|device| name.as_deref() == Some(device.as_str()));
+                if claims.user == user && is_its_own { Ok(claims.ends_at_s) } else { Err("another's") }
+            }
+            Some(Err(Refused::Bad(why))) => Err(why),
+            Some(Err(Refused::Later)) => {
+                self.dismiss(device, Reason::SERVER_BUSY);
+                return Ok(());
+            }
+            None => Err("no tokens"),
+        };
+        self.settings.audit.note(|| Entry {
+            event: if verified.is_ok() { "token_renewed" } else { "token_refused" },
+            user: Some(user.to_string()),
+            device: name,
+            reason: verified.err(),
+            ..Entry::default()
+        });
+        let connection = self.sessions.get_mut(&device).and_then(|session| session.connection.as_mut());
+        let Some(connection) = connection.filter(|connection| connection.key == key) else { return Ok(()) };
+        match verified {
+            Ok(ends_at_s) => {
+                let before_s = std::mem::replace(&mut connection.ends_at_s, ends_at_s);
+                self.ends.remove(&(before_s, key));
+                self.ends.insert((ends_at_s, key));
+                self.edges.push(key, Frame::Renewed(bus::Renewed { ends_at_s }));
+            }
+            Err(_) => self.dismiss(device, Reason::NOT_AUTHORIZED),
+        }
+        Ok(())
     }
 
     /// Makes a device, and its user if need be. The connection goes on when both are on disk, and known to all lanes.

@@ -33,8 +33,8 @@ pub(crate) struct Connect {
     /// The client wants to be told more than reason codes.
     pub(crate) problem_information: bool,
     pub(crate) has_will: bool,
-    /// It asks for enhanced authentication.
-    pub(crate) has_method: bool,
+    /// Of enhanced authentication, whose data then stand for the password.
+    pub(crate) method: Option<String>,
 }
 
 /// Which version a CONNECT asks for, told before it is decoded. `Err`: a CONNACK that says "not this one", or nothing
@@ -83,7 +83,7 @@ pub(crate) fn connect(frame: Frame, version: Version) -> Result<Connect, Reason>
         topic_alias_max: 0,
         problem_information: true,
         has_will: will.is_some(),
-        has_method: false,
+        method: None,
     };
     if let Some(properties) = properties {
         it.session_expiry_s = properties.session_expiry_interval.unwrap_or(0);
@@ -91,7 +91,15 @@ pub(crate) fn connect(frame: Frame, version: Version) -> Result<Connect, Reason>
         it.packet_bytes_max = properties.max_packet_size.unwrap_or(u32::MAX);
         it.topic_alias_max = properties.topic_alias_max.unwrap_or(0);
         it.problem_information = properties.request_problem_info != Some(0);
-        it.has_method = properties.authentication_method.is_some();
+        match (&properties.authentication_method, properties.authentication_data) {
+            // MQTT 5, 3.1.2.11.10.
+            (None, Some(_)) => return Err(Reason::PROTOCOL_ERROR),
+            (_, None) => {}
+            (Some(_), Some(data)) => {
+                it.password = String::from_utf8(data.into()).map_err(|_| Reason::BAD_USER_NAME_OR_PASSWORD)?;
+            }
+        }
+        it.method = properties.authentication_method;
     }
     // Neither may be 0 (MQTT 5, 3.1.2.11.3 and .4).
     if it.receive_maximum == 0 || it.packet_bytes_max == 0 { Err(Reason::PROTOCOL_ERROR) } else { Ok(it) }
@@ -186,6 +194,8 @@ pub(crate) struct Offer {
     pub(crate) keep_alive_s: Option<u16>,
     /// The client has not said one (MQTT 5, 3.2.2.3.7).
     pub(crate) client_id: Option<String>,
+    /// The client asked for it (MQTT-4.12.0-5).
+    pub(crate) method: Option<&'static str>,
 }
 
 /// CONNACK that welcomes.
@@ -196,6 +206,7 @@ pub(crate) fn welcome(version: Version, session_present: bool, offer: &Offer) ->
         topic_alias_max: Some(offer.topic_alias_max),
         server_keep_alive: offer.keep_alive_s,
         assigned_client_identifier: offer.client_id.clone(),
+        authentication_method: offer.method.map(str::to_owned),
         retain_available: Some(0),
         shared_subscription_available: Some(0),
         subscription_identifiers_available: Some(0),

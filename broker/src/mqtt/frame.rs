@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Unsubscribe,
     Pingreq,
     Disconnect,
+    /// MQTT 5 only.
+    Auth,
 }
 
 /// A whole packet.
@@ -48,7 +50,9 @@ pub(crate) fn split(buffer: &mut BytesMut, version: Version, bytes_max: usize) -
     if len > bytes_max {
         return Err(Reason::PACKET_TOO_LARGE);
     }
-    if remaining == 0 && !matches!(kind, Kind::Pingreq | Kind::Disconnect) || remaining > 0 && kind == Kind::Pingreq {
+    if remaining == 0 && !matches!(kind, Kind::Pingreq | Kind::Disconnect | Kind::Auth)
+        || remaining > 0 && kind == Kind::Pingreq
+    {
         return Err(Reason::MALFORMED_PACKET);
     }
     if buffer.len() < len {
@@ -72,8 +76,9 @@ fn kind(first: u8, version: Version) -> Result<Kind, Reason> {
         0xA2 => Kind::Unsubscribe,
         0xC0 => Kind::Pingreq,
         0xE0 => Kind::Disconnect,
-        // CONNACK, SUBACK, UNSUBACK, PINGRESP are the server's; AUTH was not agreed on in CONNECT.
-        0x20 | 0x90 | 0xB0 | 0xD0 | 0xF0 if version == Version::V5 => return Err(Reason::PROTOCOL_ERROR),
+        0xF0 if version == Version::V5 => Kind::Auth,
+        // CONNACK, SUBACK, UNSUBACK, PINGRESP are the server's.
+        0x20 | 0x90 | 0xB0 | 0xD0 if version == Version::V5 => return Err(Reason::PROTOCOL_ERROR),
         _ => return Err(Reason::MALFORMED_PACKET),
     };
     Ok(kind)
@@ -114,7 +119,7 @@ mod tests {
         assert_eq!(split_v5(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]).unwrap_err(), Reason::PACKET_TOO_LARGE);
         assert_eq!(split_v5(&[0x30, 0xFF, 0xFF, 0xFF, 0xFF]).unwrap_err(), Reason::MALFORMED_PACKET);
         assert_eq!(split_v5(&[0x30, 0xE7, 0x07]).unwrap_err(), Reason::PACKET_TOO_LARGE);
-        for server_only in [0x20, 0x90, 0xB0, 0xD0, 0xF0] {
+        for server_only in [0x20, 0x90, 0xB0, 0xD0] {
             assert_eq!(split_v5(&[server_only]).unwrap_err(), Reason::PROTOCOL_ERROR);
         }
         for malformed in [0x00, 0x11, 0x36, 0x3E, 0x41, 0x60, 0x63, 0x80, 0xA0, 0xC1, 0xE1] {

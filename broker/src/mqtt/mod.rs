@@ -5,9 +5,11 @@
 //! - [`codec`]: the packets that rumqttd's codecs read and write.
 //! - [`publish`]: PUBLISH both ways, by our own hand: rumqttd hides its QoS and packet identifier, and allocates for
 //!   every property.
+//! - [`auth`]: AUTH both ways, which rumqttd has not.
 //! - [`answer`]: the short packets that the server sends.
 
 pub(crate) mod answer;
+pub(crate) mod auth;
 pub(crate) mod codec;
 pub(crate) mod frame;
 pub(crate) mod publish;

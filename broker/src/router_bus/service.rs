@@ -160,7 +160,7 @@ async fn upward(
             Kind::Pingreq => answer::pingresp(&mut out),
             Kind::Puback => {}
             Kind::Disconnect => return Ok(()),
-            Kind::Connect | Kind::Pubrec | Kind::Pubcomp => {
+            Kind::Connect | Kind::Pubrec | Kind::Pubcomp | Kind::Auth => {
                 return Err(Ended::Packet(Reason::PROTOCOL_ERROR));
             }
         }

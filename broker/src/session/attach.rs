@@ -52,6 +52,9 @@ impl Session {
         if let Some(subscribe) = self.subscriptions.unanswered() {
             self.up(&subscribe);
         }
+        if let Some(renewal) = &self.renewal {
+            self.up(&**renewal);
+        }
         self.attached = true;
         self.flush_acknowledged();
     }

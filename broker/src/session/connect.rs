@@ -10,6 +10,7 @@ use godwit_schemas::topic::Filters;
 use super::{Client, Login, Phase, Session};
 use crate::edge::Edge;
 use crate::logins::{self, Place, Turn};
+use crate::mqtt::auth::METHOD;
 use crate::mqtt::frame::Frame;
 use crate::mqtt::publish::OVERHEAD_MAX;
 use crate::mqtt::{Version, codec};
@@ -40,7 +41,9 @@ impl Session {
 
     /// Checks what needs no lane, and asks the lane.
     fn admit(&mut self, edge: &Edge, connect: codec::Connect) -> Result<(), Reason> {
-        if connect.has_method {
+        let renews = connect.method.is_some();
+        let has_method = edge.settings.tokens.is_some() && self.identity.is_none();
+        if renews && (connect.method.as_deref() != Some(METHOD) || !has_method) {
             return Err(Reason::from_u32(BAD_METHOD));
         }
         let identity = self.identity.take();
@@ -68,6 +71,7 @@ impl Session {
             keep_alive_s: connect.keep_alive_s,
             problem_information: connect.problem_information,
             named_by_us: connect.client_id.is_empty(),
+            renews,
         };
         let frame = bus::Connect {
             password: if verified { Bytes::new() } else { connect.password.into() },
@@ -208,12 +212,14 @@ impl Session {
                 let settings = &edge.settings;
                 let keep_alive_s = self.spread_keep_alive(edge);
                 let named_by_us = self.client.as_ref().filter(|client| client.named_by_us);
+                let renews = self.client.as_ref().is_some_and(|client| client.renews);
                 let offer = codec::Offer {
                     receive_maximum: settings.unanswered_publishes_max,
                     packet_bytes_max: settings.packet_bytes_max,
                     topic_alias_max: settings.topic_alias_max,
                     keep_alive_s,
                     client_id: named_by_us.map(|client| client.device.as_str().to_owned()),
+                    method: renews.then_some(METHOD),
                 };
                 self.out.extend_from_slice(&codec::welcome(self.version, connected.session_present, &offer));
             }

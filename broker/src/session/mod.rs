@@ -9,6 +9,7 @@ mod connect;
 mod deliver;
 mod meter;
 mod publish;
+mod renew;
 mod subscribe;
 
 use std::borrow::Cow;
@@ -105,6 +106,8 @@ struct Client {
     problem_information: bool,
     /// The server has given it its client identifier.
     named_by_us: bool,
+    /// It logged in by the method "jwt", and may do so again.
+    renews: bool,
 }
 
 /// See the module.
@@ -124,6 +127,8 @@ pub(crate) struct Session {
     rank: u64,
     /// When the lane closes it; said again when it is attached again.
     ends_at_s: u32,
+    /// Another token, of which the lane has not said yet whether it is good.
+    renewal: Option<Box<bus::Renew>>,
     /// The lane of this user and the generation it is attached in; 0: in none.
     lane: Option<Arc<Lane>>,
     generation: u64,
@@ -162,6 +167,7 @@ impl Session {
             client: None,
             rank: 0,
             ends_at_s: 0,
+            renewal: None,
             lane: None,
             generation: 0,
             attached: false,
@@ -301,6 +307,7 @@ impl Session {
             Kind::Subscribe => self.subscribe(codec::subscription(frame, version)?),
             Kind::Unsubscribe => self.unsubscribe(codec::subscription(frame, version)?),
             Kind::Pingreq => answer::pingresp(&mut self.out),
+            Kind::Auth => self.renew(frame)?,
             Kind::Disconnect => {
                 let goodbye = codec::disconnect(frame, version)?;
                 let was = self.client.as_ref().map_or(0, |client| client.session_expiry_s);
@@ -322,6 +329,7 @@ impl Session {
             down::Frame::Deliver(deliver) => self.deliver(edge, deliver),
             down::Frame::Subscribed(subscribed) => self.subscriptions.answered(subscribed.token, &mut self.out),
             down::Frame::Close(close) => self.close(edge, Reason::from_u32(close.reason)),
+            down::Frame::Renewed(renewed) => self.renewed(&renewed),
             down::Frame::Reattach(_) => {}
         }
     }

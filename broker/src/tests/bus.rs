@@ -139,7 +139,7 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
                         answer(frames::Subscribed { token }.into())
                     }
                     up::Frame::Disconnect(_) => return,
-                    up::Frame::Acks(_) => {}
+                    up::Frame::Acks(_) | up::Frame::Renew(_) => {}
                 }
             }
             sequence += u64::from(!answers.is_empty());

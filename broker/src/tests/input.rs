@@ -3,7 +3,7 @@
 use godwit_schemas::bus::Connected;
 
 use super::*;
-use crate::mqtt::{Version, codec, frame, publish as wire};
+use crate::mqtt::{Version, auth, codec, frame, publish as wire};
 
 /// xorshift64*: the same bytes in every run.
 pub(super) struct Random(pub(super) u64);
@@ -42,6 +42,7 @@ fn decode_all(bytes: &[u8], version: Version) {
                 }
             }
             frame::Kind::Disconnect => _ = codec::disconnect(packet, version),
+            frame::Kind::Auth => _ = auth::read(packet),
             _ => _ = codec::packet_id(packet, version),
         }
     }
@@ -67,6 +68,7 @@ fn good(level: u8) -> Vec<Vec<u8>> {
         vec![0x40, 2, 0, 5],
         vec![0x62, 2, 0, 6],
         vec![0xC0, 0],
+        packet(0xF0, &[&[0x19], &props(level, &[0x15, 0, 1, b'm', 0x16, 0, 1, b'd', 0x1F, 0, 1, b'r'])]),
         packet(0xE0, &[&[4], &props(level, &[0x11, 0, 0, 0, 9])]),
         vec![0xE0, 0],
     ]

@@ -7,6 +7,7 @@ mod logins_at_once;
 mod losses;
 mod messages;
 mod random;
+mod renewal;
 mod short_of_memory;
 mod streams;
 
@@ -162,7 +163,7 @@ macro_rules! answers {
     };
 }
 
-answers!(Connected, Published, Deliver, Subscribed, Close, Reattach);
+answers!(Connected, Published, Deliver, Subscribed, Close, Reattach, Renewed);
 
 /// A broker without sockets, and its lane.
 struct World {

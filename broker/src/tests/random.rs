@@ -5,7 +5,7 @@ use bytes::BytesMut;
 
 use super::*;
 use crate::mqtt::frame::{self, Kind};
-use crate::mqtt::{Version, codec, publish as reader};
+use crate::mqtt::{Version, auth, codec, publish as reader};
 
 const PACKETS: usize = 50_000;
 
@@ -66,6 +66,7 @@ fn read(frame: frame::Frame, version: Version) {
         Kind::Subscribe | Kind::Unsubscribe => _ = codec::subscription(frame, version),
         Kind::Disconnect => _ = codec::disconnect(frame, version),
         Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp => _ = codec::packet_id(frame, version),
+        Kind::Auth => _ = auth::read(frame),
         Kind::Pingreq => {}
     }
 }

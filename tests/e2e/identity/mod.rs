@@ -5,5 +5,6 @@ mod audit;
 pub(crate) mod issuer;
 mod password;
 pub(crate) mod registration;
+mod renewal;
 mod tokens;
 pub(crate) mod web;

@@ -44,6 +44,10 @@ pub(crate) enum Packet {
     Disconnect {
         reason: u8,
     },
+    /// MQTT 5.
+    Auth {
+        reason: u8,
+    },
 }
 
 /// A message.
@@ -155,6 +159,7 @@ impl Packet {
             }
             0xB0 => Self::Unsuback { packet_id: fields.u16()? },
             0xD0 => Self::Pingresp,
+            0xF0 if v5 => Self::Auth { reason: fields.byte().unwrap_or(0) },
             0xE0 if v5 => Self::Disconnect { reason: fields.byte().unwrap_or(0) },
             _ => return None,
         })
