@@ -107,8 +107,9 @@ impl Client {
                 _ => 1,
             };
             if *filter == topic || fault == Fault::Misroute {
-                (0..times).try_for_each(|_| receiver.write_all(&bytes))?;
-                self.held.take().map_or(Ok(()), |held| receiver.write_all(&held))?;
+                let held = self.held.take().unwrap_or_default();
+                // One that has gone is no reason to close its sender's connection.
+                _ = (0..times).try_for_each(|_| receiver.write_all(&bytes)).and_then(|()| receiver.write_all(&held));
             }
         }
         Ok(true)
