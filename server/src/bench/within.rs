@@ -67,7 +67,10 @@ impl House {
         let bridge = parts::start_bridge(settings, store.clone(), bus.clone(), parts::Beside::default()).await?;
         // Alone on its bus, so any name will do.
         // What is measured is the server, not what it lets one client do.
-        let unlimited = godwit_broker::Settings { packets_per_s: 0, bytes_per_s: 0, ..parts::doors(settings) };
+        let mut unlimited = parts::doors(settings);
+        (unlimited.packets_per_s, unlimited.bytes_per_s) = (0, 0);
+        // All are there before the first says who it is.
+        unlimited.guests = Default::default();
         let doors = Doors::new(1, unlimited);
         let doors_task = tokio::spawn(doors.clone().run(bus));
         Ok(Self { store, bridge, doors, doors_task })
