@@ -287,6 +287,17 @@ async fn who_sends_too_much_is_held_back_and_loses_nothing() {
     }
 }
 
+/// The lane takes it as alice's phone; CONNACK tells a client its identifier if that is ours. Then it leaves.
+async fn comes_and_goes(world: &mut World, client: &mut Client, number: u64, named_by_us: bool) {
+    world.lane.send(number, Connected::default()).await;
+    let connack = client.packet().await;
+    assert_eq!(connack[3], 0);
+    let assigned = [&[0x12, 0, 5][..], b"phone"].concat();
+    assert_eq!(connack.windows(8).any(|bytes| bytes == assigned), named_by_us, "{connack:?}");
+    client.send(&[0xE0, 0]).await;
+    world.lane.next_disconnect().await;
+}
+
 /// CONNECT with a token that names alice's phone, signed by nobody; without the user name if `user` is `None`.
 fn connect_by_token(level: u8, clean: bool, device: &str, user: Option<&str>) -> Vec<u8> {
     // {"sub":"alice","device":"phone"}
@@ -314,13 +325,7 @@ async fn a_token_names_who_does_not_name_itself() {
         let up::Frame::Connect(asked) = frame else { panic!("{frame:?}") };
         assert_eq!((asked.user.as_str(), asked.device.as_str(), asked.verified), ("alice", "phone", false));
         assert!(asked.password.starts_with(b"e30."), "the lane is to verify it");
-        world.lane.send(number, Connected::default()).await;
-        let connack = client.packet().await;
-        assert_eq!(connack[3], 0);
-        let assigned = [&[0x12, 0, 5][..], b"phone"].concat();
-        assert_eq!(connack.windows(8).any(|bytes| bytes == assigned), named_by_us, "{connack:?}");
-        client.send(&[0xE0, 0]).await;
-        world.lane.next_disconnect().await;
+        comes_and_goes(&mut world, &mut client, number, named_by_us).await;
     }
     for (bytes, reason) in [
         (connect_as(5, &[], "phone", "", "no token"), 0x86),
@@ -369,13 +374,7 @@ async fn a_certificate_stands_for_the_password() {
         let up::Frame::Connect(asked) = frame else { panic!("{frame:?}") };
         assert!(asked.verified && asked.password.is_empty());
         assert_eq!((asked.user.as_str(), asked.device.as_str()), ("alice", "phone"));
-        world.lane.send(number, Connected::default()).await;
-        let connack = client.packet().await;
-        assert_eq!(connack[3], 0);
-        let assigned = [&[0x12, 0, 5][..], b"phone"].concat();
-        assert_eq!(connack.windows(8).any(|bytes| bytes == assigned), named_by_us, "{connack:?}");
-        client.send(&[0xE0, 0]).await;
-        world.lane.next_disconnect().await;
+        comes_and_goes(&mut world, &mut client, number, named_by_us).await;
     }
     for (bytes, reason) in [
         (connect_as(5, &[], "phone", "bob", "secret"), 0x86),

@@ -12,6 +12,15 @@ fn one_at_a_time() -> Settings {
 }
 
 impl World {
+    /// So many clients of this level that want to log in.
+    async fn crowd(&self, count: usize, level: u8) -> Vec<Client> {
+        let mut clients: Vec<_> = (0..count).map(|_| self.dial()).collect();
+        for client in &mut clients {
+            client.send(&connect(level, &[])).await;
+        }
+        clients
+    }
+
     /// The next login that the lane is asked about.
     async fn asked(&mut self) -> u64 {
         match self.lane.next().await {
@@ -24,10 +33,7 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn the_lane_is_asked_about_one_after_the_other() {
     let mut world = World::start(one_at_a_time()).await;
-    let mut clients: Vec<_> = (0..3).map(|_| world.dial()).collect();
-    for client in &mut clients {
-        client.send(&connect(4, &[])).await;
-    }
+    let mut clients = world.crowd(3, 4).await;
     for client in &mut clients {
         let number = world.asked().await;
         world.lane.quiet().await;
@@ -40,10 +46,7 @@ async fn the_lane_is_asked_about_one_after_the_other() {
 #[tokio::test(start_paused = true)]
 async fn who_hangs_up_while_it_waits_is_not_asked_about() {
     let mut world = World::start(one_at_a_time()).await;
-    let mut clients: Vec<_> = (0..4).map(|_| world.dial()).collect();
-    for client in &mut clients {
-        client.send(&connect(4, &[])).await;
-    }
+    let mut clients = world.crowd(4, 4).await;
     let first = world.asked().await;
     let mut last = clients.pop().unwrap();
     drop(clients);
@@ -87,11 +90,8 @@ async fn who_gets_in_while_others_wait_pings_at_another_time() {
     let server_keep_alive =
         |connack: &[u8]| connack.windows(2).position(|it| it == [0x13, 0]).map(|at| connack[at + 2]);
     let mut told = Vec::new();
-    let mut clients: Vec<_> = (0..9).map(|_| world.dial()).collect();
-    for client in &mut clients {
-        // It keeps alive ten seconds.
-        client.send(&connect(5, &[])).await;
-    }
+    // They keep alive ten seconds.
+    let mut clients = world.crowd(9, 5).await;
     for client in &mut clients {
         let number = world.asked().await;
         world.lane.send(number, Connected::default()).await;
@@ -105,10 +105,7 @@ async fn who_gets_in_while_others_wait_pings_at_another_time() {
 #[tokio::test(start_paused = true)]
 async fn all_who_wait_for_a_lane_that_is_away_are_told_to_it_when_it_comes() {
     let mut world = World::without_bridge(one_at_a_time()).await;
-    let mut clients: Vec<_> = (0..3).map(|_| world.dial()).collect();
-    for client in &mut clients {
-        client.send(&connect(4, &[])).await;
-    }
+    let mut clients = world.crowd(3, 4).await;
     world.lane.quiet().await;
     world.lane.hello().await;
     for _ in 0..3 {

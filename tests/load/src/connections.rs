@@ -235,11 +235,7 @@ impl Handler for Idle {
     fn packet(&mut self, out: &mut Outbox, connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
         match packet {
             Packet::Pingresp => self.answers += 1,
-            Packet::Publish(publish) => {
-                if let Some(packet_id) = publish.packet_id {
-                    packet::puback(out.to(connection), packet_id);
-                }
-            }
+            Packet::Publish(publish) => out.acknowledge(connection, &publish),
             other => bail!("unexpected: {other:?}"),
         }
         Ok(())

@@ -84,9 +84,7 @@ struct Caller {
 impl Handler for Caller {
     fn packet(&mut self, out: &mut Outbox, connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
         let Packet::Publish(publish) = packet else { return Ok(()) };
-        if let Some(packet_id) = publish.packet_id {
-            packet::puback(out.to(connection), packet_id);
-        }
+        out.acknowledge(connection, &publish);
         self.created = self.created.or(group::created(publish.payload, self.id)?);
         Ok(())
     }

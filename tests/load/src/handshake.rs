@@ -154,11 +154,7 @@ impl<F: FnMut()> Handler for Greeter<'_, F> {
                 ensure!(code <= 2, "{}: the subscription to {:?} is refused", hello.account.device, hello.filter);
                 self.ready(connection);
             }
-            (Packet::Publish(publish), _) => {
-                if let Some(packet_id) = publish.packet_id {
-                    packet::puback(out.to(connection), packet_id);
-                }
-            }
+            (Packet::Publish(publish), _) => out.acknowledge(connection, &publish),
             (other, _) => bail!("unexpected while connecting: {other:?}"),
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::handshake::{Hello, connect_all, source};
 use crate::latency::{Latency, Percentiles};
 use crate::messages::MessagesReport;
-use crate::packet::{self, Packet};
+use crate::packet::Packet;
 use crate::pairs::Paced;
 use crate::target::Target;
 use crate::wire::{Clock, Handler, Outbox, Wire};
@@ -163,11 +163,7 @@ impl Handler for Returned {
                 self.refused += 1;
             }
             Packet::Connack { code, .. } => bail!("refused with code {code}"),
-            Packet::Publish(publish) => {
-                if let Some(packet_id) = publish.packet_id {
-                    packet::puback(out.to(connection), packet_id);
-                }
-            }
+            Packet::Publish(publish) => out.acknowledge(connection, &publish),
             other => bail!("unexpected: {other:?}"),
         }
         Ok(())

@@ -18,7 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use socket2::{Domain, Socket, Type};
 
-use crate::packet::{self, Packet};
+use crate::packet::{self, Packet, Publish};
 use crate::socket::{Stream, Tls};
 
 /// Size of the read buffer, and so of the largest packet.
@@ -87,6 +87,13 @@ impl Outbox {
             self.dirty.push(connection);
         }
         &mut pending.bytes
+    }
+
+    /// Acknowledges what was delivered, if it wants that.
+    pub(crate) fn acknowledge(&mut self, connection: usize, publish: &Publish<'_>) {
+        if let Some(packet_id) = publish.packet_id {
+            packet::puback(self.to(connection), packet_id);
+        }
     }
 
     /// Bytes that the socket did not take yet.
