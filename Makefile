@@ -13,6 +13,8 @@ export GODWIT_TEST_PYTHON := $(VENV)/bin/python
 # Node packages of theirs: mqtt.js.
 NODE := $(CARGO_TARGET_DIR)/node
 export GODWIT_TEST_NODE_PATH := $(NODE)/node_modules
+# What `make build` makes. In production the first is enough.
+PROGRAMS := godwit godwit-chat godwit-bench
 # How often `make soak` kills.
 SOAK_KILLS ?= 1000
 # How long `make soak-client` kills apps and servers.
@@ -31,19 +33,20 @@ export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: clean-program help build run test soak soak-client client-size attack fuzz sim bench profile router-cost fmt lint doc deny audit prerequisites \
-	test-prerequisites
+.PHONY: help build run test soak soak-client client-size attack siege fresh fuzz sim conformance bench profile router-cost fmt lint doc deny audit prerequisites \
+	settings-page test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-build: prerequisites ## the program, at dist/godwit
-	cargo build --locked --workspace
+build: prerequisites ## the programs: dist/godwit, and what `godwit chat` and `godwit bench` run, dist/godwit-chat and dist/godwit-bench
+	cargo build --locked --workspace $(addprefix --bin ,$(PROGRAMS)) # --workspace: the same features as in make test, so no crate is compiled twice
 	@mkdir -p dist
-	install -m 755 $(CARGO_TARGET_DIR)/debug/godwit dist/godwit
+	install -m 755 $(addprefix $(CARGO_TARGET_DIR)/debug/,$(PROGRAMS)) dist
+	strip --wildcard --keep-symbol='*godwit*' --keep-symbol='*panicking*' $(addprefix dist/,$(PROGRAMS)) # Line tables and other crates' names are most of a program. Names of our own functions stay.
 
-run: build ## a server with the default settings, data in ./godwit-data
-	dist/godwit serve
+run: build ## a server with the default settings and a week of history, data in ./godwit-data
+	GODWIT__RETENTION__HISTORY=$${GODWIT__RETENTION__HISTORY-7} dist/godwit serve
 
 test: test-prerequisites ## every test
 	cargo test --locked --workspace
@@ -63,27 +66,38 @@ attack: test-prerequisites ## every attack, with ATTACKS (1,000,000) packets and
 	GODWIT_ATTACKS=$(ATTACKS) GODWIT_SLOW=$(SLOW) cargo test --locked --workspace --test e2e -- --nocapture \
 		--test-threads=1 attack::
 
+siege: test-prerequisites ## attacks by those who are let in, beside 200 messages a second; fails if others wait for a second
+	GODWIT_SIEGE=1 cargo test --locked --workspace --test e2e -- --nocapture --test-threads=1 siege::
+
+fresh: ## the README's two commands on a bare Debian, 20 minutes; FRESH=prerequisites for what they install, 5 minutes
+	scripts/fresh $(FRESH)
+
 fuzz: prerequisites ## look for input that breaks something, FUZZ_S seconds (60) at each door: libFuzzer
 	scripts/fuzz $(FUZZ_S)
 
 sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), everything going wrong that may
 	GODWIT_SIM_SEEDS=$(SEEDS) GODWIT_SIM_FROM=$(FROM) cargo test --locked --workspace --test seeds -- --nocapture promises
 
+conformance: build test-prerequisites ## an outsiders' suite, whose checkout is DIR, against a server of its own: docs/conformance.md
+	@$(VENV)/bin/python tests/conformance dist/godwit "$(DIR)"
+
 bench: build ## measure it beside mosquitto and nats-server, 20 minutes; BENCH="pairs --window 1" SERVER=mosquitto for one
 	@scripts/prerequisites bench
+	cargo build --locked --workspace --bin figures
 	install -m 755 $(CARGO_TARGET_DIR)/debug/figures dist/figures
 	scripts/bench $(BENCH)
 
 profile: build ## where BENCH ("pairs") spends its time: dist/profile.svg, and the twenty widest functions
+	cargo build --locked --workspace --bin figures
 	install -m 755 $(CARGO_TARGET_DIR)/debug/figures dist/figures
 	scripts/profile $(or $(BENCH),pairs)
 
-router-cost: prerequisites ## measure rumqttd's router, as ARCHITECTURE.md quotes it; CLIENTS="1000 50000"
+router-cost: prerequisites ## measure rumqttd's router, as docs/dev/decisions/rumqttd.md quotes it; CLIENTS="1000 50000"
 	cargo build --locked --workspace --example router_cost
 	$(CARGO_TARGET_DIR)/debug/examples/router_cost $(CLIENTS)
 
-clean-program:
-	cargo clean --locked --package godwit
+settings-page: prerequisites ## write docs/operators/settings.md from deploy/godwit.toml
+	GODWIT_WRITE_PAGES=1 cargo test --quiet --locked --workspace --test settings_page
 
 fmt: ## format the code
 	cargo fmt --all

@@ -4,99 +4,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use godwit_schemas::ids::{BadName, DeviceName, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_schemas::phone::PhoneNumber;
-use serde::Serialize;
-use tokio::sync::oneshot;
 
-use crate::audit::By;
-use crate::mail::{AdminRequest, Mail, Mailbox, Reply};
-use crate::phone::{self, Names, PhoneHash};
+use crate::audit::Actor;
+use crate::handover::hand_over;
+use crate::lanes::Lanes;
+use crate::messages::{AdminReply, AdminRequest, LaneHandle};
+use crate::phone::{self, PhoneHash, PhoneNames};
 
-/// Why a command was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    /// A name that cannot be one.
-    #[error(transparent)]
-    BadName(#[from] BadName),
-    /// There is no such user.
-    #[error("no user \"{0}\"")]
-    NoUser(UserId),
-    /// The user has no such device.
-    #[error("user \"{0}\" has no device \"{1}\"")]
-    NoDevice(UserId, DeviceName),
-    /// The user exists already.
-    #[error("user \"{0}\" exists")]
-    UserExists(UserId),
-    /// The user has a device of this name already.
-    #[error("user \"{0}\" has a device \"{1}\" already")]
-    DeviceExists(UserId, DeviceName),
-    /// The user has as many devices as a user may have.
-    #[error("user \"{0}\" has {1} devices, the most a user may have")]
-    TooManyDevices(UserId, usize),
-    /// The user is being removed.
-    #[error("user \"{0}\" is being removed")]
-    BeingRemoved(UserId),
-    /// The system gave no random bits for a password.
-    #[error("no randomness for a password: {0}")]
-    NoRandomness(String),
-    /// Another user has the phone number.
-    #[error("another user has this phone number")]
-    PhoneTaken,
-    /// Somebody claims the phone number right now, or has just been written to under it for the first time.
-    #[error("this phone number is being set: try again")]
-    PhoneBusy,
-    /// What waited for a phone number does not go to its user: the inbox is full, or it is in too many conversations.
-    #[error("the inbox of user \"{0}\" is full, or it is in as many conversations as a user may be in")]
-    InboxFull(UserId),
-    /// The store is nearly full.
-    #[error("the disk is nearly full (store.reserve_mib)")]
-    NoRoom,
-    /// The bridge is stopping.
-    #[error("the server is shutting down")]
-    ShuttingDown,
-}
-
-/// A new device's way in.
-#[derive(Debug, Serialize)]
-pub struct Credentials {
-    /// MQTT user name.
-    pub user: String,
-    /// MQTT client id.
-    pub device: String,
-    /// MQTT password: 256 random bits in URL-safe base64. The server keeps only a hash of it.
-    pub password: String,
-}
-
-/// A user and its devices.
-#[derive(Debug, Serialize)]
-pub struct UserListing {
-    /// The user's name.
-    pub user: String,
-    /// Names of its devices, in the order they were added.
-    pub devices: Vec<String>,
-}
+pub use crate::messages::{AdminError, DeviceCredentials, UserListing};
 
 /// How often a phone number that is busy is tried again, and after how long.
 const CLAIM_TRIES: u32 = 100;
 const CLAIM_AGAIN: Duration = Duration::from_millis(20);
 
-/// Handle to the lanes for operators' commands. Cheap to clone.
+/// Operators' commands. Cheap to clone.
 #[derive(Clone)]
 pub struct Admin {
-    lanes: Arc<[Mailbox]>,
-    phone_names: Names,
-    by: By,
+    lanes: Lanes,
+    by: Actor,
 }
 
 impl Admin {
-    pub(crate) fn new(lanes: Arc<[Mailbox]>, phone_names: Names) -> Self {
-        Self { lanes, phone_names, by: By::Administrator }
+    pub(crate) fn new(lanes: Arc<[LaneHandle]>, phone_names: PhoneNames) -> Self {
+        Self { lanes: Lanes::new(lanes, phone_names), by: Actor::Administrator }
     }
 
-    /// The same commands, in whose name they are noted.
-    pub(crate) fn by(self, by: By) -> Self {
+    /// The same commands; the audit names `by` as the one who gave them.
+    pub(crate) fn by(self, by: Actor) -> Self {
         Self { by, ..self }
     }
 
@@ -104,7 +40,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`AdminError::UserExists`], [`AdminError::NoRoom`], [`AdminError::ShuttingDown`].
-    pub async fn add_user(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
+    pub async fn add_user(&self, user: UserId, device: DeviceName) -> Result<DeviceCredentials, AdminError> {
         self.ask(Some(&user.clone()), |reply| AdminRequest::AddUser(user, device, reply)).await
     }
 
@@ -121,7 +57,7 @@ impl Admin {
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::DeviceExists`], [`AdminError::TooManyDevices`],
     /// [`AdminError::NoRoom`], [`AdminError::ShuttingDown`].
-    pub async fn add_device(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
+    pub async fn add_device(&self, user: UserId, device: DeviceName) -> Result<DeviceCredentials, AdminError> {
         self.ask(Some(&user.clone()), |reply| AdminRequest::AddDevice(user, device, reply)).await
     }
 
@@ -159,9 +95,9 @@ impl Admin {
         user: Option<UserId>,
         device: DeviceName,
         number: PhoneNumber,
-    ) -> Result<Credentials, AdminError> {
+    ) -> Result<DeviceCredentials, AdminError> {
         let (admin, hash) = (self.clone(), phone::hash(number));
-        let user = user.unwrap_or_else(|| self.phone_names.of(&hash));
+        let user = user.unwrap_or_else(|| self.lanes.waiting_user(&hash));
         in_background(async move {
             admin.claim_phone(&hash, &user).await?;
             let registered = async {
@@ -181,14 +117,17 @@ impl Admin {
     ///
     /// # Errors
     /// As [`Self::add_device`] and [`Self::register`].
-    pub(crate) async fn enrol(&self, number: PhoneNumber, device: DeviceName) -> Result<Credentials, AdminError> {
+    pub(crate) async fn enrol(&self, number: PhoneNumber, device: DeviceName) -> Result<DeviceCredentials, AdminError> {
         let (admin, hash) = (self.clone(), phone::hash(number));
         in_background(async move {
             let owner = admin.ask_about(&hash, |reply| AdminRequest::PhoneOwner(hash, reply)).await?;
             let Some(user) = owner else {
                 return match admin.register(None, device.clone(), number).await {
-                    // Who had the number before is called so.
-                    Err(AdminError::UserExists(_)) => admin.register(Some(Names::any()?), device, number).await,
+                    // Who had the number before is called so, or what is left of it is still being cleared away.
+                    Err(AdminError::UserExists(_) | AdminError::BeingRemoved(_)) => {
+                        let any = PhoneNames::any().map_err(|error| AdminError::NoRandomness(error.to_string()))?;
+                        admin.register(Some(any), device, number).await
+                    }
                     registered => registered,
                 };
             };
@@ -204,7 +143,7 @@ impl Admin {
     ///
     /// # Errors
     /// [`AdminError::NoUser`], [`AdminError::NoDevice`], [`AdminError::ShuttingDown`].
-    pub async fn renew_password(&self, user: UserId, device: DeviceName) -> Result<Credentials, AdminError> {
+    pub async fn renew_password(&self, user: UserId, device: DeviceName) -> Result<DeviceCredentials, AdminError> {
         self.ask(Some(&user.clone()), |reply| AdminRequest::RenewPassword(user, device, reply)).await
     }
 
@@ -240,7 +179,7 @@ impl Admin {
     }
 
     async fn take_phone(&self, hash: &PhoneHash, user: &UserId) -> Result<(), AdminError> {
-        phone::hand_over(self, hash, user).await?;
+        hand_over(&self.lanes, self.by, hash, user).await?;
         self.write_phone(user, Some(*hash)).await
     }
 
@@ -260,30 +199,21 @@ impl Admin {
     }
 
     /// Asks the lane that owns a phone number.
-    pub(crate) async fn ask_about<T>(
+    async fn ask_about<T>(
         &self,
         hash: &PhoneHash,
-        request: impl FnOnce(Reply<T>) -> AdminRequest,
+        request: impl FnOnce(AdminReply<T>) -> AdminRequest,
     ) -> Result<T, AdminError> {
-        self.ask(Some(&self.phone_names.of(hash)), request).await
+        self.lanes.ask_about(self.by, hash, request).await
     }
 
-    /// Asks the lane of `user`, or any.
-    pub(crate) async fn ask<T>(
+    /// Asks the lane of `user`, or any lane.
+    async fn ask<T>(
         &self,
         user: Option<&UserId>,
-        request: impl FnOnce(Reply<T>) -> AdminRequest,
+        request: impl FnOnce(AdminReply<T>) -> AdminRequest,
     ) -> Result<T, AdminError> {
-        let (reply, answer) = oneshot::channel();
-        let partition = user.map_or(Partition::of_hash(0), Partition::of_user);
-        self.mail(partition, Mail::Admin(self.by, request(reply)));
-        answer.await.unwrap_or(Err(AdminError::ShuttingDown))
-    }
-
-    /// To the lane of a partition. One that is gone drops the reply within, which the answer then tells.
-    pub(crate) fn mail(&self, partition: Partition, mail: Mail) {
-        let lane = partition.lane(self.lanes.len() as u32);
-        let _ = self.lanes[lane as usize].send(mail);
+        self.lanes.ask(self.by, user, request).await
     }
 }
 

@@ -5,17 +5,18 @@
 //! is dropped and counted, and the count stands in the next line. What has gathered is written at once, with one fsync, before
 //! the next is taken: a crash loses what was noted in the last moments. Messaging goes on when the file cannot be written.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use godwit_store::time::wall_ms;
+use rustix::fs::Access;
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
@@ -28,7 +29,7 @@ const BATCH_MAX: usize = 1_024;
 /// By whose doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum By {
+pub enum Actor {
     /// The administrator's token.
     Administrator,
     /// Somebody who proved to have a phone number.
@@ -41,52 +42,57 @@ pub enum By {
 
 /// One line, but for the time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Entry {
-    pub(crate) event: &'static str,
+pub struct AuditEntry {
+    /// What happened.
+    pub event: &'static str,
+    /// Which user it concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) user: Option<String>,
+    pub user: Option<String>,
+    /// Which device of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) device: Option<String>,
+    pub device: Option<String>,
+    /// Address of the client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) address: Option<String>,
+    pub address: Option<String>,
+    /// Who did it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) by: Option<By>,
+    pub by: Option<Actor>,
     /// What was shown: "password", "certificate" or "token".
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) with: Option<&'static str>,
+    pub with: Option<&'static str>,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<&'static str>,
+    pub reason: Option<&'static str>,
 }
 
-impl Entry {
-    /// Something that came from there.
-    pub(crate) fn from(event: &'static str, address: Option<IpAddr>) -> Self {
+impl AuditEntry {
+    /// An entry for an event that a client at this address caused.
+    pub fn from(event: &'static str, address: Option<IpAddr>) -> Self {
         Self { event, address: address.map(|address| address.to_string()), ..Self::default() }
     }
 }
 
 /// Where entries go. Cheap to clone. The default: nowhere.
 #[derive(Debug, Clone, Default)]
-pub struct Audit(Option<Queue>);
+pub struct Audit(Option<AuditQueue>);
 
 #[derive(Debug, Clone)]
-struct Queue {
-    orders: SyncSender<Order>,
+struct AuditQueue {
+    orders: SyncSender<AuditCommand>,
     dropped: Arc<AtomicU64>,
 }
 
-enum Order {
-    Note(u64, Entry),
+enum AuditCommand {
+    Note(u64, AuditEntry),
     Reopen,
     Flush(oneshot::Sender<()>),
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct AuditLine<'a> {
     time_ms: u64,
     #[serde(flatten)]
-    entry: &'a Entry,
+    entry: &'a AuditEntry,
 }
 
 impl Audit {
@@ -99,7 +105,21 @@ impl Audit {
         let dropped = Arc::<AtomicU64>::default();
         let writer = Writer { file: open(path)?, path: path.to_owned(), dropped: dropped.clone(), failing: false };
         thread::Builder::new().name("godwit-audit".to_owned()).spawn(move || writer.run(&queue))?;
-        Ok(Self(Some(Queue { orders, dropped })))
+        Ok(Self(Some(AuditQueue { orders, dropped })))
+    }
+
+    /// Looks whether the file can be appended to, or made. Makes nothing.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check(path: &Path) -> io::Result<()> {
+        match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                Ok(rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?)
+            }
+            opened => opened.map(drop),
+        }
     }
 
     /// Somebody reads it.
@@ -107,10 +127,10 @@ impl Audit {
         self.0.is_some()
     }
 
-    /// Never waits, and costs nothing where nobody reads it.
-    pub(crate) fn note(&self, entry: impl FnOnce() -> Entry) {
+    /// Queues an entry. Never waits; without a file `entry` is not called. A full queue drops the entry and counts it.
+    pub fn note(&self, entry: impl FnOnce() -> AuditEntry) {
         let Some(queue) = &self.0 else { return };
-        if queue.orders.try_send(Order::Note(now_ms(), entry())).is_err()
+        if queue.orders.try_send(AuditCommand::Note(wall_ms(), entry())).is_err()
             && queue.dropped.fetch_add(1, Ordering::Relaxed) == 0
         {
             warn!("audit: entries are dropped, the disk is too slow");
@@ -121,7 +141,7 @@ impl Audit {
     pub fn reopen(&self) {
         if let Some(queue) = &self.0 {
             // When the queue is full the writer looks by itself, before it writes the next.
-            _ = queue.orders.try_send(Order::Reopen);
+            _ = queue.orders.try_send(AuditCommand::Reopen);
         }
     }
 
@@ -129,7 +149,7 @@ impl Audit {
     pub async fn flush(&self) {
         let Some(queue) = &self.0 else { return };
         let (tell, told) = oneshot::channel();
-        if queue.orders.try_send(Order::Flush(tell)).is_ok() {
+        if queue.orders.try_send(AuditCommand::Flush(tell)).is_ok() {
             _ = told.await;
         }
     }
@@ -145,16 +165,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, queue: &Receiver<Order>) {
+    fn run(mut self, queue: &Receiver<AuditCommand>) {
         let mut lines = Vec::new();
         let mut waiting = Vec::new();
         while let Ok(first) = queue.recv() {
             let mut reopen = false;
             for order in std::iter::once(first).chain(queue.try_iter().take(BATCH_MAX)) {
                 match order {
-                    Order::Note(time_ms, entry) => write_line(&mut lines, time_ms, &entry),
-                    Order::Reopen => reopen = true,
-                    Order::Flush(tell) => waiting.push(tell),
+                    AuditCommand::Note(time_ms, entry) => write_line(&mut lines, time_ms, &entry),
+                    AuditCommand::Reopen => reopen = true,
+                    AuditCommand::Flush(tell) => waiting.push(tell),
                 }
             }
             self.put(&mut lines, reopen);
@@ -166,7 +186,7 @@ impl Writer {
     fn put(&mut self, lines: &mut Vec<u8>, reopen: bool) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            let line = serde_json::json!({ "time_ms": now_ms(), "event": "dropped", "count": dropped });
+            let line = serde_json::json!({ "time_ms": wall_ms(), "event": "dropped", "count": dropped });
             lines.extend_from_slice(format!("{line}\n").as_bytes());
         }
         match self.try_put(lines, reopen) {
@@ -202,15 +222,16 @@ impl Writer {
     }
 }
 
-fn write_line(lines: &mut Vec<u8>, time_ms: u64, entry: &Entry) {
+fn write_line(lines: &mut Vec<u8>, time_ms: u64, entry: &AuditEntry) {
     // Strings and numbers always become JSON.
-    _ = serde_json::to_writer(&mut *lines, &Line { time_ms, entry });
+    _ = serde_json::to_writer(&mut *lines, &AuditLine { time_ms, entry });
     lines.push(b'\n');
 }
 
 /// For appending, behind a whole line: a crash may have torn the last one.
 fn open(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    keep_from_others(&file);
     if file.metadata()?.len() > 0 {
         file.seek(SeekFrom::End(-1))?;
         let mut last = [0];
@@ -222,9 +243,17 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// A file that was there: a group may be meant to collect it, everybody is not.
+fn keep_from_others(file: &File) {
+    const EVERYBODY: u32 = 0o007;
+    let Ok(found) = file.metadata() else { return };
+    let mode = found.permissions().mode();
+    if found.is_file()
+        && mode & EVERYBODY != 0
+        && let Err(error) = file.set_permissions(Permissions::from_mode(mode & !EVERYBODY))
+    {
+        warn!(%error, "audit: everybody may read the file");
+    }
 }
 
 #[cfg(test)]
@@ -233,8 +262,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(user: &str) -> Entry {
-        Entry { event: "login", user: Some(user.to_owned()), with: Some("password"), ..Entry::default() }
+    fn entry(user: &str) -> AuditEntry {
+        AuditEntry { event: "login", user: Some(user.to_owned()), with: Some("password"), ..AuditEntry::default() }
     }
 
     fn events(path: &Path) -> Vec<String> {
@@ -255,6 +284,11 @@ mod tests {
         audit.note(|| entry("bob"));
         audit.flush().await;
         assert_eq!((events(&old), events(&path)), (vec!["alice".to_owned()], vec!["bob".to_owned()]));
+        for (before, after) in [(0o644, 0o640), (0o666, 0o660), (0o600, 0o600)] {
+            fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            open(&path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, after, "a group may collect it");
+        }
         fs::remove_file(&path).unwrap();
         audit.reopen();
         audit.flush().await;
@@ -281,7 +315,7 @@ mod tests {
         let dropped = Arc::<AtomicU64>::default();
         let writer =
             Writer { file: open(&path).unwrap(), path: path.clone(), dropped: dropped.clone(), failing: false };
-        let audit = Audit(Some(Queue { orders, dropped }));
+        let audit = Audit(Some(AuditQueue { orders, dropped }));
         for user in ["alice", "bob", "carol", "dave"] {
             audit.note(|| entry(user));
         }

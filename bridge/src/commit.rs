@@ -1,52 +1,53 @@
-//! The committer: commits of all lanes, one after the other, many in one fsync. Keeps P1: effects (PUBACK among them)
-//! leave only after the write is on disk.
+//! The committer: one task that writes the commits of all lanes. All pending commits go into one batch with one fsync. Keeps
+//! P1: effects, PUBACK among them, are told only after the batch is on disk.
 //!
-//! It numbers inbox entries in the order of commits. So for every device the store's order, the order of wakes and
-//! the order of deliveries are the same, whichever lanes its conversations live in.
+//! It numbers inbox entries in the order of commits. So for any one device, entries are stored, announced and delivered in the
+//! same order, whichever lanes its conversations live in.
 
 use bytes::Bytes;
-use godwit_core::fact::Fact;
-use godwit_core::outcome::NewEntry;
+use godwit_core::event::DomainEvent;
+use godwit_core::outcome::{EffectKind, NewEntry};
 use godwit_schemas::ids::Order;
 use godwit_schemas::partition::Partition;
+use godwit_store::crash::{self, Point};
+use godwit_store::{Durability, Store, StoreError, Write, keys};
 use tokio::sync::mpsc;
+use tracing::{Level, enabled, trace};
 
-use crate::crash::{self, Point};
-use crate::mail::{Commit, Committed, Wake};
 use crate::memberships::Memberships;
-use crate::store::{Durability, Store, StoreError, Write, keys};
+use crate::messages::{Commit, Committed, NewInboxEntry};
 
-/// Commits that may wait; a lane that has more waits itself, and gathers meanwhile.
+/// Commits that may wait. A lane that has another one waits for room, and gathers more meanwhile.
 pub(crate) const QUEUE: usize = 4;
 
-/// Entries that one write takes at the most: beyond it the rest waits for the next.
+/// Inbox entries of one batch: when it has as many, further commits wait for the next batch.
 const ENTRIES_MAX: usize = 16_384;
 
 impl Committed {
     fn is_empty(&self) -> bool {
-        self.wakes.is_empty() && self.effects.is_empty() && self.ticket.is_none()
+        self.new_entries.is_empty() && self.effects.is_empty() && self.ticket.is_none()
     }
 }
 
 /// Tells lanes and operators what is on disk.
-pub(crate) trait Tell: Send {
-    /// Never waits: what is told is bounded by what devices and lanes have under way.
+pub(crate) trait CommitNotifier: Send {
+    /// Tells a lane. Never waits: what is told is bounded by what devices and lanes have under way.
     fn tell(&self, lane: u32, committed: Committed);
 
-    /// The same, and not called where nothing was noted.
-    fn tell_operators(&mut self, facts: Vec<Fact>);
+    /// Tells operators what has happened. Never waits. Not called without events.
+    fn tell_operators(&mut self, events: Vec<DomainEvent>);
 }
 
-/// Runs until all lanes are gone, or the store fails: then nothing more is acknowledged and the process must end.
+/// Writes what lanes hand over, until all lanes have ended.
 ///
 /// # Errors
-/// The store's.
+/// The store has failed. Nothing more is acknowledged, and the process must end.
 pub(crate) async fn run<S: Store>(
     store: S,
     mut queue: mpsc::Receiver<Commit>,
     lanes: u32,
     mut last_order: Order,
-    mut tell: impl Tell,
+    mut notifier: impl CommitNotifier,
 ) -> Result<(), StoreError> {
     let mut gathered = Vec::new();
     while let Some(first) = queue.recv().await {
@@ -58,38 +59,45 @@ pub(crate) async fn run<S: Store>(
             entries += more.entries.len();
             gathered.push(more);
         }
-        write(&store, &mut gathered, lanes, &mut last_order, &mut tell).await?;
+        write(&store, &mut gathered, lanes, &mut last_order, &mut notifier).await?;
     }
     Ok(())
 }
 
-/// One write for everything gathered, then its effects.
+/// Writes all gathered commits as one batch, then tells their effects.
 async fn write<S: Store>(
     store: &S,
     gathered: &mut Vec<Commit>,
     lanes: u32,
     last_order: &mut Order,
-    tell: &mut impl Tell,
+    notifier: &mut impl CommitNotifier,
 ) -> Result<(), StoreError> {
     let mut told: Vec<Committed> = (0..lanes).map(|_| Committed::default()).collect();
     let mut writes = Vec::with_capacity(gathered.iter().map(|commit| commit.writes.len() + commit.entries.len()).sum());
     let durable = gathered.iter().any(|commit| commit.durable);
     let before = *last_order;
-    let mut facts = Vec::new();
+    let mut events = Vec::new();
     let (mut waiting, mut memberships) = (Vec::new(), Memberships::default());
     let lane_of = |partition: Partition| partition.lane(lanes) as usize;
     for commit in gathered.drain(..) {
+        trace!(
+            lane = commit.lane,
+            ticket = commit.ticket,
+            entries = commit.entries.len(),
+            writes = commit.writes.len(),
+            "commit handed over"
+        );
         for entry in commit.entries {
             *last_order = Order::new(last_order.get() + 1);
             let (table, key) = keys::entry(entry.device, *last_order);
             let NewEntry { device, bytes, .. } = entry;
-            let wake = Wake { device, order: *last_order, value: entry.value.clone(), bytes };
-            told[lane_of(entry.partition)].wakes.push(wake);
+            let new_entry = NewInboxEntry { device, order: *last_order, value: entry.value.clone(), bytes };
+            told[lane_of(entry.partition)].new_entries.push(new_entry);
             writes.push(Write::Put(table, key, entry.reference.unwrap_or(entry.value)));
         }
         writes.extend(commit.writes);
         memberships.add(commit.memberships);
-        facts.extend(commit.facts);
+        events.extend(commit.events);
         if let Some(then) = commit.then {
             waiting.push(then);
             continue;
@@ -110,16 +118,37 @@ async fn write<S: Store>(
     crash::point(Point::BeforeCommit);
     store.commit(writes, durability).await?;
     crash::point(Point::AfterCommit);
+    trace!(
+        entries = last_order.get() - before.get(),
+        last_order = last_order.get(),
+        fsynced = durable,
+        "batch written"
+    );
     waiting.into_iter().for_each(|then| then());
-    for (lane, committed) in (0..).zip(told) {
+    for (lane, mut committed) in (0..).zip(told) {
         if !committed.is_empty() {
-            tell.tell(lane, committed);
+            committed.last_order = *last_order;
+            trace_answers(lane, &committed);
+            notifier.tell(lane, committed);
         }
     }
-    if !facts.is_empty() {
-        tell.tell_operators(facts);
+    if !events.is_empty() {
+        notifier.tell_operators(events);
     }
     Ok(())
+}
+
+/// Which publishes a lane may answer now.
+fn trace_answers(lane: u32, committed: &Committed) {
+    if !enabled!(Level::TRACE) {
+        return;
+    }
+    for effect in &committed.effects {
+        if let EffectKind::Published { to, reason, conversation, sequence, .. } = &effect.kind {
+            let (conversation, sequence) = (conversation.get(), sequence.get());
+            trace!(lane, device = effect.device.get(), ?to, ?reason, conversation, sequence, "PUBACK told to the lane");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -127,21 +156,21 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use godwit_schemas::ids::{DeviceId, UserId};
+    use godwit_store::memory::MemoryStore;
+    use godwit_store::{Row, Table};
 
     use super::*;
-    use crate::store::memory::MemoryStore;
-    use crate::store::{Row, Table};
 
     #[derive(Clone, Default)]
-    struct Told(Arc<Mutex<Vec<(u32, Committed)>>>, Arc<Mutex<Vec<Fact>>>);
+    struct Told(Arc<Mutex<Vec<(u32, Committed)>>>, Arc<Mutex<Vec<DomainEvent>>>);
 
-    impl Tell for Told {
+    impl CommitNotifier for Told {
         fn tell(&self, lane: u32, committed: Committed) {
             self.0.lock().unwrap().push((lane, committed));
         }
 
-        fn tell_operators(&mut self, facts: Vec<Fact>) {
-            self.1.lock().unwrap().extend(facts);
+        fn tell_operators(&mut self, events: Vec<DomainEvent>) {
+            self.1.lock().unwrap().extend(events);
         }
     }
 
@@ -151,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn entries_are_numbered_in_the_order_of_commits_and_wakes_follow_it() {
+    async fn entries_are_numbered_in_the_order_of_commits() {
         let store = MemoryStore::new(Arc::new(|| 0));
         let (tx, rx) = mpsc::channel(8);
         for (lane, ticket) in [(0, 1), (1, 1), (0, 2)] {
@@ -166,7 +195,7 @@ mod tests {
         let told = told.0.lock().unwrap();
         let orders = |lane: u32| -> Vec<u64> {
             let of_lane = told.iter().filter(|(of, _)| *of == lane);
-            of_lane.flat_map(|(_, committed)| committed.wakes.iter().map(|wake| wake.order.get())).collect()
+            of_lane.flat_map(|(_, committed)| committed.new_entries.iter().map(|entry| entry.order.get())).collect()
         };
         assert_eq!(orders(0), [101, 103, 105]);
         assert_eq!(orders(1), [102, 104, 106]);
@@ -203,14 +232,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn operators_are_told_when_it_is_on_disk_and_never_of_what_is_not() {
+    async fn operators_are_told_only_of_what_is_on_disk() {
         for fails in [false, true] {
             let told = Told::default();
             let store = Watching(MemoryStore::new(Arc::new(|| 0)), told.clone(), fails);
             let (tx, rx) = mpsc::channel(8);
             let user = UserId::new("alice").unwrap();
-            let facts = vec![Fact::Account { user, device: None, added: true }];
-            tx.send(Commit { entries: vec![entry(7, 0)], facts: facts.clone(), ..Default::default() }).await.unwrap();
+            let facts = vec![DomainEvent::Account { user, device: None, added: true }];
+            tx.send(Commit { entries: vec![entry(7, 0)], events: facts.clone(), ..Default::default() }).await.unwrap();
             drop(tx);
             assert_eq!(run(store, rx, 1, Order::default(), told.clone()).await.is_err(), fails);
             assert_eq!(*told.1.lock().unwrap(), if fails { vec![] } else { facts });

@@ -1,16 +1,19 @@
-//! The memory of Godwit: conversations, inboxes, receipts, replay, and the HTTP API.
+//! The memory of Godwit: conversations, inboxes, receipts and replay.
 //!
 //! - `lane`: single-owner loops that own sessions and conversations. `commit`: their commits, many in one fsync.
-//!   `mail`: what they say to each other. `link`: how they hang on the bus.
+//!   `messages`: what they tell each other. `lanes`: handles to all of them. `bus_link`: their links to the bus.
 //! - [`media`]: files that messages refer to.
-//! - [`store`]: what is kept. `writes`: from decisions to keys and values.
-//! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection; [`http`]: both over HTTP.
+//! - `writes`: from decisions to keys and values of the store, which is `godwit-store`.
+//! - `health`: whether lanes, committer and store answer.
+//! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection. `godwit-http` serves both over HTTP.
+//! - [`limits`]: how much a call may say and ask for.
 //! - [`events`]: what happens, told to operators. [`audit`]: who got in, and who changed accounts, in a file.
 //! - [`token`]: tokens of the operator's own accounts.
 //! - [`registration`]: people who prove that they have a phone number. [`webhook`]: signed posts to operators.
+//! - [`memory`]: whether the process is short of it.
+//! - [`origin`]: which store this is, and whether it went back.
 //! - [`remote_bus`]: the bus of a broker in another process.
-//! - `phone`: phone numbers, and what waits for those that nobody has registered with.
-//! - [`crash`]: named points at which tests of crashes have it die.
+//! - `phone`: phone numbers, by hash. `handover`: what waited for a number goes to who registers with it.
 //!
 //! What is decided, and why, stands in `godwit-core`; nothing here decides.
 
@@ -21,91 +24,65 @@ use std::thread;
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use godwit_core::decide::Rules;
-use godwit_core::fact::Fact;
+use godwit_core::event::DomainEvent;
 use godwit_schemas::bus::{self, Bus};
+use godwit_store::crash::Point;
+use godwit_store::time::Time;
+use godwit_store::{Store, StoreError, crash};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use self::admin::Admin;
-use self::audit::{Audit, By};
+use self::audit::Actor;
+use self::bus_link::BusLink;
 use self::chat::Chat;
-use self::crash::Point;
-use self::events::Sink;
-use self::lane::{Counters, Lane, Parts};
-use self::link::Link;
-use self::mail::{Committed, Mail, Mailbox, WhenAll};
-use self::media::MediaSettings;
-use self::media::keeper::{self, Keeper};
-use self::phone::Names;
+use self::events::EventSink;
+use self::lane::{Lane, Parts, StoredCounters};
+use self::media::service::{self, MediaService};
+use self::messages::{Barrier, Commit, Committed, LaneHandle, LaneMessage};
+use self::phone::PhoneNames;
+use self::registration::Registration;
 use self::registration::registrar::{self, Registrar};
-use self::registration::{Registration, RegistrationSettings};
-use self::store::{ClockS, Store, StoreError};
-use self::token::Tokens;
 
 pub mod admin;
 pub mod audit;
+mod bus_link;
 pub mod chat;
 mod commit;
-pub mod crash;
 pub mod events;
-pub mod http;
+#[cfg(test)]
+mod golden;
+mod handover;
+mod health;
 mod lane;
-mod link;
-mod mail;
+mod lanes;
+pub mod limits;
 pub mod media;
 mod memberships;
-mod password;
+pub mod memory;
+mod messages;
+pub mod origin;
+pub mod password;
 mod phone;
 pub mod registration;
 pub mod remote_bus;
-pub mod store;
+mod settings;
 pub mod token;
 pub mod webhook;
 mod writes;
 
-pub use godwit_core::{decide, doubt, retention};
-
-/// How a bridge is set up.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Limits that decisions depend on.
-    pub rules: Rules,
-    /// Number of lanes, 1 to 64. May change from one start to the next.
-    pub lanes: u32,
-    /// Deliveries that a device may leave unacknowledged, 1 to 65,535.
-    pub window_messages: u32,
-    /// Bytes of content that a device may leave unacknowledged; a single larger message is allowed.
-    pub window_bytes: u32,
-    /// Most devices of a user.
-    pub devices_per_user_max: usize,
-    /// Entries that an inbox takes, at least 4.
-    pub inbox_entries: u32,
-    /// Bytes of content that an inbox takes; 0: however many.
-    pub inbox_bytes: u64,
-    /// Phone numbers that a user may look up in a day.
-    pub phone_lookups_per_day: u32,
-    /// How long a user must be gone before others are told.
-    pub offline_after: Duration,
-    /// Users, pairs and conversations that each lane keeps in memory (of each about so many).
-    pub cached_per_lane: usize,
-    /// Where files are kept; `None`: nowhere.
-    pub media: Option<MediaSettings>,
-    /// How people register; `None`: not by themselves.
-    pub registration: Option<RegistrationSettings>,
-    /// Where it is noted who got in and what became of accounts.
-    pub audit: Audit,
-    /// What verifies tokens of the operator's own accounts; `None`: there are none.
-    pub tokens: Option<Arc<Tokens>>,
-}
+pub use self::health::Health;
+pub use self::settings::BridgeSettings;
+pub use godwit_core::{decide, retention, retry};
 
 /// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client
 /// sends is taken by a lane without waking a thread. Its committer, which waits for the disk, has a thread of its own.
 pub struct Bridge {
-    lanes: Arc<[Mailbox]>,
-    phone_names: Names,
+    lanes: Arc<[LaneHandle]>,
+    phone_names: PhoneNames,
     registration: Option<Registration>,
+    committer: mpsc::WeakSender<Commit>,
     tasks: TaskTracker,
     failure: watch::Receiver<Option<StoreError>>,
 }
@@ -113,39 +90,40 @@ pub struct Bridge {
 /// Starts a bridge: reads its counters, then serves whatever edges come on the bus. Must be called within a Tokio
 /// runtime, of more than one thread: lanes block theirs while they read from the store.
 ///
-/// `events`: where to tell what happens, if somebody wants to know.
+/// `time`: has begun, with what the store knows of it. `events`: where to tell what happens, if somebody wants to know.
 ///
 /// # Errors
 /// The store cannot be read, or the system gives no threads or random numbers.
 pub async fn start<S: Store, B: Bus>(
-    settings: Settings,
+    settings: BridgeSettings,
     store: S,
-    clock: ClockS,
+    time: impl Into<Time>,
     bus: B,
-    events: Option<Sink>,
+    events: Option<EventSink>,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, phone_names, registration, committing, running } =
-        assemble(settings, store, clock, bus, epoch()?, events).await?;
+    let Assembly { lanes, phone_names, registration, committer, committing, running } =
+        assemble(settings, store, time, bus, epoch()?, events).await?;
     let tasks = TaskTracker::new();
     spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
     for lane in running {
         tasks.spawn(watched(lane, failed.clone()));
     }
     tasks.close();
-    Ok(Bridge { lanes, phone_names, registration, tasks, failure })
+    Ok(Bridge { lanes, phone_names, registration, committer, tasks, failure })
 }
 
 /// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
-pub type Task = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+pub type BridgeTask = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 /// A bridge whose tasks do not run yet.
 pub struct Assembly {
-    lanes: Arc<[Mailbox]>,
-    phone_names: Names,
+    lanes: Arc<[LaneHandle]>,
+    phone_names: PhoneNames,
     registration: Option<Registration>,
-    committing: Task,
-    running: Vec<Task>,
+    committer: mpsc::WeakSender<Commit>,
+    committing: BridgeTask,
+    running: Vec<BridgeTask>,
 }
 
 impl Assembly {
@@ -156,7 +134,7 @@ impl Assembly {
 
     /// What users do without a connection, answered as soon as the tasks run.
     pub fn chat(&self) -> Chat {
-        Chat::new(self.lanes.clone())
+        Chat::new(self.lanes.clone(), self.phone_names.clone())
     }
 
     /// How people register, if they may. Answered as soon as the tasks run.
@@ -165,7 +143,7 @@ impl Assembly {
     }
 
     /// The committer, the keeper of files, the registrar and the lanes, each to be run to its end.
-    pub fn into_tasks(self) -> impl Iterator<Item = Task> {
+    pub fn into_tasks(self) -> impl Iterator<Item = BridgeTask> {
         std::iter::once(self.committing).chain(self.running)
     }
 }
@@ -176,25 +154,27 @@ impl Assembly {
 /// # Errors
 /// The counters cannot be read from the store, or the start cannot be counted there.
 pub async fn assemble<S: Store, B: Bus>(
-    settings: Settings,
+    settings: BridgeSettings,
     store: S,
-    clock: ClockS,
+    time: impl Into<Time>,
     bus: B,
     epoch: u64,
-    events: Option<Sink>,
+    events: Option<EventSink>,
 ) -> Result<Assembly, StoreError> {
-    let counters = Counters::begin(&store).await?;
+    let time = time.into();
+    let counters = StoredCounters::begin(&store).await?;
     let (committer, commits) = mpsc::channel(commit::QUEUE);
     let (lanes, mailboxes): (Vec<_>, Vec<_>) = (0..settings.lanes).map(|_| mpsc::unbounded_channel()).unzip();
-    let lanes: Arc<[Mailbox]> = lanes.into();
+    let lanes: Arc<[LaneHandle]> = lanes.into();
     let tells = events.is_some();
-    let told = Told { lanes: lanes.clone(), events };
+    let told = LaneNotifier { lanes: lanes.clone(), events };
     let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, told);
-    let mut running: Vec<Task> = Vec::new();
+    let mut running: Vec<BridgeTask> = Vec::new();
     let media = settings.media.clone().map(|settings| {
         let (media, calls) = mpsc::channel(media::QUEUE);
-        let (clock, committer, lanes) = (clock.clone(), committer.clone(), lanes.clone());
-        let keeper = Keeper::new(keeper::Parts { settings, clock, calls, committer, lanes }, store.clone());
+        let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
+        let keeper =
+            MediaService::new(service::MediaServiceParts { settings, time, calls, committer, lanes }, store.clone());
         running.push(Box::pin(keeper.run()));
         media
     });
@@ -202,10 +182,11 @@ pub async fn assemble<S: Store, B: Bus>(
     let audit = &settings.audit;
     let registration = settings.registration.clone().map(|settings| {
         let (asks, asked) = mpsc::channel(registration::QUEUE);
-        let (clock, committer, lanes) = (clock.clone(), committer.clone(), lanes.clone());
-        let admin = Admin::new(lanes.clone(), phone_names.clone()).by(By::Registration);
+        let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
+        let admin = Admin::new(lanes.clone(), phone_names.clone()).by(Actor::Registration);
         let audit = audit.clone();
-        let parts = registrar::Parts { settings, clock, asks: asked, committer, lanes, key: phone_names.code_key() };
+        let parts =
+            registrar::RegistrarParts { settings, time, asks: asked, committer, lanes, key: phone_names.code_key() };
         running.push(Box::pin(Registrar::new(parts, store.clone()).run()));
         Registration::new(asks, admin, audit)
     });
@@ -215,8 +196,8 @@ pub async fn assemble<S: Store, B: Bus>(
             epoch,
             settings: settings.clone(),
             store: store.clone(),
-            clock: clock.clone(),
-            link: Link::new(bus.clone(), format!("lane-{number}"), vec![bus::up(number)]),
+            time: time.clone(),
+            link: BusLink::new(bus.clone(), format!("lane-{number}"), vec![bus::up(number)]),
             lanes: lanes.clone(),
             mailbox,
             committer: committer.clone(),
@@ -226,7 +207,8 @@ pub async fn assemble<S: Store, B: Bus>(
         });
         running.push(Box::pin(lane.run()));
     }
-    Ok(Assembly { lanes, phone_names, registration, committing: Box::pin(committing), running })
+    let committer = committer.downgrade();
+    Ok(Assembly { lanes, phone_names, registration, committer, committing: Box::pin(committing), running })
 }
 
 impl Bridge {
@@ -237,12 +219,17 @@ impl Bridge {
 
     /// What users do, without a connection.
     pub fn chat(&self) -> Chat {
-        Chat::new(self.lanes.clone())
+        Chat::new(self.lanes.clone(), self.phone_names.clone())
     }
 
     /// How people register, if they may.
     pub fn registration(&self) -> Option<Registration> {
         self.registration.clone()
+    }
+
+    /// Whether it serves, for whoever asks from time to time.
+    pub fn health(&self) -> Health {
+        Health::new(self.lanes.clone(), self.committer.clone(), self.failure.clone())
     }
 
     /// Returns when the store has failed: nothing is acknowledged any more, and the process should end.
@@ -268,49 +255,49 @@ impl Bridge {
         }
         crash::point(Point::Shutdown);
         for lane in self.lanes.iter() {
-            let _ = lane.send(Mail::Stop);
+            let _ = lane.send(LaneMessage::Stop);
         }
         self.tasks.wait().await;
     }
 
     async fn drain(&self) {
         let (tell, told) = oneshot::channel();
-        let all = WhenAll::new(Box::new(move || {
+        let all = Barrier::new(Box::new(move || {
             let _ = tell.send(());
         }));
         for lane in self.lanes.iter() {
-            let _ = lane.send(Mail::Drain(all.clone()));
+            let _ = lane.send(LaneMessage::Drain(all.clone()));
         }
         drop(all);
         let _ = told.await;
     }
 }
 
-struct Told {
-    lanes: Arc<[Mailbox]>,
-    events: Option<Sink>,
+struct LaneNotifier {
+    lanes: Arc<[LaneHandle]>,
+    events: Option<EventSink>,
 }
 
-impl commit::Tell for Told {
+impl commit::CommitNotifier for LaneNotifier {
     fn tell(&self, lane: u32, committed: Committed) {
         // A lane that has stopped needs to know nothing any more.
-        let _ = self.lanes[lane as usize].send(Mail::Committed(committed));
+        let _ = self.lanes[lane as usize].send(LaneMessage::Committed(committed));
     }
 
-    fn tell_operators(&mut self, facts: Vec<Fact>) {
-        if let Some(events) = &mut self.events {
-            events.tell(facts);
+    fn tell_operators(&mut self, events: Vec<DomainEvent>) {
+        if let Some(sink) = &mut self.events {
+            sink.tell(events);
         }
     }
 }
 
 /// A task whose failure is the bridge's, and so is its panic: half a bridge keeps no promise.
-async fn watched(task: Task, failed: watch::Sender<Option<StoreError>>) {
+async fn watched(task: BridgeTask, failed: watch::Sender<Option<StoreError>>) {
     let ended = AssertUnwindSafe(task).catch_unwind().await;
     let panicked = |_| Err(StoreError { doing: "keep a task running", cause: "it panicked".to_owned() });
     if let Err(error) = ended.unwrap_or_else(panicked) {
+        failed.send_replace(Some(error.clone()));
         error!(%error, "the bridge has failed: nothing is acknowledged any more");
-        failed.send_replace(Some(error));
     }
 }
 

@@ -1,32 +1,34 @@
-//! How many conversations each user is in. Conversations of a user are written by many lanes, so none of them could count;
-//! the committer can, since it writes for all: in the commit that makes or ends memberships it reads the counts and writes
-//! them anew. Called for commits that have such changes, and costs nothing otherwise (P8).
+//! How many conversations each user is in, and how often strangers have added it to groups. Conversations of a user are
+//! written by many lanes, so none of them could count; the committer can, since it writes for all: in the commit that makes or
+//! ends memberships it reads the counts and writes them anew. Called for commits that have such changes, and costs nothing
+//! otherwise (P8).
 
 use std::collections::BTreeMap;
 
-use godwit_core::outcome::Change;
+use godwit_core::membership_count::Membership;
+use godwit_core::outcome::StoreChange;
 use godwit_schemas::ids::UserId;
+use godwit_store::{Store, StoreError, Write, keys};
 
-use crate::store::{Store, StoreError, Write, keys};
 use crate::writes;
 
-/// See the module: by how much counts change.
+/// Memberships that begin or end by a commit, by user.
 #[derive(Debug, Default)]
-pub(crate) struct Memberships(BTreeMap<UserId, i64>);
+pub(crate) struct Memberships(BTreeMap<UserId, Vec<Membership>>);
 
 impl Memberships {
-    pub(crate) fn of(changes: &[Change]) -> Self {
+    pub(crate) fn of(changes: &[StoreChange]) -> Self {
         let mut it = Self::default();
         for change in changes {
-            if let Change::Membership(user, _, joins) = change {
-                *it.0.entry(user.clone()).or_default() += if *joins { 1 } else { -1 };
+            if let StoreChange::Membership(user, _, membership) = change {
+                it.0.entry(user.clone()).or_default().push(*membership);
             }
         }
         it
     }
 
     pub(crate) fn add(&mut self, more: Self) {
-        more.0.into_iter().for_each(|(user, change)| *self.0.entry(user).or_default() += change);
+        more.0.into_iter().for_each(|(user, changes)| self.0.entry(user).or_default().extend(changes));
     }
 
     /// The counts as they are with these changes. No other commit may come in between.
@@ -36,10 +38,10 @@ impl Memberships {
         }
         let keys: Vec<_> = self.0.keys().map(keys::membership_count).collect();
         let found = store.multi_get(&keys).await?;
-        for ((key, value), change) in keys.into_iter().zip(found).zip(self.0.into_values()) {
-            let before = value.as_deref().and_then(keys::parse_counter).unwrap_or(0);
-            let count = Some(before.saturating_add_signed(change)).filter(|count| *count > 0);
-            out.push(writes::set(key, count.map(writes::counter)));
+        for ((key, value), changes) in keys.into_iter().zip(found).zip(self.0.into_values()) {
+            let mut crowd = value.as_deref().and_then(keys::parse_crowd).unwrap_or_default();
+            changes.into_iter().for_each(|change| crowd.count(change));
+            out.push(writes::set(key, keys::crowd(crowd)));
         }
         Ok(())
     }

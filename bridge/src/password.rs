@@ -1,6 +1,6 @@
 //! Devices' passwords: 256 random bits, so a plain SHA-256 is hash enough: nobody guesses them, slow or fast.
 
-use godwit_core::record::DeviceRecord;
+use godwit_core::stored::DeviceRecord;
 use godwit_schemas::ids::{DeviceName, UserId};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -28,7 +28,7 @@ pub(crate) fn hash(user: &UserId, device: &DeviceName, password: &[u8]) -> [u8; 
 
 /// Which of a device's passwords somebody has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum PasswordMatch {
     /// The one that it has used.
     Current,
     /// One that it was given since, and has not used before.
@@ -37,13 +37,38 @@ pub(crate) enum Known {
 
 /// Compares in a time that depends on nothing secret. `device` is `None` where there is no such device: that takes as
 /// long, and fails.
-pub(crate) fn known(device: Option<&DeviceRecord>, user: &UserId, name: &DeviceName, password: &[u8]) -> Option<Known> {
+pub(crate) fn known(
+    device: Option<&DeviceRecord>,
+    user: &UserId,
+    name: &DeviceName,
+    password: &[u8],
+) -> Option<PasswordMatch> {
     let given = hash(user, name, password);
     let is = |stored: Option<&Vec<u8>>| bool::from(given.ct_eq(stored.map_or(&[0; 32][..], Vec::as_slice)));
     let (current, next) =
         (is(device.map(|device| &device.password_hash)), is(device.map(|device| &device.next_password_hash)));
     device?;
-    if current { Some(Known::Current) } else { next.then_some(Known::Next) }
+    if current { Some(PasswordMatch::Current) } else { next.then_some(PasswordMatch::Next) }
+}
+
+/// Why a name and a password let nobody in, for operators.
+const WHYS: [&str; 3] = ["unknown user", "unknown device", "wrong password"];
+/// What clients are told of all of them.
+pub const NOT_GOOD: &str = "unknown device, or wrong password";
+
+/// Why `known` has found nothing.
+pub fn why_not(is_user: bool, is_device: bool) -> &'static str {
+    let [no_user, no_device, wrong] = WHYS;
+    match (is_user, is_device) {
+        (_, true) => wrong,
+        (true, false) => no_device,
+        (false, false) => no_user,
+    }
+}
+
+/// Whether this is what [`why_not`] says.
+pub fn as_why(text: &str) -> Option<&'static str> {
+    WHYS.into_iter().find(|why| *why == text)
 }
 
 #[cfg(test)]
@@ -59,7 +84,7 @@ mod tests {
         let mut device =
             DeviceRecord { password_hash: hash(&alice, &phone, old.as_bytes()).to_vec(), ..Default::default() };
         let tablet = DeviceName::new("tablet").unwrap();
-        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), Some(Known::Current));
+        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), Some(PasswordMatch::Current));
         for (device, name, password) in
             [(Some(&device), &phone, &new), (Some(&device), &tablet, &old), (None, &phone, &old)]
         {
@@ -67,8 +92,8 @@ mod tests {
         }
         assert_eq!(known(Some(&device), &alice, &phone, b""), None);
         device.next_password_hash = hash(&alice, &phone, new.as_bytes()).to_vec();
-        assert_eq!(known(Some(&device), &alice, &phone, new.as_bytes()), Some(Known::Next));
-        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), Some(Known::Current));
+        assert_eq!(known(Some(&device), &alice, &phone, new.as_bytes()), Some(PasswordMatch::Next));
+        assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), Some(PasswordMatch::Current));
         device.password_hash = Vec::new();
         assert_eq!(known(Some(&device), &alice, &phone, old.as_bytes()), None);
         assert_eq!(known(Some(&DeviceRecord::default()), &alice, &phone, b""), None, "no password is none");

@@ -20,7 +20,7 @@ const QUEUE: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 const RECONNECT_AFTER: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// The bus of a broker in another process, by rumqttc. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct RumqttcBus {
     /// Sockets are served here: lanes have no I/O of their own.

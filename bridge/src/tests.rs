@@ -8,11 +8,11 @@ use godwit_core::decide::Rules;
 use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
 use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_store::memory::MemoryStore;
+use godwit_store::{ClockS, Durability, Row, Table, Write};
 
 use super::*;
 use crate::admin::AdminError;
-use crate::store::memory::MemoryStore;
-use crate::store::{Durability, Row, Table, Write};
 
 /// Nobody is on it.
 #[derive(Clone)]
@@ -82,12 +82,16 @@ fn panics() -> StoreError {
     panic!("a bug")
 }
 
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> BridgeSettings {
+    BridgeSettings {
         rules: Rules {
             body_bytes_max: 100,
+            properties_bytes_max: 4_096,
+            user_properties_max: 32,
             group_members_max: 10,
             conversations_per_user: 0,
+            stranger_adds_per_day: 0,
+            request_messages: 0,
             retention_s: 60,
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,
@@ -95,10 +99,13 @@ pub(crate) fn settings() -> Settings {
         },
         lanes: 2,
         window_messages: 10,
+        unanswered_publishes_max: 128,
         window_bytes: 1_000,
+        memory: Default::default(),
         devices_per_user_max: 3,
         inbox_entries: 100,
         inbox_bytes: 0,
+        idle_device_days: 0,
         phone_lookups_per_day: 100,
         offline_after: Duration::from_secs(10),
         cached_per_lane: 10,
@@ -110,7 +117,7 @@ pub(crate) fn settings() -> Settings {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_or_panics_ends_the_bridge_and_nothing_is_acknowledged() {
+async fn a_store_failure_ends_the_bridge_without_acknowledgement() {
     let settings = settings();
     for (how, cause) in [(no_space as fn() -> StoreError, "no space left on device"), (panics, "it panicked")] {
         let clock: ClockS = Arc::new(|| 0);

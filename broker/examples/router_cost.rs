@@ -1,5 +1,5 @@
 //! What rumqttd's router costs, used in two ways: with an inbox filter for every client, as a broker would use it, and
-//! with a handful of filters and batched payloads, as Godwit does. ARCHITECTURE.md rests on these figures.
+//! with a handful of filters and batched payloads, as Godwit does. docs/dev/decisions/rumqttd.md rests on these figures.
 //!
 //! `make router-cost`, or with other numbers of clients: `make router-cost CLIENTS="1000 50000"`.
 

@@ -1,13 +1,13 @@
-//! What the doors count. Cheap enough for every packet; whoever reports metrics reads them.
+//! Counters of a broker. They are cheap enough to be moved for every packet; the server reports them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A number that many tasks move and anybody reads.
+/// A number that many tasks change and that can be read at any time.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// The number now.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -21,21 +21,21 @@ impl Counter {
     }
 }
 
-/// Totals since the start, except where "now" is said.
+/// Totals since the start of the process, except [`BrokerCounters::connections`].
 #[derive(Debug, Default)]
-pub struct Counters {
-    /// Sockets open now, whether they have sent CONNECT or not.
+pub struct BrokerCounters {
+    /// Connections that are open now, whether or not they have sent CONNECT.
     pub connections: Counter,
-    /// Sockets accepted.
+    /// TCP connections that were accepted.
     pub accepted: Counter,
-    /// Sockets turned away because there were too many, and CONNECTs refused.
+    /// Connections that were rejected before their CONNECT, and CONNECTs that were refused.
     pub refused: Counter,
-    /// PUBLISH packets taken from clients.
+    /// PUBLISH packets that were read from clients.
     pub publishes: Counter,
-    /// PUBLISH packets sent to clients.
+    /// PUBLISH packets that were sent to clients.
     pub deliveries: Counter,
-    /// Bytes read from clients.
+    /// Bytes of MQTT that were read from clients.
     pub bytes_in: Counter,
-    /// Bytes written to clients.
+    /// Bytes of MQTT that were written to clients.
     pub bytes_out: Counter,
 }

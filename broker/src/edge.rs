@@ -1,162 +1,165 @@
-//! What all connections of this process share: who is connected, which lanes there are, what time it is.
+//! An edge: this broker as the lanes see it. It keeps the registry of connections, and calls each connection when the clock, the
+//! login queue or a lane has something for it.
 //!
-//! An edge is this broker as the lanes see it. Locks are taken in one order: registry, session, lane.
+//! Locks are taken in one order: registry, connection, lane.
 
 use std::collections::HashMap;
+use std::fmt::Display;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use godwit_schemas::partition::Partition;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::time::MissedTickBehavior;
 
-use crate::Settings;
-use crate::counters::Counters;
-use crate::greeting::Arrival;
-use crate::guests::Guests;
-use crate::lane::Lane;
-use crate::logins::Logins;
-use crate::session::Session;
-use crate::timer::{Ticks, Wheel};
+use crate::accepted::AcceptedConnection;
+use crate::connection::MqttConnection;
+use crate::connection_limits::ConnectionLimiter;
+use crate::context::EdgeContext;
+use crate::lane_stream::LaneStream;
+use crate::rejections::{RejectCause, RejectionLog};
+use crate::settings::BrokerSettings;
+use crate::timer::TICK;
 
-/// A connection as the rest of the edge sees it.
+/// A connection in the registry.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    /// Never used again while the edge runs.
+pub(crate) struct ConnectionHandle {
+    /// Given in ascending order, and never used again while the edge runs.
     pub(crate) number: u64,
-    pub(crate) session: Mutex<Session>,
+    pub(crate) connection: Mutex<MqttConnection>,
 }
 
-/// See the module.
+/// The registry of connections, and what guards its entrance.
 #[derive(Debug)]
 pub(crate) struct Edge {
-    /// Random; its name on the bus.
-    pub(crate) id: u64,
-    pub(crate) settings: Settings,
-    pub(crate) counters: Arc<Counters>,
-    /// Told when a lane has something to take.
-    pub(crate) ready: Arc<Notify>,
-    pub(crate) guests: Arc<Guests>,
-    /// A place for each client that is being greeted.
-    pub(crate) greetings: Arc<Semaphore>,
-    pub(crate) logins: Arc<Logins>,
-    clock: AtomicU32,
-    wheel: Mutex<Wheel>,
-    registry: RwLock<HashMap<u64, Arc<Peer>>>,
-    lanes: RwLock<Arc<[Arc<Lane>]>>,
+    pub(crate) context: EdgeContext,
+    /// One permit for each client that is in a handshake before MQTT.
+    pub(crate) handshakes: Arc<Semaphore>,
+    limiter: Arc<ConnectionLimiter>,
+    rejections: RejectionLog,
+    registry: RwLock<HashMap<u64, Arc<ConnectionHandle>>>,
     last_number: AtomicU64,
     last_generation: AtomicU64,
 }
 
 impl Edge {
-    pub(crate) fn new(id: u64, settings: Settings) -> Self {
+    /// `id`: the edge's name on the bus.
+    pub(crate) fn new(id: u64, settings: BrokerSettings) -> Self {
         Self {
-            id,
-            guests: Guests::new(settings.guests, settings.pressure.clone()),
-            greetings: Arc::new(Semaphore::new(settings.greetings_max)),
-            logins: Logins::new(settings.logins_max),
-            settings,
-            counters: Arc::default(),
-            ready: Arc::default(),
-            clock: AtomicU32::new(1),
-            wheel: Mutex::default(),
+            handshakes: Arc::new(Semaphore::new(settings.handshakes_max)),
+            limiter: ConnectionLimiter::new(settings.connection_limits, settings.pressure.clone()),
+            rejections: RejectionLog::default(),
+            context: EdgeContext::new(id, settings),
             registry: RwLock::default(),
-            lanes: RwLock::new(Arc::from([])),
             last_number: AtomicU64::new(0),
             last_generation: AtomicU64::new(0),
         }
     }
 
-    /// A new connection, which is in the registry until [`Self::remove`].
-    pub(crate) fn admit(&self, arrival: Arrival) -> Arc<Peer> {
-        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let due = arrival.at.after(self.settings.connect_deadline);
-        let session = Session::new(number, arrival, due);
-        let peer = Arc::new(Peer { number, session: Mutex::new(session) });
-        self.counters.connections.add(1);
-        self.registry.write().insert(number, peer.clone());
-        self.look_again(due, number);
-        peer
-    }
-
-    pub(crate) fn remove(&self, number: u64) {
-        if self.registry.write().remove(&number).is_some() {
-            self.counters.connections.sub(1);
-        }
-    }
-
-    pub(crate) fn peer(&self, number: u64) -> Option<Arc<Peer>> {
-        self.registry.read().get(&number).cloned()
-    }
-
-    /// All connections, in the order of their numbers.
-    pub(crate) fn peers(&self) -> Vec<Arc<Peer>> {
-        let mut peers: Vec<_> = self.registry.read().values().cloned().collect();
-        peers.sort_unstable_by_key(|peer| peer.number);
-        peers
-    }
-
-    /// Ticks since the edge began.
-    pub(crate) fn now(&self) -> Ticks {
-        Ticks(self.clock.load(Ordering::Relaxed))
-    }
-
-    /// Moves the clock on and looks at every connection that is due.
-    pub(crate) fn tick(&self) {
-        let now = Ticks(self.clock.fetch_add(1, Ordering::Relaxed) + 1);
-        let due = self.wheel.lock().due(now);
-        for number in due {
-            let Some(peer) = self.peer(number) else { continue };
-            let again = peer.session.lock().check(self, now);
-            if let Some(at) = again {
-                self.look_again(at, number);
+    /// Accepts a connection from this address if the connection limits allow it, and logs the rejection otherwise. `None` as the
+    /// address: it is not known, and counts in the totals only.
+    pub(crate) fn accept(&self, from: Option<IpAddr>) -> Option<AcceptedConnection> {
+        let from = from.map(|addr| addr.to_canonical());
+        match self.limiter.acquire(from) {
+            Ok(slot) => Some(AcceptedConnection { at: self.context.now(), slot, identity: None }),
+            Err(cause) => {
+                self.reject(from, cause, "");
+                None
             }
         }
     }
 
-    /// Looks at a connection at that moment too.
-    pub(crate) fn look_again(&self, at: Ticks, number: u64) {
-        self.wheel.lock().schedule(at, number);
+    /// Counts and logs a connection that is closed before its CONNECT. `detail` is English.
+    pub(crate) fn reject(&self, addr: Option<IpAddr>, cause: RejectCause, detail: impl Display) {
+        self.context.counters.refused.add(1);
+        self.rejections.record(self.context.now(), addr, cause, detail);
     }
 
-    /// The lane that owns this partition, once it is known how many there are.
-    pub(crate) fn lane_of(&self, partition: Partition) -> Option<Arc<Lane>> {
-        let lanes = self.lanes.read();
-        let count = u32::try_from(lanes.len()).ok().filter(|&count| count > 0)?;
-        lanes.get(partition.lane(count) as usize).cloned()
+    /// Registers a connection until [`Self::remove`].
+    pub(crate) fn register(&self, accepted: AcceptedConnection) -> Arc<ConnectionHandle> {
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let connect_by = accepted.at.after(self.context.settings.connect_deadline);
+        let connection = MqttConnection::new(self.context.edge, number, accepted, connect_by);
+        let handle = Arc::new(ConnectionHandle { number, connection: Mutex::new(connection) });
+        self.context.counters.connections.add(1);
+        self.registry.write().insert(number, handle.clone());
+        self.context.schedule_check(connect_by, number);
+        handle
     }
 
-    pub(crate) fn lanes(&self) -> Arc<[Arc<Lane>]> {
-        self.lanes.read().clone()
-    }
-
-    /// There is a bridge with this many lanes, which know nothing of this edge yet.
-    pub(crate) fn set_lanes(&self, count: u32) {
-        let lanes = (0..count).map(|index| Arc::new(Lane::new(index, self.ready.clone()))).collect();
-        let old = std::mem::replace(&mut *self.lanes.write(), lanes);
-        for lane in old.iter() {
-            lane.retire();
+    pub(crate) fn remove(&self, number: u64) {
+        if self.registry.write().remove(&number).is_some() {
+            self.context.counters.connections.sub(1);
         }
     }
 
-    /// Begins the next generation of the stream to a lane with everything that its connections have under way, as
-    /// bus.proto tells. Returns the generation.
-    pub(crate) fn attach_all(&self, lane: &Arc<Lane>) -> u64 {
+    pub(crate) fn connection(&self, number: u64) -> Option<Arc<ConnectionHandle>> {
+        self.registry.read().get(&number).cloned()
+    }
+
+    /// All connections, in the order of their numbers.
+    pub(crate) fn connections(&self) -> Vec<Arc<ConnectionHandle>> {
+        let mut handles: Vec<_> = self.registry.read().values().cloned().collect();
+        handles.sort_unstable_by_key(|handle| handle.number);
+        handles
+    }
+
+    /// Runs the clock for ever. After a stall of the machine the clock continues from where it was, so that the stall closes no
+    /// connection.
+    pub(crate) async fn run_clock(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        interval.tick().await;
+        loop {
+            interval.tick().await;
+            self.tick();
+        }
+    }
+
+    /// Advances the clock by one tick and checks every connection whose check is due.
+    fn tick(&self) {
+        let (now, due) = self.context.tick();
+        for number in due {
+            let Some(handle) = self.connection(number) else { continue };
+            let next_check = handle.connection.lock().check(&self.context, now);
+            if let Some(at) = next_check {
+                self.context.schedule_check(at, number);
+            }
+        }
+    }
+
+    /// Admits waiting connections from the login queue for ever, as permits become free.
+    pub(crate) async fn run_login_queue(self: Arc<Self>) {
+        let queue = &self.context.login_queue;
+        loop {
+            while let Some((number, permit)) = queue.next() {
+                if let Some(handle) = self.connection(number) {
+                    handle.connection.lock().admit(&self.context, permit);
+                }
+            }
+            queue.permit_freed().await;
+        }
+    }
+
+    /// Begins the next generation of the stream to a lane, and attaches all its connections in it, as bus.proto describes. Returns
+    /// the generation.
+    pub(crate) fn attach_all(&self, lane: &Arc<LaneStream>) -> u64 {
         let generation = self.last_generation.fetch_add(1, Ordering::Relaxed) + 1;
-        lane.begin(generation);
-        let peers = self.peers();
-        for peer in &peers {
-            peer.session.lock().attach(self, lane, generation);
+        lane.begin_generation(generation);
+        let handles = self.connections();
+        for handle in &handles {
+            handle.connection.lock().attach(&self.context, lane, generation);
         }
-        for peer in &peers {
-            peer.session.lock().attach_rest(generation);
+        for handle in &handles {
+            handle.connection.lock().resend_unanswered(generation);
         }
         lane.open();
-        // Those that sent CONNECT meanwhile could not join yet.
-        for peer in self.peers() {
-            let mut session = peer.session.lock();
-            session.attach(self, lane, generation);
-            session.attach_rest(generation);
+        // A connection whose CONNECT came meanwhile could not join yet.
+        for handle in self.connections() {
+            let mut connection = handle.connection.lock();
+            connection.attach(&self.context, lane, generation);
+            connection.resend_unanswered(generation);
         }
         tracing::info!(lane = lane.index, generation, "attached connections to lane");
         generation

@@ -1,4 +1,5 @@
-//! Listening sockets. Accepting never waits for what a client says: that happens in the connection's own task.
+//! Listening sockets for clients. The accept loop never waits for what a client sends: handshakes and connections have tasks of
+//! their own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,36 +11,40 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::Connection;
+use crate::connection_driver::ConnectionDriver;
 use crate::edge::Edge;
-use crate::greeting::{Arrival, Greeting};
-use crate::{BrokerError, Listen};
+use crate::handshake::Handshake;
+use crate::rejections::RejectCause;
+use crate::settings::ListenerSettings;
 
 /// Connections that the operating system may keep for us to accept.
 const BACKLOG: i32 = 4_096;
-/// After so many in a row others have their turn: those who are in are not to wait for those who come.
-const IN_A_ROW: u32 = 16;
-/// Pause after a failure to accept: it is most likely out of file descriptors.
-const BACK_OFF: Duration = Duration::from_millis(250);
+/// After so many connections in a row the accept loop yields, so that connected clients do not wait for new ones.
+const ACCEPTED_IN_A_ROW: u32 = 16;
+/// Pause after a failure to accept: most likely there are no more file descriptors.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// A bound listener.
-pub(crate) struct Door {
+pub(crate) struct BoundListener {
     listener: TcpListener,
-    /// Where it listens, with the port that was really taken.
-    pub(crate) listen: Listen,
+    /// As configured, with the port that was really taken.
+    pub(crate) settings: ListenerSettings,
 }
 
-/// Binds all of them, or none.
-pub(crate) fn bind(doors: &[Listen]) -> Result<Vec<Door>, BrokerError> {
-    let bind = |listen: &Listen| {
-        let (listener, addr) = bind_one(listen.addr).map_err(|error| BrokerError::Listen(listen.addr, error))?;
-        Ok(Door { listener, listen: Listen { addr, ..*listen } })
+/// Binds all listeners, or none.
+///
+/// # Errors
+/// The address that cannot be bound, and why.
+pub(crate) fn bind_all(listeners: &[ListenerSettings]) -> Result<Vec<BoundListener>, (SocketAddr, io::Error)> {
+    let bind = |settings: &ListenerSettings| {
+        let (listener, addr) = bind(settings.addr).map_err(|error| (settings.addr, error))?;
+        Ok(BoundListener { listener, settings: ListenerSettings { addr, ..*settings } })
     };
-    doors.iter().map(bind).collect()
+    listeners.iter().map(bind).collect()
 }
 
-/// Binds one, and tells its address (port 0: any free one).
-pub(crate) fn bind_one(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+/// Binds one address (port 0: any free one). Returns the address that was taken.
+pub(crate) fn bind(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -50,10 +55,10 @@ pub(crate) fn bind_one(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)
     Ok((listener, local))
 }
 
-/// Accepts for ever. Without a greeting clients begin with MQTT.
+/// Accepts connections for ever, and spawns their tasks on `connections`. `accepting` ends the handshakes that are under way.
 pub(crate) async fn run(
-    door: Door,
-    greeting: Option<Greeting>,
+    bound: BoundListener,
+    handshake: Option<Handshake>,
     edge: Arc<Edge>,
     connections: TaskTracker,
     accepting: CancellationToken,
@@ -61,43 +66,45 @@ pub(crate) async fn run(
     let mut in_a_row: u32 = 0;
     loop {
         in_a_row = in_a_row.wrapping_add(1);
-        if in_a_row.is_multiple_of(IN_A_ROW) {
+        if in_a_row.is_multiple_of(ACCEPTED_IN_A_ROW) {
             tokio::task::yield_now().await;
         }
-        match door.listener.accept().await {
-            Ok((stream, from)) if has_room(&edge) => {
-                // A socket that cannot be told has gone already.
+        match bound.listener.accept().await {
+            Ok((stream, from)) if has_room(&edge, from) => {
+                // It fails only on a socket that is closed already.
                 _ = stream.set_nodelay(true);
-                match &greeting {
+                match &handshake {
                     None => {
-                        if let Some(arrival) = Arrival::now(&edge, Some(from.ip())) {
-                            connections.spawn(Connection::new(stream, edge.clone(), arrival));
+                        if let Some(accepted) = edge.accept(Some(from.ip())) {
+                            connections.spawn(ConnectionDriver::new(stream, edge.clone(), accepted));
                         }
                     }
-                    Some(greeting) => {
-                        let Some(guest) = greeting.meet(&edge, from.ip()) else { continue };
-                        // Whoever comes while as many are being greeted as may be waits in the system's queue.
-                        let Ok(place) = edge.greetings.clone().acquire_owned().await else { return };
-                        let greet = greeting.clone().greet(stream, guest, edge.clone(), place, connections.clone());
-                        connections.spawn(accepting.clone().run_until_cancelled_owned(greet));
+                    Some(handshake) => {
+                        let Some(incoming) = handshake.incoming(&edge, from.ip()) else { continue };
+                        // Without a permit, further connections wait in the system's accept queue.
+                        let Ok(permit) = edge.handshakes.clone().acquire_owned().await else { return };
+                        let run = handshake.clone().run(stream, incoming, edge.clone(), permit, connections.clone());
+                        connections.spawn(accepting.clone().run_until_cancelled_owned(run));
                     }
                 }
             }
             Ok(_) => {}
             Err(error) => {
                 tracing::error!(%error, "accept a connection");
-                tokio::time::sleep(BACK_OFF).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     }
 }
 
-fn has_room(edge: &Edge) -> bool {
-    let full = edge.counters.connections.get() >= edge.settings.connections_max;
+/// Counts an accepted connection, or rejects it because there are too many.
+fn has_room(edge: &Edge, from: SocketAddr) -> bool {
+    let context = &edge.context;
+    let full = context.counters.connections.get() >= context.settings.connections_max;
     if full {
-        edge.counters.refused.add(1)
+        edge.reject(Some(from.ip()), RejectCause::Connections, "");
     } else {
-        edge.counters.accepted.add(1)
+        context.counters.accepted.add(1);
     }
     !full
 }

@@ -1,8 +1,7 @@
-//! The bus within one process: a queue for each link, and nothing in between.
+//! The bus within one process: one queue for each link.
 //!
-//! `godwit serve` runs on it. A payload goes from the publisher's task straight to the reader's, without a third thread
-//! that would have to be woken on the way. A reader that is further behind than 32 MiB misses payloads:
-//! the streams of bus.proto notice and recover.
+//! `godwit serve` runs on it. A payload goes straight from the publisher's task to the reader's: no third thread has to be woken. A reader
+//! that is more than 32 MiB behind misses payloads; the streams of bus.proto notice the gap and recover.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,16 +12,16 @@ use godwit_schemas::bus::{self, Bus, LinkClosed};
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
 
-/// Most bytes that wait in a link; a single larger payload is allowed.
+/// Most bytes that wait in a link. A single larger payload is allowed.
 const WAITING_BYTES_MAX: usize = 32 << 20;
-/// What a payload takes beside its bytes, about.
+/// Memory that a payload takes besides its bytes, about.
 const PAYLOAD_BYTES: usize = 128;
 
-/// See the module. Cheap to clone.
+/// The bus. Clones are the same bus; cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct LocalBus(Arc<Readers>);
 
-/// Who reads each topic.
+/// The readers of each topic.
 type Readers = RwLock<HashMap<String, Vec<Reader>>>;
 
 #[derive(Debug)]
@@ -36,7 +35,7 @@ impl Reader {
         let size = size(&payload);
         let before = self.waiting.fetch_add(size, Ordering::Relaxed);
         let full = before > 0 && before + size > WAITING_BYTES_MAX;
-        // A reader that has gone reads nothing more.
+        // It fails if the reader is gone.
         if full || self.queue.send(payload).is_err() {
             self.waiting.fetch_sub(size, Ordering::Relaxed);
         }
@@ -48,10 +47,10 @@ fn size(payload: &Bytes) -> usize {
 }
 
 impl Bus for LocalBus {
-    type Tx = Tx;
-    type Rx = Rx;
+    type Tx = LocalTx;
+    type Rx = LocalRx;
 
-    async fn open(&self, _name: &str, topics: &[String]) -> Result<(Tx, Rx), LinkClosed> {
+    async fn open(&self, _name: &str, topics: &[String]) -> Result<(LocalTx, LocalRx), LinkClosed> {
         let (queue, payloads) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let mut readers = self.0.write();
@@ -59,15 +58,15 @@ impl Bus for LocalBus {
             let reader = Reader { queue: queue.clone(), waiting: waiting.clone() };
             readers.entry(topic.clone()).or_default().push(reader);
         }
-        Ok((Tx(self.0.clone()), Rx { payloads, waiting, topics: topics.to_vec(), readers: self.0.clone() }))
+        Ok((LocalTx(self.0.clone()), LocalRx { payloads, waiting, topics: topics.to_vec(), readers: self.0.clone() }))
     }
 }
 
-/// Sending half of a link.
+/// Sending half of a link on the local bus.
 #[derive(Debug)]
-pub struct Tx(Arc<Readers>);
+pub struct LocalTx(Arc<Readers>);
 
-impl bus::Tx for Tx {
+impl bus::Tx for LocalTx {
     async fn publish(&mut self, topic: &str, payload: Bytes) -> Result<(), LinkClosed> {
         for reader in self.0.read().get(topic).into_iter().flatten() {
             reader.push(payload.clone());
@@ -76,22 +75,22 @@ impl bus::Tx for Tx {
     }
 }
 
-/// Receiving half of a link.
+/// Receiving half of a link on the local bus.
 #[derive(Debug)]
-pub struct Rx {
+pub struct LocalRx {
     payloads: mpsc::UnboundedReceiver<Bytes>,
     waiting: Arc<AtomicUsize>,
     topics: Vec<String>,
     readers: Arc<Readers>,
 }
 
-impl Rx {
+impl LocalRx {
     fn took(&self, payload: &Bytes) {
         self.waiting.fetch_sub(size(payload), Ordering::Relaxed);
     }
 }
 
-impl bus::Rx for Rx {
+impl bus::Rx for LocalRx {
     async fn next(&mut self) -> Result<Bytes, LinkClosed> {
         let payload = self.payloads.recv().await.ok_or_else(|| LinkClosed("it reads no topic".to_owned()))?;
         self.took(&payload);
@@ -105,7 +104,7 @@ impl bus::Rx for Rx {
     }
 }
 
-impl Drop for Rx {
+impl Drop for LocalRx {
     fn drop(&mut self) {
         let mut readers = self.readers.write();
         for topic in &self.topics {
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reader_that_lags_misses_payloads_and_goes_on() {
+    async fn a_reader_that_lags_misses_payloads_and_continues() {
         let bus = LocalBus::default();
         let topics = ["up/0".to_owned()];
         let (mut tx, mut rx) = bus.open("link", &topics).await.unwrap();
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readers_that_have_gone_are_forgotten() {
+    async fn dropped_readers_are_removed() {
         let bus = LocalBus::default();
         let (mut tx, rx) = bus.open("link", &["edges".to_owned()]).await.unwrap();
         drop(rx);

@@ -1,31 +1,31 @@
-//! When memory runs out: whoever watches the process's memory says so here, and the doors take on no more than they can give
-//! back. Nothing that was acknowledged is dropped, and who sends and takes small messages goes on as before:
+//! Memory pressure. The server watches the memory of the process, and sets a flag here while it is short. The broker then takes on only
+//! what it can give back. Nothing that was acknowledged is dropped, and clients that send and take small messages go on as before:
 //!
-//! - whoever logs in is told to come back later, and only a few are listened to at a time;
-//! - each client has one publish under way at a time, so that what waits to be stored is as good as nothing;
-//! - a packet of which more than 4 KiB have come, and not all, waits where it is; if it has taken longer than a socket may
-//!   take nothing its client is closed (0x97);
-//! - so is one whose socket takes nothing when more is to go to it.
+//! - Logins are refused with "come back later", and few unauthenticated connections are accepted.
+//! - A client may have one publish unanswered, so almost nothing waits to be stored.
+//! - A partially received packet of more than 4 KiB waits where it is. If it takes longer than
+//!   [`drain_deadline`](crate::BrokerSettings::drain_deadline), its client is closed (0x97).
+//! - A client is closed, too, if its socket takes nothing while more is to be sent to it, or if it has been behind with much for as long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Most connections, of those who have not said who they are, that may be there under pressure: up to 60 KB each.
-pub(crate) const STRANGERS: u32 = 128;
-/// Of a packet that is not all there.
-pub(crate) const PACKET_BYTES: usize = 4 * 1024;
+/// Most unauthenticated connections under pressure: each takes up to 60 KB.
+pub(crate) const UNAUTHENTICATED_MAX: u32 = 128;
+/// A partially received packet may go on under pressure up to this size.
+pub(crate) const PARTIAL_PACKET_BYTES_MAX: usize = 4 * 1024;
 
-/// See the module. Cheap to clone.
+/// The flag. Clones share it; cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Pressure(Arc<AtomicBool>);
 
 impl Pressure {
-    /// Memory is short from now on, or not any more. Returns whether that is new.
+    /// Sets whether memory is short. Returns whether that has changed.
     pub fn set(&self, on: bool) -> bool {
         self.0.swap(on, Ordering::Relaxed) != on
     }
 
-    /// Memory is short.
+    /// Whether memory is short.
     pub fn is_on(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

@@ -1,36 +1,29 @@
-//! The header that a proxy in front of the listeners begins with, which says who its client is: PROXY protocol,
-//! version 2 (haproxy.org, proxy-protocol.txt, section 2.2). Believed only from the networks that the operator names.
+//! The PROXY protocol, version 2 (haproxy.org, proxy-protocol.txt, section 2.2): the header with the client's address that a proxy in
+//! front of the listeners sends first. The listeners accept it only from the networks that the operator names.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Most bytes behind the first 16: addresses, and what else the proxy tells, which is passed over.
+/// Most bytes behind the first 16: the addresses, and extensions, which are ignored.
 const REST_BYTES_MAX: usize = 2_048;
 
 /// A network, like `10.0.0.0/8` or `2001:db8::/32`; an address alone is one too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    addr: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
-    /// Whether the address is in it. IPv4 is the same within IPv6 (`::ffff:10.0.0.1`).
+    /// Whether the network contains the address. An IPv4 address may be mapped to IPv6 (`::ffff:10.0.0.1`).
     pub fn contains(&self, addr: IpAddr) -> bool {
-        let apart = match (self.addr, addr.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
-            (IpAddr::V6(own), IpAddr::V6(other)) => (own.to_bits() ^ other.to_bits()).leading_zeros(),
-            _ => return false,
-        };
-        apart >= self.prefix.into()
+        self.0.contains(&addr.to_canonical())
     }
 }
 
-/// The text is no network.
+/// The text is not a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a network like 10.0.0.0/8")]
 pub struct BadNetwork;
@@ -39,19 +32,16 @@ impl FromStr for Network {
     type Err = BadNetwork;
 
     fn from_str(text: &str) -> Result<Self, BadNetwork> {
-        let (addr, prefix) = text.split_once('/').map_or((text, None), |(addr, prefix)| (addr, Some(prefix)));
-        let addr: IpAddr = addr.parse().map_err(|_| BadNetwork)?;
-        let bits = if addr.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(bits), |prefix| prefix.parse().map_err(|_| BadNetwork))?;
-        if prefix <= bits { Ok(Self { addr, prefix }) } else { Err(BadNetwork) }
+        let network = text.parse().or_else(|_| text.parse().map(|addr: IpAddr| IpNet::from(addr)));
+        network.map(Self).map_err(|_| BadNetwork)
     }
 }
 
-/// Reads the header and nothing behind it. `None`: the proxy speaks for itself (it looks whether we are there), or its
-/// client comes from something that has no IP address.
+/// Reads the header, and no byte behind it. Returns the client's address. `None`: the proxy has no client (it makes a health check), or the
+/// client has no IP address. Not cancel safe.
 ///
 /// # Errors
-/// It is not such a header, or longer than 2 KiB.
+/// It is not a header of version 2, or longer than 2 KiB.
 pub async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
     let mut head = [0; 16];
     stream.read_exact(&mut head).await?;
@@ -92,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_client_is_who_the_header_says_and_nothing_behind_it_is_read() {
+    async fn the_header_gives_the_address_and_nothing_more_is_read() {
         let v4 = [192, 0, 2, 7, 10, 0, 0, 1, 0x12, 0x34, 0x07, 0x5B];
         let v6 = ["2001:db8::7", "::1"].map(|it| it.parse::<Ipv6Addr>().unwrap().octets()).concat();
         let v6 = [&v6[..], &[0; 4]].concat();
@@ -113,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_such_header_is_refused() {
+    async fn other_headers_are_refused() {
         let mut other = header(0x21, 0x11, &[0; 12]);
         other[3] = b'x';
         let cases = [
@@ -133,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn networks() {
+    fn networks_contain_their_addresses() {
         let network = |text: &str| text.parse::<Network>();
         let within = |text, addr: &str| network(text).unwrap().contains(addr.parse().unwrap());
         assert!(within("10.0.0.0/8", "10.255.0.1") && within("10.0.0.0/8", "::ffff:10.1.1.1"));

@@ -1,6 +1,7 @@
-//! TLS of the listeners: certificates from files, looked at again every minute, and handshakes beside the accept loop.
-//! The only module that names rustls.
+//! TLS for listeners: those of MQTT here, and those of HTTP in the server. Certificates are read from files, and again every minute. The
+//! only module that names rustls.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use godwit_schemas::ids::{DeviceName, UserId};
 use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -18,45 +21,55 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use webpki::EndEntityCert;
 
-/// How often the files are looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The files are read this often.
+const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where a certificate and its key are, both PEM.
+/// The files of a certificate and its key, both PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Files {
-    /// The server's certificate, followed by those that lead to a root.
+pub struct CertificateFiles {
+    /// The server's certificate, followed by the intermediate certificates.
     pub certificates: PathBuf,
     /// Its private key: PKCS #8, PKCS #1 or SEC1.
     pub key: PathBuf,
 }
 
-/// What listeners with TLS show, and whom they want to see.
+/// The server's certificate, and what is asked of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct TlsSettings {
     /// The server's own certificate.
-    pub files: Files,
-    /// Whether clients may, or must, show one.
-    pub clients: Option<Clients>,
+    pub files: CertificateFiles,
+    /// Whether clients may, or must, show a certificate. `None`: they are not asked for one.
+    pub clients: Option<ClientCertificates>,
+}
+
+impl TlsSettings {
+    /// Reads the files, as a broker does when it starts.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn check(&self) -> Result<(), TlsError> {
+        LoadedCertificates::read(self).map(drop)
+    }
 }
 
 /// Certificates of clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Clients {
-    /// PEM file with the certificates that theirs lead to.
+pub struct ClientCertificates {
+    /// PEM file with the roots of their certificates.
     pub roots: PathBuf,
-    /// Who shows none is not let in.
+    /// A client without a certificate fails the handshake.
     pub required: bool,
 }
 
 /// The device that a client's certificate names, in a URI of its alternative names: `godwit:<user>/<device>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct CertificateIdentity {
     pub(crate) user: UserId,
     pub(crate) device: DeviceName,
 }
 
-impl Identity {
-    /// `None`: it names none, or several.
+impl CertificateIdentity {
+    /// `None`: the certificate names no device, or several.
     fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let certificate = EndEntityCert::try_from(certificate).ok()?;
         let mut names = certificate.valid_uri_names().filter_map(|uri| uri.strip_prefix("godwit:"));
@@ -69,34 +82,45 @@ impl Identity {
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or holds something else.
+    /// A file cannot be read, or is not PEM of the right kind.
     #[error("{0}: {1}")]
     File(PathBuf, #[source] rustls::pki_types::pem::Error),
-    /// The certificate and the key do not fit, or are of a kind that is not supported.
+    /// The certificate and the key do not belong together, or are not supported.
     #[error("{0}: {1}")]
     Unusable(PathBuf, #[source] rustls::Error),
-    /// What clients' certificates are to lead to is no such thing.
+    /// The roots of clients' certificates cannot be used.
     #[error("{0}: {1}")]
     Roots(PathBuf, #[source] VerifierBuilderError),
 }
 
-/// What listeners with TLS share. Cheap to clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Tls(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    settings: Settings,
-    current: RwLock<Current>,
+impl TlsError {
+    /// The file with the problem. (For a certificate and a key that do not belong together: the certificate's.)
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::File(file, _) | Self::Unusable(file, _) | Self::Roots(file, _) => file,
+        }
+    }
 }
 
-struct Current {
+/// The certificates in force, shared by all listeners with TLS. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Tls(Arc<TlsShared>);
+
+#[derive(Debug)]
+struct TlsShared {
+    settings: TlsSettings,
+    current: RwLock<LoadedCertificates>,
+    /// Notified when the files are to be read at once.
+    reload: Notify,
+}
+
+struct LoadedCertificates {
     certificates: Vec<CertificateDer<'static>>,
     roots: Vec<CertificateDer<'static>>,
     acceptor: TlsAcceptor,
 }
 
-impl std::fmt::Debug for Current {
+impl std::fmt::Debug for LoadedCertificates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Current").field("certificates", &self.certificates.len()).finish_non_exhaustive()
     }
@@ -104,18 +128,26 @@ impl std::fmt::Debug for Current {
 
 impl Tls {
     /// Reads the files.
-    pub(crate) fn open(settings: Settings) -> Result<Self, TlsError> {
-        let current = RwLock::new(Current::read(&settings)?);
-        Ok(Self(Arc::new(Shared { settings, current })))
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn open(settings: TlsSettings) -> Result<Self, TlsError> {
+        let current = RwLock::new(LoadedCertificates::read(&settings)?);
+        Ok(Self(Arc::new(TlsShared { settings, current, reload: Notify::new() })))
     }
 
-    /// Takes up new certificates for ever. Files that cannot be used leave the old ones in force.
-    pub(crate) async fn watch(self) {
+    /// Has [`Self::watch`] read the files at once. Returns before it has.
+    pub fn reload(&self) {
+        self.0.reload.notify_one();
+    }
+
+    /// Reads the files every minute, for ever. If they cannot be used, the old certificates stay in force.
+    pub async fn watch(self) {
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
+            _ = timeout(RELOAD_INTERVAL, self.0.reload.notified()).await;
             let read = {
                 let tls = self.clone();
-                tokio::task::spawn_blocking(move || Current::read(&tls.0.settings)).await
+                tokio::task::spawn_blocking(move || LoadedCertificates::read(&tls.0.settings)).await
             };
             match read {
                 Ok(Ok(current)) if self.0.current.read().differs(&current) => {
@@ -128,23 +160,35 @@ impl Tls {
         }
     }
 
-    /// The handshake of one client, and the device that its certificate names. `None`: it failed. A handshake holds up to
-    /// 40 KB.
-    pub(crate) async fn accept<S>(&self, stream: S) -> Option<(TlsStream<S>, Option<Identity>)>
+    /// Does the handshake of one client, without regard to its certificate. `None`: it failed. The caller bounds its time. If it is
+    /// cancelled, the stream is dropped.
+    pub async fn handshake<S>(&self, stream: S) -> Option<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.accept(stream).await.ok().map(|(stream, _)| stream)
+    }
+
+    /// Does the handshake of one client. Returns the stream, and the device that the client's certificate names. It holds up to 40 KB of
+    /// memory.
+    ///
+    /// # Errors
+    /// The handshake failed.
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<(TlsStream<S>, Option<CertificateIdentity>)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let acceptor = self.0.current.read().acceptor.clone();
-        let stream = acceptor.accept(stream).await.ok()?;
+        let stream = acceptor.accept(stream).await?;
         // A resumed session brings the certificate of the first along, sealed in its ticket.
         let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let identity = certificate.and_then(Identity::of);
-        Some((stream, identity))
+        let identity = certificate.and_then(CertificateIdentity::of);
+        Ok((stream, identity))
     }
 }
 
-impl Current {
-    fn read(Settings { files, clients }: &Settings) -> Result<Self, TlsError> {
+impl LoadedCertificates {
+    fn read(TlsSettings { files, clients }: &TlsSettings) -> Result<Self, TlsError> {
         let certificates = read_certificates(&files.certificates)?;
         let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| TlsError::File(files.key.clone(), error))?;
         let roots = clients.as_ref().map(|clients| read_certificates(&clients.roots)).transpose()?.unwrap_or_default();
@@ -176,7 +220,7 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsErr
 }
 
 fn verifier(
-    clients: &Clients,
+    clients: &ClientCertificates,
     roots: &[CertificateDer<'static>],
     provider: Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {

@@ -1,37 +1,38 @@
-//! Whom a token names, for clients that do not say it again as user name and client identifier. Called at CONNECT.
+//! The user and device that a token names, for clients that leave them out of CONNECT.
 //!
-//! It is believed as much as a user name is, which is not at all: it says which lane to ask, and for whom. That lane
-//! verifies the token and compares.
+//! The token is not verified here, so the names are trusted as little as a user name is: they only decide which lane is asked, and for
+//! whom. The lane verifies the token and compares the names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-/// The claims of a JSON Web Token that name somebody.
+/// The claims of a JSON Web Token that name the user and the device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims {
-    /// The user.
+pub struct TokenClaims {
+    /// The claim that names the user.
     pub user: String,
-    /// The device; empty: tokens name none.
+    /// The claim that names the device; empty: tokens name no device.
     pub device: String,
 }
 
-/// Who is named; empty: nobody.
+/// The names in a token; empty where it has none.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Named {
+pub(crate) struct TokenIdentity {
     pub(crate) user: String,
     pub(crate) device: String,
 }
 
-impl Claims {
-    /// Looks into what may be a token (RFC 7519, section 3). It has no more bytes than a CONNECT.
-    pub(crate) fn read(&self, token: &str) -> Named {
+impl TokenClaims {
+    /// Reads the names in a token (RFC 7519, section 3), without verifying it. Anything that is no token names nobody. The caller bounds its
+    /// size, by that of a CONNECT.
+    pub(crate) fn read(&self, token: &str) -> TokenIdentity {
         let mut payload = payload(token).unwrap_or_default();
         let mut text = |claim: &str| match payload.remove(claim) {
             Some(Value::String(text)) if !claim.is_empty() => text,
             _ => String::new(),
         };
-        Named { user: text(&self.user), device: text(&self.device) }
+        TokenIdentity { user: text(&self.user), device: text(&self.device) }
     }
 }
 
@@ -49,13 +50,13 @@ mod tests {
     use super::*;
 
     fn named(payload: &str) -> (String, String) {
-        let claims = Claims { user: "sub".to_owned(), device: "device".to_owned() };
-        let Named { user, device } = claims.read(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(payload)));
+        let claims = TokenClaims { user: "sub".to_owned(), device: "device".to_owned() };
+        let TokenIdentity { user, device } = claims.read(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(payload)));
         (user, device)
     }
 
     #[test]
-    fn claims_are_read_and_nothing_else() {
+    fn only_the_configured_claims_are_read() {
         let both = ("alice".to_owned(), "phone".to_owned());
         assert_eq!(named(r#"{"sub":"alice","device":"phone","exp":1}"#), both);
         assert_eq!(named(r#"{"sub":"alice"}"#), ("alice".to_owned(), String::new()));
@@ -68,12 +69,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_names_nobody() {
-        let claims = Claims { user: "sub".to_owned(), device: String::new() };
+    fn other_texts_than_tokens_name_nobody() {
+        let claims = TokenClaims { user: "sub".to_owned(), device: String::new() };
         let payload = URL_SAFE_NO_PAD.encode(r#"{"sub":"alice","":"x"}"#);
-        assert_eq!(claims.read(&format!("a.{payload}.b")), Named { user: "alice".to_owned(), device: String::new() });
+        assert_eq!(
+            claims.read(&format!("a.{payload}.b")),
+            TokenIdentity { user: "alice".to_owned(), device: String::new() }
+        );
         for junk in ["", ".", "..", "...", "a.b.c", &payload, &format!("a.{payload}"), &format!("a.{payload}.b.c")] {
-            assert_eq!(claims.read(junk), Named::default(), "{junk}");
+            assert_eq!(claims.read(junk), TokenIdentity::default(), "{junk}");
         }
     }
 }

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use godwit_client::ids::{ConversationId, Seq, UserId};
 use godwit_client::{PhoneNumber, Recipient};
 
-/// See the module.
+/// A line of input, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Command {
+pub(crate) enum ChatCommand {
     /// Send to whom is being talked to.
     Say(String),
     /// Talk to a user or a conversation, and say this, if anything.
     Talk(Recipient, String),
+    /// The same of a group of this title.
+    TalkIn(String, String),
     /// Make a group.
     Group { title: String, users: Vec<UserId> },
     /// Add to the group.
@@ -40,6 +42,12 @@ pub(crate) enum Command {
     Save(Option<Seq>, PathBuf),
     /// Hear nothing of a user any more, or again.
     Block(UserId, bool),
+    /// Know a user, by this label if it has one.
+    Contact(UserId, String),
+    /// Know it no more.
+    NoContact(UserId),
+    /// Whom this user knows.
+    Contacts,
     /// Who is in the conversation, and how far.
     Who,
     /// All conversations.
@@ -58,7 +66,8 @@ pub(crate) enum Command {
 
 /// What may be typed.
 pub(crate) const HELP: &str = "\
-@bob hello            talk to bob, and say hello; @+4930123456 to whoever has that phone number; #99 by conversation
+@bob hello            talk to bob, and say hello; @+4930123456 to whoever has that phone number
+#walk hello           the same in the group of that title, in quotes if there are spaces in it; #99 by conversation
 /group walk bob carol make a group of you and others; /rename TITLE, /leave
 /add bob, /remove bob members of the group
 /reply yes            answers the last message of another; /react +1 reacts to it
@@ -66,6 +75,7 @@ pub(crate) const HELP: &str = "\
 /send photo.jpg look  sends a file, with words if you like; \"a name with spaces\" in quotes
 /pause, /resume       files that are being sent; /cancel calls them off
 /save photo.jpg       the last file you were sent; /save 7 photo.jpg that of message 7. A folder will do
+/contact bob Bobby    know bob, as Bobby if you like: whoever you know may see you online; /uncontact bob, /contacts
 /block bob, /unblock bob
 /who                  members, and how far they have received and read
 /list                 all conversations
@@ -74,7 +84,7 @@ pub(crate) const HELP: &str = "\
 /quit                 the end; what was not sent is sent next time
 //text                says /text";
 
-impl Command {
+impl ChatCommand {
     /// Reads a line; `None`: there is nothing in it.
     ///
     /// # Errors
@@ -89,9 +99,13 @@ impl Command {
             return Ok(Some(Self::Talk(person(name)?, words.to_owned())));
         }
         if let Some(rest) = line.strip_prefix('#') {
-            let (number, words) = split(rest);
-            let id = number.parse().map_err(|_| format!("#{number} is not the number of a conversation"))?;
-            return Ok(Some(Self::Talk(ConversationId::new(id).into(), words.to_owned())));
+            let (name, words) = quoted(rest)?;
+            let words = words.to_owned();
+            return Ok(Some(match name.parse() {
+                Ok(id) if !rest.starts_with('"') => Self::Talk(ConversationId::new(id).into(), words),
+                _ if name.is_empty() => return Err("in which conversation? see /list".to_owned()),
+                _ => Self::TalkIn(name.to_owned(), words),
+            }));
         }
         let Some(rest) = line.strip_prefix('/') else { return Ok(Some(Self::Say(line.to_owned()))) };
         if rest.starts_with('/') {
@@ -104,7 +118,7 @@ impl Command {
         let (name, rest) = split(text);
         Ok(match (name, rest) {
             ("group", rest) if !rest.is_empty() => {
-                let (title, users) = split(rest);
+                let (title, users) = quoted(rest)?;
                 let users = users.split_whitespace().map(user).collect::<Result<_, _>>()?;
                 Self::Group { title: title.to_owned(), users }
             }
@@ -130,6 +144,9 @@ impl Command {
             },
             ("block", rest) => Self::Block(user(rest)?, true),
             ("unblock", rest) => Self::Block(user(rest)?, false),
+            ("contact", rest) => Self::Contact(user(split(rest).0)?, split(rest).1.to_owned()),
+            ("uncontact", rest) => Self::NoContact(user(rest)?),
+            ("contacts", "") => Self::Contacts,
             ("leave", "") => Self::Leave,
             ("who", "") => Self::Who,
             ("list", "") => Self::List,
@@ -148,11 +165,17 @@ fn split(text: &str) -> (&str, &str) {
 
 /// A path, in quotes if there are spaces in it, and what is behind it.
 fn path(text: &str) -> Result<(PathBuf, &str), String> {
-    let (path, rest) = match text.strip_prefix('"') {
+    let (path, rest) = quoted(text)?;
+    if path.is_empty() { Err("which file?".to_owned()) } else { Ok((path.into(), rest)) }
+}
+
+/// The first word, or what is in quotes, and what is behind it.
+fn quoted(text: &str) -> Result<(&str, &str), String> {
+    let (first, rest) = match text.strip_prefix('"') {
         Some(quoted) => quoted.split_once('"').ok_or("a quote is open")?,
         None => split(text),
     };
-    if path.is_empty() { Err("which file?".to_owned()) } else { Ok((path.into(), rest.trim_start())) }
+    Ok((first, rest.trim_start()))
 }
 
 /// A user, or whoever has a phone number.
@@ -174,27 +197,33 @@ mod tests {
     #[test]
     fn lines() {
         let bob = UserId::new("bob").unwrap();
-        let parse = |line: &str| Command::parse(line).unwrap();
+        let parse = |line: &str| ChatCommand::parse(line).unwrap();
         assert_eq!(parse("  "), None);
-        assert_eq!(parse("hello  there "), Some(Command::Say("hello  there".to_owned())));
-        assert_eq!(parse("//quit"), Some(Command::Say("/quit".to_owned())));
-        assert_eq!(parse("@bob"), Some(Command::Talk(bob.clone().into(), String::new())));
-        assert_eq!(parse("@bob  hi you"), Some(Command::Talk(bob.clone().into(), "hi you".to_owned())));
+        assert_eq!(parse("hello  there "), Some(ChatCommand::Say("hello  there".to_owned())));
+        assert_eq!(parse("//quit"), Some(ChatCommand::Say("/quit".to_owned())));
+        assert_eq!(parse("@bob"), Some(ChatCommand::Talk(bob.clone().into(), String::new())));
+        assert_eq!(parse("@bob  hi you"), Some(ChatCommand::Talk(bob.clone().into(), "hi you".to_owned())));
         let id = ConversationId::new(99);
-        assert_eq!(parse("#99 hi"), Some(Command::Talk(id.into(), "hi".to_owned())));
-        let group = Command::Group { title: "walk".to_owned(), users: vec![bob.clone()] };
+        assert_eq!(parse("#99 hi"), Some(ChatCommand::Talk(id.into(), "hi".to_owned())));
+        let talk_in = |title: &str, words: &str| Some(ChatCommand::TalkIn(title.to_owned(), words.to_owned()));
+        assert_eq!(parse("#walk hi\nyou"), talk_in("walk", "hi\nyou"));
+        assert_eq!(parse("#\"a long walk\" hi"), talk_in("a long walk", "hi"));
+        assert_eq!(parse("#\"99\""), talk_in("99", ""), "a title that is a number");
+        assert_eq!(parse("/contact bob Bob B."), Some(ChatCommand::Contact(bob.clone(), "Bob B.".to_owned())));
+        assert_eq!(parse("/uncontact bob"), Some(ChatCommand::NoContact(bob.clone())));
+        let group = ChatCommand::Group { title: "walk".to_owned(), users: vec![bob.clone()] };
         assert_eq!(parse("/group walk bob"), Some(group));
-        assert_eq!(parse("/add bob "), Some(Command::Add(bob)));
-        assert_eq!(parse("/rename a long walk"), Some(Command::Rename("a long walk".to_owned())));
-        assert_eq!(parse("/edit so it is"), Some(Command::Edit("so it is".to_owned())));
-        assert_eq!(parse("/undo"), Some(Command::Undo));
+        assert_eq!(parse("/add bob "), Some(ChatCommand::Add(bob)));
+        assert_eq!(parse("/rename a long walk"), Some(ChatCommand::Rename("a long walk".to_owned())));
+        assert_eq!(parse("/edit so it is"), Some(ChatCommand::Edit("so it is".to_owned())));
+        assert_eq!(parse("/undo"), Some(ChatCommand::Undo));
         let number = PhoneNumber::parse("+4930123456").unwrap();
-        assert_eq!(parse("@+4930123456 hi"), Some(Command::Talk(number.into(), "hi".to_owned())));
-        assert_eq!(parse("/send a.jpg look at"), Some(Command::Send("a.jpg".into(), "look at".to_owned())));
-        assert_eq!(parse("/send \"a b.jpg\""), Some(Command::Send("a b.jpg".into(), String::new())));
-        assert_eq!(parse("/save a.jpg"), Some(Command::Save(None, "a.jpg".into())));
-        assert_eq!(parse("/save 7 \"a b\""), Some(Command::Save(Some(Seq::new(7)), "a b".into())));
-        assert_eq!(parse("/save 7"), Some(Command::Save(None, "7".into())));
+        assert_eq!(parse("@+4930123456 hi"), Some(ChatCommand::Talk(number.into(), "hi".to_owned())));
+        assert_eq!(parse("/send a.jpg look at"), Some(ChatCommand::Send("a.jpg".into(), "look at".to_owned())));
+        assert_eq!(parse("/send \"a b.jpg\""), Some(ChatCommand::Send("a b.jpg".into(), String::new())));
+        assert_eq!(parse("/save a.jpg"), Some(ChatCommand::Save(None, "a.jpg".into())));
+        assert_eq!(parse("/save 7 \"a b\""), Some(ChatCommand::Save(Some(Seq::new(7)), "a b".into())));
+        assert_eq!(parse("/save 7"), Some(ChatCommand::Save(None, "7".into())));
         for bad in [
             "/edit",
             "/reply",
@@ -202,7 +231,11 @@ mod tests {
             "/block",
             "@",
             "@b/c hi",
-            "#x hi",
+            "#",
+            "# hi",
+            "#\"walk",
+            "/contact",
+            "/contacts bob",
             "/nothing",
             "/add",
             "/saver",
@@ -212,7 +245,7 @@ mod tests {
             "@+1",
             "/leave now",
         ] {
-            assert!(Command::parse(bad).is_err(), "{bad}");
+            assert!(ChatCommand::parse(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,43 +1,73 @@
-//! Files in words: what a message refers to, and how far one is that goes up or comes down.
+//! Files in words: what a message refers to, and how far one is that goes up or comes down; and where one is saved.
 
+use std::collections::HashSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures::stream::{self, LocalBoxStream, StreamExt as _};
 use godwit_client::ids::Seq;
-use godwit_client::{FileHandle, FileState, Media, Progress, Saving, SendState};
+use godwit_client::text::{file_name, numbered_file_name};
+use godwit_client::{FileHandle, FileId, FileState, Media, Progress, Saving, SendId, SendState};
 use tokio::sync::watch;
 
-use crate::text::one_line;
+use crate::shown::{Shown, shown};
 
 /// Percent between two lines about one file.
 const STEP: u64 = 10;
+/// Files of one name in a folder.
+const NUMBERS_MAX: u32 = 999;
+
+/// A line about something that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FileReport {
+    pub(crate) line: Shown,
+    /// It was not done.
+    pub(crate) failed: bool,
+    /// An event says the same. It must be confirmed before the program ends, or the next start tells it again.
+    pub(crate) event: Option<EventAbout>,
+}
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum EventAbout {
+    Send(SendId),
+    File(FileId),
+}
+
+/// Lines, as they come.
+pub(crate) type FileReports<'a> = LocalBoxStream<'a, FileReport>;
 
 /// What a message with files shows before its words, and how to save them.
-pub(crate) fn shown(media: &[Media], at: Seq) -> String {
+pub(crate) fn shown(media: &[Media], at: Seq) -> Shown {
     let files = media.iter().map(|it| {
-        let (name, kind) = (one_line(it.name.as_bytes()), one_line(it.content_type.as_bytes()));
-        format!("[{name}, {}, {kind}; /save {at}]", size(it.size))
+        let (name, kind) = (name(&it.name), name(&it.content_type));
+        shown!["[", name, ", ", size(it.size), ", ", kind, "; /save ", at, "]"]
     });
-    files.collect::<Vec<_>>().join(" ")
+    Shown::join(files, " ")
+}
+
+/// A name between brackets: none of its own end them.
+pub(crate) fn name(name: &str) -> Shown {
+    Shown::name(name.replace('[', "(").replace(']', ")"))
 }
 
 /// The same of one that is not sent yet.
-pub(crate) fn shown_going(name: &str, bytes: u64, state: &FileState) -> String {
-    format!("[{}, {}: {}]", one_line(name.as_bytes()), size(bytes), words(state))
+pub(crate) fn shown_going(file: &str, bytes: u64, state: &FileState) -> Shown {
+    shown!["[", name(file), ", ", size(bytes), ": ", words(state), "]"]
 }
 
 /// How far a file is.
-pub(crate) fn words(state: &FileState) -> String {
+pub(crate) fn words(state: &FileState) -> Shown {
     match state {
-        FileState::Waiting => "waits".to_owned(),
-        FileState::Hashing(progress) => format!("read {} %", percent(*progress, 1)),
-        FileState::Uploading(progress) => format!("sent {} %", percent(*progress, 1)),
-        FileState::Paused => "paused, /resume".to_owned(),
-        FileState::Verifying => "verified".to_owned(),
-        FileState::Message(_, SendState::Queued) => "uploaded".to_owned(),
-        FileState::Message(_, SendState::Refused(refusal)) => format!("not sent: {refusal}"),
-        FileState::Message(..) => "sent".to_owned(),
-        FileState::Failed(failure) => format!("not sent: {failure}"),
+        FileState::Waiting => shown!["waits"],
+        FileState::Hashing(progress) => shown!["read ", percent(*progress, 1), " %"],
+        FileState::Uploading(progress) => shown!["sent ", percent(*progress, 1), " %"],
+        FileState::Paused => shown!["paused, /resume"],
+        FileState::Verifying => shown!["verified"],
+        FileState::Message(_, SendState::Queued) => shown!["uploaded"],
+        FileState::Message(_, SendState::Refused(refusal)) => shown!["not sent: ", Shown::error(refusal)],
+        FileState::Message(..) => shown!["sent"],
+        FileState::Failed(failure) => shown!["not sent: ", Shown::error(failure)],
     }
 }
 
@@ -46,39 +76,54 @@ fn percent(progress: Progress, step: u64) -> u64 {
 }
 
 /// Bytes for people.
-pub(crate) fn size(bytes: u64) -> String {
-    let tenths = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit * 10 / unit);
+pub(crate) fn size(bytes: u64) -> Shown {
+    let tenths = |unit: u64, name: &'static str| shown![bytes / unit, ".", bytes % unit * 10 / unit, name];
     match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{} kB", tenths(1_000)),
-        1_000_000..1_000_000_000 => format!("{} MB", tenths(1_000_000)),
-        _ => format!("{} GB", tenths(1_000_000_000)),
+        0..1_000 => shown![bytes, " B"],
+        1_000..1_000_000 => tenths(1_000, " kB"),
+        1_000_000..1_000_000_000 => tenths(1_000_000, " MB"),
+        _ => tenths(1_000_000_000, " GB"),
     }
 }
 
-/// Where a file is to be saved: in a folder it goes by its own name, of which only the last part counts.
+/// Where a file is to be saved: at the path that the person gave, or in that folder, by a name that is made of its sender's.
+/// Nothing is replaced, nor is a place given twice (`given`).
 ///
 /// # Errors
-/// What is there already is not replaced.
-pub(crate) fn place(path: &Path, media: &Media) -> Result<PathBuf, String> {
-    let own = Path::new(&media.name).file_name().unwrap_or("file".as_ref());
-    let path = if path.is_dir() { path.join(own) } else { path.to_owned() };
-    if path.exists() { Err(format!("{} is there already", path.display())) } else { Ok(path) }
+/// There is something at that path already.
+pub(crate) fn place(path: &Path, media: &Media, given: &mut HashSet<PathBuf>) -> Result<PathBuf, Shown> {
+    // A link that leads nowhere is something too.
+    let mut is_free = |path: &Path| fs::symlink_metadata(path).is_err() && given.insert(path.to_owned());
+    if !path.is_dir() {
+        let there = || shown![path_in_words(path), " is there already"];
+        return if is_free(path) { Ok(path.to_owned()) } else { Err(there()) };
+    }
+    let name = file_name(&media.name);
+    let numbered = (1..=NUMBERS_MAX).map(|number| numbered_file_name(&name, number));
+    let mut places = std::iter::once(name.clone()).chain(numbered).map(|name| path.join(name));
+    places.find(|path| is_free(path)).ok_or_else(|| shown!["there are too many files of that name"])
+}
+
+/// A path of this machine.
+pub(crate) fn path_in_words(path: &Path) -> Shown {
+    Shown::line(path.display().to_string())
 }
 
 /// Lines about a file that goes up, until its message is sent or it does not go on.
-pub(crate) fn going(handle: &FileHandle, name: String) -> LocalBoxStream<'static, String> {
-    let states = handle.watch();
-    let lines = stream::unfold(Some((states, String::new())), move |it| {
+pub(crate) fn going(handle: &FileHandle, name: Shown) -> FileReports<'static> {
+    let (file, states) = (handle.id(), handle.watch());
+    let lines = stream::unfold(Some((states, Shown::default())), move |it| {
         let name = name.clone();
         async move {
             let (mut states, said) = it?;
             loop {
                 let state = states.borrow_and_update().clone();
-                let line = format!("* {name}: {}", stepped(&state));
+                let line = shown!["* ", name, ": ", stepped(&state)];
                 let over = is_over(&state);
                 if over || line != said {
-                    return Some((line.clone(), (!over).then_some((states, line))));
+                    let event = matches!(state, FileState::Failed(_)).then_some(EventAbout::File(file));
+                    let told = FileReport { line: line.clone(), failed: has_failed(&state), event };
+                    return Some((told, (!over).then_some((states, line))));
                 }
                 states.changed().await.ok()?;
             }
@@ -88,10 +133,10 @@ pub(crate) fn going(handle: &FileHandle, name: String) -> LocalBoxStream<'static
 }
 
 /// As [`words`], not too often.
-fn stepped(state: &FileState) -> String {
+fn stepped(state: &FileState) -> Shown {
     match state {
-        FileState::Hashing(_) | FileState::Waiting => "waits".to_owned(),
-        FileState::Uploading(progress) => format!("sent {} %", percent(*progress, STEP)),
+        FileState::Hashing(_) | FileState::Waiting => shown!["waits"],
+        FileState::Uploading(progress) => shown!["sent ", percent(*progress, STEP), " %"],
         other => words(other),
     }
 }
@@ -104,24 +149,32 @@ fn is_over(state: &FileState) -> bool {
     }
 }
 
+fn has_failed(state: &FileState) -> bool {
+    matches!(state, FileState::Failed(_) | FileState::Message(_, SendState::Refused(_)))
+}
+
 /// Lines about a file that comes down, until it is there.
-pub(crate) fn coming(saving: Saving, path: PathBuf) -> LocalBoxStream<'static, String> {
+pub(crate) fn coming(saving: Saving, path: &Path) -> FileReports<'static> {
     let progress = saving.watch();
-    let name = path.display().to_string();
+    let name = path_in_words(path);
     let lines = stream::unfold(Some((saving, progress, 0)), move |it| {
         let name = name.clone();
         async move {
             let (saving, mut progress, mut said) = it?;
             loop {
                 if !next_step(&mut progress, &mut said).await {
-                    let line = match saving.saved().await {
-                        Ok(()) => format!("* saved {name}"),
-                        Err(error) => format!("* not saved {name}: {error}"),
+                    let told = match saving.saved().await {
+                        Ok(()) => FileReport { line: shown!["* saved ", name], failed: false, event: None },
+                        Err(error) => {
+                            let line = shown!["* not saved ", name, ": ", Shown::error(error)];
+                            FileReport { line, failed: true, event: None }
+                        }
                     };
-                    return Some((line, None));
+                    return Some((told, None));
                 }
                 if said < 100 {
-                    return Some((format!("* {name}: {said} % there"), Some((saving, progress, said))));
+                    let line = shown!["* ", name, ": ", said, " % there"];
+                    return Some((FileReport { line, failed: false, event: None }, Some((saving, progress, said))));
                 }
             }
         }
@@ -147,25 +200,37 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let shown = [0, 999, 1_000, 1_250, 999_999, 3_140_000, 2_500_000_000].map(size);
+        let shown =
+            [0, 999, 1_000, 1_250, 999_999, 3_140_000, 2_500_000_000].map(|bytes| size(bytes).as_str().to_owned());
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.2 kB", "999.9 kB", "3.1 MB", "2.5 GB"]);
     }
 
     #[test]
-    fn a_name_from_elsewhere_leads_nowhere_else_and_replaces_nothing() {
-        let folder = std::env::temp_dir();
-        let place = |name: &str| place(&folder, &Media::new("m", name));
-        assert_eq!(place("../../etc/a name of my own"), Ok(folder.join("a name of my own")));
-        assert_eq!(place(".."), Ok(folder.join("file")));
-        let taken = std::env::current_exe().unwrap();
-        assert!(super::place(&taken, &Media::new("m", "x")).is_err());
+    fn a_senders_file_name_stays_in_the_folder_and_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mut given = HashSet::new();
+        let mut place = |path: &Path, name: &str| super::place(path, &Media::new("m", name), &mut given);
+        assert_eq!(place(folder.path(), "../../etc/a name of my own"), Ok(at("a name of my own")));
+        assert_eq!(place(folder.path(), ".."), Ok(at("file")));
+        assert_eq!(place(folder.path(), ".bashrc"), Ok(at("bashrc")));
+        assert_eq!(place(folder.path(), ".bashrc"), Ok(at("bashrc (1)")), "the first is on its way");
+        fs::write(at("photo.jpg"), "mine").unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("photo (1).jpg")).unwrap();
+        assert_eq!(place(folder.path(), "photo.jpg"), Ok(at("photo (2).jpg")));
+        for taken in ["photo.jpg", "photo (1).jpg"] {
+            assert!(place(&at(taken), "x").is_err(), "{taken}");
+        }
+        assert_eq!(place(&at(".mine"), "x"), Ok(at(".mine")), "what the person says is as it says");
     }
 
     #[test]
     fn what_a_message_says_of_its_files() {
-        let media = Media { size: 3_140_000, content_type: "image/jpeg".into(), ..Media::new("m", "a\nb.jpg") };
-        assert_eq!(shown(&[media], Seq::new(7)), "[a\u{23CE} b.jpg, 3.1 MB, image/jpeg; /save 7]");
+        let media = |name: &str| Media { size: 3_140_000, content_type: "image/jpeg".into(), ..Media::new("m", name) };
+        let shown = |name: &str| shown(&[media(name)], Seq::new(7)).as_str().to_owned();
+        assert_eq!(shown("a\nb.jpg"), "[a\u{23CE} b.jpg, 3.1 MB, image/jpeg; /save 7]");
+        assert_eq!(shown("a; /save 9] [b\x1b[2J"), "[a; /save 9) (b\u{FFFD}(2J, 3.1 MB, image/jpeg; /save 7]");
         let half = FileState::Uploading(Progress { done: 5, total: 10 });
-        assert_eq!(shown_going("a", 10, &half), "[a, 10 B: sent 50 %]");
+        assert_eq!(shown_going("a", 10, &half).as_str(), "[a, 10 B: sent 50 %]");
     }
 }

@@ -1,8 +1,11 @@
-//! The line being typed, with a cursor.
+//! What is being typed, with a cursor. Pasted text keeps its lines; on the screen it is one.
 
-use unicode_width::UnicodeWidthStr as _;
+use godwit_client::text::is_hidden;
+use unicode_width::UnicodeWidthChar as _;
 
-/// See the module.
+use crate::shown::Shown;
+
+/// The line that is being typed, with its cursor.
 #[derive(Debug, Default)]
 pub(crate) struct Input {
     text: String,
@@ -15,14 +18,24 @@ impl Input {
         &self.text
     }
 
-    /// Columns before the cursor.
-    pub(crate) fn column(&self) -> usize {
-        self.text[..self.cursor].width()
+    /// As much as has room in so many columns around the cursor, and the column of that.
+    pub(crate) fn visible(&self, room: usize) -> (Shown, usize) {
+        let column: usize = self.text[..self.cursor].chars().map(|c| columns(visible(c))).sum();
+        let hidden = column.saturating_sub(room);
+        let (mut skipped, mut line) = (0, String::new());
+        for c in self.text.chars().map(visible) {
+            if skipped >= hidden {
+                line.push(c);
+            } else {
+                skipped += columns(c);
+            }
+        }
+        (Shown::text(line.as_bytes()), column.saturating_sub(skipped))
     }
 
     pub(crate) fn insert(&mut self, text: &str) {
-        let text: String = text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c }).collect();
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        let text = text.replace("\r\n", "\n").replace('\r', "\n").replace('\t', " ");
+        let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
         self.text.insert_str(self.cursor, &text);
         self.cursor += text.len();
     }
@@ -77,21 +90,38 @@ impl Input {
     }
 }
 
+/// A character as it is seen: each by itself, so that the cursor is where it seems to be.
+fn visible(c: char) -> char {
+    match c {
+        '\n' => '\u{23CE}',
+        c if is_hidden(c) => '\u{25A1}',
+        c => c,
+    }
+}
+
+fn columns(c: char) -> usize {
+    c.width().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn column(input: &Input) -> usize {
+        input.visible(999).1
+    }
 
     #[test]
     fn editing() {
         let mut input = Input::default();
         input.backspace();
         input.insert("naïve 日本");
-        assert_eq!(input.column(), 10);
+        assert_eq!(column(&input), 10);
         input.left();
         input.backspace();
-        assert_eq!((input.text(), input.column()), ("naïve 本", 6));
+        assert_eq!((input.text(), column(&input)), ("naïve 本", 6));
         input.delete();
-        input.insert("x\ty\x1b\n");
+        input.insert("x\ty\x1b ");
         input.end();
         input.delete_word();
         assert_eq!(input.text(), "naïve x ");
@@ -101,6 +131,17 @@ mod tests {
         input.right();
         input.backspace();
         assert_eq!(input.take(), "nave x ");
-        assert_eq!((input.text(), input.column()), ("", 0));
+        assert_eq!((input.text(), column(&input)), ("", 0));
+    }
+
+    #[test]
+    fn pasted_lines_are_kept_and_what_is_not_seen_is() {
+        let mut input = Input::default();
+        input.insert("one\r\ntwo\u{202e}\x1b[2J");
+        assert_eq!(input.text(), "one\ntwo\u{202e}[2J");
+        let (shown, column) = input.visible(40);
+        assert_eq!((shown.as_str(), column), ("one\u{23CE}two\u{25A1}[2J", 11));
+        let (shown, column) = input.visible(5);
+        assert_eq!((shown.as_str(), column), ("o\u{25A1}[2J", 5), "the end, where the cursor is");
     }
 }

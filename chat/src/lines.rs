@@ -1,62 +1,245 @@
 //! The line mode, for pipes and scripts: commands from standard input, events on standard output, a line each. What is
-//! printed is confirmed, so the next start goes on behind it. Lines that begin with a star are about something.
+//! printed is confirmed, so the next start goes on behind it. Lines that begin with a star are about something; no other
+//! line begins with one, since those of messages begin with the name of a user.
 
-use std::io::Write as _;
+use std::collections::HashSet;
+use std::io::{BufRead as _, Write as _};
+use std::pin::pin;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::stream::{LocalBoxStream, SelectAll, StreamExt as _, once};
-use godwit_client::{Change, Error, Event, Recipient, SendHandle};
-use tokio::sync::mpsc;
+use futures::FutureExt as _;
+use futures::stream::{SelectAll, StreamExt as _, once};
+use godwit_client::ids::{ConversationId, Ordinal};
+use godwit_client::{ConversationUpdate, Error, Event, Message, OfflineCause, Recipient, SendHandle, Status};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
-use crate::files;
-use crate::session::{Done, Session};
-use crate::text::one_line;
+use crate::end::ChatFailure;
+use crate::files::{self, EventAbout, FileReport, FileReports};
+use crate::session::{ChatSession, CommandOutcome};
+use crate::shown::{Shown, shown};
+use crate::words;
 
-/// Until the input ends and everything is sent, or, with `follow`, until it is interrupted.
-pub(crate) async fn run(session: &Session, follow: bool) -> anyhow::Result<()> {
+/// How long the end waits for the events of what has failed. They are in the store when the failure is told.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Until the input ends and everything is sent, or, with `follow`, until it is interrupted. `wait`: how long what was
+/// written may wait for a connection when the input has ended.
+pub(crate) async fn run(session: &ChatSession, follow: bool, wait: Duration) -> Result<(), ChatFailure> {
     let mut typed = typed();
     let mut events = session.client.events();
-    let mut on_their_way: SelectAll<LocalBoxStream<'_, String>> = SelectAll::new();
+    let mut run = Run::new(session, wait);
     let mut ended = false;
+    let mut confirmed_by: Option<Instant> = None;
+    // One for the whole loop: another would not hear of a Ctrl-C that came while something else was done.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    if (&mut interrupted).now_or_never().is_some() {
+        return run.finish();
+    }
     loop {
         tokio::select! {
             line = typed.recv(), if !ended => match line {
                 None => ended = true,
-                Some(line) => match session.carry_out(&line).await {
-                    Done::Quit => return Ok(()),
-                    Done::Said(said) => said.lines().try_for_each(|line| print(&format!("* {line}")))?,
-                    Done::Sent(to, handle) => on_their_way.push(once(outcome(session, to, handle)).boxed_local()),
-                    other => on_their_way.extend(other.about_files()),
+                Some(line) => if run.take(line).await? {
+                    return run.finish();
                 },
             },
             delivery = events.next() => {
                 let delivery = delivery?;
-                if let Some(line) = told(session, &delivery.event).await? {
-                    print(&line)?;
-                }
+                run.tell(&delivery.event).await?;
                 if let Event::Message(message) = &delivery.event {
                     session.client.mark_read(message.conversation, message.sequence).await?;
                 }
                 events.confirm(&delivery).await?;
             }
             // Nothing may come of one that has ended, which is news all the same.
-            outcome = on_their_way.next(), if !on_their_way.is_empty() => {
-                outcome.map_or(Ok(()), |outcome| print(&outcome))?;
+            told = run.under_way.next(), if !run.under_way.is_empty() => {
+                if let Some(told) = told {
+                    run.print(&told)?;
+                }
             }
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            changed = run.status.changed() => {
+                changed.map_err(|_| Error::Closed)?;
+                // What has been typed would be lost with it: it is kept for the next time.
+                while run.gets_none() && let Ok(line) = typed.try_recv() {
+                    run.take(line).await?;
+                }
+                run.connection_changed()?;
+            }
+            () = sleep_until(run.gives_up), if ended && !follow && !run.is_online => return Err(run.unreachable()),
+            () = sleep_until(confirmed_by.unwrap_or_else(Instant::now)), if confirmed_by.is_some() => return run.finish(),
+            _ = &mut interrupted => return run.finish(),
         }
-        if ended && !follow && on_their_way.is_empty() {
-            return Ok(());
+        if ended && !follow && run.under_way.is_empty() {
+            if run.unconfirmed.is_empty() {
+                return run.finish();
+            }
+            confirmed_by.get_or_insert_with(|| Instant::now() + CONFIRMED_WITHIN);
+        }
+    }
+}
+
+/// What is going on, and what has gone wrong so far.
+struct Run<'a> {
+    session: &'a ChatSession,
+    under_way: SelectAll<FileReports<'a>>,
+    status: watch::Receiver<Status>,
+    is_online: bool,
+    /// Why it is not, as it was told last.
+    cause: Option<OfflineCause>,
+    wait: Duration,
+    /// When nobody waits for a connection any more.
+    gives_up: Instant,
+    /// What this run sends says itself what becomes of it.
+    own: HashSet<EventAbout>,
+    /// Those of them that were told to have failed, and whose event is still to be confirmed.
+    unconfirmed: HashSet<EventAbout>,
+    failed: bool,
+    not_text: bool,
+}
+
+impl<'a> Run<'a> {
+    fn new(session: &'a ChatSession, wait: Duration) -> Self {
+        let mut status = session.client.status();
+        // What it is now is news here.
+        status.mark_changed();
+        Self {
+            session,
+            under_way: SelectAll::new(),
+            status,
+            is_online: false,
+            cause: None,
+            wait,
+            gives_up: Instant::now() + wait,
+            own: HashSet::new(),
+            unconfirmed: HashSet::new(),
+            failed: false,
+            not_text: false,
+        }
+    }
+
+    /// A line was typed. True: it was the end.
+    async fn take(&mut self, line: Vec<u8>) -> Result<bool, ChatFailure> {
+        let Ok(line) = String::from_utf8(line) else {
+            self.not_text = true;
+            print(&shown!["* not done: a line that is not UTF-8"])?;
+            return Ok(false);
+        };
+        match self.session.carry_out(&line).await {
+            CommandOutcome::Quit => return Ok(true),
+            CommandOutcome::Said(said) => said.lines().try_for_each(|line| print(&shown!["* ", line]))?,
+            CommandOutcome::Failed(why) => {
+                self.failed = true;
+                why.lines().try_for_each(|line| print(&shown!["* ", line]))?;
+            }
+            CommandOutcome::Sent(to, handle) => {
+                self.own.insert(EventAbout::Send(handle.id()));
+                self.under_way.push(once(outcome(self.session, to, handle)).boxed_local());
+            }
+            other => {
+                if let CommandOutcome::Going(going) = &other {
+                    self.own.extend(going.iter().map(|(_, handle)| EventAbout::File(handle.id())));
+                }
+                self.under_way.extend(other.about_files());
+            }
+        }
+        Ok(false)
+    }
+
+    fn print(&mut self, told: &FileReport) -> Result<(), ChatFailure> {
+        self.failed |= told.failed;
+        // Unless the event came first.
+        self.unconfirmed.extend(told.event.filter(|about| self.own.contains(about)));
+        print(&told.line)
+    }
+
+    async fn tell(&mut self, event: &Event) -> Result<(), ChatFailure> {
+        let about = match event {
+            Event::Refused { send, .. } => Some(EventAbout::Send(*send)),
+            Event::FileFailed { file, .. } => Some(EventAbout::File(*file)),
+            _ => None,
+        };
+        if let Some(about) = about {
+            self.unconfirmed.remove(&about);
+            if self.own.remove(&about) {
+                return Ok(());
+            }
+            self.failed = true;
+        }
+        match told(self.session, event).await? {
+            Some(line) => print(&line),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether there is no connection, and waiting does not help.
+    fn gets_none(&self) -> bool {
+        match &*self.status.borrow() {
+            Status::Refused(_) => true,
+            Status::Offline(cause) => !cause.retry_helps(),
+            _ => false,
+        }
+    }
+
+    /// Says once why there is no connection, and ends where waiting does not help.
+    fn connection_changed(&mut self) -> Result<(), ChatFailure> {
+        let status = self.status.borrow_and_update().clone();
+        let was_online = std::mem::replace(&mut self.is_online, status == Status::Online);
+        if was_online && !self.is_online {
+            self.gives_up = Instant::now() + self.wait;
+        }
+        match status {
+            Status::Online if self.cause.take().is_some() => print(&shown!["* online"]),
+            Status::Offline(cause) => {
+                let is_news = self.cause.as_ref() != Some(&cause);
+                self.cause = Some(cause.clone());
+                if !cause.retry_helps() {
+                    return Err(ChatFailure::Protocol(self.kept(&Shown::error(&cause))));
+                }
+                if is_news { print(&shown!["* ", words::offline(&cause)]) } else { Ok(()) }
+            }
+            Status::Refused(_) => Err(self.refused(&status)),
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(&self, status: &Status) -> ChatFailure {
+        ChatFailure::NotAdmitted(self.kept(&words::connection(status)))
+    }
+
+    fn unreachable(&self) -> ChatFailure {
+        let cause = self.cause.as_ref().map_or_else(|| shown!["no answer from the server"], Shown::error);
+        ChatFailure::Unreachable(self.kept(&cause))
+    }
+
+    /// A reason to end, and what becomes of what was written.
+    fn kept(&self, why: &Shown) -> String {
+        let kept = if self.under_way.is_empty() { "" } else { "; what was not sent is kept, and sent next time" };
+        shown![why, kept].as_str().to_owned()
+    }
+
+    fn finish(&self) -> Result<(), ChatFailure> {
+        let status = self.status.borrow();
+        match &*status {
+            Status::Refused(_) if self.failed || !self.under_way.is_empty() => Err(self.refused(&status)),
+            Status::Offline(cause) if self.failed && !cause.retry_helps() => {
+                Err(ChatFailure::Protocol(self.kept(&Shown::error(cause))))
+            }
+            _ if self.failed && !self.is_online && self.cause.is_some() => Err(self.unreachable()),
+            _ if self.failed => Err(ChatFailure::NotDone),
+            _ if self.not_text => Err(ChatFailure::NotText),
+            _ => Ok(()),
         }
     }
 }
 
 /// The lines of standard input, from a thread of their own: reading it blocks.
-fn typed() -> mpsc::Receiver<String> {
+fn typed() -> mpsc::Receiver<Vec<u8>> {
     let (sender, typed) = mpsc::channel(16);
     thread::spawn(move || {
-        for line in std::io::stdin().lines().map_while(Result::ok) {
+        for line in std::io::stdin().lock().split(b'\n').map_while(Result::ok) {
             if sender.blocking_send(line).is_err() {
                 return;
             }
@@ -65,82 +248,74 @@ fn typed() -> mpsc::Receiver<String> {
     typed
 }
 
-async fn outcome(session: &Session, to: Recipient, handle: SendHandle) -> String {
-    let name = name(session, &to).await;
-    match handle.sent().await {
-        Ok(()) => format!("* sent to {name}"),
-        Err(error) => format!("* not sent to {name}: {error}"),
-    }
-}
-
-async fn name(session: &Session, to: &Recipient) -> String {
-    if let Recipient::Conversation(id) = to
-        && let Ok(Some(it)) = session.client.conversation(*id).await
-    {
-        return session.name(&it);
-    }
-    to.to_string()
-}
-
-async fn told(session: &Session, event: &Event) -> Result<Option<String>, Error> {
-    let client = &session.client;
-    Ok(match event {
-        Event::Message(it) => {
-            let conversation = client.conversation(it.conversation).await?;
-            let from = it.user.as_ref().map_or_else(|| format!("member {}", it.sender.get()), ToString::to_string);
-            let place = match conversation.filter(|known| known.group || it.mine) {
-                Some(known) => format!("{from} in {}", session.name(&known)),
-                None => from,
-            };
-            let words = if it.recalled { "(taken back)".to_owned() } else { one_line(&it.body) };
-            let files = files::shown(&it.media, it.sequence);
-            Some(format!("{place}: {}", [files, words].join(" ").trim()))
+async fn outcome(session: &ChatSession, to: Recipient, handle: SendHandle) -> FileReport {
+    let sent = handle.sent().await;
+    let place = session.place(&to).await;
+    match sent {
+        Ok(()) => FileReport { line: shown!["* sent to ", place], failed: false, event: None },
+        Err(error) => {
+            let event = matches!(error, Error::Refused(_)).then_some(EventAbout::Send(handle.id()));
+            FileReport { line: shown!["* not sent to ", place, ": ", Shown::error(error)], failed: true, event }
         }
-        Event::Changed { conversation, change, .. } => {
+    }
+}
+
+async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Error> {
+    let client = &session.client;
+    let place = async |id: ConversationId| session.place(&id.into()).await;
+    Ok(match event {
+        Event::Message(it) => Some(message(session, it).await?),
+        Event::Changed { conversation, by, change, checked, .. } => {
             let known = client.conversation(*conversation).await?;
             // A direct conversation has no members to speak of.
-            let amends = matches!(change, Change::Recalled(_) | Change::Edited(..) | Change::Reacted(..));
-            known
-                .filter(|it| it.group || amends)
-                .map(|it| format!("* {} (#{conversation}): {}", session.name(&it), changed(change)))
+            let amends = matches!(
+                change,
+                ConversationUpdate::Recalled(_) | ConversationUpdate::Edited(..) | ConversationUpdate::Reacted(..)
+            );
+            known.filter(|it| it.group || amends).map(|it| {
+                let what = words::changed(&it, *by, change, *checked);
+                shown!["* ", session.place_of(&it), " (#", *conversation, "): ", what]
+            })
         }
         Event::Receipt { conversation, user: Some(user), read_up_to, delivered_up_to, .. } if user != client.user() => {
-            let place = name(session, &(*conversation).into()).await;
-            Some(format!("* {user} in {place}: received up to {delivered_up_to}, read up to {read_up_to}"))
+            let (received, read) = (*delivered_up_to, *read_up_to);
+            let place = place(*conversation).await;
+            Some(shown!["* ", user.clone(), " in ", place, ": received up to ", received, ", read up to ", read])
         }
         Event::Receipt { .. } => None,
         Event::Missing { conversation, first, last } => {
-            let place = name(session, &(*conversation).into()).await;
-            Some(format!("* {place}: {first} to {last} did not come"))
+            Some(shown!["* ", place(*conversation).await, ": ", *first, " to ", *last, " did not come"])
         }
-        Event::Refused { to, refusal, .. } => Some(format!("* not sent to {}: {refusal}", name(session, to).await)),
-        Event::FileFailed { to, name: file, failure, .. } => {
-            let (file, to) = (one_line(file.as_bytes()), name(session, to).await);
-            Some(format!("* {file} not sent to {to}: {failure}"))
+        Event::Refused { to, refusal, .. } => {
+            Some(shown!["* not sent to ", session.place(to).await, ": ", Shown::error(refusal)])
+        }
+        Event::ServerRestored { lost } => Some(shown!["* ", words::restored(lost.len())]),
+        Event::FileFailed { to, name, failure, .. } => {
+            let (file, to) = (files::name(name), session.place(to).await);
+            Some(shown!["* ", file, " not sent to ", to, ": ", Shown::error(failure)])
         }
     })
 }
 
-/// A change of a group, in words.
-pub(crate) fn changed(change: &Change) -> String {
-    match change {
-        Change::Opened { members, .. } => {
-            let names: Vec<_> = members.iter().map(|member| member.user.as_str()).collect();
-            format!("you are in a group of {}", names.join(", "))
-        }
-        Change::Added(member) => format!("{} joined", member.user),
-        Change::Removed(ordinal) => format!("member {} left", ordinal.get()),
-        Change::Renamed(title) => format!("is now called {}", one_line(title.as_bytes())),
-        Change::Role(member) => format!("{} is {} now", member.user, member.role.as_str_name().to_lowercase()),
-        Change::Settings(_) => "what members may do has changed".to_owned(),
-        Change::Recalled(sequence) => format!("message {sequence} was taken back"),
-        Change::Edited(sequence, body) => format!("message {sequence} says now: {}", one_line(body)),
-        Change::Reacted(sequence, reaction) => format!("{} to message {sequence}", one_line(reaction.as_bytes())),
-        Change::Retention(_) => "how long messages are kept has changed".to_owned(),
+/// Who says what, and where, if that is not between the two.
+async fn message(session: &ChatSession, it: &Message) -> Result<Shown, Error> {
+    let conversation = session.client.conversation(it.conversation).await?;
+    let unknown = |sender: Ordinal| shown!["member ", sender.get()];
+    let mut line = it.user.as_ref().map_or_else(|| unknown(it.sender), |user| shown![user.clone()]);
+    if let Some(known) = conversation.filter(|known| known.group || it.mine) {
+        line = shown![line, " in ", session.place_of(&known)];
     }
+    if let Some(to) = it.reply_to {
+        line = shown![line, " to message ", to];
+    }
+    let words = if it.recalled { shown!["(taken back)"] } else { Shown::line(&it.body) };
+    let said = [files::shown(&it.media, it.sequence), words].into_iter().filter(|part| !part.is_empty());
+    Ok(shown![line, ": ", Shown::join(said, " ")])
 }
 
-fn print(line: &str) -> anyhow::Result<()> {
+/// The only way to standard output.
+fn print(line: &Shown) -> Result<(), ChatFailure> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("write to standard output")
+    let written = writeln!(out, "{}", line.as_str()).and_then(|()| out.flush());
+    Ok(written.context("write to standard output")?)
 }

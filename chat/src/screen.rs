@@ -1,18 +1,24 @@
 //! The full screen: keys, events and the clock, each of which may change what is drawn. Whatever happens, the terminal is
 //! given back as it was.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use crossterm::event::{Event as Input, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::execute;
-use futures::stream::{LocalBoxStream, SelectAll, StreamExt as _};
-use godwit_client::Event;
+use futures::FutureExt as _;
+use futures::future::{LocalBoxFuture, OptionFuture};
+use futures::stream::{SelectAll, StreamExt as _};
+use godwit_client::ids::ConversationId;
+use godwit_client::{ConversationUpdate, Event, Recipient};
 use tokio::time::{Instant, interval, sleep, sleep_until};
 
-use crate::lines::changed;
-use crate::session::{Done, Session};
-use crate::view::View;
+use crate::files::{self, FileReports};
+use crate::session::{ChatSession, CommandOutcome};
+use crate::shown::{Shown, shown};
+use crate::view::ScreenModel;
+use crate::words;
 
 /// Changes that come this close together are drawn at once.
 const FRAME: Duration = Duration::from_millis(30);
@@ -24,7 +30,7 @@ const TYPING: Duration = Duration::from_secs(3);
 const PAGE: usize = 10;
 
 /// Until the person ends it.
-pub(crate) async fn run(session: &Session, device: &str) -> anyhow::Result<()> {
+pub(crate) async fn run(session: &ChatSession, device: &str) -> anyhow::Result<()> {
     let mut terminal = ratatui::try_init().context("take the terminal over; for pipes there is --lines")?;
     // Pasted lines are text, not keys.
     _ = execute!(std::io::stdout(), crossterm::event::EnableBracketedPaste);
@@ -34,28 +40,30 @@ pub(crate) async fn run(session: &Session, device: &str) -> anyhow::Result<()> {
     ended
 }
 
-async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTerminal) -> anyhow::Result<()> {
-    let mut view = View::new(format!("{}/{device}", session.client.user()));
+async fn chat(session: &ChatSession, device: &str, terminal: &mut ratatui::DefaultTerminal) -> anyhow::Result<()> {
+    let mut view = ScreenModel::new(shown![session.client.user().clone(), "/", Shown::name(device)]);
+    let mut older = Older::default();
     let mut keys = EventStream::new();
     let (mut changes, mut status) = (session.client.changes(), session.client.status());
     let (mut events, mut signals) = (session.client.events(), session.client.signals());
     let mut said_typing: Option<Instant> = None;
     let mut clock = interval(TICK);
-    let mut files: SelectAll<LocalBoxStream<'static, String>> = SelectAll::new();
+    let mut files: SelectAll<FileReports<'static>> = SelectAll::new();
     loop {
         changes.mark_unchanged();
         view.load(session).await?;
+        older.begin(session, &view);
         terminal.draw(|frame| crate::draw::draw(frame, &view, SystemTime::now())).context("draw")?;
         tokio::select! {
             key = keys.next() => match key.transpose().context("read the keyboard")? {
                 None => return Ok(()),
                 Some(Input::Key(key)) if key.kind != KeyEventKind::Release => {
                     match pressed(session, &mut view, key).await {
-                        Some(Done::Quit) => return Ok(()),
-                        Some(Done::Said(said)) => view.say(&said),
+                        Some(CommandOutcome::Quit) => return Ok(()),
+                        Some(CommandOutcome::Said(said) | CommandOutcome::Failed(said)) => view.say(said),
                         // How far a file is that goes up is beside it.
-                        Some(done @ Done::Coming(_)) => files.extend(done.about_files()),
-                        Some(Done::Sent(..) | Done::Going(_)) | None => {}
+                        Some(done @ CommandOutcome::Coming(_)) => files.extend(done.about_files()),
+                        Some(CommandOutcome::Sent(..) | CommandOutcome::Going(_)) | None => {}
                     }
                     if said_typing.is_none_or(|said| said.elapsed() > TYPING) && view.types_words() {
                         said_typing = Some(Instant::now());
@@ -71,7 +79,9 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
                 tell(session, &mut view, &delivery.event).await?;
                 events.confirm(&delivery).await?;
             }
-            Some(line) = files.next() => view.say(line.trim_start_matches("* ")),
+            Some(told) = files.next() => view.say(told.line),
+            // What came is among the messages.
+            Some(()) = older.next() => {}
             Some(signal) = signals.next() => view.hear(session, &signal).await?,
             () = sleep_until(view.typing_ends().unwrap_or_else(Instant::now)), if view.typing_ends().is_some() => {}
             _ = changes.changed() => sleep(FRAME).await,
@@ -81,29 +91,80 @@ async fn chat(session: &Session, device: &str, terminal: &mut ratatui::DefaultTe
     }
 }
 
-/// Says what a person would not see otherwise.
-async fn tell(session: &Session, view: &mut View, event: &Event) -> anyhow::Result<()> {
+/// Messages from the server's history, for a conversation of which the beginning is on the screen: one page at a time.
+#[derive(Default)]
+struct Older {
+    under_way: OptionFuture<LocalBoxFuture<'static, (ConversationId, bool)>>,
+    is_under_way: bool,
+    /// There is nothing before what is here, or nobody said so.
+    over: HashSet<ConversationId>,
+}
+
+impl Older {
+    fn begin(&mut self, session: &ChatSession, view: &ScreenModel) {
+        let Some(Recipient::Conversation(id)) = session.to() else { return };
+        let is_online = view.status == godwit_client::Status::Online;
+        if !is_online || self.is_under_way || self.over.contains(&id) || view.back + PAGE < view.lines.len() {
+            return;
+        }
+        let client = session.client.clone();
+        let load = async move { (id, client.load_older(id).await.unwrap_or(false)) };
+        (self.under_way, self.is_under_way) = (Some(load.boxed_local()).into(), true);
+    }
+
+    /// Cancel safe. `None`: nothing is under way.
+    async fn next(&mut self) -> Option<()> {
+        let (id, more) = (&mut self.under_way).await?;
+        (self.under_way, self.is_under_way) = (None.into(), false);
+        if !more {
+            self.over.insert(id);
+        }
+        Some(())
+    }
+}
+
+/// Says what a person would not see otherwise: what happens to messages is seen at them.
+async fn tell(session: &ChatSession, view: &mut ScreenModel, event: &Event) -> anyhow::Result<()> {
     match event {
-        Event::Changed { conversation, change, .. } => {
+        Event::Changed {
+            change: ConversationUpdate::Recalled(_) | ConversationUpdate::Edited(..) | ConversationUpdate::Reacted(..),
+            ..
+        } => {}
+        Event::Changed { conversation, by, change, checked, .. } => {
             let known = session.client.conversation(*conversation).await?;
             if let Some(known) = known.filter(|known| known.group) {
-                view.say(&format!("{}: {}", session.name(&known), changed(change)));
+                let what = words::changed(&known, *by, change, *checked);
+                view.say(shown![session.place_of(&known), ": ", what]);
             }
         }
-        Event::Refused { to, refusal, .. } => view.say(&format!("not sent to {to}: {refusal}")),
-        Event::Missing { first, last, .. } => view.say(&format!("messages {first} to {last} did not come")),
-        Event::FileFailed { to, name, failure, .. } => view.say(&format!("{name} not sent to {to}: {failure}")),
-        Event::Message(_) | Event::Receipt { .. } => {}
+        Event::Refused { to, refusal, .. } => {
+            view.say(shown!["not sent to ", session.place(to).await, ": ", Shown::error(refusal)]);
+        }
+        Event::Missing { conversation, first, last } => {
+            let place = session.place(&(*conversation).into()).await;
+            view.say(shown![place, ": messages ", *first, " to ", *last, " did not come"]);
+        }
+        Event::FileFailed { to, name, failure, .. } => {
+            let (file, to) = (files::name(name), session.place(to).await);
+            view.say(shown![file, " not sent to ", to, ": ", Shown::error(failure)]);
+        }
+        Event::ServerRestored { lost } => view.say(words::restored(lost.len())),
+        Event::Message(message) => {
+            if let Some(user) = &message.user {
+                view.types_no_more(message.conversation, user);
+            }
+        }
+        Event::Receipt { .. } => {}
     }
     Ok(())
 }
 
 /// A key, and what came of it.
-async fn pressed(session: &Session, view: &mut View, key: KeyEvent) -> Option<Done> {
-    view.say("");
+async fn pressed(session: &ChatSession, view: &mut ScreenModel, key: KeyEvent) -> Option<CommandOutcome> {
+    view.say(Shown::default());
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match (key.code, control) {
-        (KeyCode::Char('c' | 'd' | 'q'), true) => return Some(Done::Quit),
+        (KeyCode::Char('c' | 'd' | 'q'), true) => return Some(CommandOutcome::Quit),
         (KeyCode::Char('w'), true) => view.input.delete_word(),
         (KeyCode::Char('u'), true) => drop(view.input.take()),
         (KeyCode::Char('a'), true) | (KeyCode::Home, _) => view.input.home(),

@@ -1,64 +1,83 @@
 //! What a person does with the client, in either mode: whom is being talked to, and commands carried out.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use futures::stream::{self, LocalBoxStream, StreamExt as _};
-use godwit_client::ids::{ConversationId, Seq};
+use futures::stream::{self, StreamExt as _};
+use godwit_client::ids::{ConversationId, Seq, UserId};
 use godwit_client::{
-    Client, Conversation, Draft, Error, FileDraft, FileHandle, Message, Purpose, Recipient, Saving, SendHandle, Status,
+    Client, Conversation, Draft, Error, FileDraft, FileFailure, FileHandle, Message, Purpose, Recipient, Saving,
+    SendHandle,
 };
 
-use crate::command::{Command, HELP};
-use crate::files;
-use crate::text::one_line;
+use crate::command::{ChatCommand, HELP};
+use crate::files::{self, FileReport, FileReports};
+use crate::shown::{Shown, shown};
+use crate::words;
 
 /// How far back a message is looked for that `/edit` and others mean.
 const LOOKED_AT: usize = 200;
+/// Contacts that are listed, in pages of the server's.
+const CONTACT_PAGES_MAX: usize = 50;
 
-/// See the module.
-pub(crate) struct Session {
+/// A client with the conversation that is open.
+pub(crate) struct ChatSession {
     pub(crate) client: Client,
     /// Whom is being talked to.
     to: RefCell<Option<Recipient>>,
+    /// Where files were, or are being, saved.
+    places: RefCell<HashSet<PathBuf>>,
 }
 
 /// What became of a command.
 #[derive(Debug)]
-pub(crate) enum Done {
+pub(crate) enum CommandOutcome {
     /// It says this, if anything.
-    Said(String),
+    Said(Shown),
+    /// It was not carried out, for this reason.
+    Failed(Shown),
     /// A message is on its way.
     Sent(Recipient, SendHandle),
     /// Files are on their way, with their names.
-    Going(Vec<(String, FileHandle)>),
+    Going(Vec<(Shown, FileHandle)>),
     /// Files are being saved, or are not.
-    Coming(Vec<Result<(PathBuf, Saving), String>>),
+    Coming(Vec<Result<(PathBuf, Saving), Shown>>),
     /// The end.
     Quit,
 }
 
-impl Done {
+impl CommandOutcome {
     /// Lines about files, as they come.
-    pub(crate) fn about_files(self) -> Vec<LocalBoxStream<'static, String>> {
-        let line = |line: String| stream::once(async { line }).boxed_local();
+    pub(crate) fn about_files(self) -> Vec<FileReports<'static>> {
         match self {
             Self::Going(going) => going.into_iter().map(|(name, handle)| files::going(&handle, name)).collect(),
             Self::Coming(coming) => {
                 let lines = coming.into_iter().map(|it| match it {
-                    Ok((path, saving)) => files::coming(saving, path),
-                    Err(why) => line(format!("* not saved: {why}")),
+                    Ok((path, saving)) => files::coming(saving, &path),
+                    Err(why) => {
+                        let told = FileReport { line: shown!["* not saved: ", why], failed: true, event: None };
+                        stream::once(async { told }).boxed_local()
+                    }
                 });
                 lines.collect()
             }
-            Self::Said(_) | Self::Sent(..) | Self::Quit => Vec::new(),
+            Self::Said(_) | Self::Failed(_) | Self::Sent(..) | Self::Quit => Vec::new(),
         }
     }
 }
 
-impl Session {
+fn said(words: Shown) -> Result<CommandOutcome, Error> {
+    Ok(CommandOutcome::Said(words))
+}
+
+fn failed(words: &'static str) -> Result<CommandOutcome, Error> {
+    Ok(CommandOutcome::Failed(shown![words]))
+}
+
+impl ChatSession {
     pub(crate) fn new(client: Client) -> Self {
-        Self { client, to: RefCell::new(None) }
+        Self { client, to: RefCell::default(), places: RefCell::default() }
     }
 
     /// Whom is being talked to.
@@ -79,103 +98,130 @@ impl Session {
     }
 
     /// Carries a line out. What goes wrong is said too.
-    pub(crate) async fn carry_out(&self, line: &str) -> Done {
-        match Command::parse(line) {
-            Ok(None) => Done::Said(String::new()),
+    pub(crate) async fn carry_out(&self, line: &str) -> CommandOutcome {
+        match ChatCommand::parse(line) {
+            Ok(None) => CommandOutcome::Said(Shown::default()),
             Ok(Some(command)) => match self.run(command).await {
                 Ok(done) => done,
-                Err(error) if error.retry_helps() => Done::Said(format!("{error}; try again later")),
-                Err(error) => Done::Said(error.to_string()),
+                Err(error) if error.retry_helps() => {
+                    CommandOutcome::Failed(shown![Shown::error(error), "; try again later"])
+                }
+                Err(error) => CommandOutcome::Failed(Shown::error(error)),
             },
-            Err(wrong) => Done::Said(wrong),
+            Err(wrong) => CommandOutcome::Failed(Shown::error(wrong)),
         }
     }
 
-    async fn run(&self, command: Command) -> Result<Done, Error> {
+    async fn run(&self, command: ChatCommand) -> Result<CommandOutcome, Error> {
         let client = &self.client;
         match command {
-            Command::Say(words) => match self.to() {
+            ChatCommand::Say(words) => match self.to() {
                 Some(to) => return self.say(to, Draft::new(words)).await,
-                None => return Ok(Done::Said("to whom? begin with @user".to_owned())),
+                None => return failed("to whom? begin with @user"),
             },
-            Command::Talk(to, words) => {
-                let to = self.known(to).await?;
-                self.talk(to.clone());
-                if !words.is_empty() {
-                    return self.say(to, Draft::new(words)).await;
-                }
-            }
-            Command::Group { title, users } => {
+            ChatCommand::Talk(to, words) => return self.talk_to(to, words).await,
+            ChatCommand::TalkIn(title, words) => match self.titled(&title).await? {
+                Ok(id) => return self.talk_to(id.into(), words).await,
+                Err(why) => return Ok(CommandOutcome::Failed(why)),
+            },
+            ChatCommand::Group { title, users } => {
                 let id = client.create_group(&title, &users).await?;
                 self.talk(id.into());
             }
-            Command::Send(path, caption) => match self.to() {
-                Some(to) => return self.send(to, FileDraft::new(path).caption(caption)).await,
-                None => return Ok(Done::Said("to whom? begin with @user".to_owned())),
+            ChatCommand::Send(path, caption) => match self.to() {
+                Some(to) => return self.send(to, &path, caption).await,
+                None => return failed("to whom? begin with @user"),
             },
-            Command::Pause(pause) => return self.pause(pause).await,
-            Command::Cancel => {
+            ChatCommand::Pause(pause) => return self.pause(pause).await,
+            ChatCommand::Cancel => {
                 for (_, file) in self.going().await? {
                     file.cancel().await?;
                 }
             }
-            Command::Quit => return Ok(Done::Quit),
-            Command::Help => return Ok(Done::Said(HELP.to_owned())),
-            Command::Network => client.network_changed(),
-            Command::Saver(saver) => client.set_saver(saver),
-            Command::Block(user, true) => client.block(&user).await?,
-            Command::Block(user, false) => client.unblock(&user).await?,
-            Command::Traffic => return Ok(Done::Said(self.traffic())),
-            Command::List => {
+            ChatCommand::Quit => return Ok(CommandOutcome::Quit),
+            ChatCommand::Help => return said(shown![HELP]),
+            ChatCommand::Network => client.network_changed(),
+            ChatCommand::Saver(saver) => client.set_saver(saver),
+            ChatCommand::Block(user, true) => client.block(&user).await?,
+            ChatCommand::Block(user, false) => client.unblock(&user).await?,
+            ChatCommand::Contact(user, label) => client.add_contact(&user, &label).await?,
+            ChatCommand::NoContact(user) => client.remove_contact(&user).await?,
+            ChatCommand::Contacts => return said(self.contacts().await?),
+            ChatCommand::Traffic => return said(self.traffic()),
+            ChatCommand::List => {
                 let conversations = client.conversations().await?;
-                let lines = conversations.iter().map(|it| format!("#{} {}", it.id, self.name(it)));
-                return Ok(Done::Said(lines.collect::<Vec<_>>().join("\n")));
+                let lines = conversations.iter().map(|it| shown!["#", it.id, " ", words::title(it, client.user())]);
+                return said(Shown::join(lines, "\n"));
             }
             command => return self.run_in_conversation(command).await,
         }
-        Ok(Done::Said(String::new()))
+        said(Shown::default())
     }
 
-    async fn run_in_conversation(&self, command: Command) -> Result<Done, Error> {
+    async fn run_in_conversation(&self, command: ChatCommand) -> Result<CommandOutcome, Error> {
         let id = match self.to() {
             Some(Recipient::Conversation(id)) => Some(id),
             Some(Recipient::User(user)) => self.client.direct(&user).await?,
             Some(Recipient::Phone(_)) | None => None,
         };
-        let Some(id) = id else { return Ok(Done::Said("in which conversation? see /list".to_owned())) };
+        let Some(id) = id else { return failed("in which conversation? see /list") };
         match command {
-            Command::Add(user) => self.client.add_member(id, &user).await?,
-            Command::Remove(user) => self.client.remove_member(id, &user).await?,
-            Command::Rename(title) => self.client.rename(id, &title).await?,
-            Command::Leave => self.client.leave(id).await?,
-            Command::Reply(words) => match self.last(id, false).await? {
+            ChatCommand::Add(user) => self.client.add_member(id, &user).await?,
+            ChatCommand::Remove(user) => self.client.remove_member(id, &user).await?,
+            ChatCommand::Rename(title) => self.client.rename(id, &title).await?,
+            ChatCommand::Leave => self.client.leave(id).await?,
+            ChatCommand::Save(at, path) => return self.save(id, at, &path).await,
+            ChatCommand::Reply(words) => match self.last(id, false).await? {
                 Some(to) => return self.say(id.into(), Draft::new(words).reply_to(to)).await,
-                None => return Ok(Done::Said("nobody has said anything".to_owned())),
+                None => return failed("nobody has said anything"),
             },
-            Command::React(reaction) => match self.last(id, false).await? {
-                Some(to) => self.client.react(id, to, &reaction).await?,
-                None => return Ok(Done::Said("nobody has said anything".to_owned())),
+            ChatCommand::React(reaction) => match self.last(id, false).await? {
+                Some(to) => {
+                    self.client.react(id, to, &reaction).await?;
+                    return said(shown!["reacted to message ", to]);
+                }
+                None => return failed("nobody has said anything"),
             },
-            Command::Edit(words) => match self.last(id, true).await? {
-                Some(at) => self.client.edit(id, at, words).await?,
-                None => return Ok(Done::Said("you have said nothing".to_owned())),
+            ChatCommand::Edit(words) => match self.last(id, true).await? {
+                Some(at) => {
+                    self.client.edit(id, at, words).await?;
+                    return said(shown!["message ", at, " is changed"]);
+                }
+                None => return failed("you have said nothing"),
             },
-            Command::Save(at, path) => {
-                let messages = self.client.messages(id, None, LOOKED_AT).await?;
-                let wanted = |it: &Message| match at {
-                    Some(at) => it.sequence == at,
-                    None => !it.mine,
-                };
-                let found = messages.iter().rev().map(|(it, _)| it).find(|it| !it.media.is_empty() && wanted(it));
-                return Ok(found.map_or_else(|| Done::Said("there is no file".to_owned()), |it| self.save(it, &path)));
-            }
-            Command::Undo => match self.last(id, true).await? {
-                Some(at) => self.client.recall(id, at).await?,
-                None => return Ok(Done::Said("you have said nothing".to_owned())),
+            ChatCommand::Undo => match self.last(id, true).await? {
+                Some(at) => {
+                    self.client.recall(id, at).await?;
+                    return said(shown!["message ", at, " is taken back"]);
+                }
+                None => return failed("you have said nothing"),
             },
-            _ => return Ok(Done::Said(self.who(id).await?)),
+            _ => return said(self.who(id).await?),
         }
-        Ok(Done::Said(String::new()))
+        said(Shown::default())
+    }
+
+    async fn talk_to(&self, to: Recipient, words: String) -> Result<CommandOutcome, Error> {
+        let to = self.known(to).await?;
+        self.talk(to.clone());
+        if words.is_empty() { said(Shown::default()) } else { self.say(to, Draft::new(words)).await }
+    }
+
+    /// The group of this title. Anybody may give a group a title that looks like another's: one that is not the only one is
+    /// none.
+    async fn titled(&self, title: &str) -> Result<Result<ConversationId, Shown>, Error> {
+        let looks = |title: &str| Shown::name(title).as_str().to_lowercase();
+        let conversations = self.client.conversations().await?;
+        let found: Vec<_> =
+            conversations.iter().filter(|it| it.group && looks(&it.title) == looks(title)).map(|it| it.id).collect();
+        Ok(match found[..] {
+            [id] => Ok(id),
+            [] => Err(shown!["there is no group of that title: see /list"]),
+            _ => {
+                let numbers = found.iter().map(|id| shown!["#", *id]);
+                Err(shown!["several groups have that title: ", Shown::join(numbers, ", ")])
+            }
+        })
     }
 
     /// The last message of this user, or of somebody else.
@@ -185,54 +231,66 @@ impl Session {
         Ok(last.map(|(message, _)| message.sequence))
     }
 
-    async fn say(&self, to: Recipient, draft: Draft) -> Result<Done, Error> {
+    async fn say(&self, to: Recipient, draft: Draft) -> Result<CommandOutcome, Error> {
         let handle = self.client.send_draft(to.clone(), draft).await?;
         self.try_again();
-        Ok(Done::Sent(to, handle))
+        Ok(CommandOutcome::Sent(to, handle))
     }
 
     /// Somebody is there and writes: that is the moment, if there is no connection.
     fn try_again(&self) {
-        if *self.client.status().borrow() == Status::Offline {
+        if self.client.status().borrow().is_offline() {
             self.client.network_changed();
         }
     }
 
-    async fn send(&self, to: Recipient, file: FileDraft) -> Result<Done, Error> {
-        let handle = self.client.send_file(to, file).await?;
+    async fn send(&self, to: Recipient, path: &Path, caption: String) -> Result<CommandOutcome, Error> {
+        let handle = match self.client.send_file(to, FileDraft::new(path).caption(caption)).await {
+            Err(Error::File(FileFailure::Gone)) => {
+                return Ok(CommandOutcome::Failed(shown!["there is no file ", files::path_in_words(path)]));
+            }
+            sent => sent?,
+        };
         self.try_again();
         let files = self.client.files().await?;
-        let name = files.iter().find(|it| it.id == handle.id()).map(|it| one_line(it.name.as_bytes()));
-        Ok(Done::Going(vec![(name.unwrap_or_default(), handle)]))
+        let name = files.iter().find(|it| it.id == handle.id()).map(|it| files::name(&it.name));
+        Ok(CommandOutcome::Going(vec![(name.unwrap_or_default(), handle)]))
     }
 
     /// Files that are being sent, with their names.
-    async fn going(&self) -> Result<Vec<(String, FileHandle)>, Error> {
+    async fn going(&self) -> Result<Vec<(Shown, FileHandle)>, Error> {
         let mut going = Vec::new();
         for file in self.client.files().await? {
             let handle = self.client.follow_file(file.id).await?;
-            going.extend(handle.map(|handle| (one_line(file.name.as_bytes()), handle)));
+            going.extend(handle.map(|handle| (files::name(&file.name), handle)));
         }
         Ok(going)
     }
 
-    async fn pause(&self, pause: bool) -> Result<Done, Error> {
+    async fn pause(&self, pause: bool) -> Result<CommandOutcome, Error> {
         let going = self.going().await?;
         for (_, file) in &going {
             // What is over meanwhile says so itself.
             _ = if pause { file.pause().await? } else { file.resume().await? };
         }
-        Ok(if pause { Done::Said(String::new()) } else { Done::Going(going) })
+        if pause { said(Shown::default()) } else { Ok(CommandOutcome::Going(going)) }
     }
 
-    /// Into a folder all files of a message, otherwise the first.
-    fn save(&self, message: &Message, path: &Path) -> Done {
+    /// The files of a message, or of the last one of somebody else that has some: into a folder all, otherwise the first.
+    async fn save(&self, id: ConversationId, at: Option<Seq>, path: &Path) -> Result<CommandOutcome, Error> {
+        let messages = self.client.messages(id, None, LOOKED_AT).await?;
+        let wanted = |it: &Message| match at {
+            Some(at) => it.sequence == at,
+            None => !it.mine,
+        };
+        let found = messages.iter().rev().map(|(it, _)| it).find(|it| !it.media.is_empty() && wanted(it));
+        let Some(message) = found else { return failed("there is no file") };
         let all = if path.is_dir() { message.media.len() } else { 1 };
         let files = message.media.iter().take(all).map(|media| {
-            let path = files::place(path, media)?;
+            let path = files::place(path, media, &mut self.places.borrow_mut())?;
             Ok((path.clone(), self.client.save_file(message.conversation, media, path)))
         });
-        Done::Coming(files.collect())
+        Ok(CommandOutcome::Coming(files.collect()))
     }
 
     /// A direct conversation goes by its number as soon as it has one.
@@ -246,32 +304,56 @@ impl Session {
         })
     }
 
-    async fn who(&self, id: ConversationId) -> Result<String, Error> {
-        let Some(it) = self.client.conversation(id).await? else { return Ok("not known yet".to_owned()) };
+    async fn who(&self, id: ConversationId) -> Result<Shown, Error> {
+        let Some(it) = self.client.conversation(id).await? else { return Ok(shown!["not known yet"]) };
         let lines = it.members.iter().filter(|member| member.present).map(|member| {
             let (delivered, read) = (member.delivered_up_to, member.read_up_to);
-            format!("{} ({:?}): received up to {delivered}, read up to {read}", member.user, member.role)
+            let role = words::role(member.role);
+            shown![member.user, " (", role, "): received up to ", delivered, ", read up to ", read]
         });
-        Ok(lines.collect::<Vec<_>>().join("\n"))
+        Ok(Shown::join(lines, "\n"))
     }
 
-    fn traffic(&self) -> String {
+    async fn contacts(&self) -> Result<Shown, Error> {
+        let (mut lines, mut after): (_, Option<UserId>) = (Vec::new(), None);
+        for _ in 0..CONTACT_PAGES_MAX {
+            let page = self.client.contacts(after.as_ref()).await?;
+            lines.extend(page.items.iter().map(|it| match [&it.label, &it.name].map(String::is_empty) {
+                [true, true] => shown![it.user],
+                [false, _] => shown![it.user, ": ", Shown::name(&it.label)],
+                [true, false] => shown![it.user, ", who says it is ", Shown::quoted(&it.name)],
+            }));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(if lines.is_empty() { shown!["nobody yet: /contact NAME"] } else { Shown::join(lines, "\n") })
+    }
+
+    fn traffic(&self) -> Shown {
         let lines = Purpose::ALL.iter().map(|purpose| {
             let bytes = self.client.traffic().of(*purpose);
-            format!("{purpose:?}: {} bytes sent, {} received", bytes.sent, bytes.received)
+            let name = Shown::name(format!("{purpose:?}"));
+            shown![name, ": ", bytes.sent, " bytes sent, ", bytes.received, " received"]
         });
-        lines.collect::<Vec<_>>().join("\n")
+        Shown::join(lines, "\n")
     }
 
-    /// What a conversation is called.
-    pub(crate) fn name(&self, it: &Conversation) -> String {
-        if it.group {
-            return one_line(if it.title.is_empty() { b"(no title)" } else { it.title.as_bytes() });
+    /// What a recipient is called among other words.
+    pub(crate) async fn place(&self, to: &Recipient) -> Shown {
+        match to {
+            Recipient::Conversation(id) => match self.client.conversation(*id).await {
+                Ok(Some(it)) => self.place_of(&it),
+                _ => shown!["#", *id],
+            },
+            Recipient::User(user) => shown![user.clone()],
+            Recipient::Phone(number) => Shown::name(number.to_string()),
         }
-        match it.other(self.client.user()) {
-            Some(other) => other.user.to_string(),
-            None if it.members.is_empty() => format!("#{}", it.id),
-            None => "me".to_owned(),
-        }
+    }
+
+    /// The same of a conversation.
+    pub(crate) fn place_of(&self, it: &Conversation) -> Shown {
+        words::place(it, self.client.user())
     }
 }

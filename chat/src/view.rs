@@ -4,13 +4,14 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use godwit_client::ids::{ConversationId, Seq, UserId};
-use godwit_client::{Error, Recipient, SendState, Signal, Status, TYPING as TYPED};
+use godwit_client::{Conversation, Error, Message, Recipient, SendState, Signal, Status, TYPING as TYPED};
 use tokio::time::Instant;
 
 use crate::files;
 use crate::input::Input;
-use crate::session::Session;
-use crate::text::{one_line, shown};
+use crate::session::ChatSession;
+use crate::shown::{Shown, shown};
+use crate::words;
 
 /// Messages of the open conversation that are kept for scrolling.
 const MESSAGES: usize = 500;
@@ -20,50 +21,56 @@ const TYPING: Duration = Duration::from_secs(5);
 
 /// A conversation in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Row {
+pub(crate) struct ConversationRow {
     pub(crate) to: Recipient,
-    pub(crate) name: String,
-    /// Others have written what this user has not read.
-    pub(crate) unread: bool,
+    pub(crate) name: Shown,
+    /// The other side of a direct conversation.
+    pub(crate) other: Option<UserId>,
+    /// Messages of others that this user has not read.
+    pub(crate) unread: u64,
     pub(crate) at: SystemTime,
 }
 
 /// A message of the open conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
+pub(crate) struct MessageLine {
     /// `None`: this user.
-    pub(crate) from: Option<String>,
-    pub(crate) text: String,
+    pub(crate) from: Option<Shown>,
+    /// What it answers, in short.
+    pub(crate) answers: Option<Shown>,
+    pub(crate) text: Shown,
+    /// Who reacts how.
+    pub(crate) reactions: Shown,
     pub(crate) at: SystemTime,
     /// Of what this device sent.
     pub(crate) state: Option<SendState>,
 }
 
-/// See the module.
+/// What the screen shows, apart from the terminal.
 #[derive(Debug)]
-pub(crate) struct View {
-    /// `user/device`.
-    pub(crate) who: String,
+pub(crate) struct ScreenModel {
+    /// Who chats, as `user/device`.
+    pub(crate) who: Shown,
     pub(crate) status: Status,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<ConversationRow>,
     /// The open one, in `rows`.
     pub(crate) open: Option<usize>,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<MessageLine>,
     /// Who types where, and until when that is shown.
-    pub(crate) typing: Vec<(Recipient, String, Instant)>,
+    pub(crate) typing: Vec<(ConversationId, UserId, Instant)>,
     /// Contacts that are online.
     pub(crate) online: Vec<UserId>,
     /// Screen lines that are scrolled back.
     pub(crate) back: usize,
-    pub(crate) notice: String,
+    pub(crate) notice: Shown,
     pub(crate) input: Input,
 }
 
-impl View {
-    pub(crate) fn new(who: String) -> Self {
+impl ScreenModel {
+    pub(crate) fn new(who: Shown) -> Self {
         let input = Input::default();
         let (rows, lines, typing) = (Vec::new(), Vec::new(), Vec::new());
-        let notice = "/help says what may be typed".to_owned();
+        let notice = shown!["/help says what may be typed"];
         Self {
             who,
             status: Status::Connecting,
@@ -82,7 +89,7 @@ impl View {
     ///
     /// # Errors
     /// The store's.
-    pub(crate) async fn load(&mut self, session: &Session) -> Result<(), Error> {
+    pub(crate) async fn load(&mut self, session: &ChatSession) -> Result<(), Error> {
         let client = &session.client;
         let now = Instant::now();
         self.typing.retain(|(.., until)| *until > now);
@@ -90,16 +97,14 @@ impl View {
         if self.status != Status::Online {
             self.online.clear();
         }
-        let mut rows = Vec::new();
-        for it in client.conversations().await? {
-            let unread = it.last_message > it.read_up_to && self.has_unread(session, it.id, it.read_up_to).await?;
-            rows.push(Row { to: it.id.into(), name: session.name(&it), unread, at: it.active_at });
-        }
+        let mut rows: Vec<_> = client.conversations().await?.into_iter().map(|it| row(it, client.user())).collect();
         if let Some(to) = session.to() {
             let to = session.known(to).await?;
             session.talk(to.clone());
             if !rows.iter().any(|row| row.to == to) {
-                rows.insert(0, Row { name: to.to_string(), to, unread: false, at: SystemTime::now() });
+                let name = session.place(&to).await;
+                let other = if let Recipient::User(user) = &to { Some(user.clone()) } else { None };
+                rows.insert(0, ConversationRow { to, name, other, unread: 0, at: SystemTime::now() });
             }
         } else if let Some(first) = rows.first() {
             session.talk(first.to.clone());
@@ -114,52 +119,38 @@ impl View {
         Ok(())
     }
 
-    /// Own messages on other devices are no news either.
-    async fn has_unread(&self, session: &Session, id: ConversationId, read: Seq) -> Result<bool, Error> {
-        let messages = session.client.messages(id, None, 20).await?;
-        Ok(messages.iter().any(|(message, _)| message.sequence > read && !message.mine))
-    }
-
-    async fn load_lines(&mut self, session: &Session, to: &Recipient) -> Result<(), Error> {
+    async fn load_lines(&mut self, session: &ChatSession, to: &Recipient) -> Result<(), Error> {
         if let Recipient::Conversation(id) = to {
             let messages = session.client.messages(*id, None, MESSAGES).await?;
             let newest = messages.iter().rev().find(|(message, _)| !message.mine);
             if let Some((newest, _)) = newest.filter(|_| self.back == 0) {
                 session.client.mark_read(*id, newest.sequence).await?;
                 if let Some(row) = self.open.and_then(|open| self.rows.get_mut(open)) {
-                    row.unread = false;
+                    row.unread = 0;
                 }
             }
-            self.lines.extend(messages.into_iter().map(|(message, state)| {
-                let from = message.user.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
-                let from = (!message.mine).then_some(from);
-                let words = match message {
-                    _ if message.recalled => "(taken back)".to_owned(),
-                    _ if message.edited => format!("{} (edited)", shown(&message.body)),
-                    _ => shown(&message.body),
-                };
-                let text = with_files(files::shown(&message.media, message.sequence), words);
-                Line { from, text, at: message.at, state }
-            }));
+            self.lines.extend(messages.iter().map(|(message, state)| line(message, state.clone(), &messages)));
         }
-        let pending = session.client.pending(to.clone()).await?;
-        self.lines.extend(pending.into_iter().map(|it| {
-            let files = it.media.iter().map(|media| format!("[{}]", one_line(media.name.as_bytes())));
-            let text = with_files(files.collect::<Vec<_>>().join(" "), shown(&it.body));
-            Line { from: None, text, at: it.queued_at, state: Some(it.state) }
-        }));
+        let (answers, reactions) = (None, Shown::default());
+        let pending =
+            MessageLine { from: None, answers, text: Shown::default(), reactions, at: UNIX_EPOCH, state: None };
+        for it in session.client.pending(to.clone()).await? {
+            let files = it.media.iter().map(|media| shown!["[", files::name(&media.name), "]"]);
+            let text = with_files(Shown::join(files, " "), Shown::text(&it.body));
+            self.lines.push(MessageLine { text, at: it.queued_at, state: Some(it.state), ..pending.clone() });
+        }
         for file in session.client.files().await? {
             if session.known(file.to.clone()).await? == *to {
                 let shown_file = files::shown_going(&file.name, file.size, &file.state);
-                let (text, at) = (with_files(shown_file, shown(&file.caption)), file.queued_at);
-                self.lines.push(Line { from: None, text, at, state: Some(SendState::Queued) });
+                let (text, at) = (with_files(shown_file, Shown::text(&file.caption)), file.queued_at);
+                self.lines.push(MessageLine { text, at, state: Some(SendState::Queued), ..pending.clone() });
             }
         }
         Ok(())
     }
 
     /// Opens the next conversation of the list, or the one before.
-    pub(crate) fn step(&mut self, session: &Session, forward: bool) {
+    pub(crate) fn step(&mut self, session: &ChatSession, forward: bool) {
         let count = self.rows.len();
         if count == 0 {
             return;
@@ -177,7 +168,7 @@ impl View {
     ///
     /// # Errors
     /// The store's.
-    pub(crate) async fn hear(&mut self, session: &Session, signal: &Signal) -> Result<(), Error> {
+    pub(crate) async fn hear(&mut self, session: &ChatSession, signal: &Signal) -> Result<(), Error> {
         let (id, ordinal) = match signal {
             Signal::Said { conversation, member, body } if body == TYPED => (*conversation, *member),
             Signal::Said { .. } => return Ok(()),
@@ -189,11 +180,15 @@ impl View {
         };
         let known = session.client.conversation(id).await?;
         if let Some(member) = known.as_ref().and_then(|it| it.member(ordinal)) {
-            let (to, name) = (Recipient::Conversation(id), member.user.to_string());
-            self.typing.retain(|(of, who, _)| (of, who) != (&to, &name));
-            self.typing.push((to, name, Instant::now() + TYPING));
+            self.types_no_more(id, &member.user);
+            self.typing.push((id, member.user.clone(), Instant::now() + TYPING));
         }
         Ok(())
+    }
+
+    /// Somebody has said it, or says again that it types.
+    pub(crate) fn types_no_more(&mut self, id: ConversationId, user: &UserId) {
+        self.typing.retain(|(of, who, _)| (*of, who) != (id, user));
     }
 
     /// This user types, and no command.
@@ -205,14 +200,14 @@ impl View {
     /// The other side of the open conversation is online.
     pub(crate) fn is_online(&self) -> bool {
         let open = self.open.and_then(|open| self.rows.get(open));
-        open.is_some_and(|row| self.online.iter().any(|user| row.name == user.as_str()))
+        open.and_then(|row| row.other.as_ref()).is_some_and(|other| self.online.contains(other))
     }
 
     /// Who types in the open conversation.
-    pub(crate) fn typing(&self) -> Vec<&str> {
+    pub(crate) fn typing(&self) -> Vec<&UserId> {
         let open = self.open.and_then(|open| self.rows.get(open));
-        let here = self.typing.iter().filter(|(to, ..)| open.is_some_and(|row| row.to == *to));
-        here.map(|(_, name, _)| name.as_str()).collect()
+        let here = self.typing.iter().filter(|(id, ..)| open.is_some_and(|row| row.to == Recipient::Conversation(*id)));
+        here.map(|(_, user, _)| user).collect()
     }
 
     /// When somebody is not shown as typing any more.
@@ -221,34 +216,61 @@ impl View {
     }
 
     /// What the program says.
-    pub(crate) fn say(&mut self, notice: &str) {
-        self.notice = notice.to_owned();
+    pub(crate) fn say(&mut self, notice: Shown) {
+        self.notice = notice;
     }
+}
 
-    /// In a word.
-    pub(crate) fn connection(&self) -> String {
-        match &self.status {
-            Status::Online => "online".to_owned(),
-            Status::Connecting => "connecting".to_owned(),
-            Status::Offline => "offline: what you write waits".to_owned(),
-            Status::Refused(reason) => format!("refused ({:#04x}): see user, device and password", reason.get()),
-            Status::Closed => "closed".to_owned(),
-        }
+fn row(it: Conversation, me: &UserId) -> ConversationRow {
+    let other = it.other(me).map(|member| member.user.clone());
+    ConversationRow { to: it.id.into(), name: words::title(&it, me), other, unread: it.unread, at: it.active_at }
+}
+
+/// A message, beside those that are shown with it.
+fn line(message: &Message, state: Option<SendState>, shown: &[(Message, Option<SendState>)]) -> MessageLine {
+    let words = match message {
+        _ if message.recalled => shown!["(taken back)"],
+        _ if message.edited => shown![Shown::text(&message.body), " (edited)"],
+        _ => Shown::text(&message.body),
+    };
+    let answered = |to: Seq| shown.iter().map(|(it, _)| it).find(|it| it.sequence == to);
+    let reactions = message.reactions.iter().map(|it| {
+        let who = it.user.as_ref().map_or_else(|| shown!["somebody"], |user| shown![user.clone()]);
+        shown![Shown::name(&it.reaction), " ", who]
+    });
+    MessageLine {
+        from: (!message.mine).then(|| sender(message)),
+        answers: message.reply_to.map(|to| match answered(to) {
+            Some(it) => shown![sender(it), ": ", short(it)],
+            None => shown!["message ", to],
+        }),
+        text: with_files(files::shown(&message.media, message.sequence), words),
+        reactions: Shown::join(reactions, ", "),
+        at: message.at,
+        state,
+    }
+}
+
+fn sender(message: &Message) -> Shown {
+    message.user.as_ref().map_or_else(|| shown!["?"], |user| shown![user.clone()])
+}
+
+/// A message in one short line.
+fn short(message: &Message) -> Shown {
+    match message.media.first() {
+        _ if message.recalled => shown!["(taken back)"],
+        Some(media) if message.body.is_empty() => shown!["[", files::name(&media.name), "]"],
+        _ => Shown::name(&message.body),
     }
 }
 
 /// Files above the words that go with them.
-fn with_files(files: String, words: String) -> String {
+fn with_files(files: Shown, words: Shown) -> Shown {
     match (files.is_empty(), words.is_empty()) {
         (true, _) => words,
         (false, true) => files,
-        (false, false) => format!("{files}\n{words}"),
+        (false, false) => shown![files, "\n", words],
     }
-}
-
-/// A row's name as it is shown.
-pub(crate) fn row_name(row: &Row) -> String {
-    one_line(row.name.as_bytes())
 }
 
 /// An age is shown for what has a time at all.

@@ -9,7 +9,8 @@ use std::error::Error;
 use std::path::Path;
 
 use godwit_client::ids::UserId;
-use godwit_client::{Client, Event, FileDraft, FileState, SendState};
+use godwit_client::text::file_name;
+use godwit_client::{Client, Event, FileDraft, FileFailure, FileState, SendState};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -46,10 +47,13 @@ async fn receive(client: &Client) -> Result<(), Box<dyn Error>> {
         let delivery = events.next().await?;
         if let Event::Message(message) = &delivery.event {
             for media in &message.media {
-                // A name from elsewhere: only its last part counts, and nothing is replaced by it.
-                let own = Path::new(&media.name).file_name().unwrap_or("file".as_ref());
-                let name = format!("{}-{}-{}", message.conversation, message.sequence, own.display());
-                client.save_file(message.conversation, media, &name).saved().await?;
+                // A name from elsewhere is made safe, and nothing is replaced by it.
+                let name = format!("{}-{}-{}", message.conversation, message.sequence, file_name(&media.name));
+                match client.save_file(message.conversation, media, &name).saved().await {
+                    // Of a run that was killed before it had confirmed the message.
+                    Err(godwit_client::Error::File(FileFailure::Exists)) => {}
+                    saved => saved?,
+                }
                 println!("{name} ({}, {} bytes)", media.content_type, media.size);
             }
         }

@@ -9,17 +9,18 @@ use godwit_schemas::ids::{DeviceName, UserId};
 use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::spawn_blocking;
 
-use crate::client::{Client, Inner};
-use crate::engine::{Calls, Engine, Habits, Passwords, Shared, Status, now_s};
+use crate::client::{Client, ClientInner};
+use crate::engine::{Engine, EngineConfig, EngineShared, Passwords, PendingCalls, now_s};
 use crate::error::Error;
-use crate::ledger::Ledger;
 use crate::ledger::thread::LedgerThread;
+use crate::ledger::{Beginning, Ledger};
 use crate::network::backoff::Backoff;
-use crate::network::endpoint::Endpoint;
+use crate::network::endpoint::ServerAddress;
 use crate::network::keepalive::KeepAlive;
-use crate::network::{Dial, Protocol};
+use crate::network::{ConnectOptions, Protocol};
 use crate::signal;
-use crate::store::{MemoryStore, Store, StoreError};
+use crate::status::Status;
+use crate::store::{LocalStore, LocalStoreError, VolatileStore};
 #[cfg(feature = "media")]
 use crate::transfer;
 
@@ -28,9 +29,9 @@ const COMMANDS: usize = 64;
 /// Second since 1970 from which an empty store counts: 2026 began.
 const EPOCH_S: u64 = 1_767_225_600;
 
-type OpenStore = Box<dyn FnOnce() -> Result<Box<dyn Store>, StoreError> + Send>;
+type OpenStore = Box<dyn FnOnce() -> Result<Box<dyn LocalStore>, LocalStoreError> + Send>;
 
-/// See the module.
+/// Options of a client that is going to be opened.
 #[must_use = "nothing happens before `open`"]
 pub struct Builder {
     address: String,
@@ -40,6 +41,7 @@ pub struct Builder {
     store: OpenStore,
     archive: bool,
     receive: bool,
+    fills: bool,
     saver: bool,
     protocol: Protocol,
     /// The first interval, and the longest.
@@ -59,9 +61,10 @@ impl Builder {
             user,
             device,
             password: password.to_owned(),
-            store: Box::new(|| Ok(Box::new(MemoryStore::new()))),
+            store: Box::new(|| Ok(Box::new(VolatileStore::new()))),
             archive: true,
             receive: true,
+            fills: true,
             saver: false,
             protocol: Protocol::Auto,
             keep_alive: (Duration::from_secs(60), Duration::from_secs(15 * 60)),
@@ -83,7 +86,7 @@ impl Builder {
     }
 
     /// Keeps everything in a store that the app brings.
-    pub fn store(self, store: impl Store) -> Self {
+    pub fn store(self, store: impl LocalStore) -> Self {
         Self { store: Box::new(move || Ok(Box::new(store))), ..self }
     }
 
@@ -97,6 +100,13 @@ impl Builder {
     /// waits for other devices.
     pub fn send_only(self) -> Self {
         Self { receive: false, ..self }
+    }
+
+    /// Whether a device with an empty store fetches this user's conversations, and of the 100 in which something happened
+    /// last the newest messages, as far as the server keeps them (it does). They come in the background and are no events;
+    /// more of a conversation comes with `Client::load_older`.
+    pub fn fill(self, fills: bool) -> Self {
+        Self { fills, ..self }
     }
 
     /// Begins in saver mode: see `Client::set_saver`.
@@ -149,17 +159,18 @@ impl Builder {
     /// # Errors
     /// [`Error::Address`], [`Error::Store`], [`Error::Owner`]
     pub async fn open(self) -> Result<Client, Error> {
-        let endpoint = Endpoint::parse(&self.address)?;
+        let endpoint = ServerAddress::parse(&self.address)?;
         #[cfg(feature = "tls")]
         let tls = crate::network::tls::trusting(self.trusted.as_deref())?;
         let (user, device, archive, store) = (self.user.clone(), self.device.clone(), self.archive, self.store);
         let ledger = spawn_blocking(move || {
-            let mut ledger = Ledger::open(store()?, &user, device.as_str(), archive, first_send())?;
-            let passwords = ledger.passwords()?;
-            Ok::<_, Error>((LedgerThread::start(ledger)?, passwords))
+            let mut ledger = Ledger::open(store()?, &user, device.as_str(), archive, beginning())?;
+            let (passwords, origin) = (ledger.passwords()?, ledger.origin()?);
+            Ok::<_, Error>((LedgerThread::start(ledger)?, passwords, origin))
         });
-        let (ledger, mut passwords) = ledger.await.map_err(|error| StoreError::new("open the store", error))??;
-        let shared = Arc::new(Shared {
+        let (ledger, mut passwords, origin) =
+            ledger.await.map_err(|error| LocalStoreError::new("open the store", error))??;
+        let shared = Arc::new(EngineShared {
             ledger,
             wake: Notify::new(),
             tracker: Default::default(),
@@ -171,7 +182,7 @@ impl Builder {
             #[cfg(feature = "media")]
             transfers: Default::default(),
         });
-        let dial = Dial {
+        let dial = ConnectOptions {
             endpoint,
             user: self.user.to_string(),
             device: self.device.to_string(),
@@ -188,7 +199,7 @@ impl Builder {
         let seed = self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
         let (sender, commands) = mpsc::channel(COMMANDS);
         #[cfg(feature = "media")]
-        let transfers = transfer::Context {
+        let transfers = transfer::TransferContext {
             shared: shared.clone(),
             commands: sender.downgrade(),
             call_timeout: self.call_timeout,
@@ -200,12 +211,13 @@ impl Builder {
             },
             backoff: Backoff::new(self.longest_wait, seed.rotate_left(1)),
         };
-        let client = Client::new(Inner {
+        let client = Client::new(ClientInner {
             shared: shared.clone(),
             commands: sender,
             traffic: dial.traffic.clone(),
             user: self.user,
             device: self.device,
+            origin,
             call_timeout: self.call_timeout,
             #[cfg(feature = "media")]
             transfers: transfers.clone(),
@@ -214,20 +226,21 @@ impl Builder {
             protocol: self.protocol,
             welcome: false,
             unwelcome: 0,
-            habits: Habits {
+            config: EngineConfig {
                 protocol: self.protocol,
                 receive: self.receive,
+                fills: self.fills,
                 patience: self.patience,
                 gather: Duration::from_secs(3),
             },
-            dial,
+            connect_options: dial,
             passwords: Passwords::new(passwords),
             shared,
             commands,
             backoff: Backoff::new(self.longest_wait, seed),
             keep_alive: KeepAlive::new(self.keep_alive.0, self.keep_alive.1),
             // Responses to calls of an earlier run, which may still come, are none to this run's.
-            calls: Calls::new(now_s() << 16),
+            calls: PendingCalls::new(now_s() << 16),
         };
         tokio::spawn(engine.run());
         #[cfg(feature = "media")]
@@ -236,10 +249,13 @@ impl Builder {
     }
 }
 
-/// Where an empty store begins to count sends: above what this device has counted with an earlier store, by the clock,
-/// in steps of 16 ms. So a device may lose its store, as long as it sends less than sixty messages a second and its
-/// clock is not set back.
-fn first_send() -> u64 {
+/// How an empty store counts sends: under a name that chance has chosen, so that the server takes none for one of an earlier
+/// store of this device, whatever the clock says. The numbers begin at the clock, in steps of 16 ms: an app may have kept
+/// some of an earlier store.
+fn beginning() -> Beginning {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH + Duration::from_secs(EPOCH_S));
-    since.map_or(0, |since| u64::try_from(since.as_millis() / 16).unwrap_or(0))
+    let after = since.map_or(0, |since| u64::try_from(since.as_millis() / 16).unwrap_or(0));
+    // Four bytes on the wire.
+    let counter = (RandomState::new().build_hasher().finish() & ((1 << 28) - 1)).max(1);
+    Beginning { after, counter }
 }

@@ -24,37 +24,40 @@ use tokio::time::Instant;
 
 use crate::builder::Builder;
 use crate::conversation::Conversation;
-use crate::engine::{Command, Shared, Status, now_s};
+use crate::engine::{EngineCommand, EngineShared, now_s};
 use crate::error::Error;
 use crate::event::{Events, Message};
-use crate::ledger::Pending;
+use crate::ledger::{PendingSend, ServerIdentity};
 use crate::network::traffic::Traffic;
 use crate::send::{Draft, Recipient, SendHandle, SendId, SendState, refusal};
 use crate::signal::{Signals, TYPING};
-use crate::store::StoreError;
+use crate::status::Status;
+use crate::store::LocalStoreError;
 #[cfg(feature = "media")]
-use crate::transfer::Context;
+use crate::transfer::TransferContext;
 
 pub use self::account::{Device, FoundPhone};
-pub use self::files::{Link, NewUpload, Upload};
+pub use self::files::{MediaLink, Upload, UploadRequest};
 pub use self::groups::Invite;
-pub use self::past::{Page, Past, PastMessage, Range, Summary};
-pub use self::people::{Contact, Profile, ProfileChange};
+pub use self::past::{PageRange, Past, PastMessage, ResultPage, Summary};
+pub use self::people::{Contact, Profile, ProfileUpdate};
 
-/// See the module.
+/// The handle of an app on its client. Clones are cheap; the connection ends with the last of them.
 #[derive(Debug, Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<ClientInner>);
 
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) commands: mpsc::Sender<Command>,
+pub(crate) struct ClientInner {
+    pub(crate) shared: Arc<EngineShared>,
+    pub(crate) commands: mpsc::Sender<EngineCommand>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) user: UserId,
     pub(crate) device: DeviceName,
+    /// Of the store, when it was opened.
+    pub(crate) origin: Option<ServerIdentity>,
     pub(crate) call_timeout: Duration,
     #[cfg(feature = "media")]
-    pub(crate) transfers: Context,
+    pub(crate) transfers: TransferContext,
 }
 
 impl Client {
@@ -64,7 +67,7 @@ impl Client {
         Builder::new(address, user, device, password)
     }
 
-    pub(crate) fn new(inner: Inner) -> Self {
+    pub(crate) fn new(inner: ClientInner) -> Self {
         Self(Arc::new(inner))
     }
 
@@ -161,7 +164,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Store`], [`Error::Closed`]
-    pub async fn pending(&self, to: impl Into<Recipient>) -> Result<Vec<Pending>, Error> {
+    pub async fn pending(&self, to: impl Into<Recipient>) -> Result<Vec<PendingSend>, Error> {
         let to = to.into();
         self.0.shared.ledger.call(move |it| it.pending(&to)).await
     }
@@ -195,7 +198,7 @@ impl Client {
     /// connection, or in saver mode, it is dropped. The server passes on ten of them a second.
     pub fn signal(&self, id: ConversationId, body: impl Into<Bytes>) {
         if !self.0.shared.saves() {
-            _ = self.0.commands.try_send(Command::Signal { conversation: id, body: body.into() });
+            _ = self.0.commands.try_send(EngineCommand::Signal { conversation: id, body: body.into() });
         }
     }
 
@@ -213,7 +216,7 @@ impl Client {
     /// silent.
     pub fn network_changed(&self) {
         // If so many commands wait, one of them is of this kind or the engine is about to look anyway.
-        _ = self.0.commands.try_send(Command::NetworkChanged);
+        _ = self.0.commands.try_send(EngineCommand::NetworkChanged);
     }
 
     /// Saver mode: what goes up is gathered for three seconds, acknowledgements included, so that the radio wakes less
@@ -235,7 +238,7 @@ impl Client {
     /// [`Error::Store`]: the store did not close; nothing that was promised is lost.
     pub async fn close(&self) -> Result<(), Error> {
         let mut status = self.status();
-        if self.0.commands.send(Command::Close).await.is_ok() {
+        if self.0.commands.send(EngineCommand::Close).await.is_ok() {
             // An engine that is gone has closed.
             _ = status.wait_for(|status| *status == Status::Closed).await;
         }
@@ -245,18 +248,22 @@ impl Client {
         #[cfg(feature = "media")]
         self.0.shared.transfers.clear();
         self.0.shared.news.send_modify(|news| *news += 1);
-        closed.map_err(|error| StoreError::new("close the store", error).into())
+        closed.map_err(|error| LocalStoreError::new("close the store", error).into())
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<EngineShared> {
         &self.0.shared
     }
 }
 
 /// Asks the server. Holds the sender only until the engine has the call, so that who asks does not keep a client open.
-pub(crate) async fn ask(commands: mpsc::Sender<Command>, timeout: Duration, call: Call) -> Result<Response, Error> {
+pub(crate) async fn ask(
+    commands: mpsc::Sender<EngineCommand>,
+    timeout: Duration,
+    call: Call,
+) -> Result<Response, Error> {
     let (answer, answered) = oneshot::channel();
-    let command = Command::Call { call, deadline: Instant::now() + timeout, answer };
+    let command = EngineCommand::Call { call, deadline: Instant::now() + timeout, answer };
     commands.send(command).await.map_err(|_| Error::Closed)?;
     drop(commands);
     let response = answered.await.map_err(|_| Error::Closed)??;

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use godwit_schemas::client::Role;
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
+use crate::event::Message;
+
 /// A member of a conversation, or a former one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
@@ -22,7 +24,7 @@ pub struct Member {
     pub read_up_to: Seq,
 }
 
-/// See the module.
+/// A conversation as this device knows it from its inbox. The server may be ahead of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Its number.
@@ -35,8 +37,12 @@ pub struct Conversation {
     pub members: Vec<Member>,
     /// This user has read up to here.
     pub read_up_to: Seq,
-    /// The newest message on this device; 0: none.
+    /// Messages of others on this device that this user has not read.
+    pub unread: u64,
+    /// The place of the newest message on this device; 0: there was none.
     pub last_message: Seq,
+    /// That message, if it is still kept.
+    pub last: Option<Message>,
     /// When something happened last.
     pub active_at: SystemTime,
 }

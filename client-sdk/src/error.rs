@@ -2,7 +2,7 @@
 
 use godwit_schemas::reason::Reason;
 
-use crate::store::StoreError;
+use crate::store::LocalStoreError;
 
 /// The server understood and said no.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,11 +15,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The server is busy, not against it. 0x97 is taken as a no: it says that a body is too large, and also that a
+    /// The server is busy, not against it. Or (0x91) the device's store has a copy, or is an older state of itself, and what
+    /// the number of a send was used for is not known: sent again, it may arrive a second time. 0x97 is taken as a no: it says that a body is too large, and also that a
     /// recipient's inbox is full; the text says which.
     pub fn retry_helps(&self) -> bool {
         let passing = [Reason::SERVER_UNAVAILABLE, Reason::SERVER_BUSY, Reason::MESSAGE_RATE_TOO_HIGH];
-        passing.contains(&self.reason)
+        passing.contains(&self.reason) || self.reason == Reason::PACKET_IDENTIFIER_IN_USE
     }
 }
 
@@ -41,6 +42,9 @@ pub enum FileFailure {
     /// The object store does not take it or give it, with this HTTP status, whatever the server says.
     #[error("the object store answers with {0}")]
     Storage(u16),
+    /// There is something at the place where it was to be saved. Nothing is replaced.
+    #[error("there is something of that name already")]
+    Exists,
     /// What came is not what was sent.
     #[error("what came is not what was sent")]
     Damaged,
@@ -53,19 +57,19 @@ impl FileFailure {
     /// Whether the same may succeed later.
     pub fn retry_helps(&self) -> bool {
         match self {
-            Self::Changed | Self::Gone | Self::Cancelled => false,
+            Self::Changed | Self::Gone | Self::Exists | Self::Cancelled => false,
             Self::Io(_) | Self::Storage(_) | Self::Damaged => true,
             Self::Refused(refusal) => refusal.retry_helps(),
         }
     }
 }
 
-/// See the module.
+/// Why a call of the library failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// The client's store cannot be read or written.
     #[error("store: {0}")]
-    Store(#[from] StoreError),
+    Store(#[from] LocalStoreError),
     /// The store belongs to another device: two devices of one store would mix their messages.
     #[error("the store belongs to {owner}")]
     Owner {
@@ -78,6 +82,10 @@ pub enum Error {
     /// The server did not take it.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The server does not let this device in: it does not know it, or the password is wrong. A call that was sent on an
+    /// earlier connection may have taken effect.
+    #[error("the server does not let this device in ({:#04x}): see user, device and password", .0.get())]
+    NotAdmitted(Reason),
     /// A call needs a connection, and there was none in the time it had. It had no effect.
     #[error("no connection to the server")]
     Offline,
@@ -97,7 +105,7 @@ impl Error {
     pub fn retry_helps(&self) -> bool {
         match self {
             Self::Store(_) | Self::Offline | Self::NoAnswer => true,
-            Self::Owner { .. } | Self::Address(_) | Self::Closed => false,
+            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Closed => false,
             Self::File(failure) => failure.retry_helps(),
             Self::Refused(refusal) => refusal.retry_helps(),
         }

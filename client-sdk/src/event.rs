@@ -11,13 +11,14 @@ use tokio::sync::watch;
 use crate::client::Client;
 use crate::error::{Error, FileFailure, Refusal};
 use crate::media::{FileId, Media};
+use crate::properties::Properties;
 use crate::send::{Recipient, SendId};
-use crate::wire::Change;
+use crate::wire::ConversationUpdate;
 
 /// A message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Where.
+    /// The conversation it belongs to.
     pub conversation: ConversationId,
     /// Its place there, among messages and changes.
     pub sequence: Seq,
@@ -41,29 +42,51 @@ pub struct Message {
     pub edited: bool,
     /// It was taken back, by its sender or an admin of the group, and is empty.
     pub recalled: bool,
+    /// How members react to it, the last of each.
+    pub reactions: Vec<Reaction>,
+    /// What it says beside its body, if it comes from a device that speaks MQTT by itself.
+    pub properties: Option<Properties>,
 }
 
-/// See the module.
+/// How a member reacts to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaction {
+    /// The member's number in the conversation.
+    pub member: Ordinal,
+    /// Who that is, if the members are known.
+    pub user: Option<UserId>,
+    /// In up to 32 bytes; not empty.
+    pub reaction: String,
+}
+
+/// What an app is told: messages, changes, receipts and failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Somebody else sent a message, or this user did on another device.
     Message(Message),
-    /// A conversation began for this device, or its members or title changed.
+    /// A conversation began for this device, or its members or title changed, or one of its messages. That a message was
+    /// edited or taken back is told if this device has it and who did it may (it sent the message, or administers the
+    /// group), and then stands in [`crate::Client::messages`] already. By others it is not told.
     Changed {
-        /// Which.
+        /// The conversation that changed.
         conversation: ConversationId,
         /// The change's place among the messages.
         sequence: Seq,
         /// Who did it.
         by: Ordinal,
-        /// What.
-        change: Change,
+        /// Who that is, if the members are known.
+        user: Option<UserId>,
+        /// The change.
+        change: ConversationUpdate,
+        /// False: it concerns a message that this device does not have (any more), so nobody has checked who may do it. An
+        /// app that keeps messages itself compares `by` with who sent the message, as client.proto says.
+        checked: bool,
     },
     /// How far a member is now. An event that waits is replaced by a newer one of the same member.
     Receipt {
-        /// Where.
+        /// The conversation whose messages it is about.
         conversation: ConversationId,
-        /// Who.
+        /// The member whose receipt it is.
         member: Ordinal,
         /// Who that is, if the members are known.
         user: Option<UserId>,
@@ -75,7 +98,7 @@ pub enum Event {
     /// These places hold messages that did not come: they expired before this device fetched them, or they are larger
     /// than it takes.
     Missing {
-        /// Where.
+        /// The conversation that has the gap.
         conversation: ConversationId,
         /// The first.
         first: Seq,
@@ -84,22 +107,29 @@ pub enum Event {
     },
     /// A send was refused. Its handle says so too; this also reaches an app that was killed in between.
     Refused {
-        /// Which.
+        /// The refused send.
         send: SendId,
         /// Whom it was for.
         to: Recipient,
-        /// Why.
+        /// The reason that the server gave.
         refusal: Refusal,
+    },
+    /// The server was restored from a backup: it has forgotten what happened after it, also what this device has received or
+    /// sent since then. That stays here. Members, titles and settings are again what they were. Messages that had not been sent
+    /// go to conversations with the same members, and to direct ones; each of the others is told as [`Event::Refused`].
+    ServerRestored {
+        /// Conversations that this user was in and that are not there any more.
+        lost: Vec<ConversationId>,
     },
     /// A file was not sent, and will not be tried again. Its handle says so too.
     FileFailed {
-        /// Which.
+        /// The file that was not sent.
         file: FileId,
         /// Whom it was for.
         to: Recipient,
         /// What it is called.
         name: String,
-        /// Why.
+        /// The reason why it was not.
         failure: FileFailure,
     },
 }
@@ -107,7 +137,7 @@ pub enum Event {
 /// An event, and the number under which it is confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Grows.
+    /// Later events have larger numbers.
     pub id: u64,
     /// What happened.
     pub event: Event,

@@ -42,9 +42,12 @@ mod event;
 mod ledger;
 mod media;
 mod network;
+mod properties;
 mod send;
 mod signal;
+mod status;
 pub mod store;
+pub mod text;
 mod tracker;
 #[cfg(feature = "media")]
 mod transfer;
@@ -53,22 +56,28 @@ pub mod wire;
 pub use builder::Builder;
 pub use bytes::Bytes;
 pub use client::{
-    Client, Contact, Device, FoundPhone, Invite, Link, NewUpload, Page, Past, PastMessage, Profile, ProfileChange,
-    Range, Summary, Upload,
+    Client, Contact, Device, FoundPhone, Invite, MediaLink, PageRange, Past, PastMessage, Profile, ProfileUpdate,
+    ResultPage, Summary, Upload, UploadRequest,
 };
 pub use conversation::{Conversation, Member};
-pub use engine::Status;
 pub use error::{Error, FileFailure, Refusal};
-pub use event::{Delivery, Event, Events, Message};
-pub use godwit_schemas::client::{Audience, GroupSettings, Role};
+pub use event::{Delivery, Event, Events, Message, Reaction};
+pub use godwit_schemas::client::{Audience, GroupSettings, GroupsFrom, Role};
 pub use godwit_schemas::phone::PhoneNumber;
 pub use godwit_schemas::{ids, reason};
-pub use ledger::Pending;
+pub use ledger::PendingSend;
 pub use media::{FileId, Media};
 pub use network::Protocol;
-pub use network::traffic::{Bytes as ByteCount, Purpose, Traffic};
+pub use network::traffic::{ByteCount, Purpose, Traffic};
+pub use properties::Properties;
 pub use send::{Draft, Recipient, SendHandle, SendId, SendState};
 pub use signal::{Presence, Signal, Signals, TYPING};
+pub use status::{OfflineCause, Status};
 #[cfg(feature = "media")]
 pub use transfer::{FileDraft, FileHandle, FileState, Progress, Saving, Sending};
-pub use wire::Change;
+pub use wire::ConversationUpdate;
+
+/// The snippets of the guide compile as they stand.
+#[cfg(all(doctest, feature = "media", feature = "sqlite"))]
+#[doc = include_str!("../../docs/users/library.md")]
+struct Guide;

@@ -4,12 +4,12 @@
 use bytes::Bytes;
 use godwit_schemas::client;
 
-/// See the module.
+/// A file that a message refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Media {
     /// What the server calls it.
     pub id: String,
-    /// What its sender calls it: for people, and no path.
+    /// What its sender calls it: for people, and no path. `text::file_name` makes one of it.
     pub name: String,
     /// A small picture of it, of the sender's making.
     pub thumbnail: Bytes,

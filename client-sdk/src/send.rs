@@ -127,15 +127,16 @@ pub enum SendState {
     },
     /// A device of each other member has it: two ticks.
     Delivered {
-        /// Where.
+        /// The place of the message.
         at: (ConversationId, Seq),
     },
     /// Each other member has read it.
     Read {
-        /// Where.
+        /// The place of the message.
         at: (ConversationId, Seq),
     },
-    /// The server did not take it, and it will not be tried again.
+    /// The server did not take it, and it will not be tried again. With 0x91 it is not known whether it did: see
+    /// [`Refusal::retry_helps`].
     Refused(Refusal),
 }
 
@@ -152,7 +153,7 @@ impl SendState {
     }
 }
 
-/// See the module.
+/// Follows one send until it is read or refused.
 #[derive(Debug, Clone)]
 pub struct SendHandle {
     id: SendId,

@@ -20,9 +20,9 @@ pub const TYPING: &[u8] = b"typing";
 pub enum Signal {
     /// A member of a conversation does something.
     Said {
-        /// Where.
+        /// The conversation it happened in.
         conversation: ConversationId,
-        /// Who.
+        /// The member who does it.
         member: Ordinal,
         /// What, up to 256 bytes. Apps agree on that among themselves; see [`TYPING`].
         body: Bytes,
@@ -34,7 +34,7 @@ pub enum Signal {
 /// Whether a user is online, as far as it lets this one see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
-    /// Who.
+    /// The contact.
     pub user: UserId,
     /// One of its devices is connected.
     pub online: bool,

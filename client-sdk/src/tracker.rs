@@ -7,11 +7,11 @@ use tokio::sync::watch;
 
 use crate::send::{SendHandle, SendId, SendState};
 
-/// See the module.
+/// The state of each send that somebody holds a handle of.
 #[derive(Debug, Default)]
-pub(crate) struct Tracker(Mutex<HashMap<SendId, watch::Sender<SendState>>>);
+pub(crate) struct SendTracker(Mutex<HashMap<SendId, watch::Sender<SendState>>>);
 
-impl Tracker {
+impl SendTracker {
     fn lock(&self) -> MutexGuard<'_, HashMap<SendId, watch::Sender<SendState>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

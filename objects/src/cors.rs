@@ -1,6 +1,7 @@
 //! What lets a browser's pages use links: cross-origin resource sharing (the Fetch standard, 3.2). Pages of the origins that
 //! are listed may; a link is still all that opens an object.
 
+use godwit_schemas::origin::is_listed;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -26,8 +27,7 @@ impl Cors {
     /// The request's origin, if its pages may.
     pub(crate) fn origin<B>(&self, request: &Request<B>) -> Option<HeaderValue> {
         let origin = request.headers().get(ORIGIN)?;
-        let listed = |it: &String| it == "*" || it.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
-        self.origins.iter().any(listed).then(|| origin.clone())
+        is_listed(&self.origins, origin.as_bytes()).then(|| origin.clone())
     }
 
     /// The answer to a browser that asks what a page may do, before it does it.

@@ -1,20 +1,18 @@
-//! S3's operations on a folder, as far as Godwit and its links need them. Everything else is answered with 501.
+//! S3's operations on a folder, as far as Godwit and its links need them (but for reading: `read`). Everything else is
+//! answered with 501.
 
-use std::io::SeekFrom;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use s3s::dto::*;
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
 
-use crate::folder::{Folder, Refusal};
+use crate::condition::Condition;
+use crate::folder::{Folder, PutRefusal};
 
 /// Most parts of an upload.
 const PARTS_MAX: i32 = 10_000;
-const READ_BYTES: usize = 64 << 10;
 
 /// One bucket in a folder.
 pub(crate) struct Bucket {
@@ -29,13 +27,14 @@ impl Bucket {
 }
 
 /// Of an object.
-fn refused(refusal: Refusal) -> S3Error {
+pub(crate) fn refused(refusal: PutRefusal) -> S3Error {
     match refusal {
-        Refusal::Absent => s3_error!(NoSuchKey),
-        Refusal::WrongHash => s3_error!(BadDigest, "not the SHA-256 that was announced"),
-        Refusal::NoRoom => s3_error!(ServiceUnavailable, "no room"),
-        Refusal::CutOff(_) => s3_error!(IncompleteBody),
-        Refusal::Io(error) => {
+        PutRefusal::Absent => s3_error!(NoSuchKey),
+        PutRefusal::WrongHash => s3_error!(BadDigest, "not the SHA-256 that was announced"),
+        PutRefusal::Another => s3_error!(PreconditionFailed),
+        PutRefusal::NoRoom => s3_error!(ServiceUnavailable, "no room"),
+        PutRefusal::CutOff(_) => s3_error!(IncompleteBody),
+        PutRefusal::Io(error) => {
             tracing::error!(%error, "the embedded object store failed");
             S3Error::internal_error(error)
         }
@@ -43,9 +42,9 @@ fn refused(refusal: Refusal) -> S3Error {
 }
 
 /// Of an upload in parts.
-fn refused_upload(refusal: Refusal) -> S3Error {
+fn refused_upload(refusal: PutRefusal) -> S3Error {
     match refusal {
-        Refusal::Absent => s3_error!(NoSuchUpload),
+        PutRefusal::Absent => s3_error!(NoSuchUpload),
         other => refused(other),
     }
 }
@@ -59,63 +58,35 @@ fn length(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }
 
-fn tag(of: impl std::fmt::Display) -> String {
+/// Of a content: as `read` shows it.
+pub(crate) fn hash_digits(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn tag(of: impl std::fmt::Display) -> String {
     format!("\"{of}\"")
 }
 
 #[async_trait::async_trait]
 impl S3 for Bucket {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let condition = Condition::of(&request.headers);
+        let condition = condition.ok_or_else(|| s3_error!(InvalidArgument, "If-Match or If-None-Match"))?;
         let PutObjectInput { bucket, key, body, checksum_sha256, .. } = request.input;
         self.is_it(&bucket)?;
         let announced = checksum_sha256.as_ref().map(|text| STANDARD.decode(text).ok()?.try_into().ok());
         let announced = announced.map(|hash| hash.ok_or_else(|| s3_error!(InvalidArgument, "not a SHA-256")));
         let body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
-        self.folder.put(&key, body, announced.transpose()?).await.map_err(refused)?;
-        Ok(S3Response::new(PutObjectOutput { checksum_sha256, e_tag: Some(tag(&key)), ..Default::default() }))
-    }
-
-    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
-        let HeadObjectInput { bucket, key, .. } = request.input;
-        self.is_it(&bucket)?;
-        let found = self.folder.find(&key).await.map_err(refused)?;
-        Ok(S3Response::new(HeadObjectOutput {
-            content_length: Some(length(found.size)),
-            checksum_sha256: Some(STANDARD.encode(found.hash)),
-            e_tag: Some(tag(&key)),
-            ..Default::default()
-        }))
-    }
-
-    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
-        let GetObjectInput { bucket, key, range, .. } = request.input;
-        self.is_it(&bucket)?;
-        let mut found = self.folder.find(&key).await.map_err(refused)?;
-        let wanted = match &range {
-            Some(range) => range.check(found.size)?,
-            None => 0..found.size,
-        };
-        let content_range = range.map(|_| format!("bytes {}-{}/{}", wanted.start, wanted.end - 1, found.size));
-        found.file.seek(SeekFrom::Start(wanted.start)).await.map_err(S3Error::internal_error)?;
-        let size = wanted.end - wanted.start;
-        let body = ReaderStream::with_capacity(found.file.take(size), READ_BYTES);
-        Ok(S3Response::new(GetObjectOutput {
-            body: Some(StreamingBlob::wrap(body)),
-            content_length: Some(length(size)),
-            content_range,
-            accept_ranges: Some("bytes".to_owned()),
-            // What it is the message says. A browser that was handed the link shall not run it.
-            content_disposition: Some("attachment".to_owned()),
-            e_tag: Some(tag(&key)),
-            ..Default::default()
-        }))
+        let hash = self.folder.put(&key, body, announced.transpose()?, &condition).await.map_err(refused)?;
+        let e_tag = Some(tag(hash_digits(&hash)));
+        Ok(S3Response::new(PutObjectOutput { checksum_sha256, e_tag, ..Default::default() }))
     }
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let DeleteObjectInput { bucket, key, .. } = request.input;
         self.is_it(&bucket)?;
         match self.folder.delete(&key).await {
-            Ok(()) | Err(Refusal::Absent) => Ok(S3Response::new(DeleteObjectOutput::default())),
+            Ok(()) | Err(PutRefusal::Absent) => Ok(S3Response::new(DeleteObjectOutput::default())),
             Err(refusal) => Err(refused(refusal)),
         }
     }
@@ -166,8 +137,8 @@ impl S3 for Bucket {
         let parts = multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
         let numbers = parts.iter().map(|part| part_number(part.part_number.unwrap_or_default()));
         let numbers = numbers.collect::<S3Result<Vec<_>>>()?;
-        self.folder.assemble(&key, &upload_id, &numbers).await.map_err(refused_upload)?;
-        let (bucket, e_tag) = (Some(bucket), Some(tag(&key)));
+        let hash = self.folder.assemble(&key, &upload_id, &numbers).await.map_err(refused_upload)?;
+        let (bucket, e_tag) = (Some(bucket), Some(tag(hash_digits(&hash))));
         Ok(S3Response::new(CompleteMultipartUploadOutput { bucket, key: Some(key), e_tag, ..Default::default() }))
     }
 

@@ -7,6 +7,8 @@ use std::future::Future;
 
 use ::bytes::Bytes;
 
+use crate::ids::Order;
+
 pub use frames::*;
 
 #[allow(missing_docs, unreachable_pub, reason = "generated; the .proto file is the documentation")]
@@ -20,8 +22,43 @@ pub const EDGES: &str = "edges";
 /// Topics of events for operators begin with it; the rest is their kind.
 pub const EVENTS: &str = "events";
 
-/// Orders from here on belong to receipts: acknowledged like entries, but no part of the inbox's order.
-pub const RECEIPTS_FROM: u64 = 1 << 63;
+const ANSWERS_FROM: u64 = 1 << 62;
+const RECEIPTS_FROM: u64 = 1 << 63;
+
+/// What a delivery is acknowledged under. On the wire it is `Deliver.order`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveryId {
+    /// Nothing: nobody waits for the acknowledgement.
+    None,
+    /// An inbox entry.
+    Entry(Order),
+    /// The answer to a call, by its number in the lane. It has no place in the inbox's order.
+    Answer(u64),
+    /// A receipt, by its number in the lane. It has no place in the inbox's order.
+    Receipt(u64),
+}
+
+impl DeliveryId {
+    /// From the wire.
+    pub const fn from_wire(order: u64) -> Self {
+        match order {
+            0 => Self::None,
+            RECEIPTS_FROM.. => Self::Receipt(order - RECEIPTS_FROM),
+            ANSWERS_FROM.. => Self::Answer(order - ANSWERS_FROM),
+            _ => Self::Entry(Order::new(order)),
+        }
+    }
+
+    /// For the wire. Numbers of answers and receipts are below 2^62.
+    pub const fn to_wire(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Entry(order) => order.get(),
+            Self::Answer(number) => ANSWERS_FROM + number,
+            Self::Receipt(number) => RECEIPTS_FROM + number,
+        }
+    }
+}
 
 /// Topic of a lane's incoming batches.
 pub fn up(lane: u32) -> String {

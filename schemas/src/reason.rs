@@ -2,6 +2,8 @@
 //!
 //! MQTT 3.1.1 has only CONNACK return codes; [`connack_v4`] maps to those.
 
+use std::fmt;
+
 /// A code as it stands on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reason(u8);
@@ -20,10 +22,12 @@ impl Reason {
     pub const SERVER_UNAVAILABLE: Self = Self(0x88);
     pub const SERVER_BUSY: Self = Self(0x89);
     pub const SERVER_SHUTTING_DOWN: Self = Self(0x8B);
+    pub const BAD_AUTHENTICATION_METHOD: Self = Self(0x8C);
     pub const KEEP_ALIVE_TIMEOUT: Self = Self(0x8D);
     pub const SESSION_TAKEN_OVER: Self = Self(0x8E);
     pub const TOPIC_FILTER_INVALID: Self = Self(0x8F);
     pub const TOPIC_NAME_INVALID: Self = Self(0x90);
+    pub const PACKET_IDENTIFIER_IN_USE: Self = Self(0x91);
     pub const RECEIVE_MAXIMUM_EXCEEDED: Self = Self(0x93);
     pub const TOPIC_ALIAS_INVALID: Self = Self(0x94);
     pub const PACKET_TOO_LARGE: Self = Self(0x95);
@@ -34,6 +38,7 @@ impl Reason {
     pub const RETAIN_NOT_SUPPORTED: Self = Self(0x9A);
     pub const QOS_NOT_SUPPORTED: Self = Self(0x9B);
     pub const SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: Self = Self(0x9E);
+    pub const SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED: Self = Self(0xA1);
 
     /// From a frame; what does not fit a byte becomes "unspecified".
     pub fn from_u32(code: u32) -> Self {
@@ -48,6 +53,13 @@ impl Reason {
     /// Below 0x80.
     pub const fn is_success(self) -> bool {
         self.0 < 0x80
+    }
+}
+
+/// As the standard and the documentation write it: `0x86`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:02X}", self.0)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Client of the running server's HTTP API, for operators' commands and the benchmark. It finds the server through the
-//! data folder: [`crate::notice::AdminNotice`]. Blocking.
+//! data folder: [`crate::runtime_files::AdminNotice`]. Blocking.
 
 use std::io::{BufRead as _, BufReader};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
-use crate::exit::{FAILED, Failure, UNREACHABLE, USAGE};
-use crate::notice::AdminNotice;
+use crate::exit::{CommandFailure, FAILED, UNREACHABLE, USAGE};
+use crate::runtime_files::AdminNotice;
 
 /// Longer than the server takes to say that something was not done in time.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(40);
 
 /// What a new device connects with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Credentials {
+pub(crate) struct DeviceCredentials {
     /// MQTT user name.
     pub(crate) user: String,
     /// MQTT client id.
@@ -29,7 +29,7 @@ pub(crate) struct Credentials {
 
 /// A user with its devices.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct User {
+pub(crate) struct ListedUser {
     /// The user's name.
     pub(crate) user: String,
     /// Its devices' names.
@@ -37,19 +37,19 @@ pub(crate) struct User {
 }
 
 #[derive(Debug, Deserialize)]
-struct Users {
-    users: Vec<User>,
+struct ListedUsers {
+    users: Vec<ListedUser>,
     next: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct ExportedLine {
     #[serde(rename = "type")]
     kind: String,
 }
 
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemBody {
     detail: String,
 }
 
@@ -78,36 +78,44 @@ impl AdminClient {
         user: Option<&UserId>,
         device: &DeviceName,
         phone: Option<&str>,
-    ) -> Result<Credentials, Failure> {
+    ) -> Result<DeviceCredentials, CommandFailure> {
         let user = user.map(UserId::as_str);
         let body = serde_json::json!({ "user": user, "device": device.as_str(), "phone": phone });
         self.post("/v1/admin/users", &body)
     }
 
     /// Adds a device to a user.
-    pub(crate) fn add_device(&self, user: &UserId, device: &DeviceName) -> Result<Credentials, Failure> {
+    pub(crate) fn add_device(&self, user: &UserId, device: &DeviceName) -> Result<DeviceCredentials, CommandFailure> {
         self.post(&format!("{}/devices", path(user)), &serde_json::json!({ "device": device.as_str() }))
     }
 
     /// Gives a device a new password.
-    pub(crate) fn renew_password(&self, user: &UserId, device: &DeviceName) -> Result<Credentials, Failure> {
+    pub(crate) fn renew_password(
+        &self,
+        user: &UserId,
+        device: &DeviceName,
+    ) -> Result<DeviceCredentials, CommandFailure> {
         self.post(&format!("/v1/users/{user}/devices/{device}/password"), &serde_json::json!({}))
     }
 
     /// One user.
-    pub(crate) fn user(&self, user: &UserId) -> Result<User, Failure> {
+    pub(crate) fn user(&self, user: &UserId) -> Result<ListedUser, CommandFailure> {
         self.get(&path(user))
     }
 
     /// Some users after `after`, by name, and after whom the next call goes on, if there may be more.
-    pub(crate) fn users(&self, after: Option<&UserId>, limit: usize) -> Result<(Vec<User>, Option<String>), Failure> {
+    pub(crate) fn users(
+        &self,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<(Vec<ListedUser>, Option<String>), CommandFailure> {
         let after = after.map(|name| format!("&after={name}")).unwrap_or_default();
-        let page: Users = self.get(&format!("/v1/admin/users?limit={limit}{after}"))?;
+        let page: ListedUsers = self.get(&format!("/v1/admin/users?limit={limit}{after}"))?;
         Ok((page.users, page.next))
     }
 
     /// Sets a user's phone number, or takes it away.
-    pub(crate) fn set_phone(&self, user: &UserId, phone: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn set_phone(&self, user: &UserId, phone: Option<&str>) -> Result<(), CommandFailure> {
         let path = format!("{}/phone", path(user));
         let Some(phone) = phone else { return self.delete(&path) };
         let request = self.agent.put(self.url(&path)).header("authorization", self.authorization());
@@ -118,8 +126,8 @@ impl AdminClient {
     pub(crate) fn export_user(
         &self,
         user: &UserId,
-        mut each: impl FnMut(&str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut each: impl FnMut(&str) -> Result<(), CommandFailure>,
+    ) -> Result<(), CommandFailure> {
         let url = self.url(&format!("/v1/users/{user}/export"));
         // However long it takes.
         let request = self.agent.get(url).config().timeout_global(None).build();
@@ -131,32 +139,42 @@ impl AdminClient {
         }
         // Only the last line says that nothing is missing.
         match serde_json::from_str(&last) {
-            Ok(Line { kind }) if kind == "end" => Ok(()),
-            _ => Err(Failure::new(UNREACHABLE, format!("the export from {} broke off", self.notice.url))),
+            Ok(ExportedLine { kind }) if kind == "end" => Ok(()),
+            _ => Err(CommandFailure::new(UNREACHABLE, format!("the export from {} broke off", self.notice.url))),
         }
     }
 
+    /// The server's time beside the wall clock.
+    pub(crate) fn clock(&self) -> Result<serde_json::Value, CommandFailure> {
+        self.get("/v1/admin/clock")
+    }
+
+    /// Has the server's time follow the wall clock.
+    pub(crate) fn follow_clock(&self) -> Result<serde_json::Value, CommandFailure> {
+        self.post("/v1/admin/clock/follow", &serde_json::json!({}))
+    }
+
     /// Removes a user.
-    pub(crate) fn remove_user(&self, user: &UserId) -> Result<(), Failure> {
+    pub(crate) fn remove_user(&self, user: &UserId) -> Result<(), CommandFailure> {
         self.delete(&path(user))
     }
 
     /// Removes a device.
-    pub(crate) fn remove_device(&self, user: &UserId, device: &DeviceName) -> Result<(), Failure> {
+    pub(crate) fn remove_device(&self, user: &UserId, device: &DeviceName) -> Result<(), CommandFailure> {
         self.delete(&format!("{}/devices/{device}", path(user)))
     }
 
-    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CommandFailure> {
         let request = self.agent.get(self.url(path)).header("authorization", self.authorization());
         self.content(self.accepted(request.call())?)
     }
 
-    fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, Failure> {
+    fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> Result<T, CommandFailure> {
         let request = self.agent.post(self.url(path)).header("authorization", self.authorization());
         self.content(self.accepted(request.send_json(body))?)
     }
 
-    fn delete(&self, path: &str) -> Result<(), Failure> {
+    fn delete(&self, path: &str) -> Result<(), CommandFailure> {
         let request = self.agent.delete(self.url(path)).header("authorization", self.authorization());
         self.accepted(request.call()).map(drop)
     }
@@ -169,25 +187,25 @@ impl AdminClient {
         format!("Bearer {}", self.notice.token)
     }
 
-    fn accepted(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
+    fn accepted(&self, answer: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, CommandFailure> {
         let mut answer = answer.map_err(|error| self.unreachable(&error))?;
         let status = answer.status();
         if status.is_success() {
             return Ok(answer);
         }
-        let problem = answer.body_mut().read_json().map(|Problem { detail }| detail);
-        Err(Failure::new(
+        let problem = answer.body_mut().read_json().map(|ProblemBody { detail }| detail);
+        Err(CommandFailure::new(
             FAILED,
             problem.unwrap_or_else(|_| format!("the server at {} says {status}", self.notice.url)),
         ))
     }
 
-    fn content<T: DeserializeOwned>(&self, mut answer: Response<Body>) -> Result<T, Failure> {
+    fn content<T: DeserializeOwned>(&self, mut answer: Response<Body>) -> Result<T, CommandFailure> {
         answer.body_mut().read_json().map_err(|error| self.unreachable(&error))
     }
 
-    fn unreachable(&self, error: &ureq::Error) -> Failure {
-        Failure::new(UNREACHABLE, format!("cannot reach the server at {}: {error}", self.notice.url))
+    fn unreachable(&self, error: &ureq::Error) -> CommandFailure {
+        CommandFailure::new(UNREACHABLE, format!("cannot reach the server at {}: {error}", self.notice.url))
     }
 }
 
@@ -196,11 +214,11 @@ fn path(user: &UserId) -> String {
 }
 
 /// A user's name from the command line.
-pub(crate) fn user_name(name: &str) -> Result<UserId, Failure> {
-    UserId::new(name).map_err(|bad| Failure::new(USAGE, format!("user name {name:?}: {bad}")))
+pub(crate) fn user_name(name: &str) -> Result<UserId, CommandFailure> {
+    UserId::new(name).map_err(|bad| CommandFailure::new(USAGE, format!("user name {name:?}: {bad}")))
 }
 
 /// A device's name from the command line.
-pub(crate) fn device_name(name: &str) -> Result<DeviceName, Failure> {
-    DeviceName::new(name).map_err(|bad| Failure::new(USAGE, format!("device name {name:?}: {bad}")))
+pub(crate) fn device_name(name: &str) -> Result<DeviceName, CommandFailure> {
+    DeviceName::new(name).map_err(|bad| CommandFailure::new(USAGE, format!("device name {name:?}: {bad}")))
 }

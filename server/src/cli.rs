@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::bench::BenchArgs;
-use crate::chat::ChatArgs;
+use crate::sibling::PassedArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,35 +22,40 @@ Exit codes: 0 done, 1 failed or refused, 64 wrong usage or settings, 69 server n
 #[command(name = "godwit", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run the whole server in one process
-    Serve(Place),
+    Serve(SettingsArgs),
     /// Run only the doors: MQTT listeners and the private service listener for `godwit bridge`
-    Broker(Place),
+    Broker(SettingsArgs),
     /// Run only the memory: conversations, inboxes and the HTTP API, behind a `godwit broker`
-    Bridge(Place),
+    Bridge(SettingsArgs),
     /// Manage users of the running server
     #[command(subcommand)]
     User(UserCommand),
     /// Manage devices of users of the running server
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Show the running server's time, or say that the wall clock is right
+    #[command(subcommand)]
+    Clock(ClockCommand),
+    /// Say that the data folder was put back from a backup, before the next start
+    Restored(SettingsArgs),
     /// Check the settings and print what is in force
-    CheckConfig(Place),
-    /// Chat at the terminal, as one of a user's devices
-    Chat(ChatArgs),
-    /// Measure a running server, or any MQTT broker
-    Bench(BenchArgs),
+    CheckConfig(SettingsArgs),
+    /// Chat at the terminal, as one of a user's devices (runs godwit-chat)
+    Chat(PassedArgs),
+    /// Measure a running server, or any MQTT broker (runs godwit-bench)
+    Bench(PassedArgs),
 }
 
 /// Which settings and which data.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Place {
+pub(crate) struct SettingsArgs {
     /// Settings file (TOML); without it the defaults
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -76,7 +80,7 @@ pub(crate) enum UserCommand {
         #[arg(long, value_name = "NUMBER")]
         phone: Option<String>,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// Set the phone number of a user; without a number take it away
     Phone {
@@ -85,7 +89,7 @@ pub(crate) enum UserCommand {
         /// Like +4930123456
         number: Option<String>,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// List users with their devices, one JSON object a line, by name
     List {
@@ -96,21 +100,21 @@ pub(crate) enum UserCommand {
         #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
         limit: usize,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// Print everything that is kept of a user, one JSON object a line; the last has the type "end"
     Export {
         /// The user's name
         name: String,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// Remove a user, its devices and their inboxes
     Remove {
         /// The user's name
         name: String,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
 }
 
@@ -125,7 +129,7 @@ pub(crate) enum DeviceCommand {
         /// The device's name: the MQTT client id
         name: String,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// Give a device a new password; prints JSON with it. The one before is void, its connection is cut
     Password {
@@ -134,14 +138,14 @@ pub(crate) enum DeviceCommand {
         /// The device's name
         name: String,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// List a user's devices, one name a line
     List {
         /// The user's name
         user: String,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
     /// Remove a device and its inbox
     Remove {
@@ -150,8 +154,17 @@ pub(crate) enum DeviceCommand {
         /// The device's name
         name: String,
         #[command(flatten)]
-        place: Place,
+        place: SettingsArgs,
     },
+}
+
+/// Commands on the server's time.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClockCommand {
+    /// Print the server's time, and by how much the wall clock has leapt, as JSON
+    Show(SettingsArgs),
+    /// The wall clock is right: as much time has passed as it has leapt forward, and what has expired by that is gone
+    Follow(SettingsArgs),
 }
 
 #[cfg(test)]
@@ -176,8 +189,11 @@ mod tests {
         assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit device password alice phone").is_ok());
-        assert!(parse("godwit chat --user alice --device phone --lines --server ws://x/mqtt").is_ok());
-        assert!(parse("godwit chat --device phone").is_err());
+        assert!(parse("godwit restored --data b").is_ok());
+        assert!(parse("godwit chat --user alice -h --help").is_ok());
+        assert!(parse("godwit bench").is_ok());
+        assert!(parse("godwit clock show --data b").is_ok());
+        assert!(parse("godwit clock follow").is_ok());
         assert!(parse("godwit user add alice").is_err());
         assert!(parse("godwit user add --device phone").is_err());
         assert!(parse("godwit").is_err());

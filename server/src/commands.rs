@@ -1,20 +1,21 @@
-//! Operators' commands: `godwit user`, `godwit device`, `godwit check-config`. Results go to stdout, for scripts.
+//! Operators' commands: `godwit user`, `godwit device`, `godwit clock`, `godwit check-config`. Results go to stdout, for scripts.
 
 use std::io::{self, Write as _};
 
 use serde::Serialize;
 
 use crate::admin::{AdminClient, device_name, user_name};
-use crate::cli::{DeviceCommand, Place, UserCommand};
-use crate::exit::Failure;
-use crate::notice::AdminNotice;
+use crate::cli::{ClockCommand, DeviceCommand, SettingsArgs, UserCommand};
+use crate::exit::CommandFailure;
+use crate::runtime_files::AdminNotice;
+use crate::serve::{Preflight, ProcessRole, origin};
 use crate::settings;
 
 /// Most users that are asked for at once.
 const PAGE: usize = 1_000;
 
 /// `godwit user ...`
-pub(crate) fn user(command: UserCommand) -> Result<(), Failure> {
+pub(crate) fn user(command: UserCommand) -> Result<(), CommandFailure> {
     match command {
         UserCommand::Add { name, device, phone, place } => {
             let (user, device) = (name.as_deref().map(user_name).transpose()?, device_name(&device)?);
@@ -37,7 +38,7 @@ pub(crate) fn user(command: UserCommand) -> Result<(), Failure> {
 }
 
 /// `godwit device ...`
-pub(crate) fn device(command: DeviceCommand) -> Result<(), Failure> {
+pub(crate) fn device(command: DeviceCommand) -> Result<(), CommandFailure> {
     match command {
         DeviceCommand::Add { user, name, place } => {
             let (user, device) = (user_name(&user)?, device_name(&name)?);
@@ -58,13 +59,29 @@ pub(crate) fn device(command: DeviceCommand) -> Result<(), Failure> {
     }
 }
 
+/// `godwit clock ...`
+pub(crate) fn clock(command: ClockCommand) -> Result<(), CommandFailure> {
+    match command {
+        ClockCommand::Show(place) => print_json(&connect(&place)?.clock()?),
+        ClockCommand::Follow(place) => print_json(&connect(&place)?.follow_clock()?),
+    }
+}
+
 /// `godwit check-config`
-pub(crate) fn check_config(place: &Place) -> Result<(), Failure> {
-    let (_, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+pub(crate) fn check_config(place: &SettingsArgs) -> Result<(), CommandFailure> {
+    let (settings, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    Preflight::read(ProcessRole::Serve, &settings)?;
     print(settings::render(&effective).trim_end())
 }
 
-fn list_users(after: Option<String>, limit: usize, place: &Place) -> Result<(), Failure> {
+/// `godwit restored`
+pub(crate) fn restored(place: &SettingsArgs) -> Result<(), CommandFailure> {
+    let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    origin::forget(&settings.data_dir)?;
+    print("the next start counts as the one after a restore")
+}
+
+fn list_users(after: Option<String>, limit: usize, place: &SettingsArgs) -> Result<(), CommandFailure> {
     let mut after = after.map(|name| user_name(&name)).transpose()?;
     let server = connect(place)?;
     let mut left = limit;
@@ -78,17 +95,17 @@ fn list_users(after: Option<String>, limit: usize, place: &Place) -> Result<(), 
     Ok(())
 }
 
-fn connect(place: &Place) -> Result<AdminClient, Failure> {
+fn connect(place: &SettingsArgs) -> Result<AdminClient, CommandFailure> {
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
     Ok(AdminClient::new(AdminNotice::read(&settings.data_dir)?, 1))
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+fn print_json(value: &impl Serialize) -> Result<(), CommandFailure> {
     print(&serde_json::to_string(value).map_err(anyhow::Error::from)?)
 }
 
 /// One line. A reader that has gone away, as `head` does, has had enough.
-pub(crate) fn print(line: &str) -> Result<(), Failure> {
+pub(crate) fn print(line: &str) -> Result<(), CommandFailure> {
     match writeln!(io::stdout(), "{line}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => Ok(written.map_err(anyhow::Error::from)?),

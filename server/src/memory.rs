@@ -33,7 +33,7 @@ const LOOK: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(100
 /// Where the kernel tells what a control group may have (version 2, as a container sees its own).
 const GROUP_MAX: &str = "/sys/fs/cgroup/memory.max";
 
-/// Has the doors hold back, for as long as the runtime lives, while the process has nearly as much memory as it may. `most`
+/// Has doors and lanes hold back, for as long as the runtime lives, while the process has nearly as much memory as it may. `most`
 /// in bytes; 0: three quarters of what there is.
 ///
 /// # Errors
@@ -54,7 +54,7 @@ pub(crate) fn watch(most: u64, pressure: Pressure) -> anyhow::Result<()> {
             }
             let (used_mib, most_mib) = (used >> 20, most >> 20);
             if on {
-                tracing::warn!(used_mib, most_mib, "memory is short: nobody else gets in");
+                tracing::warn!(used_mib, most_mib, "memory is short: nobody else gets in, and what can wait does");
             } else {
                 tracing::info!(used_mib, most_mib, "there is memory again");
             }

@@ -2,10 +2,10 @@
 //!
 //! The defaults are `deploy/godwit.toml`, built into the program.
 
-mod doors;
 mod events;
 mod jwt;
 mod layers;
+mod listeners;
 mod media;
 mod registration;
 #[cfg(test)]
@@ -18,19 +18,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::Map;
-use godwit_bridge::doubt;
 use godwit_bridge::retention::{History, Policy};
-use godwit_broker::guests;
+use godwit_bridge::retry;
+use godwit_broker::connection_limits;
 use godwit_broker::proxy::Network;
-use tracing_subscriber::EnvFilter;
+use godwit_http::ProxyHeader;
+use godwit_store::time;
 
-pub(crate) use doors::Doors;
-pub(crate) use events::Events;
+use crate::log;
+
+pub(crate) use events::EventSettings;
 pub(crate) use jwt::{Jwt, KeysAt};
-pub(crate) use layers::{Effective, Problem};
-use layers::{Layers, Origin};
-pub(crate) use media::{Media, Storage};
-pub(crate) use registration::{Provider, Registration};
+pub(crate) use layers::{Effective, SettingProblem};
+use layers::{Layers, SettingSource};
+pub(crate) use listeners::MqttSettings;
+pub(crate) use media::{FileSettings, Storage};
+pub(crate) use registration::{Provider, RegistrationKeys};
 
 /// Room that a packet needs around the largest body: topic, properties, the event's own fields.
 const PACKET_OVERHEAD_BYTES: u32 = 1_024;
@@ -44,29 +47,34 @@ const DAY_S: u32 = 24 * 3_600;
 
 /// See `deploy/godwit.toml` for what each setting means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Settings {
-    pub(crate) doors: Doors,
+pub(crate) struct ServerSettings {
+    pub(crate) listeners: MqttSettings,
     pub(crate) http_listen: SocketAddr,
+    pub(crate) http_tls_listen: Option<SocketAddr>,
     pub(crate) http_connections_max: usize,
     /// Who is believed to say for whom a request over HTTP comes.
     pub(crate) http_proxies: Vec<Network>,
+    /// In which header.
+    pub(crate) http_proxy_header: ProxyHeader,
     pub(crate) service: Service,
-    pub(crate) events: Events,
+    pub(crate) events: EventSettings,
     pub(crate) data_dir: PathBuf,
-    pub(crate) limits: Limits,
+    pub(crate) limits: LimitSettings,
     /// How long a message waits for a device.
     pub(crate) undelivered_s: u32,
     /// What is kept of messages that were delivered.
     pub(crate) history: Policy,
+    /// How far the wall clock is believed.
+    pub(crate) time: time::ClockSettings,
     /// At least 1.
     pub(crate) lanes: u32,
     pub(crate) cached_per_lane: usize,
     pub(crate) memtable_bytes: usize,
     pub(crate) cache_bytes: usize,
     pub(crate) reserve_bytes: u64,
-    pub(crate) media: Media,
+    pub(crate) media: FileSettings,
     /// `None`: nobody registers by themselves.
-    pub(crate) registration: Option<Registration>,
+    pub(crate) registration: Option<RegistrationKeys>,
     /// `None`: there are no tokens.
     pub(crate) jwt: Option<Jwt>,
     /// Where it is noted who got in.
@@ -85,11 +93,13 @@ pub(crate) struct Service {
 
 /// What one client, user or group may cost.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct LimitSettings {
     pub(crate) body_bytes_max: u32,
+    pub(crate) properties_bytes_max: u32,
+    pub(crate) user_properties_max: usize,
     pub(crate) packet_bytes_max: u32,
     pub(crate) connections_max: u64,
-    pub(crate) guests: guests::Limits,
+    pub(crate) connection_limits: connection_limits::NetworkLimits,
     pub(crate) packets_per_s: u32,
     pub(crate) bytes_per_s: u32,
     pub(crate) over_rate: Duration,
@@ -102,10 +112,13 @@ pub(crate) struct Limits {
     pub(crate) unanswered_publishes_max: u16,
     pub(crate) group_members_max: usize,
     pub(crate) conversations_per_user: u32,
+    pub(crate) stranger_adds_per_day: u32,
+    pub(crate) request_messages: u32,
     pub(crate) devices_per_user_max: usize,
     pub(crate) recall_window_s: u32,
     pub(crate) inbox_entries: u32,
     pub(crate) inbox_bytes: u64,
+    pub(crate) idle_device_days: u32,
     pub(crate) phone_lookups_per_day: u32,
     pub(crate) offline_after: Duration,
     pub(crate) window_messages: u32,
@@ -121,9 +134,9 @@ pub(crate) struct Log {
 
 /// Everything that is wrong with the settings, one line each.
 #[derive(Debug)]
-pub(crate) struct Refused(Vec<Problem>);
+pub(crate) struct SettingsRefused(Vec<SettingProblem>);
 
-impl fmt::Display for Refused {
+impl fmt::Display for SettingsRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the settings are refused:")?;
         self.0.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
@@ -134,7 +147,10 @@ impl fmt::Display for Refused {
 ///
 /// # Errors
 /// Every problem there is, at once.
-pub(crate) fn load(file: Option<&Path>, data: Option<&Path>) -> Result<(Settings, Vec<Effective>), Refused> {
+pub(crate) fn load(
+    file: Option<&Path>,
+    data: Option<&Path>,
+) -> Result<(ServerSettings, Vec<Effective>), SettingsRefused> {
     load_with(file, None, data)
 }
 
@@ -142,10 +158,10 @@ fn load_with(
     file: Option<&Path>,
     environment: Option<Map<String, String>>,
     data: Option<&Path>,
-) -> Result<(Settings, Vec<Effective>), Refused> {
+) -> Result<(ServerSettings, Vec<Effective>), SettingsRefused> {
     let mut layers = Layers::gather(file, environment, data);
     let settings = parse(&mut layers);
-    let effective = layers.finish().map_err(Refused)?;
+    let effective = layers.finish().map_err(SettingsRefused)?;
     Ok((settings, effective))
 }
 
@@ -161,26 +177,32 @@ pub(crate) fn render(effective: &[Effective]) -> String {
             section = of;
         }
         let note = match origin {
-            Origin::Default => String::new(),
-            Origin::File => "  # file".to_owned(),
-            Origin::Environment => format!("  # {}", layers::variable(key)),
-            Origin::DataFlag => "  # --data".to_owned(),
+            SettingSource::Default => String::new(),
+            SettingSource::File => "  # file".to_owned(),
+            SettingSource::Environment => format!("  # {}", layers::variable(key)),
+            SettingSource::DataFlag => "  # --data".to_owned(),
         };
         _ = writeln!(text, "{name} = {value}{note}");
     }
     text
 }
 
-fn parse(from: &mut Layers) -> Settings {
-    let doors = doors::doors(from);
+fn parse(from: &mut Layers) -> ServerSettings {
+    let mut doors = listeners::listeners(from);
     let http_listen = listener(from, "http.listen", "http.allow_plaintext");
+    let http_tls_listen = from.take("http.tls_listen", |text: String| listeners::optional(&text));
     let http_connections_max = number(from, "http.connections_max", 1..=65_536);
-    let http_proxies = from.take("http.proxy_from", doors::networks);
+    let http_proxies = from.take("http.proxy_from", listeners::networks);
+    let http_proxy_header = from.take("http.proxy_header", proxy_header);
     let service = service(from);
     let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
     listeners.extend([("http.listen", http_listen), ("service.listen", service.listen)]);
     let media = media::parse(from);
+    let web = [("http.tls_listen", http_tls_listen), ("media.tls_listen", media.tls_listen())];
+    let web: Vec<_> = web.into_iter().filter_map(|(key, addr)| Some((key, addr?))).collect();
+    (doors.tls, doors.web_certificate) = listeners::tls(from, &doors.listen, &web);
+    listeners.extend(web);
     if let Storage::Embedded { listen, .. } = media.storage {
         listeners.push(("media.listen", listen));
     }
@@ -198,11 +220,13 @@ fn parse(from: &mut Layers) -> Settings {
             format!("store.cache_mib, {TABLES} times store.memtable_mib and the rest take {} already", least >> 20);
         from.refuse("limits.memory_mib", text);
     }
-    Settings {
-        doors,
+    ServerSettings {
+        listeners: doors,
         http_listen,
+        http_tls_listen,
         http_connections_max,
         http_proxies,
+        http_proxy_header,
         service,
         events,
         data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
@@ -212,6 +236,10 @@ fn parse(from: &mut Layers) -> Settings {
         limits,
         undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
         history: history_policy(from),
+        time: time::ClockSettings {
+            hold: seconds(from, "clock.leap_hold_s", 1..=2_592_000),
+            downtime_max: seconds(from, "clock.downtime_max_s", 0..=315_360_000),
+        },
         lanes: lanes(number(from, "bridge.lanes", 0..=64)),
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
         memtable_bytes,
@@ -226,7 +254,7 @@ fn parse(from: &mut Layers) -> Settings {
     }
 }
 
-fn limits(from: &mut Layers) -> Limits {
+fn limits(from: &mut Layers) -> LimitSettings {
     let body_bytes_max = number::<u32>(from, "limits.body_bytes_max", 1..=1_048_576);
     let packet_bytes_max = number::<u32>(from, "limits.packet_bytes_max", 1..=2_097_152);
     if packet_bytes_max <= body_bytes_max + PACKET_OVERHEAD_BYTES {
@@ -234,11 +262,14 @@ fn limits(from: &mut Layers) -> Limits {
         let text = format!("{packet_bytes_max} must exceed {body} by more than {PACKET_OVERHEAD_BYTES}");
         from.refuse("limits.packet_bytes_max", text);
     }
-    Limits {
+    LimitSettings {
         body_bytes_max,
+        // No string or binary data of MQTT is longer.
+        properties_bytes_max: number(from, "limits.properties_bytes_max", 0..=u16::MAX.into()),
+        user_properties_max: number(from, "limits.user_properties_max", 0..=10_000),
         packet_bytes_max,
         connections_max: number(from, "limits.connections_max", 1..=10_000_000),
-        guests: doors::guests(from),
+        connection_limits: listeners::connection_limits(from),
         packets_per_s: number(from, "limits.packets_per_s", 0..=1_000_000),
         bytes_per_s: number(from, "limits.bytes_per_s", 0..=100_000_000),
         over_rate: seconds(from, "limits.over_rate_s", 0..=86_400),
@@ -247,13 +278,16 @@ fn limits(from: &mut Layers) -> Limits {
         memory_bytes_max: mib(from, "limits.memory_mib", 0..=16_777_216) as u64,
         connect_deadline: seconds(from, "limits.connect_deadline_s", 1..=600),
         drain_deadline: seconds(from, "limits.drain_deadline_s", 1..=3_600),
-        unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=doubt::SLOTS.into()),
+        unanswered_publishes_max: number(from, "limits.unanswered_publishes_max", 1..=retry::SLOTS.into()),
         group_members_max: number(from, "limits.group_members_max", 2..=10_000),
         conversations_per_user: number(from, "limits.conversations_per_user", 0..=1_000_000_000),
+        stranger_adds_per_day: number(from, "limits.stranger_adds_per_day", 0..=1_000_000_000),
+        request_messages: number(from, "limits.request_messages", 0..=1_000_000_000),
         devices_per_user_max: number(from, "limits.devices_per_user_max", 1..=256),
         recall_window_s: number(from, "limits.recall_window_s", 0..=u32::MAX.into()),
         inbox_entries: number(from, "limits.inbox_entries", 100..=1_000_000_000),
         inbox_bytes: number(from, "limits.inbox_bytes", 0..=i64::MAX as u64),
+        idle_device_days: number(from, "limits.idle_device_days", 0..=36_500),
         phone_lookups_per_day: number(from, "limits.phone_lookups_per_day", 0..=1_000_000_000),
         offline_after: seconds(from, "limits.offline_after_s", 0..=3_600),
         window_messages: number(from, "limits.window_messages", 1..=u16::MAX.into()),
@@ -284,10 +318,7 @@ fn user_and_file(from: &mut Layers, user_key: &'static str, file_key: &'static s
 }
 
 fn log(from: &mut Layers) -> Log {
-    let level = from.take("log.level", |level: String| match EnvFilter::builder().parse(&level) {
-        Ok(_) => Ok(level),
-        Err(error) => Err(format!("{level:?}: {error}")),
-    });
+    let level = from.take("log.level", |level: String| log::check(&level).map(|()| level));
     let json = from.take("log.format", |format: String| match format.as_str() {
         "text" => Ok(false),
         "json" => Ok(true),
@@ -316,6 +347,14 @@ fn history(text: String) -> Result<History, String> {
             Ok(days) if (1..=36_500).contains(&days) => Ok(History::Days(days)),
             _ => Err(format!("{text:?} is neither \"none\" nor \"forever\" nor a number of days from 1 to 36500")),
         },
+    }
+}
+
+fn proxy_header(name: String) -> Result<ProxyHeader, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "x-forwarded-for" => Ok(ProxyHeader::XForwardedFor),
+        "forwarded" => Ok(ProxyHeader::Forwarded),
+        _ => Err(format!("{name:?} is neither \"X-Forwarded-For\" nor \"Forwarded\"")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! A running server from outside: what it leaves in its data folder, operators' commands, how it ends.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -34,9 +34,19 @@ fn godwit(data: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Starts a server and waits for the file that says that it is ready.
+/// `godwit serve` with these variables set.
+fn start_with(data: &Path, variables: &[(&str, &str)]) -> Server {
+    let mut command = godwit(data, &["serve"]);
+    wait_until_ready(command.envs(variables.iter().copied()), data, "listeners.json")
+}
+
 fn start(data: &Path, role: &str, listeners: &str) -> Server {
-    let mut process = godwit(data, &[role]).stderr(Stdio::piped()).spawn().expect("the program starts");
+    wait_until_ready(&mut godwit(data, &[role]), data, listeners)
+}
+
+/// Starts a server and waits for the file that says that it is ready.
+fn wait_until_ready(command: &mut Command, data: &Path, listeners: &str) -> Server {
+    let mut process = command.stderr(Stdio::piped()).spawn().expect("the program starts");
     let begun = Instant::now();
     loop {
         let ready = fs::read(data.join(listeners)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
@@ -115,6 +125,77 @@ fn a_stopped_server_is_gone_and_says_so() {
     assert!(!data.join("listeners.json").exists());
     assert!(connect(&mqtt).is_err() && connect(&http).is_err());
     assert_eq!(run(data, &["user", "list"]).0, Some(69));
+}
+
+/// GET; returns the status.
+fn get(listener: &Value, path: &str) -> u16 {
+    let mut stream = connect(listener).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+/// The doors have heard of the lanes.
+fn wait_until_it_serves(server: &Server) {
+    let begun = Instant::now();
+    while get(&server.listeners["http"], "/readyz") != 200 {
+        assert!(begun.elapsed() < PATIENCE, "it serves");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// CONNECT of MQTT 3.1.1; returns the code of CONNACK.
+fn log_in(server: &Server, user: &str, password: &str) -> (TcpStream, u8) {
+    let mut stream = connect(&server.listeners["mqtt"][0]).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    let text = |text: &str| [&[0, text.len() as u8][..], text.as_bytes()].concat();
+    let body = [&text("MQTT")[..], &[4, 0xC2, 0, 0], &text("phone"), &text(user), &text(password)].concat();
+    stream.write_all(&[&[0x10, body.len() as u8][..], &body].concat()).expect("sent");
+    let mut connack = [0; 4];
+    stream.read_exact(&mut connack).expect("CONNACK");
+    (stream, connack[3])
+}
+
+/// PUBLISH with QoS 1; returns when PUBACK is there.
+fn publish(stream: &mut TcpStream) {
+    stream.write_all(&[&[0x32, 12, 0, 6][..], b"to/bob", &[0, 1], b"hi"].concat()).expect("sent");
+    stream.read_exact(&mut [0; 4]).expect("PUBACK");
+}
+
+#[test]
+fn nobody_who_reads_the_log_is_needed() {
+    for (level, reads) in [("info", false), ("debug", true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = start_with(folder.path(), &[("GODWIT__LOG__LEVEL", level)]);
+        let (_, out, _) = run(folder.path(), &["user", "add", "alice", "--device", "phone"]);
+        assert_eq!(run(folder.path(), &["user", "add", "bob", "--device", "phone"]).0, Some(0));
+        let made: Value = serde_json::from_str(&out).expect("JSON");
+        // The reader ends; or it stays, and reads nothing, so that the pipe is full after some hundred lines.
+        let pipe = server.process.stderr.take().filter(|_| reads);
+        for _ in 0..if reads { 1_000 } else { 3 } {
+            assert_eq!(log_in(&server, "nobody", "wrong").1, 4);
+        }
+        let (mut alice, code) = log_in(&server, "alice", made["password"].as_str().expect("text"));
+        assert_eq!(code, 0);
+        publish(&mut alice);
+        wait_until_it_serves(&server);
+        assert!(server.process.try_wait().expect("a child").is_none());
+        drop(pipe);
+        assert_eq!(stop(server), Some(0));
+    }
+}
+
+#[test]
+fn a_hangup_ends_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path(), "serve", "listeners.json");
+    let pid = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
+    assert_eq!(get(&server.listeners["http"], "/healthz"), 200);
+    wait_until_it_serves(&server);
+    assert_eq!(stop(server), Some(0));
 }
 
 #[test]

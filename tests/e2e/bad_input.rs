@@ -21,7 +21,7 @@ const MALFORMED: [(&str, &[u8], u8); 17] = [
     ("packet identifier 0", &[0x32, 9, 0, 4, b's', b'e', b'n', b'd', 0, 0, 0], 0x81),
     ("QoS 3", &[0x36, 9, 0, 4, b's', b'e', b'n', b'd', 0, 1, 0], 0x81),
     ("SUBSCRIBE with reserved bits", &[0x80, 5, 0, 1, 0, 0, 0], 0x81),
-    ("SUBSCRIBE without a filter", &[0x82, 3, 0, 1, 0], 0x81),
+    ("SUBSCRIBE without a filter", &[0x82, 3, 0, 1, 0], 0x82),
     ("a second CONNECT", &[0x10, 12, 0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 0], 0x82),
 ];
 

@@ -97,7 +97,19 @@ impl Subscriber {
 
     /// Ends by itself after so many messages.
     pub(crate) fn of(server: &Server, account: &Account, version: &str, filter: &str, messages: usize) -> Self {
+        Self::asking(server, account, version, (filter, "1"), messages)
+    }
+
+    /// Asks for another QoS.
+    pub(crate) fn asking(
+        server: &Server,
+        account: &Account,
+        version: &str,
+        (filter, qos): (&str, &str),
+        messages: usize,
+    ) -> Self {
         let mut command = mosquitto("mosquitto_sub", server, account, version);
+        command.args(["-q", qos]);
         command.args(["-c", "-t", filter, "-F", "%t %p", "-C", &messages.to_string()]).stdout(Stdio::piped());
         let mut child = started("mosquitto_sub", command.spawn());
         let lines = lines_of(&mut child);
@@ -143,16 +155,12 @@ impl Drop for Subscriber {
     }
 }
 
-/// A shell in a folder that looks like the clone after `make run`: `dist/godwit`, `godwit-data`; mosquitto's clients and
-/// `godwit chat` know where the server listens.
-pub(crate) struct Shell {
-    child: Child,
-    lines: Receiver<String>,
-    _folder: TempDir,
-}
+/// A folder that looks like the clone after `make run`: `dist/godwit`, `godwit-data`, `schemas`. Commands in it find Python and
+/// Node with their packages; mosquitto's clients and `godwit chat` know where the server listens.
+pub(crate) struct Clone(TempDir);
 
-impl Shell {
-    pub(crate) fn start(server: &Server) -> Self {
+impl Clone {
+    pub(crate) fn of(server: &Server) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let at = folder.path();
         std::fs::create_dir(at.join("dist")).expect("a folder");
@@ -163,14 +171,52 @@ impl Shell {
         let to = format!("[ \"$1\" = chat ] && set -- \"$@\" --server mqtt://{address}");
         std::fs::write(&godwit, format!("#!/bin/sh\n{to}\nexec {program} \"$@\"\n")).expect("written");
         std::fs::set_permissions(&godwit, Permissions::from_mode(0o755)).expect("set");
+        symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("../schemas"), at.join("schemas")).expect("a link");
         for client in ["mosquitto_pub", "mosquitto_sub"] {
             std::fs::write(at.join(client), format!("-h {}\n-p {}\n", address.ip(), address.port())).expect("written");
         }
+        Self(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// A shell in it.
+    pub(crate) fn bash(&self) -> Command {
         let mut command = Command::new("bash");
+        let at = self.path();
         without_settings(&mut command).current_dir(at).envs([("XDG_CONFIG_HOME", at), ("XDG_DATA_HOME", at)]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
+        command
+    }
+}
+
+/// A shell in a [`Clone`].
+pub(crate) struct Shell {
+    child: Child,
+    lines: Receiver<String>,
+    folder: Clone,
+}
+
+impl Shell {
+    pub(crate) fn start(server: &Server) -> Self {
+        let folder = Clone::of(server);
+        let mut child = folder.bash().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
         let lines = lines_of(&mut child);
-        Self { child, lines, _folder: folder }
+        Self { child, lines, folder }
+    }
+
+    /// `python3` and `node` find the packages of the end-to-end tests.
+    pub(crate) fn use_packages(&mut self) {
+        let program = self.path().join("bin/python3");
+        std::fs::create_dir(self.path().join("bin")).expect("a folder");
+        std::fs::write(&program, format!("#!/bin/sh\nexec {} \"$@\"\n", python().display())).expect("written");
+        std::fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("set");
+        self.run(&format!("PATH=\"$PWD/bin:$PATH\"\nexport PYTHONUNBUFFERED=1 NODE_PATH={}", node_path().display()));
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     fn say(&mut self, text: &str) {
@@ -196,6 +242,16 @@ impl Shell {
         }
     }
 
+    /// Begins a command that goes on until [`Self::stop`].
+    pub(crate) fn background(&mut self, command: &str) {
+        self.say(&format!("{command} &\n"));
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(&mut self) {
+        self.run("kill $!; wait $! || true");
+    }
+
     /// The next line that a command writes.
     pub(crate) fn line(&mut self) -> String {
         self.lines.recv_timeout(PATIENCE).expect("a line from a command")
@@ -217,17 +273,31 @@ impl Drop for Shell {
 
 /// Runs `tests/e2e/paho/<script>.py` with the server's address, the MQTT version, and these accounts.
 pub(crate) fn paho(server: &Server, script: &str, version: u8, accounts: &[&Account]) {
+    let mut command = paho_command(server, script, version, accounts, serde_json::json!({}));
+    let Output { status, stdout, stderr } = command.output().expect("python starts");
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(status.success(), "{script}.py with MQTT {version}: {status}\n{stdout}{stderr}");
+}
+
+/// What runs such a script, with more in its setting.
+pub(crate) fn paho_command(
+    server: &Server,
+    script: &str,
+    version: u8,
+    accounts: &[&Account],
+    mut setting: serde_json::Value,
+) -> Command {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/e2e/paho/{script}.py"));
     let accounts: Vec<_> = accounts.iter().map(|it| serde_json::json!([it.user, it.device, it.password])).collect();
     let address = server.mqtt();
-    let setting = serde_json::json!({
-        "host": address.ip().to_string(), "port": address.port(), "version": version, "accounts": accounts,
-        "patience_s": PATIENCE.as_secs(),
-    });
-    let Output { status, stdout, stderr } =
-        Command::new(python()).arg(&file).arg(setting.to_string()).output().expect("python starts");
-    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(status.success(), "{script}.py with MQTT {version}: {status}\n{stdout}{stderr}");
+    setting["host"] = address.ip().to_string().into();
+    setting["port"] = address.port().into();
+    setting["version"] = version.into();
+    setting["accounts"] = accounts.into();
+    setting["patience_s"] = PATIENCE.as_secs().into();
+    let mut command = Command::new(python());
+    command.arg(&file).arg(setting.to_string());
+    command
 }
 
 /// A Python that has paho-mqtt: the one that `make` names, the one it made, or the system's.
@@ -245,14 +315,20 @@ pub(crate) fn python() -> PathBuf {
 }
 
 /// Runs `tests/e2e/mqttjs/<script>.js` with this setting, which gets `patience_ms`.
-pub(crate) fn mqttjs(script: &str, mut setting: serde_json::Value) {
+pub(crate) fn mqttjs(script: &str, setting: serde_json::Value) {
+    let mut command = mqttjs_command(script, setting);
+    let Output { status, stdout, stderr } = command.output().expect("node starts; `make test` installs it");
+    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(status.success(), "{script}.js: {status}\n{stdout}{stderr}");
+}
+
+/// What runs such a script.
+pub(crate) fn mqttjs_command(script: &str, mut setting: serde_json::Value) -> Command {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/e2e/mqttjs/{script}.js"));
     setting["patience_ms"] = (PATIENCE.as_secs() * 1_000).into();
     let mut command = Command::new("node");
     command.env("NODE_PATH", node_path()).arg(&file).arg(setting.to_string());
-    let Output { status, stdout, stderr } = command.output().expect("node starts; `make test` installs it");
-    let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    assert!(status.success(), "{script}.js: {status}\n{stdout}{stderr}");
+    command
 }
 
 /// Where mqtt.js is: as `make` names it, or where it puts it.

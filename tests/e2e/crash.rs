@@ -1,4 +1,4 @@
-//! P1, P2 and P3 across a SIGKILL at a named moment (see `godwit_bridge::crash`): after the next start every
+//! P1, P2 and P3 across a SIGKILL at a named moment (see `godwit_store::crash`): after the next start every
 //! acknowledged message arrives, in order, and no message is two. (Kills in full swing, at these moments and at any
 //! other, are in the soak.)
 

@@ -1,38 +1,17 @@
 //! The first chat of the README, with mosquitto's clients: the receiver is offline, the server is killed, the receiver
 //! comes back. And what a plain client can do without protobuf.
 
-use std::fs;
-use std::path::Path;
-
 use crate::clients::{Shell, Subscriber, VERSIONS, publish};
+use crate::documents::{Block, blocks};
 use crate::server::Server;
-
-/// A code block of the README.
-struct Block {
-    language: String,
-    lines: Vec<String>,
-}
-
-fn blocks_of_the_first_chat() -> Vec<Block> {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).expect("a README");
-    let (_, chapter) = readme.split_once("\n## A first chat\n").expect("the chapter");
-    let chapter = chapter.split("\n## ").next().expect("its text");
-    // Every second piece is inside of a block.
-    let blocks = chapter.split("```").skip(1).step_by(2);
-    let blocks = blocks.map(|block| {
-        let mut lines = block.lines().map(str::to_owned);
-        Block { language: lines.next().expect("the language"), lines: lines.collect() }
-    });
-    blocks.collect()
-}
 
 #[test]
 fn the_readme_is_right_to_the_letter() {
     let mut server = Server::start();
     let mut shell = Shell::start(&server);
     let (mut commands, mut sessions) = (0, 0);
-    for Block { language, lines } in blocks_of_the_first_chat() {
+    for Block { language, text } in blocks("README.md", Some("A first chat")) {
+        let lines: Vec<_> = text.lines().collect();
         match language.as_str() {
             "sh" => {
                 shell.run(&lines.join("\n"));

@@ -1,10 +1,12 @@
-//! Inboxes have a limit: who sends to a full one is refused, nothing is dropped, and it goes on when the device has fetched.
+//! Inboxes have a limit: who sends to a user whose only one is full is refused, nothing in it is dropped, and it goes on when
+//! the device has fetched. (Of several devices: `chat/strangers.rs`.)
 
-use godwit_schemas::client::{self, Refusal, event::Event};
+use godwit_schemas::client::{self, Refusal, event::Event, request::Call};
 use prost::Message as _;
 
-use crate::mqtt::{Client, Packet, RESUME, VERSIONS, Version};
-use crate::server::Server;
+use crate::chat::phone::Phone;
+use crate::mqtt::{CLEAN, Client, Packet, RESUME, VERSIONS, Version};
+use crate::server::{Account, Server};
 use crate::until;
 
 /// Alice, who hears of refusals in both versions.
@@ -36,10 +38,18 @@ impl Alice {
     }
 }
 
+/// Bob has Alice as a contact: a stranger fills but half of his inbox.
+fn knows_alice(server: &Server, bob: &Account) {
+    let mut phone = Phone::connect(server, bob, Version::V5);
+    phone.done(Call::AddContact(client::AddContact { user: "alice".into(), label: String::new() }));
+    phone.client.disconnect();
+}
+
 /// Fills bob's inbox with messages of this size, until `limit` refuses; returns how many it took.
 fn fills(version: Version, limit: (&str, &str), body_bytes: usize) -> usize {
     let server = Server::with(&[limit]);
     let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+    knows_alice(&server, &bob);
     let mut alice = Alice(Client::connect(server.mqtt(), &alice, version, RESUME));
     assert_eq!(alice.0.subscribe("inbox"), 1);
     let body = vec![b'x'; body_bytes];
@@ -51,7 +61,7 @@ fn fills(version: Version, limit: (&str, &str), body_bytes: usize) -> usize {
         }
     };
     assert_eq!(refused, 0x97);
-    let mut at_bob = Client::connect(server.mqtt(), &bob, version, RESUME);
+    let mut at_bob = Client::connect(server.mqtt(), &bob, version, CLEAN);
     assert_eq!(at_bob.subscribe("inbox/#"), 1);
     for number in 0..taken {
         assert_eq!(at_bob.receive().payload.len(), body_bytes, "{number} of {taken}");

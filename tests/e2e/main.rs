@@ -2,10 +2,13 @@
 //!
 //! - `server`: starts, kills and restarts `godwit`; `clients`: runs mosquitto_pub, mosquitto_sub, paho-mqtt and mqtt.js.
 //! - `mqtt`: a client of our own, for what no decent client sends, and for bytes that must be exact.
-//! - `webhook`: an operator's endpoint.
+//! - `webhook`: an operator's endpoint. `backup`: what is put back from a backup.
 //! - `chat`: what chat users do, over MQTT and HTTP.
 //! - `attack`: who wants to break it, measured by what others notice.
+//! - `siege`: the same by those who are let in, beside two who exchange 200 messages in a second.
 //! - `identity`: accounts that people make themselves, and what proves who they are.
+//! - `clock`: somebody sets the wall clock. `golden`: a store that an earlier program has written.
+//! - `documents`: the commands and programs of the documents.
 //! - `sdk`: the client library against the real server, also through a bad network.
 //! - Everything else is tests, a file for each promise.
 //!
@@ -14,17 +17,23 @@
 
 mod admin;
 mod attack;
+mod backup;
 mod bad_input;
 mod certificates;
 mod chat;
 mod clients;
+mod clock;
 mod crash;
 mod disk;
+mod documents;
 mod events;
 mod first_chat;
+mod golden;
 mod halves;
 mod identity;
 mod inboxes;
+mod insist;
+mod mosquitto;
 mod mqtt;
 mod mqttjs;
 mod outsiders;
@@ -33,6 +42,7 @@ mod proxied;
 mod retries;
 mod sdk;
 mod server;
+mod siege;
 mod slow;
 mod soak;
 mod terminal;

@@ -3,7 +3,16 @@
 use serde_json::json;
 
 use crate::clients::mqttjs;
+use crate::server::Server;
 use crate::tls;
+
+#[test]
+fn whoever_is_refused_hears_why() {
+    let server = Server::start();
+    let alice = server.add_user("alice", "phone");
+    let account = [&alice.user, &alice.device, &alice.password];
+    mqttjs("reasons", json!({ "url": format!("mqtt://{}", server.mqtt()), "account": account }));
+}
 
 #[test]
 fn messages_go_over_tcp_and_websocket_with_and_without_tls() {
@@ -20,4 +29,5 @@ fn messages_go_over_tcp_and_websocket_with_and_without_tls() {
         .map(|(origin, lets_in)| json!({ "url": wss, "origin": origin, "lets_in": lets_in }));
     let accounts = accounts.each_ref().map(|it| [&it.user, &it.device, &it.password]);
     mqttjs("transports", json!({ "urls": urls, "refused": refused, "ca": certificate, "accounts": accounts }));
+    server.wait_for_log(&["turned away", "setting=\"mqtt.websocket_origins\"", "addr=127.0.0.1"]);
 }

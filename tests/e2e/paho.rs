@@ -28,6 +28,39 @@ fn an_expired_message_vanishes() {
 }
 
 #[test]
+fn whoever_asks_for_qos_0_loses_nothing() {
+    for version in [4, 5] {
+        let server = Server::start();
+        let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+        paho(&server, "qos0", version, &[&alice, &bob]);
+    }
+}
+
+#[test]
+fn a_message_that_expires_at_once_does_not_wait() {
+    let server = Server::start();
+    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+    paho(&server, "now", 5, &[&alice, &bob]);
+}
+
+#[test]
+fn small_packets_hold_what_fits() {
+    let server = Server::start();
+    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+    paho(&server, "small", 5, &[&alice, &bob]);
+}
+
+#[test]
+fn whoever_is_refused_hears_why() {
+    let server = Server::start();
+    let alice = server.add_user("alice", "phone");
+    paho(&server, "reasons", 5, &[&alice]);
+    for why in ["wrong password", "unknown device", "unknown user"] {
+        server.wait_for_log(&["refused a connection", "reason=0x86", why]);
+    }
+}
+
+#[test]
 fn topic_aliases_work_both_ways() {
     let server = Server::start();
     let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
@@ -52,4 +85,12 @@ fn groups_are_made_and_changed_over_rpc() {
         let [bob, carol, dave] = ["bob", "carol", "dave"].map(|user| server.add_user(user, "phone"));
         paho(&server, "groups", version, &[&alice, &laptop, &bob, &carol, &dave]);
     }
+}
+
+#[test]
+fn what_stands_beside_a_body_is_passed_on() {
+    let server = Server::with(&[("retention.history", "forever")]);
+    let (alice, bob) = (server.add_user("alice", "phone"), server.add_user("bob", "phone"));
+    let tablet = server.add_device("bob", "tablet");
+    paho(&server, "properties", 5, &[&alice, &bob, &tablet]);
 }

@@ -51,6 +51,7 @@ fn the_client_is_who_the_proxy_says() {
         client.send(&bytes);
         assert_eq!(client.closed(), None);
     }
+    server.wait_for_log(&["turned away", "setting=\"mqtt.proxy_protocol\"", "addr=127."]);
     client.settle();
 }
 
@@ -58,6 +59,7 @@ fn the_client_is_who_the_proxy_says() {
 fn only_proxies_that_are_named_are_believed() {
     let server = Server::with(&[("mqtt.proxy_protocol", "true"), ("mqtt.proxy_from", "10.0.0.0/8")]);
     assert_eq!(Client::open(server.mqtt(), Version::V5).closed(), None);
+    server.wait_for_log(&["turned away", "setting=\"mqtt.proxy_from\"", "addr=127."]);
 }
 
 #[test]
@@ -69,9 +71,11 @@ fn an_address_has_so_many_connections_and_a_neighbour_has_its_own() {
     let mut strangers = [dial(&server, "192.0.2.7"), dial(&server, "192.0.2.7")];
     assert!(strangers.iter_mut().all(|client| is_kept(client).expect("open")));
     assert_eq!(dial(&server, "192.0.2.7").closed(), None, "a fourth one");
+    server.wait_for_log(&["turned away", "setting=\"limits.connections_per_address\"", "addr=192.0.2.7"]);
     let mut others = [dial(&server, "2001:db8::1"), dial(&server, "2001:db8::2")];
     assert!(others.iter_mut().all(|client| is_kept(client).expect("open")));
     assert_eq!(dial(&server, "2001:db8::3").closed(), None, "a third stranger of one network");
+    server.wait_for_log(&["turned away", "setting=\"limits.unauthenticated_per_address\"", "addr=2001:db8::3"]);
     let mut neighbour = dial(&server, "2001:db8:0:1::1");
     assert!(is_kept(&mut neighbour).expect("open"));
     drop(strangers);

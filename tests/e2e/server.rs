@@ -29,8 +29,10 @@ struct Listeners {
     ws: Option<SocketAddr>,
     wss: Option<SocketAddr>,
     http: Option<SocketAddr>,
+    https: Option<SocketAddr>,
     service: Option<SocketAddr>,
     media: Option<SocketAddr>,
+    media_tls: Option<SocketAddr>,
 }
 
 /// What a device connects with, as `godwit user add` prints it.
@@ -186,7 +188,7 @@ impl Server {
     /// `godwit serve` with these keys set, and these variables of the environment.
     pub(crate) fn within(environment: &[(&str, &str)], settings: &[(&str, &str)]) -> Self {
         let mut it = Self::prepare("serve", settings);
-        it.settings.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        it.set_variables(environment);
         it.start_again();
         it
     }
@@ -277,6 +279,11 @@ impl Server {
         self.memory.as_ref().unwrap_or(self.doors()).listeners.http.expect("an HTTP listener")
     }
 
+    /// Where the HTTP API is with TLS.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.doors().listeners.https.expect("an HTTP listener with TLS")
+    }
+
     /// Where bridges connect, and who reads events.
     pub(crate) fn service(&self) -> SocketAddr {
         self.doors().listeners.service.expect("a service listener")
@@ -287,9 +294,19 @@ impl Server {
         self.doors().listeners.media.expect("an object store")
     }
 
+    /// Where the embedded object store listens with TLS.
+    pub(crate) fn media_tls(&self) -> SocketAddr {
+        self.doors().listeners.media_tls.expect("an object store with TLS")
+    }
+
     /// Sets a key for the next start.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.push((variable(key), value.to_owned()));
+    }
+
+    /// Sets variables of the environment for the next start.
+    pub(crate) fn set_variables(&mut self, environment: &[(&str, impl AsRef<str>)]) {
+        self.settings.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), value.as_ref().to_owned())));
     }
 
     /// Its data folder.
@@ -354,7 +371,7 @@ impl Server {
         doors.wait().code()
     }
 
-    /// Starts the process that ended, once, to die at a point (see `godwit_bridge::crash`).
+    /// Starts the process that ended, once, to die at a point (see `godwit_store::crash`).
     pub(crate) fn start_armed(&mut self, point: &str) {
         self.settings.push((CRASH_AT.to_owned(), point.to_owned()));
         self.start_again();

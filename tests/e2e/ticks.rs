@@ -24,6 +24,16 @@ fn receipt(client: &mut Client) -> Receipt {
     }
 }
 
+/// The next that says something new. One whose acknowledgement crossed a newer one may be told twice.
+fn newer(client: &mut Client, than: Receipt) -> Receipt {
+    loop {
+        let next = receipt(client);
+        if next != than {
+            return next;
+        }
+    }
+}
+
 fn read(client: &mut Client, conversation: u64, read_up_to: u64) -> u8 {
     client.publish("receipt", &ReadReceipt { conversation, read_up_to }.encode_to_vec())
 }
@@ -52,15 +62,15 @@ fn delivered_follows_the_receivers_puback_and_read_its_receipt() {
         let tick = |delivered_up_to, read_up_to| Receipt { conversation, member: 1, delivered_up_to, read_up_to };
         assert_eq!(receipt(&mut alice), tick(2, 0), "{version:?}");
         bob.receive();
-        assert_eq!(receipt(&mut alice), tick(3, 0), "{version:?}");
+        assert_eq!(newer(&mut alice, tick(2, 0)), tick(3, 0), "{version:?}");
 
         assert_eq!(read(&mut bob, conversation, 3), 0);
-        assert_eq!(receipt(&mut alice), tick(3, 3), "{version:?}");
+        assert_eq!(newer(&mut alice, tick(3, 0)), tick(3, 3), "{version:?}");
         // Going back has no effect; beyond the last message is the last message.
         assert_eq!(read(&mut bob, conversation, 2), 0);
         assert_eq!(alice.publish("to/bob", b"a third"), 0);
         assert_eq!(read(&mut bob, conversation, 99), 0);
-        assert_eq!(receipt(&mut alice), tick(4, 4), "{version:?}");
+        assert_eq!(newer(&mut alice, tick(3, 3)), tick(4, 4), "{version:?}");
     }
 }
 

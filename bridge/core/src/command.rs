@@ -1,46 +1,35 @@
 //! What a conversation is asked to do, by whom.
 
 use bytes::Bytes;
-use godwit_schemas::client::{self, request::Call};
+use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
 use godwit_schemas::partition::Partition;
 
+use crate::call::{ConversationCall, LookBack};
 use crate::conversation::Watermark;
-use crate::doubt::Doubt;
-use crate::group::{Secret, parse_invite};
-use crate::world::Place;
-
-/// A device's connection: what an edge calls it, and which edge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionKey {
-    /// The edge, by the number it chose when it started.
-    pub edge: u64,
-    /// The connection's number there.
-    pub connection: u64,
-}
-
-/// Where the answer to a publish goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplyTo {
-    /// The connection it came from; if that has ended, nobody is answered.
-    pub connection: ConnectionKey,
-    /// The publish's number there.
-    pub number: u64,
-    /// The client's own name for it.
-    pub packet_id: u16,
-}
+use crate::credential::Fingerprint;
+use crate::group::InviteSecret;
+use crate::reply_to::ReplyTo;
+use crate::retry::PublishRecord;
+use crate::send_count::{SendNumber, Sender};
 
 /// The publish that a command came from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
+pub struct CommandOrigin {
     /// Authenticated user.
     pub user: UserId,
-    /// Its device.
+    /// Its device; 0: a user without one, over HTTP.
     pub device: DeviceId,
-    /// Whom to answer; `None`: QoS 0, nobody.
+    /// What the device was let in with, to be compared where the command is decided; `None`: no device asks, but an
+    /// administrator, say.
+    pub fingerprint: Option<Fingerprint>,
+    /// Whom to answer; `None`: nobody.
     pub reply_to: Option<ReplyTo>,
     /// Kept so that a retry has no effect; `None` for QoS 0 and for sends that carry a client sequence.
-    pub doubt: Option<Doubt>,
+    pub publish_record: Option<PublishRecord>,
+    /// What waited for a phone number is sent once more, to who has claimed it. It was taken once: limits of its sender hold
+    /// nobody else up.
+    pub handed_over: bool,
 }
 
 /// A recipient.
@@ -53,18 +42,26 @@ pub enum To {
 }
 
 /// A message that is to be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Draft {
-    /// Opaque.
+    /// The message as its sender wrote it; the server does not read it.
     pub body: Bytes,
-    /// The device's count, 0: none.
+    /// Its number among the sender's; 0: none.
     pub client_sequence: u64,
+    /// The name of the count that this is a number of; 0: none.
+    pub counter: u64,
+    /// That name is an idempotency key over HTTP, which is the user's, whichever device is named beside it.
+    pub keyed: bool,
     /// Seconds to live; 0: what the conversation says.
     pub expires_in_s: u32,
+    /// For devices that can be given it right now: it does not wait.
+    pub expires_at_once: bool,
     /// The message that it answers; 0: none.
     pub reply_to: Seq,
     /// Files, as the sender names them.
     pub media: Vec<client::Media>,
+    /// What receivers are told beside the body.
+    pub properties: Option<Box<client::Properties>>,
 }
 
 /// A command to one conversation.
@@ -72,43 +69,43 @@ pub struct Draft {
 pub enum Command {
     /// Send a message.
     Post {
-        /// Who sends.
-        origin: Origin,
-        /// Where to.
+        /// The publish that asks for it.
+        origin: CommandOrigin,
+        /// The recipient.
         to: To,
-        /// What.
+        /// The message.
         draft: Draft,
     },
     /// Something is going on that is worth nothing later.
     Live {
-        /// Who.
-        origin: Origin,
-        /// Where.
+        /// The publish that asks for it.
+        origin: CommandOrigin,
+        /// The conversation.
         conversation: ConversationId,
-        /// Opaque.
+        /// The signal as its sender wrote it; the server does not read it.
         body: Bytes,
     },
     /// Everything up to here was read.
     Read {
-        /// Who read.
-        origin: Origin,
-        /// Where.
+        /// The publish that asks for it.
+        origin: CommandOrigin,
+        /// The conversation.
         conversation: ConversationId,
         /// Last sequence that was read.
         up_to: Seq,
     },
     /// A remote procedure call.
     Call {
-        /// Who calls.
-        origin: Origin,
+        /// The publish that asks for it.
+        origin: CommandOrigin,
         /// `Request.id`.
         id: u64,
-        /// What.
-        call: Call,
+        /// The call.
+        call: ConversationCall,
         /// MQTT 5 correlation data.
         correlation: Bytes,
         /// Random bits for what must not be guessed.
-        secret: Secret,
+        secret: InviteSecret,
     },
     /// A device acknowledged inbox entries of this conversation.
     Acked {
@@ -120,6 +117,8 @@ pub enum Command {
         conversation: ConversationId,
         /// Highest message sequence among them; 0: none was a message.
         up_to: Seq,
+        /// From here up to there every place is among them.
+        unbroken_from: Seq,
         /// Who sent those messages.
         senders: Vec<Ordinal>,
         /// The entries.
@@ -133,9 +132,9 @@ pub enum Command {
     Released {
         /// The device.
         device: DeviceId,
-        /// Where.
+        /// The conversation.
         conversation: ConversationId,
-        /// Which.
+        /// Messages kept apart that the device has not got.
         apart: Vec<Seq>,
     },
     /// A device acknowledged a receipt.
@@ -153,20 +152,24 @@ pub enum Command {
     },
     /// The user is being removed from the server.
     Forget {
-        /// Who.
+        /// The user.
         user: UserId,
         /// From where.
         conversation: ConversationId,
     },
 }
 
-/// Publishes of this edge come from the bridge's own HTTP API.
-pub const HTTP: u64 = 0;
+impl CommandOrigin {
+    /// Who counts what is sent.
+    pub fn sender(&self) -> Sender {
+        if self.device == DeviceId::default() { Sender::User(self.user.clone()) } else { Sender::Device(self.device) }
+    }
 
-impl ReplyTo {
-    /// The answer to a request over HTTP, which has this number.
-    pub fn http(number: u64) -> Self {
-        Self { connection: ConnectionKey { edge: HTTP, connection: number }, number, packet_id: 0 }
+    /// The number of a message in the count of its sender; `None`: it carries none.
+    pub fn number_of(&self, draft: &Draft) -> Option<SendNumber> {
+        let Draft { counter, client_sequence: number, keyed, .. } = *draft;
+        let by = || if keyed { Sender::User(self.user.clone()) } else { self.sender() };
+        (number > 0).then(|| SendNumber { by: by(), counter, number })
     }
 }
 
@@ -176,26 +179,38 @@ impl Command {
         matches!(self, Self::Acked { .. } | Self::ReceiptAcked { .. })
     }
 
-    /// The message that a command is about, of which it needs what was left of it. What was sent before must be on disk.
-    pub fn looks_back_at(&self) -> Option<Place> {
+    /// The publish that it came from, if it came from one.
+    pub fn origin(&self) -> Option<&CommandOrigin> {
+        match self {
+            Self::Post { origin, .. }
+            | Self::Live { origin, .. }
+            | Self::Read { origin, .. }
+            | Self::Call { origin, .. } => Some(origin),
+            Self::Acked { .. } | Self::Released { .. } | Self::ReceiptAcked { .. } | Self::Forget { .. } => None,
+        }
+    }
+
+    /// Who sent what is handed over with it.
+    pub fn handed_over_by(&self) -> Option<UserId> {
+        let (Self::Post { origin, .. } | Self::Call { origin, .. }) = self else { return None };
+        origin.handed_over.then(|| origin.user.clone())
+    }
+
+    /// The message that a command is about, and what it needs of it. What was sent before must be on disk.
+    pub fn looks_back(&self) -> Option<LookBack> {
         let Self::Call { call, .. } = self else { return None };
-        let (conversation, sequence) = match call {
-            Call::Recall(call) => (call.conversation, call.sequence),
-            Call::Edit(call) => (call.conversation, call.sequence),
-            _ => return None,
-        };
-        Some((ConversationId::new(conversation), Seq::new(sequence)))
+        call.spec().looks_back
     }
 
     /// Where the conversation is kept. A group lives in the partition of the user that creates it.
     pub fn partition(&self) -> Partition {
         match self {
             Self::Post { origin, to: To::User(user), .. } => Partition::of_pair(&origin.user, user),
-            Self::Call { origin, call: Call::OpenDirect(call), .. } => match UserId::new(&call.user) {
+            Self::Call { origin, call: ConversationCall::OpenDirect(call), .. } => match UserId::new(&call.user) {
                 Ok(user) => Partition::of_pair(&origin.user, &user),
                 Err(_) => Partition::of_user(&origin.user),
             },
-            Self::Call { origin, call, .. } => match called(call) {
+            Self::Call { origin, call, .. } => match call.spec().conversation {
                 Some(conversation) => Partition::of_conversation(conversation),
                 None => Partition::of_user(&origin.user),
             },
@@ -208,62 +223,4 @@ impl Command {
             | Self::Forget { conversation, .. } => Partition::of_conversation(*conversation),
         }
     }
-}
-
-/// Whether a call is about the caller's own account, and carried out where its session is.
-pub fn is_about_account(call: &Call) -> bool {
-    matches!(
-        call,
-        Call::Block(_)
-            | Call::Unblock(_)
-            | Call::ListBlocked(_)
-            | Call::ListDevices(_)
-            | Call::LabelDevice(_)
-            | Call::RemoveDevice(_)
-            | Call::RenewPassword(_)
-            | Call::ListConversations(_)
-            | Call::GetHistory(_)
-            | Call::LookUpPhones(_)
-            | Call::GetProfile(_)
-            | Call::SetProfile(_)
-            | Call::AddContact(_)
-            | Call::RemoveContact(_)
-            | Call::ListContacts(_)
-            | Call::GetPresence(_)
-            | Call::EraseAccount(_)
-            | Call::CreateUpload(_)
-            | Call::GetUpload(_)
-            | Call::CompleteUpload(_)
-            | Call::DiscardUpload(_)
-            | Call::DownloadLink(_)
-    )
-}
-
-/// The conversation a call is about; `None` where it makes one, or names none that could be.
-pub(crate) fn called(call: &Call) -> Option<ConversationId> {
-    let invited = |invite: &str| parse_invite(invite).map(|(id, _)| id);
-    let conversation = match call {
-        Call::Join(call) => return invited(&call.invite),
-        Call::RevokeInvite(call) => return invited(&call.invite),
-        Call::SetRole(call) => call.conversation,
-        Call::ChangeSettings(call) => call.conversation,
-        Call::CreateInvite(call) => call.conversation,
-        Call::ListInvites(call) => call.conversation,
-        Call::DeleteConversation(call) => call.conversation,
-        Call::SetRetention(call) => call.conversation,
-        Call::Recall(call) => call.conversation,
-        Call::Edit(call) => call.conversation,
-        Call::React(call) => call.conversation,
-        Call::AddMember(call) => call.conversation,
-        Call::RemoveMember(call) => call.conversation,
-        Call::Leave(call) => call.conversation,
-        Call::Rename(call) => call.conversation,
-        Call::Describe(call) => call.conversation,
-        Call::CreateGroup(_) | Call::OpenDirect(_) => return None,
-        call => {
-            debug_assert!(is_about_account(call));
-            return None;
-        }
-    };
-    Some(ConversationId::new(conversation))
 }

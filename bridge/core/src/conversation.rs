@@ -1,13 +1,15 @@
-//! One conversation: its members, its order, and how far each member is. Keeps P4 (one order for all), P5 (who may)
-//! and, by client sequences, P3 (a retried send takes effect once).
+//! One conversation: its members, its order, and how far each member is. Keeps P4 (one order for all) and P5 (who may).
 
 use godwit_schemas::client::Role;
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
 use godwit_schemas::reason::Reason;
 
-use crate::group::{Invite, Settings, reaches};
-use crate::record::{AcceptedRecord, ConversationRecord, MemberRecord, ProgressRecord, StateRecord};
+use crate::floor::Floor;
+use crate::group::{GroupInvite, GroupSettings, reaches};
+use crate::recent::{PlaceContent, RecentPlaces, Sent, UnreadQuery};
 use crate::retention::Retention;
+use crate::send_count::SendCounts;
+use crate::stored::{ConversationRecord, MemberRecord, PendingRecord, ProgressRecord, StateRecord};
 
 /// How far a member's devices are. Both only grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,12 +33,25 @@ pub struct Member {
     pub last_sent: Seq,
     /// How far it is.
     pub watermark: Watermark,
-    /// Messages of others that it has not read, at most.
-    pub unread: u64,
     /// It joined after this.
     pub joined_after: Seq,
     /// It has deleted everything up to here for itself.
     pub hidden: Seq,
+    /// What came after this is unseen by it: the other side has said or done it while it was blocked. `None`: nothing is.
+    shown: Option<Seq>,
+    /// What it has set while the other side had blocked it: so it is for this member alone.
+    own_retention: Option<Retention>,
+    /// It has not accepted the conversation yet: one who is none of its contacts has opened it, or added it. `None`: it has.
+    pub pending: Option<MessageRequest>,
+}
+
+/// What waits for a member that has not accepted a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MessageRequest {
+    /// Everything up to here was delivered, or has expired.
+    from: Seq,
+    /// Second since 1970 at which all after it has expired.
+    expires_at_s: u32,
 }
 
 /// A conversation as its lane holds it.
@@ -51,25 +66,20 @@ pub struct Conversation {
     /// In the order they joined.
     pub members: Vec<Member>,
     /// What members of a group may do.
-    pub settings: Settings,
+    pub settings: GroupSettings,
     /// Invites to a group.
-    pub invites: Vec<Invite>,
+    pub invites: Vec<GroupInvite>,
     /// How long messages are kept.
     pub retention: Retention,
     /// Sequence of the last message or change.
     pub last_seq: Seq,
+    /// How far those are who count their sends.
+    pub counts: SendCounts,
+    /// What stands in the newest places.
+    pub recent: RecentPlaces,
     next_ordinal: u32,
-    /// Of devices that count their sends: the last accepted one, and its place.
-    accepted: Vec<(DeviceId, u64, Seq)>,
-}
-
-/// What became of a send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
-    /// It is the next message.
-    New(Seq, Ordinal),
-    /// A retry of one that was accepted; at this place, if it was the device's last one (otherwise 0).
-    Again(Seq),
+    /// Places and ordinals go on above it.
+    floor: Floor,
 }
 
 impl Conversation {
@@ -80,12 +90,14 @@ impl Conversation {
             group,
             title: title.to_owned(),
             members: Vec::with_capacity(users.len()),
-            settings: Settings::default(),
+            settings: GroupSettings::default(),
             invites: Vec::new(),
             retention: Retention::default(),
             last_seq: Seq::default(),
+            counts: SendCounts::default(),
+            recent: RecentPlaces::default(),
             next_ordinal: 0,
-            accepted: Vec::new(),
+            floor: Floor::default(),
         };
         for user in users {
             conversation.join(user.clone(), Role::Member);
@@ -111,13 +123,87 @@ impl Conversation {
         self.members.iter().find(|member| member.ordinal == ordinal)
     }
 
-    /// Takes the next place in the order.
-    pub fn advance(&mut self) -> Seq {
-        self.last_seq = Seq::new(self.last_seq.get() + 1);
+    /// Takes the next place in the order. Whom it is `unseen_by` is shown nothing of it.
+    pub fn advance(&mut self, unseen_by: Option<&UserId>, what: PlaceContent) -> Seq {
+        let before = self.last_seq;
+        self.last_seq = Seq::new(self.floor.raise(before.get()) + 1);
+        let left_out = self.last_seq.get() - before.get() - 1;
+        for pending in self.members.iter_mut().filter_map(|member| member.pending.as_mut()).filter(|_| left_out > 0) {
+            // Nothing waits there.
+            pending.from = Seq::new(pending.from.get() + left_out);
+        }
+        if left_out > 0 {
+            self.recent.leave_out(before, self.last_seq);
+        }
+        self.recent.push(self.last_seq, what);
+        if !self.group {
+            for member in &mut self.members {
+                member.shown = (unseen_by == Some(&member.user)).then(|| member.shown.unwrap_or(before));
+            }
+        }
         self.last_seq
     }
 
-    /// Orders a message, if there is `room` for it in every inbox. Whom it is `unseen_by` does not count it.
+    /// How much of a direct conversation waits for a member that has not accepted it; `None`: all have.
+    pub fn waits_for_acceptance(&mut self, now_s: u32) -> Option<u64> {
+        let last = self.last_seq;
+        let member = self.members.iter_mut().filter(|_| !self.group).find(|member| member.pending.is_some())?;
+        let delivered = member.watermark.delivered;
+        let pending = member.pending.as_mut()?;
+        pending.from = if pending.expires_at_s <= now_s { last } else { pending.from.max(delivered) };
+        Some(last.get() - pending.from.get())
+    }
+
+    /// What was ordered last expires then.
+    pub fn waits_until(&mut self, expires_at_s: u32) {
+        let asked = self.members.iter_mut().filter(|_| !self.group);
+        for pending in asked.filter_map(|member| member.pending.as_mut()) {
+            pending.expires_at_s = pending.expires_at_s.max(expires_at_s);
+        }
+    }
+
+    /// The member has accepted the conversation. False: it had before.
+    pub fn accept(&mut self, user: &UserId) -> bool {
+        let member = self.members.iter_mut().find(|member| member.user == *user);
+        member.is_some_and(|member| member.pending.take().is_some())
+    }
+
+    /// The member did not choose to be in the conversation.
+    pub fn set_pending(&mut self, user: &UserId) {
+        let from = self.last_seq;
+        if let Some(member) = self.members.iter_mut().find(|member| member.user == *user) {
+            member.pending = Some(MessageRequest { from, expires_at_s: 0 });
+        }
+    }
+
+    /// The store went back since the conversation was made: it goes on above this.
+    pub fn go_on_above(&mut self, floor: Floor) {
+        self.floor = floor;
+    }
+
+    /// The last place of which a member may know.
+    pub fn last_shown(&self, member: &Member) -> Seq {
+        member.shown.unwrap_or(self.last_seq)
+    }
+
+    /// How long messages are kept, as a member sees it.
+    pub fn retention_of(&self, member: &Member) -> Retention {
+        member.own_retention.unwrap_or(self.retention)
+    }
+
+    /// Sets how long messages are kept: for all, or, of one who is blocked, for itself `alone`.
+    pub fn set_retention(&mut self, retention: Retention, alone: Option<&UserId>) {
+        match alone.and_then(|user| self.members.iter_mut().find(|member| member.user == *user)) {
+            Some(member) => member.own_retention = Some(retention),
+            None => {
+                self.retention = retention;
+                self.members.iter_mut().for_each(|member| member.own_retention = None);
+            }
+        }
+    }
+
+    /// Orders a message, if there is `room` for it. Whom it is `unseen_by` does not count it. It is stored at `now_s`, and
+    /// vanishes after `life_s`; 0: it does not.
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` if the user is no member; `TOPIC_NAME_INVALID` if the other side of a direct conversation
@@ -125,81 +211,47 @@ impl Conversation {
     pub fn send(
         &mut self,
         user: &UserId,
-        device: DeviceId,
-        client_sequence: u64,
         unseen_by: Option<&UserId>,
         room: bool,
-    ) -> Result<Sent, Reason> {
+        (now_s, life_s): (u32, u32),
+    ) -> Result<(Seq, Ordinal), Reason> {
         let index = self.members.iter().position(|member| member.user == *user).ok_or(Reason::NOT_AUTHORIZED)?;
         if !self.group && self.members.len() < 2 && self.next_ordinal > 1 {
             return Err(Reason::TOPIC_NAME_INVALID);
         }
-        if let Some(place) = self.place_of_accepted(device, client_sequence) {
-            return Ok(Sent::Again(place));
-        }
         if !room {
             return Err(Reason::QUOTA_EXCEEDED);
         }
-        let seq = self.advance();
-        if client_sequence > 0 {
-            self.accept(device, client_sequence, seq);
-        }
-        for (at, member) in self.members.iter_mut().enumerate() {
-            if at == index {
-                member.last_sent = seq;
-            } else if unseen_by != Some(&member.user) {
-                member.unread += 1;
-            }
-        }
-        Ok(Sent::New(seq, self.members[index].ordinal))
-    }
-
-    /// The device's last count; 0: none yet.
-    pub fn accepted(&self, device: DeviceId) -> u64 {
-        self.accepted.iter().find(|(id, ..)| *id == device).map_or(0, |(_, last, _)| *last)
-    }
-
-    /// Where the send of this count stands, if it was accepted before; 0: it was not the device's last.
-    pub fn place_of_accepted(&self, device: DeviceId, client_sequence: u64) -> Option<Seq> {
-        let again = client_sequence > 0 && client_sequence <= self.accepted(device);
-        again.then(|| self.place_of(device, client_sequence))
-    }
-
-    /// Where the send of this count stands, if it is the device's last; otherwise 0.
-    fn place_of(&self, device: DeviceId, client_sequence: u64) -> Seq {
-        let last = self.accepted.iter().find(|(id, last, _)| *id == device && *last == client_sequence);
-        last.map_or(Seq::default(), |(_, _, at)| *at)
-    }
-
-    fn accept(&mut self, device: DeviceId, client_sequence: u64, at: Seq) {
-        match self.accepted.iter_mut().find(|(id, ..)| *id == device) {
-            Some(known) => *known = (device, client_sequence, at),
-            None => self.accepted.push((device, client_sequence, at)),
-        }
-    }
-
-    /// Forgets the counts of devices that are no member's, but for the last few. Keeps P8: they would be written with each
-    /// message; and P3: a retry may be on its way when its device is removed, and some count that are never a member's.
-    pub fn keep_counts_of(&mut self, devices: &[DeviceId]) {
-        /// More are not removed while a retry is on its way.
-        const LAST: usize = 4;
-        let strangers = self.accepted.iter().filter(|(device, ..)| !devices.contains(device));
-        let mut places: Vec<_> = strangers.map(|(.., at)| *at).collect();
-        places.sort_unstable();
-        let from = places.iter().nth_back(LAST - 1).copied().unwrap_or_default();
-        self.accepted.retain(|(device, _, at)| devices.contains(device) || *at >= from);
+        let by = self.members[index].ordinal;
+        let sent = Sent { by, at_s: now_s, life_s };
+        let seq = self
+            .advance(unseen_by, if unseen_by.is_none() { PlaceContent::Message(sent) } else { PlaceContent::Other });
+        let member = &mut self.members[index];
+        member.last_sent = seq;
+        member.pending = None;
+        Ok((seq, by))
     }
 
     /// Adds a member.
     pub fn join(&mut self, user: UserId, role: Role) -> Ordinal {
-        let ordinal = Ordinal::new(self.next_ordinal);
-        self.next_ordinal += 1;
+        let ordinal = Ordinal::new(self.floor.raise_ordinal(self.next_ordinal));
+        self.next_ordinal = ordinal.get() + 1;
         // What came before is not this member's to receive or read.
         let watermark = Watermark { delivered: self.last_seq, read: self.last_seq };
         // Its joining, which was given its place, is the first that it sees.
         let joined_after = Seq::new(self.last_seq.get().saturating_sub(1));
-        let (last_sent, hidden) = (Seq::default(), Seq::default());
-        self.members.push(Member { ordinal, user, role, last_sent, watermark, unread: 0, joined_after, hidden });
+        self.members.push(Member {
+            ordinal,
+            user,
+            role,
+            last_sent: Seq::default(),
+            watermark,
+            joined_after,
+            hidden: Seq::default(),
+            shown: None,
+            own_retention: None,
+            pending: None,
+        });
         ordinal
     }
 
@@ -207,7 +259,7 @@ impl Conversation {
     pub fn part(&mut self, user: &UserId, devices: &[DeviceId]) -> Option<Member> {
         let index = self.members.iter().position(|member| member.user == *user)?;
         let gone = self.members.remove(index);
-        self.accepted.retain(|(device, ..)| !devices.contains(device));
+        self.counts.part(user, devices);
         if gone.role == Role::Owner {
             let heir = self.members.iter().position(|member| member.role == Role::Admin).unwrap_or(0);
             if let Some(heir) = self.members.get_mut(heir) {
@@ -231,7 +283,6 @@ impl Conversation {
             return None;
         }
         member.watermark = after;
-        member.unread = member.unread.min(last.get() - read.get());
         Some(Raised { member: member.ordinal, before, after })
     }
 
@@ -243,13 +294,9 @@ impl Conversation {
         }
     }
 
-    /// A message is taken back: it is unread no more. (Nobody who joined later counts it.)
-    pub fn uncount(&mut self, sequence: Seq, sender: Ordinal) {
-        for member in self.members.iter_mut().filter(|member| member.ordinal != sender) {
-            if member.watermark.read < sequence && member.joined_after < sequence {
-                member.unread = member.unread.saturating_sub(1);
-            }
-        }
+    /// To count what a member has not read.
+    pub fn asked(&self, member: &Member) -> UnreadQuery {
+        UnreadQuery { by: member.ordinal, read: member.watermark.read, last: self.last_seq }
     }
 
     /// Everything that a member may see in history is above this.
@@ -258,16 +305,17 @@ impl Conversation {
         joined.max(member.hidden)
     }
 
-    /// Whether `user` may have been told more of a member than `known`. A member that moved without concerning the user
-    /// (all that is new is others' messages) has told nothing.
-    pub fn owes(&self, user: &UserId, of: Ordinal, known: Watermark) -> bool {
-        let (Some(of), Some(told)) = (self.member_by_ordinal(of), self.member(user)) else { return false };
+    /// How far a member is, if that may concern `user` more than what it knows: some of what is new may be its own messages.
+    pub fn owes(&self, user: &UserId, of: Ordinal, known: Watermark) -> Option<Watermark> {
+        let (of, told) = (self.member_by_ordinal(of)?, self.member(user)?);
         let Watermark { delivered, read } = of.watermark;
-        if of.user == *user {
-            return read > known.read;
-        }
-        (delivered > known.delivered && told.last_sent > known.delivered)
-            || (read > known.read && told.last_sent > known.read)
+        let concerns = if of.user == *user {
+            read > known.read
+        } else {
+            (delivered > known.delivered && told.last_sent > known.delivered)
+                || (read > known.read && told.last_sent > known.read)
+        };
+        concerns.then_some(of.watermark)
     }
 
     /// The stored form: what seldom changes, and what changes with every message.
@@ -277,15 +325,17 @@ impl Conversation {
             user: member.user.to_string(),
             role: member.role.into(),
             joined_after: member.joined_after.get(),
+            own_retention: member.own_retention.map(Retention::to_message),
         });
         let record = ConversationRecord {
             group: self.group,
             title: self.title.clone(),
             members: members.collect(),
             next_ordinal: self.next_ordinal,
-            settings: (self.settings != Settings::default()).then(|| self.settings.to_message()),
-            invites: self.invites.iter().map(Invite::to_record).collect(),
+            settings: (self.settings != GroupSettings::default()).then(|| self.settings.to_message()),
+            invites: self.invites.iter().map(GroupInvite::to_record).collect(),
             retention: (self.retention != Retention::default()).then(|| self.retention.to_message()),
+            left: self.counts.to_records().1,
         };
         (record, self.to_state())
     }
@@ -297,22 +347,22 @@ impl Conversation {
             last_sent: member.last_sent.get(),
             delivered: member.watermark.delivered.get(),
             read: member.watermark.read.get(),
-            unread: member.unread,
             hidden: member.hidden.get(),
+            shown: member.shown.map(Seq::get),
+            pending: member.pending.map(|it| PendingRecord { from: it.from.get(), expires_at_s: it.expires_at_s }),
         });
-        let accepted = self.accepted.iter().map(|(id, last, at)| AcceptedRecord {
-            device: id.get(),
-            client_sequence: *last,
-            sequence: at.get(),
-        });
-        StateRecord { last_seq: self.last_seq.get(), progress: progress.collect(), accepted: accepted.collect() }
+        let accepted = self.counts.here_to_records();
+        let recent = self.recent.to_record();
+        StateRecord { last_seq: self.last_seq.get(), progress: progress.collect(), accepted, recent }
     }
 
     /// Reads the stored form. `None` if it is damaged.
     pub fn from_records(id: ConversationId, record: &ConversationRecord, state: &StateRecord) -> Option<Self> {
         let mut members = Vec::with_capacity(record.members.len());
-        for member in &record.members {
-            let progress = state.progress.iter().find(|progress| progress.ordinal == member.ordinal);
+        for (index, member) in record.members.iter().enumerate() {
+            let is_its = |progress: &&ProgressRecord| progress.ordinal == member.ordinal;
+            // Both are written in the same order.
+            let progress = state.progress.get(index).filter(is_its).or_else(|| state.progress.iter().find(is_its));
             let progress = progress.cloned().unwrap_or_default();
             members.push(Member {
                 ordinal: Ordinal::new(member.ordinal),
@@ -320,24 +370,28 @@ impl Conversation {
                 role: Role::try_from(member.role).ok()?,
                 last_sent: Seq::new(progress.last_sent),
                 watermark: Watermark { delivered: Seq::new(progress.delivered), read: Seq::new(progress.read) },
-                unread: progress.unread,
                 joined_after: Seq::new(member.joined_after),
                 hidden: Seq::new(progress.hidden),
+                shown: progress.shown.map(Seq::new),
+                own_retention: member.own_retention.as_ref().map(Retention::parse),
+                pending: progress
+                    .pending
+                    .map(|it| MessageRequest { from: Seq::new(it.from), expires_at_s: it.expires_at_s }),
             });
         }
-        let accepted = state.accepted.iter();
-        let accepted = accepted.map(|it| (DeviceId::new(it.device), it.client_sequence, Seq::new(it.sequence)));
         Some(Self {
             id,
             group: record.group,
             title: record.title.clone(),
             members,
-            settings: record.settings.as_ref().map_or_else(|| Some(Settings::default()), Settings::parse)?,
-            invites: record.invites.iter().map(Invite::from_record).collect::<Option<_>>()?,
+            settings: record.settings.as_ref().map_or_else(|| Some(GroupSettings::default()), GroupSettings::parse)?,
+            invites: record.invites.iter().map(GroupInvite::from_record).collect::<Option<_>>()?,
             retention: record.retention.as_ref().map_or_else(Retention::default, Retention::parse),
             last_seq: Seq::new(state.last_seq),
+            counts: SendCounts::from_records(&state.accepted, &record.left),
+            recent: RecentPlaces::from_record(&state.recent),
             next_ordinal: record.next_ordinal,
-            accepted: accepted.collect(),
+            floor: Floor::default(),
         })
     }
 }
@@ -345,17 +399,20 @@ impl Conversation {
 /// A watermark that moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raised {
-    /// Whose.
+    /// The member whose watermark moved.
     pub member: Ordinal,
-    /// From.
+    /// Its watermark before.
     pub before: Watermark,
-    /// To.
+    /// Its watermark now.
     pub after: Watermark,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::send_count::{SendNumber, Sender};
+
+    const NOW: (u32, u32) = (1_000, 0);
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
@@ -367,40 +424,12 @@ mod tests {
     }
 
     #[test]
-    fn order_has_no_gaps_and_only_members_send() {
+    fn every_message_takes_the_next_place() {
         let mut it = group(&["alice", "bob"]);
-        let phone = DeviceId::new(1);
-        assert_eq!(it.send(&user("alice"), phone, 0, None, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
-        assert_eq!(it.send(&user("bob"), DeviceId::new(2), 0, None, true), Ok(Sent::New(Seq::new(2), Ordinal::new(1))));
-        assert_eq!(it.send(&user("carol"), DeviceId::new(3), 0, None, true), Err(Reason::NOT_AUTHORIZED));
-        assert_eq!(it.last_seq, Seq::new(2));
-    }
-
-    #[test]
-    fn a_count_takes_effect_once_for_each_device() {
-        let mut it = group(&["alice", "bob"]);
-        let (phone, tablet) = (DeviceId::new(1), DeviceId::new(2));
-        let mut send = |device, count| it.send(&user("alice"), device, count, None, true).unwrap();
-        assert_eq!(send(phone, 1), Sent::New(Seq::new(1), Ordinal::new(0)));
-        assert_eq!(send(phone, 1), Sent::Again(Seq::new(1)));
-        assert_eq!(send(tablet, 1), Sent::New(Seq::new(2), Ordinal::new(0)));
-        assert_eq!(send(phone, 3), Sent::New(Seq::new(3), Ordinal::new(0)));
-        assert_eq!(send(phone, 2), Sent::Again(Seq::default()), "only of the last one the place is known");
-        assert_eq!(send(phone, 3), Sent::Again(Seq::new(3)));
-    }
-
-    #[test]
-    fn what_there_is_no_room_for_takes_no_place_and_no_count() {
-        let mut it = group(&["alice", "bob"]);
-        let phone = DeviceId::new(1);
-        assert_eq!(it.send(&user("alice"), phone, 1, None, true), Ok(Sent::New(Seq::new(1), Ordinal::new(0))));
-        assert_eq!(it.send(&user("alice"), phone, 2, None, false), Err(Reason::QUOTA_EXCEEDED));
-        assert_eq!(
-            it.send(&user("alice"), phone, 1, None, false),
-            Ok(Sent::Again(Seq::new(1))),
-            "a retry needs no room"
-        );
-        assert_eq!(it.send(&user("alice"), phone, 2, None, true), Ok(Sent::New(Seq::new(2), Ordinal::new(0))));
+        assert_eq!(it.send(&user("alice"), None, true, NOW), Ok((Seq::new(1), Ordinal::new(0))));
+        assert_eq!(it.send(&user("bob"), None, false, NOW), Err(Reason::QUOTA_EXCEEDED), "it takes none without room");
+        assert_eq!(it.send(&user("bob"), None, true, NOW), Ok((Seq::new(2), Ordinal::new(1))));
+        assert_eq!(it.send(&user("carol"), None, true, NOW), Err(Reason::NOT_AUTHORIZED));
     }
 
     #[test]
@@ -408,9 +437,9 @@ mod tests {
         let users = [user("alice"), user("bob")];
         let mut it = Conversation::new(ConversationId::new(65), false, "", &users);
         it.part(&user("bob"), &[]);
-        assert_eq!(it.send(&user("alice"), DeviceId::new(1), 0, None, true), Err(Reason::TOPIC_NAME_INVALID));
+        assert_eq!(it.send(&user("alice"), None, true, NOW), Err(Reason::TOPIC_NAME_INVALID));
         let mut own = Conversation::new(ConversationId::new(66), false, "", &users[..1]);
-        assert!(own.send(&user("alice"), DeviceId::new(1), 0, None, true).is_ok());
+        assert!(own.send(&user("alice"), None, true, NOW).is_ok());
     }
 
     #[test]
@@ -425,7 +454,7 @@ mod tests {
     fn watermarks_only_grow_and_stay_behind_the_order() {
         let mut it = group(&["alice", "bob"]);
         for _ in 0..5 {
-            it.send(&user("alice"), DeviceId::new(1), 0, None, true).unwrap();
+            it.send(&user("alice"), None, true, NOW).unwrap();
         }
         let mut raise = |delivered, read| it.raise(&user("bob"), Seq::new(delivered), Seq::new(read));
         let mark = |delivered, read| Watermark { delivered: Seq::new(delivered), read: Seq::new(read) };
@@ -436,47 +465,73 @@ mod tests {
     }
 
     #[test]
-    fn what_others_sent_is_unread_until_it_is_read_or_taken_back() {
-        let mut it = group(&["alice", "bob", "carol"]);
-        let unread = |it: &Conversation, name| it.member(&user(name)).unwrap().unread;
-        for unseen_by in [None, None, None, Some(user("carol"))] {
-            it.send(&user("alice"), DeviceId::new(1), 0, unseen_by.as_ref(), true).unwrap();
+    fn who_is_not_shown_a_message_does_not_count_it() {
+        let mut it = Conversation::new(ConversationId::new(65), false, "", &[user("alice"), user("bob")]);
+        for unseen_by in [None, Some(user("bob")), None] {
+            it.send(&user("alice"), unseen_by.as_ref(), true, NOW).unwrap();
         }
-        assert_eq!([unread(&it, "alice"), unread(&it, "bob"), unread(&it, "carol")], [0, 4, 3]);
+        let unread =
+            |it: &Conversation, name| it.asked(it.member(&user(name)).unwrap()).unread(&it.recent, [], |_| true);
+        assert_eq!([unread(&it, "alice"), unread(&it, "bob")], [0, 2]);
         it.raise(&user("bob"), Seq::default(), Seq::new(1));
-        assert_eq!(unread(&it, "bob"), 3);
-        it.uncount(Seq::new(2), Ordinal::new(0));
-        it.uncount(Seq::new(1), Ordinal::new(0));
-        assert_eq!(unread(&it, "bob"), 2, "the first was read");
-        it.raise(&user("bob"), Seq::default(), Seq::new(4));
-        assert_eq!(unread(&it, "bob"), 0);
+        assert_eq!(unread(&it, "bob"), 1);
     }
 
     #[test]
     fn a_member_sees_what_came_after_it_joined_and_what_it_has_not_deleted() {
         let mut it = group(&["alice", "bob"]);
-        it.send(&user("alice"), DeviceId::new(1), 0, None, true).unwrap();
-        it.advance();
+        it.send(&user("alice"), None, true, NOW).unwrap();
+        it.advance(None, PlaceContent::Other);
         it.join(user("carol"), Role::Member);
         let floor = |it: &Conversation| it.floor(it.member(&user("carol")).unwrap()).get();
         assert_eq!(floor(&it), 1);
         it.settings.history_for_new = true;
         assert_eq!(floor(&it), 0);
-        it.send(&user("alice"), DeviceId::new(1), 0, None, true).unwrap();
+        it.send(&user("alice"), None, true, NOW).unwrap();
         it.hide(&user("carol"));
         assert_eq!(floor(&it), 3);
     }
 
     #[test]
+    fn after_a_restore_it_gives_no_place_and_no_ordinal_again() {
+        let mut it = group(&["alice", "bob"]);
+        it.send(&user("alice"), None, true, NOW).unwrap();
+        let floor = Floor::default().after(1_790_000_000_000);
+        it.go_on_above(floor);
+        let after = |n| Seq::new(floor.get() + n);
+        assert_eq!(it.raise(&user("bob"), Seq::new(99), Seq::new(0)).unwrap().after.delivered, Seq::new(1));
+        assert_eq!(it.send(&user("bob"), None, true, NOW).unwrap().0, after(1));
+        assert_eq!(it.send(&user("alice"), None, true, NOW).unwrap().0, after(2));
+        let joined = it.join(user("carol"), Role::Member);
+        assert!(joined.get() > 1_000_000);
+        assert_eq!(it.join(user("dave"), Role::Member), Ordinal::new(joined.get() + 1));
+        it.raise(&user("bob"), after(2), after(2));
+    }
+
+    #[test]
+    fn what_a_restore_leaves_out_does_not_wait_for_who_was_asked() {
+        let mut it = Conversation::new(ConversationId::new(65), false, "", &[user("alice"), user("bob")]);
+        it.set_pending(&user("bob"));
+        it.send(&user("alice"), None, true, NOW).unwrap();
+        it.go_on_above(Floor::default().after(1_790_000_000_000));
+        it.send(&user("alice"), None, true, NOW).unwrap();
+        it.waits_until(10);
+        assert_eq!(it.waits_for_acceptance(5), Some(2));
+    }
+
+    #[test]
     fn survives_storage() {
         let mut it = group(&["alice", "bob", "carol"]);
-        it.send(&user("alice"), DeviceId::new(1), 7, None, true).unwrap();
+        it.send(&user("alice"), None, true, NOW).unwrap();
+        let phone = |number| SendNumber { by: Sender::Device(DeviceId::new(number)), counter: 3, number: 7 };
+        it.counts.accept(phone(1), Seq::new(1));
+        it.counts.accept(phone(3), Seq::new(1));
         it.raise(&user("bob"), Seq::new(1), Seq::new(0));
-        it.part(&user("carol"), &[]);
+        it.part(&user("carol"), &[DeviceId::new(3)]);
         it.retention.expires_in_s = 60;
         it.hide(&user("bob"));
         it.settings.may_send = Role::Admin;
-        it.invites.push(Invite { secret: [1; 16], by: Ordinal::new(0), expires_at_s: 9 });
+        it.invites.push(GroupInvite { secret: [1; 16], by: Ordinal::new(0), expires_at_s: 9 });
         let (record, state) = it.to_records();
         assert_eq!(Conversation::from_records(it.id, &record, &state), Some(it));
     }

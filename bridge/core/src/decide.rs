@@ -1,6 +1,6 @@
-//! One command against the world: who may, what is the order, who receives it, who is told.
+//! One command against the state cache: who may, what is the order, who receives it, who is told.
 //!
-//! Called by a lane, for each command of a batch in turn, when the world has all that the command needs. Decisions
+//! Called by a lane, for each command of a batch in turn, when the cache has all that the command needs. Decisions
 //! of a batch see each other's effects; nothing is told to anybody before the commit is on disk.
 
 use godwit_schemas::client;
@@ -8,34 +8,53 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId}
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use crate::command::{Command, Origin};
+use crate::command::{Command, CommandOrigin};
 use crate::conversation::{Conversation, Raised, Watermark};
-use crate::fact::{self, Fact};
-use crate::load::Load;
-use crate::outcome::{Change, Effect, EffectKind, Outcome};
+use crate::entry::Entry;
+use crate::event::{self, DomainEvent};
+use crate::membership_count::Membership;
+use crate::outcome::{Effect, EffectKind, Outcome, StoreChange};
+use crate::recent::PlaceContent;
+use crate::refusal::{self, Refusal};
 use crate::retention::{Policy, Retention};
-use crate::world::World;
+use crate::state_cache::StateCache;
+use crate::usage::InboxUsage;
 
-mod amend;
+mod blocked;
 mod call;
+mod content;
+mod edit;
+mod fanout;
 mod group;
-mod keep;
 mod live;
 mod media;
 mod membership;
+mod outsider;
 mod post;
+mod room;
 
-pub use self::call::changes_something;
+pub use edit::REACTION_BYTES_MAX;
+pub use media::NAME_BYTES_MAX as FILE_NAME_BYTES_MAX;
+
+pub use self::content::content;
 
 /// Settings that decisions depend on, the same on all lanes.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Largest message body.
     pub body_bytes_max: usize,
+    /// Most bytes of a message's properties, as they are encoded.
+    pub properties_bytes_max: usize,
+    /// Most user properties of a message.
+    pub user_properties_max: usize,
     /// Most members of a group.
     pub group_members_max: usize,
-    /// Most conversations of a user; 0: as many as there are.
+    /// Most conversations of a user; 0: as many as there are. Strangers put it into no more than half of that.
     pub conversations_per_user: u32,
+    /// Groups that strangers add a user to in a day; 0: however many.
+    pub stranger_adds_per_day: u32,
+    /// Messages that wait in a direct conversation which its other side has not accepted; 0: however many.
+    pub request_messages: u32,
     /// Life of an inbox entry.
     pub retention_s: u32,
     /// What is kept of messages that were delivered.
@@ -49,29 +68,43 @@ pub struct Rules {
 /// Longest title of a group in bytes.
 pub const TITLE_BYTES_MAX: usize = 256;
 
-/// A refusal: its reason code, and a sentence for people.
-type Refused = (Reason, &'static str);
-
-const NO_USER: Refused = (Reason::TOPIC_NAME_INVALID, "no such user");
-const NO_CONVERSATION: Refused = (Reason::TOPIC_NAME_INVALID, "no such conversation");
-const NO_MEMBER: Refused = (Reason::NOT_AUTHORIZED, "not a member of this conversation");
-const INBOX_FULL: Refused = (Reason::QUOTA_EXCEEDED, "the inbox of a recipient is full");
-
 /// Decides one command. `now_s`: second since 1970, never going back.
-pub fn decide(world: &mut World, rules: &Rules, now_s: u32, command: Command, out: &mut Outcome) {
-    Decision { world, rules, now_s, out }.run(command);
+pub fn decide(cache: &mut StateCache, rules: &Rules, now_s: u32, command: Command, out: &mut Outcome) {
+    let spared = command.handed_over_by();
+    Decision { cache, rules, now_s, out, spared }.run(command);
 }
 
 struct Decision<'a> {
-    world: &'a mut World,
+    cache: &'a mut StateCache,
     rules: &'a Rules,
     now_s: u32,
     out: &'a mut Outcome,
+    /// Whose inboxes need no room: its messages are handed over to somebody else.
+    spared: Option<UserId>,
+}
+
+/// What became of a publish.
+#[derive(Default)]
+struct Placed {
+    conversation: ConversationId,
+    /// 0: it is no message, or one whose place is not known any more.
+    sequence: Seq,
+    /// It was accepted before: the last number of its count that was.
+    repeated: Option<u64>,
 }
 
 impl Decision<'_> {
     fn run(&mut self, command: Command) {
         match command {
+            // It was under way when the device was shut out.
+            Command::Post { origin, .. }
+            | Command::Live { origin, .. }
+            | Command::Read { origin, .. }
+            | Command::Call { origin, .. }
+                if self.is_void(&origin) =>
+            {
+                self.answer(origin, Err(refusal::DEVICE_SHUT_OUT));
+            }
             Command::Post { origin, to, draft } => {
                 let answer = self.post(&origin, &to, draft);
                 self.answer(origin, answer);
@@ -87,12 +120,12 @@ impl Decision<'_> {
             Command::Call { origin, id, call, correlation, secret } => {
                 self.call(origin, id, &call, correlation, secret);
             }
-            Command::Acked { user, device, conversation, up_to, senders, orders, bytes, apart } => {
-                self.let_go(device, conversation, &apart);
+            Command::Acked { user, device, conversation, up_to, unbroken_from, senders, orders, bytes, apart } => {
+                self.release(device, conversation, &apart);
                 self.settle(&user, device, &orders, bytes);
-                self.acked(&user, conversation, up_to, &senders);
+                self.acked(&user, conversation, up_to, unbroken_from, &senders);
             }
-            Command::Released { device, conversation, apart } => self.let_go(device, conversation, &apart),
+            Command::Released { device, conversation, apart } => self.release(device, conversation, &apart),
             Command::ReceiptAcked { user, device, conversation, member, watermark } => {
                 self.receipt_acked(&user, device, conversation, member, watermark);
             }
@@ -100,106 +133,128 @@ impl Decision<'_> {
         }
     }
 
-    /// Whether every inbox that a message or a change of the conversation goes to takes it.
-    fn has_room(&self, id: ConversationId, except: Option<DeviceId>) -> Result<(), Refused> {
-        let members = self.world.conversation(id).map_or(&[][..], |conversation| &conversation.members);
-        let room = self.world.has_room(members.iter().map(|member| &member.user), except);
-        if room { Ok(()) } else { Err(INBOX_FULL) }
+    /// Whether what its device was let in with is void by now.
+    fn is_void(&self, origin: &CommandOrigin) -> bool {
+        let lets_in =
+            |fingerprint| self.cache.user(&origin.user).is_some_and(|user| user.lets_in(origin.device, fingerprint));
+        origin.fingerprint.is_some_and(|fingerprint| !lets_in(fingerprint))
     }
 
     /// A new conversation with its first event.
     fn create(&mut self, partition: Partition, group: bool, title: &str, users: &[UserId]) -> ConversationId {
-        let (id, counter) = self.world.allocate_conversation(partition);
+        let (id, counter) = self.cache.allocate_conversation(partition);
         let mut conversation = Conversation::new(id, group, title, users);
-        let sequence = conversation.advance();
-        let opened = opened(&conversation);
-        self.world.add_conversation(conversation);
-        self.out.changes.push(Change::NextConversation(partition, counter));
-        self.out.changes.push(Change::Conversation(id));
-        users.iter().for_each(|user| self.count(user, id, true));
-        self.out.durable = true;
         let creator = users.first();
-        let change = client::change::Change::Opened(opened);
-        self.note_change(id, sequence, creator, &change, None);
-        let entry = self.change_entry(id, sequence, Ordinal::default(), change);
-        let recipients = self.recipients(id, |user| group || creator.is_none_or(|creator| !user.blocks(creator)));
-        self.spread(entry, recipients);
+        let is_blocker = |user: &&UserId| !group && creator.is_some_and(|creator| blocks(self.cache, user, creator));
+        let blocker = users.iter().find(is_blocker);
+        let sequence = conversation.advance(blocker, PlaceContent::Other);
+        let opened = opened(&conversation);
+        self.cache.add_conversation(conversation);
+        self.out.changes.push(StoreChange::NextConversation(partition, counter));
+        self.out.changes.push(StoreChange::Conversation(id));
+        for user in users {
+            let by_stranger = group && creator.is_some_and(|creator| self.is_stranger(user, creator));
+            self.count(user, id, self.begun(by_stranger));
+        }
+        self.ask_those_who_did_not_choose(id, users);
+        self.out.durable = true;
+        let entry = |it: &Self, request| {
+            let opened = client::Opened { request, ..opened.clone() };
+            let change = client::change::Change::Opened(opened);
+            Entry { unseen: blocker.is_some(), ..it.change_entry(id, sequence, Ordinal::default(), change) }
+        };
+        self.note_change(id, sequence, creator, &client::change::Change::Opened(Default::default()), None);
+        let recipients = self.recipients(id, |user| blocker.is_none() || creator.is_none_or(|it| !user.blocks(it)));
+        let asked = self.devices_asked(id);
+        let (asked, others): (Vec<_>, _) = recipients.into_iter().partition(|recipient| asked.contains(recipient));
+        self.spread(entry(self, false), others);
+        self.enter(&entry(self, true), asked);
         id
     }
 
-    fn read(&mut self, origin: &Origin, id: ConversationId, up_to: Seq) -> Result<(), Refused> {
-        let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
-        conversation.member(&origin.user).ok_or(NO_MEMBER)?;
+    fn read(&mut self, origin: &CommandOrigin, id: ConversationId, up_to: Seq) -> Result<(), Refusal> {
+        let conversation = self.cache.conversation(id).ok_or(refusal::NO_CONVERSATION)?;
+        conversation.member(&origin.user).ok_or(refusal::NOT_IN_CONVERSATION)?;
         self.out.durable = true;
+        self.accept(&origin.user, id);
         self.mark_read(&origin.user, id, up_to, Some(origin.device));
         Ok(())
     }
 
     /// The user has read up to here, on this device.
     fn mark_read(&mut self, user: &UserId, id: ConversationId, up_to: Seq, on: Option<DeviceId>) {
-        let Some(conversation) = self.world.conversation_mut(id) else { return };
+        let Some(conversation) = self.cache.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, Seq::default(), up_to) else { return };
-        self.out.changes.push(Change::State(id));
-        self.out.note(|| Fact::Read { conversation: id, user: user.clone(), up_to: raised.after.read });
-        let Some(conversation) = self.world.conversation(id) else { return };
+        self.out.changes.push(StoreChange::State(id));
+        self.out.note(|| DomainEvent::Read { conversation: id, user: user.clone(), up_to: raised.after.read });
+        let Some(conversation) = self.cache.conversation(id) else { return };
         // Who has sent nothing since the last receipt has nothing to learn; the reader's other devices have.
         let concerned = conversation.members.iter();
         let concerned = concerned.filter(|m| m.ordinal == raised.member || m.last_sent > raised.before.read);
         let users: Vec<_> = concerned.map(|member| member.user.clone()).collect();
         self.tell(id, &users, raised, on);
         // The reading device knows more than what it was still to be told of its own user.
-        self.out.changes.extend(on.map(|device| Change::ReceiptGone(device, id, raised.member)));
+        self.out.changes.extend(on.map(|device| StoreChange::ReceiptGone(device, id, raised.member)));
     }
 
     /// A device has these entries.
     fn settle(&mut self, user: &UserId, device: DeviceId, orders: &[Order], bytes: u64) {
-        self.out.changes.extend(orders.iter().map(|order| Change::EntryGone(device, *order)));
+        self.out.changes.extend(orders.iter().map(|order| StoreChange::EntryGone(device, *order)));
         let lowest = orders.iter().copied().min().unwrap_or_default();
-        let kind = EffectKind::Settled { lowest, load: Load { entries: orders.len() as u32, bytes } };
+        let kind = EffectKind::Settled { lowest, load: InboxUsage { entries: orders.len() as u32, bytes } };
         self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
     }
 
     /// The user has everything up to here.
-    fn acked(&mut self, user: &UserId, id: ConversationId, up_to: Seq, senders: &[Ordinal]) {
-        let Some(conversation) = self.world.conversation_mut(id) else { return };
+    fn acked(&mut self, user: &UserId, id: ConversationId, up_to: Seq, unbroken_from: Seq, senders: &[Ordinal]) {
+        let Some(conversation) = self.cache.conversation_mut(id) else { return };
         let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };
-        self.out.changes.push(Change::State(id));
-        self.out.note(|| Fact::Delivered { conversation: id, user: user.clone(), up_to: raised.after.delivered });
-        let Some(conversation) = self.world.conversation(id) else { return };
-        // Senders of what came, and whoever was passed: a device that is new acknowledges what came after it, and its
-        // user's other devices will not raise the watermark again.
-        let passed = |last: Seq| last > raised.before.delivered && last <= raised.after.delivered;
+        self.out.changes.push(StoreChange::State(id));
+        self.out.note(|| DomainEvent::Delivered {
+            conversation: id,
+            user: user.clone(),
+            up_to: raised.after.delivered,
+        });
+        let Some(conversation) = self.cache.conversation(id) else { return };
+        // Senders of what came, and whoever may have been passed: a device that is new acknowledges what came after it, one
+        // whose inbox was full lacks some, and its user's other devices will not raise the watermark again.
+        let passes = unbroken_from.get() > raised.before.delivered.get() + 1;
+        let passed = |last: Seq| passes && last > raised.before.delivered;
         let told = conversation.members.iter().filter(|m| senders.contains(&m.ordinal) || passed(m.last_sent));
         let users: Vec<_> = told.filter(|m| m.ordinal != raised.member).map(|m| m.user.clone()).collect();
         self.tell(id, &users, raised, None);
     }
 
-    /// A receipt for the devices of `users` that read events. Whom the member has blocked hears nothing of it.
+    /// A receipt for the devices of `users` that read events.
     fn tell(&mut self, id: ConversationId, users: &[UserId], raised: Raised, except: Option<DeviceId>) {
-        let direct = self.world.conversation(id).filter(|conversation| !conversation.group);
-        let member = direct.and_then(|it| it.member_by_ordinal(raised.member));
-        let member = member.and_then(|member| self.world.user(&member.user));
-        let hears = |user: &&UserId| member.is_none_or(|member| !member.blocks(user));
-        for user in users.iter().filter(hears).filter_map(|user| self.world.user(user)) {
+        let cache = &*self.cache;
+        let users = users.iter().filter(|user| hears(cache, id, raised.member, user));
+        for user in users.filter_map(|user| cache.user(user)) {
             for device in user.devices.iter().filter(|d| d.reads_events && Some(d.id) != except) {
-                self.out.changes.push(Change::Receipt(device.id, id, raised.member, raised.after));
+                self.out.changes.push(StoreChange::Receipt(device.id, id, raised.member, raised.after));
                 let kind = EffectKind::Tick { conversation: id, member: raised.member, watermark: raised.after };
                 self.out.effects.push(Effect { partition: user.partition, device: device.id, kind });
             }
         }
     }
 
+    /// What has not been told meanwhile, since it concerned only others, is told now: then all is told, and nothing is kept.
     fn receipt_acked(
         &mut self,
         user: &UserId,
         device: DeviceId,
         id: ConversationId,
-        ordinal: Ordinal,
-        watermark: Watermark,
+        member: Ordinal,
+        known: Watermark,
     ) {
-        // If a newer one is on its way, it is kept until that is acknowledged.
-        if self.world.conversation(id).is_none_or(|it| !it.owes(user, ordinal, watermark)) {
-            self.out.changes.push(Change::ReceiptGone(device, id, ordinal));
+        let newer = self.cache.conversation(id).and_then(|it| it.owes(user, member, known));
+        match newer.filter(|_| hears(self.cache, id, member, user)) {
+            Some(watermark) => {
+                self.out.changes.push(StoreChange::Receipt(device, id, member, watermark));
+                let kind = EffectKind::Tick { conversation: id, member, watermark };
+                self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
+            }
+            None => self.out.changes.push(StoreChange::ReceiptGone(device, id, member)),
         }
     }
 
@@ -207,28 +262,31 @@ impl Decision<'_> {
         self.out.durable = true;
         let (partition, device) = (Partition::of_user(user), DeviceId::default());
         self.out.effects.push(Effect { partition, device, kind: EffectKind::Forgotten(user.clone()) });
-        let Some(conversation) = self.world.conversation(id).filter(|it| it.member(user).is_some()) else {
+        let Some(conversation) = self.cache.conversation(id).filter(|it| it.member(user).is_some()) else {
             // The row is all that there is.
-            return self.count(user, id, false);
+            return self.count(user, id, Membership::Ended);
         };
         if !conversation.group {
             let others = conversation.members.iter().find(|member| member.user != *user);
-            let pair = World::pair(user, others.map_or(user, |other| &other.user));
-            self.out.changes.push(Change::Pair(pair.0.clone(), pair.1.clone(), None));
-            self.world.set_direct(pair, None);
+            let pair = StateCache::pair(user, others.map_or(user, |other| &other.user));
+            self.out.changes.push(StoreChange::Pair(pair.0.clone(), pair.1.clone(), None));
+            self.cache.set_direct(pair, None);
         }
         self.part(id, user, user);
+        if let Some(conversation) = self.cache.conversation_mut(id) {
+            conversation.counts.forget_user(user);
+        }
     }
 
     /// Takes a member out, and tells everybody, the member included.
     fn part(&mut self, id: ConversationId, user: &UserId, by: &UserId) {
-        let devices: Vec<_> = self.world.user(user).map_or(Vec::new(), |u| u.devices.iter().map(|d| d.id).collect());
-        let Some(conversation) = self.world.conversation_mut(id) else { return };
+        let devices: Vec<_> = self.cache.user(user).map_or(Vec::new(), |u| u.devices.iter().map(|d| d.id).collect());
+        let Some(conversation) = self.cache.conversation_mut(id) else { return };
         let ordinal = conversation.member(by).map_or(Ordinal::default(), |member| member.ordinal);
-        let sequence = conversation.advance();
+        let sequence = conversation.advance(None, PlaceContent::Other);
         let Some(gone) = conversation.part(user, &devices) else { return };
         let deserted = conversation.members.is_empty();
-        self.count(user, id, false);
+        self.count(user, id, Membership::Ended);
         self.out.durable = true;
         let change = client::change::Change::Removed(gone.ordinal.get());
         self.note_change(id, sequence, Some(by), &change, Some(user));
@@ -237,17 +295,17 @@ impl Decision<'_> {
             self.enter(&entry, self.devices_of(user));
             return self.abandon(id);
         }
-        self.out.changes.push(Change::Conversation(id));
+        self.out.changes.push(StoreChange::Conversation(id));
         // The member itself is told too, which is none any more.
-        let mut recipients = self.recipients(id, |_| true);
+        let mut recipients = self.devices_of_all(id);
         recipients.extend(self.devices_of(user));
         self.spread(entry, recipients);
     }
 
     /// Nobody is in a conversation any more: nothing is kept of it but what devices have still to get.
     fn abandon(&mut self, id: ConversationId) {
-        self.world.remove_conversation(id);
-        self.out.changes.push(Change::ConversationGone(id));
+        self.cache.remove_conversation(id);
+        self.out.changes.push(StoreChange::ConversationGone(id));
         let (partition, device) = (Partition::of_conversation(id), DeviceId::default());
         self.out.effects.push(Effect { partition, device, kind: EffectKind::Abandoned(id) });
     }
@@ -263,30 +321,60 @@ impl Decision<'_> {
     ) {
         let Some(by) = by else { return };
         self.out.note(|| {
-            let (change, named) = fact::called(change);
-            Fact::Changed { conversation, sequence, by: by.clone(), change, member: named.or_else(|| member.cloned()) }
+            let (change, named) = event::called(change);
+            DomainEvent::Changed {
+                conversation,
+                sequence,
+                by: by.clone(),
+                change,
+                member: named.or_else(|| member.cloned()),
+            }
         });
     }
 
     /// Answers a publish, and keeps the answer for a retry.
-    fn answer(&mut self, origin: Origin, answer: Result<(ConversationId, Seq), Refused>) {
-        let (reason, text, (conversation, sequence)) = match answer {
-            Ok(place) => (Reason::SUCCESS, "", place),
-            Err((reason, text)) => (reason, text, Default::default()),
+    fn answer(&mut self, origin: CommandOrigin, answer: Result<Placed, Refusal>) {
+        let (reason, text, Placed { conversation, sequence, repeated }) = match answer {
+            Ok(placed) => (Reason::SUCCESS, "", placed),
+            Err(Refusal { reason, text }) => (reason, text, Placed::default()),
         };
-        if let (Some(doubt), true) = (origin.doubt, reason.is_success()) {
-            let doubt = crate::doubt::Doubt { conversation: conversation.get(), sequence: sequence.get(), ..doubt };
-            self.out.changes.push(Change::Doubt(origin.device, doubt));
+        if let (Some(publish_record), true) = (origin.publish_record, reason.is_success()) {
+            let publish_record = crate::retry::PublishRecord {
+                conversation: conversation.get(),
+                sequence: sequence.get(),
+                ..publish_record
+            };
+            self.out.changes.push(StoreChange::PublishRecord(origin.device, publish_record));
         }
         if let Some(to) = origin.reply_to {
-            let kind = EffectKind::Published { to, reason, text, conversation, sequence };
+            let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
             self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), device: origin.device, kind });
         }
     }
 }
 
+/// Whether a user is told of this member. Between two of whom one has blocked the other there are no receipts.
+fn hears(cache: &StateCache, id: ConversationId, member: Ordinal, user: &UserId) -> bool {
+    let direct = cache.conversation(id).filter(|conversation| !conversation.group);
+    let of = direct.and_then(|it| it.member_by_ordinal(member)).map(|member| &member.user);
+    of.is_none_or(|of| !blocks(cache, of, user) && !blocks(cache, user, of))
+}
+
+/// Whether `who` has blocked `whom`.
+fn blocks(cache: &StateCache, who: &UserId, whom: &UserId) -> bool {
+    cache.user(who).is_some_and(|who| who.blocks(whom))
+}
+
+/// A conversation as one of its members sees it.
+pub fn described(conversation: &Conversation, user: &UserId) -> client::Opened {
+    let own = conversation.member(user).map_or(conversation.retention, |member| conversation.retention_of(member));
+    let retention = (own != Retention::default()).then(|| own.to_message());
+    let request = conversation.member(user).is_some_and(|member| member.pending.is_some());
+    client::Opened { retention, request, ..opened(conversation) }
+}
+
 /// The snapshot that a new member sees first.
-pub fn opened(conversation: &Conversation) -> client::Opened {
+fn opened(conversation: &Conversation) -> client::Opened {
     let members = conversation.members.iter().map(|member| client::Member {
         ordinal: member.ordinal.get(),
         user: member.user.to_string(),
@@ -297,6 +385,7 @@ pub fn opened(conversation: &Conversation) -> client::Opened {
         title: conversation.title.clone(),
         members: members.collect(),
         settings: conversation.group.then(|| conversation.settings.to_message()),
+        request: false,
         retention: (conversation.retention != Retention::default()).then(|| conversation.retention.to_message()),
     }
 }

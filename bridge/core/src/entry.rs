@@ -2,11 +2,11 @@
 //!
 //! Layout: expiry (4 bytes, big endian, first so that the store can drop what is expired without knowing the rest),
 //! kind (1), then varints: conversation, sequence, sender's ordinal, time stored, length of the sender's name; the
-//! name; of a message with files, their length and a `client.Message` of nothing but them; the rest is the body (message) or
-//! the encoded `client.Change`.
+//! name; of a message with files or properties, the length of its extras and these, a `client.Message` of nothing else; the
+//! rest is the body (message) or the encoded `client.Change`.
 //!
 //! A large body for many devices is kept once, apart: the messages table holds the entry whole, and each inbox a
-//! reference ([`Entry::reference`]), which has the body's length (varint) in its place. Files stand with the body.
+//! reference ([`Entry::reference`]), which has the body's length (varint) in its place. Extras stand with the body.
 
 use bytes::{Buf, BufMut, Bytes};
 use godwit_schemas::client::{self, event};
@@ -16,7 +16,7 @@ use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
 /// What an entry carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Kind {
+pub enum EntryKind {
     /// A message: the rest is its body.
     #[default]
     Message,
@@ -32,7 +32,7 @@ pub struct Entry {
     /// Second since 1970 from which on it need not be delivered any more.
     pub expires_at_s: u32,
     /// What `content` is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// The conversation it belongs to.
     pub conversation: ConversationId,
     /// Its place there.
@@ -49,12 +49,12 @@ pub struct Entry {
     pub reply_to: Seq,
     /// The body is not the first.
     pub edited: bool,
-    /// Only its sender knows of it: the other side has blocked it.
+    /// Only who sent it, or made the change, knows of it: the other side has blocked it.
     pub unseen: bool,
     /// The body is kept in the messages table, and is so long.
     pub apart: Option<u32>,
-    /// A `client.Message` of nothing but files; of a reference: nothing.
-    pub media: Bytes,
+    /// A `client.Message` of nothing but files and properties; of a reference: nothing.
+    pub extras: Bytes,
     /// Body or encoded change. Of a reference: nothing, see [`Self::is_reference`].
     pub content: Bytes,
 }
@@ -68,8 +68,8 @@ const LIMITED: u8 = 0x80;
 const APART: u8 = 0x40;
 const REFERENCE: u8 = 0x20;
 const REPLY: u8 = 0x10;
-/// It has files.
-const MEDIA: u8 = 0x08;
+/// It has files or properties.
+const EXTRAS: u8 = 0x08;
 /// Kinds, below the flags.
 const KINDS: u8 = 0x07;
 const MESSAGE: u8 = 1;
@@ -78,11 +78,13 @@ const RECALLED: u8 = 3;
 const EDITED: u8 = 4;
 const UNSEEN: u8 = 5;
 const UNSEEN_EDITED: u8 = 6;
+const UNSEEN_CHANGE: u8 = 7;
+const UNSEEN_RECALLED: u8 = 0;
 
 impl Entry {
     /// The stored form.
     pub fn encode(&self) -> Bytes {
-        self.encode_with(&self.media, &self.content, if self.apart.is_some() { APART } else { 0 })
+        self.encode_with(&self.extras, &self.content, if self.apart.is_some() { APART } else { 0 })
     }
 
     /// The stored form of a reference to a body that is kept apart.
@@ -94,15 +96,15 @@ impl Entry {
 
     /// The body has to be fetched.
     pub fn is_reference(&self) -> bool {
-        self.apart.is_some_and(|len| len as usize != self.media.len() + self.content.len())
+        self.apart.is_some_and(|len| len as usize != self.extras.len() + self.content.len())
     }
 
-    /// Length of content and files, wherever they are.
+    /// Length of content and extras, wherever they are.
     pub fn content_len(&self) -> u32 {
-        self.apart.unwrap_or_else(|| u32::try_from(self.media.len() + self.content.len()).unwrap_or(u32::MAX))
+        self.apart.unwrap_or_else(|| u32::try_from(self.extras.len() + self.content.len()).unwrap_or(u32::MAX))
     }
 
-    fn encode_with(&self, media: &[u8], content: &[u8], flags: u8) -> Bytes {
+    fn encode_with(&self, extras: &[u8], content: &[u8], flags: u8) -> Bytes {
         let numbers = [
             self.conversation.get(),
             self.sequence.get(),
@@ -111,16 +113,18 @@ impl Entry {
             self.sender_name.len() as u64,
         ];
         let numbers_len: usize = numbers.iter().map(|n| encoded_len_varint(*n)).sum();
-        let flags = if media.is_empty() { flags } else { flags | MEDIA };
-        let mut out = Vec::with_capacity(10 + numbers_len + self.sender_name.len() + media.len() + content.len());
+        let flags = if extras.is_empty() { flags } else { flags | EXTRAS };
+        let mut out = Vec::with_capacity(10 + numbers_len + self.sender_name.len() + extras.len() + content.len());
         out.put_u32(self.expires_at_s);
         let kind = match (self.kind, self.edited, self.unseen) {
-            (Kind::Message, false, false) => MESSAGE,
-            (Kind::Message, true, false) => EDITED,
-            (Kind::Message, false, true) => UNSEEN,
-            (Kind::Message, true, true) => UNSEEN_EDITED,
-            (Kind::Change, ..) => CHANGE,
-            (Kind::Recalled, ..) => RECALLED,
+            (EntryKind::Message, false, false) => MESSAGE,
+            (EntryKind::Message, true, false) => EDITED,
+            (EntryKind::Message, false, true) => UNSEEN,
+            (EntryKind::Message, true, true) => UNSEEN_EDITED,
+            (EntryKind::Change, _, false) => CHANGE,
+            (EntryKind::Change, _, true) => UNSEEN_CHANGE,
+            (EntryKind::Recalled, _, false) => RECALLED,
+            (EntryKind::Recalled, _, true) => UNSEEN_RECALLED,
         };
         let replies = self.reply_to != Seq::default();
         out.put_u8(kind | flags | if self.limited { LIMITED } else { 0 } | if replies { REPLY } else { 0 });
@@ -131,9 +135,9 @@ impl Entry {
             encode_varint(self.reply_to.get(), &mut out);
         }
         out.extend_from_slice(&self.sender_name);
-        if !media.is_empty() {
-            encode_varint(media.len() as u64, &mut out);
-            out.extend_from_slice(media);
+        if !extras.is_empty() {
+            encode_varint(extras.len() as u64, &mut out);
+            out.extend_from_slice(extras);
         }
         out.extend_from_slice(content);
         out.into()
@@ -150,10 +154,10 @@ impl Entry {
         let expires_at_s = stored.get_u32();
         let flags = stored.get_u8();
         let kind = match flags & KINDS {
-            MESSAGE | EDITED | UNSEEN | UNSEEN_EDITED => Kind::Message,
-            CHANGE => Kind::Change,
-            RECALLED => Kind::Recalled,
-            _ => return Err(Damaged),
+            MESSAGE | EDITED | UNSEEN | UNSEEN_EDITED => EntryKind::Message,
+            CHANGE | UNSEEN_CHANGE => EntryKind::Change,
+            // Three bits: there is no other.
+            _ => EntryKind::Recalled,
         };
         let conversation = ConversationId::new(number(&mut stored)?);
         let sequence = Seq::new(number(&mut stored)?);
@@ -165,13 +169,13 @@ impl Entry {
             return Err(Damaged);
         }
         let sender_name = stored.split_to(name_len);
-        let media_len = if flags & MEDIA == 0 { 0 } else { number(&mut stored)? };
-        let media_len = usize::try_from(media_len).ok().filter(|len| *len <= stored.len()).ok_or(Damaged)?;
-        let media = stored.split_to(media_len);
+        let extras_len = if flags & EXTRAS == 0 { 0 } else { number(&mut stored)? };
+        let extras_len = usize::try_from(extras_len).ok().filter(|len| *len <= stored.len()).ok_or(Damaged)?;
+        let extras = stored.split_to(extras_len);
         let length = |number: u64| u32::try_from(number).map_err(|_| Damaged);
         let apart = match flags & (APART | REFERENCE) {
             0 => None,
-            APART => Some(length((media.len() + stored.len()) as u64)?),
+            APART => Some(length((extras.len() + stored.len()) as u64)?),
             _ => Some(length(number(&mut stored)?)?),
         };
         Ok(Self {
@@ -185,21 +189,50 @@ impl Entry {
             limited: flags & LIMITED != 0,
             reply_to,
             edited: matches!(flags & KINDS, EDITED | UNSEEN_EDITED),
-            unseen: matches!(flags & KINDS, UNSEEN | UNSEEN_EDITED),
+            unseen: matches!(flags & KINDS, UNSEEN | UNSEEN_EDITED | UNSEEN_CHANGE | UNSEEN_RECALLED),
             apart,
-            media,
+            extras,
             content: stored,
         })
     }
 
+    /// Bytes of the largest packet that delivers it over MQTT 5, as an event or as a raw body, at any time and without an
+    /// alias. Only that version has a limit of its packets.
+    pub fn packet_bytes_max(&self) -> usize {
+        let content = self.content_len() as usize;
+        let expiry = if self.limited { EXPIRY_BYTES } else { 0 };
+        let payload = match self.kind {
+            EntryKind::Change => content,
+            EntryKind::Message | EntryKind::Recalled => {
+                // What the body is read with is in the content's length already.
+                let frame = Self { content: Bytes::new(), extras: Bytes::new(), ..self.clone() }.message(u32::MAX);
+                frame.encoded_len() + field_len(content)
+            }
+        };
+        let event = publish_len("inbox".len(), expiry, field_len(payload));
+        let [conversation, sequence] = [self.conversation.get(), self.sequence.get()].map(decimal_len);
+        let from = USER_PROPERTY_BYTES + "from".len() + self.sender_name.len();
+        let seq = USER_PROPERTY_BYTES + "seq".len() + sequence;
+        event.max(publish_len("inbox/".len() + conversation, expiry + from + seq, content))
+    }
+
     /// The files that it refers to, as the server has filled them in.
     pub fn files(&self) -> Vec<client::Media> {
-        client::Message::decode(self.media.clone()).map_or(Vec::new(), |message| message.media)
+        self.read_extras().media
+    }
+
+    /// What MQTT 5 says beside the body.
+    pub fn properties(&self) -> Option<Box<client::Properties>> {
+        self.read_extras().properties
+    }
+
+    fn read_extras(&self) -> client::Message {
+        client::Message::decode(self.extras.clone()).unwrap_or_default()
     }
 
     /// The payload for a device that reads events.
     pub fn event(&self, now_s: u32) -> Bytes {
-        if self.kind == Kind::Change {
+        if self.kind == EntryKind::Change {
             // The content is this field's encoding already, but for its key and length.
             return wrap_change(&self.content);
         }
@@ -209,13 +242,14 @@ impl Entry {
     /// As a client sees it. `None`: a change that is damaged.
     pub fn seen(&self, now_s: u32) -> Option<event::Event> {
         match self.kind {
-            Kind::Change => client::Change::decode(self.content.clone()).ok().map(event::Event::Change),
-            Kind::Message | Kind::Recalled => Some(event::Event::Message(self.message(now_s))),
+            EntryKind::Change => client::Change::decode(self.content.clone()).ok().map(event::Event::Change),
+            EntryKind::Message | EntryKind::Recalled => Some(event::Event::Message(self.message(now_s))),
         }
     }
 
     /// As a client sees it, if it is a message.
     pub fn message(&self, now_s: u32) -> client::Message {
+        let client::Message { media, properties, .. } = self.read_extras();
         client::Message {
             conversation: self.conversation.get(),
             sequence: self.sequence.get(),
@@ -224,11 +258,34 @@ impl Entry {
             body: self.content.clone(),
             reply_to: self.reply_to.get(),
             edited: self.edited,
-            recalled: self.kind == Kind::Recalled,
+            recalled: self.kind == EntryKind::Recalled,
             reactions: Vec::new(),
-            media: self.files(),
+            media,
+            omitted_bytes: 0,
+            properties,
         }
     }
+}
+
+/// An identifier and the length of two strings.
+const USER_PROPERTY_BYTES: usize = 5;
+/// An identifier and a number of four bytes.
+const EXPIRY_BYTES: usize = 5;
+
+/// Bytes of a PUBLISH of MQTT 5 with QoS 1 (3.3).
+fn publish_len(topic: usize, properties: usize, payload: usize) -> usize {
+    let varint = |number: usize| encoded_len_varint(number as u64);
+    let remaining = 2 + topic + 2 + varint(properties) + properties + payload;
+    1 + varint(remaining) + remaining
+}
+
+/// Bytes of a field of protobuf that holds so many.
+fn field_len(bytes: usize) -> usize {
+    1 + encoded_len_varint(bytes as u64) + bytes
+}
+
+fn decimal_len(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
 /// `client.Event { change }` around an encoded `client.Change`.
@@ -247,7 +304,7 @@ fn number(stored: &mut Bytes) -> Result<u64, Damaged> {
 mod tests {
     use super::*;
 
-    fn entry(kind: Kind, content: Bytes) -> Entry {
+    fn entry(kind: EntryKind, content: Bytes) -> Entry {
         Entry {
             expires_at_s: 2_000_000_000,
             kind,
@@ -263,17 +320,56 @@ mod tests {
     }
 
     #[test]
+    fn its_largest_packet_is_known_without_making_it() {
+        let whole = |entry: &Entry| {
+            // Type, length, topic, identifier, no properties.
+            let event = 1 + 1 + 2 + "inbox".len() + 2 + 1 + entry.event(u32::MAX).len();
+            let name = entry.sender_name.len();
+            let properties = 5 + "from".len() + name + 5 + "seq".len() + entry.sequence.to_string().len();
+            let expiry = if entry.limited { 5 } else { 0 };
+            let topic = "inbox/".len() + entry.conversation.to_string().len();
+            (event + expiry, 1 + 1 + 2 + topic + 2 + 1 + expiry + properties + entry.content.len())
+        };
+        for (limited, sequence, name, content) in
+            [(false, 1, "alice", 0), (true, 1, "alice", 20), (false, 1_000, "a", 60), (true, 99, "", 3)]
+        {
+            let entry = Entry {
+                limited,
+                sequence: Seq::new(sequence),
+                conversation: ConversationId::new(65),
+                sender_name: name.into(),
+                content: vec![0; content].into(),
+                ..Entry::default()
+            };
+            let (event, raw) = whole(&entry);
+            // An event without a body leaves its field out.
+            let most = event.max(raw) + if content == 0 { 2 } else { 0 };
+            let bound = entry.packet_bytes_max();
+            assert!(bound >= event.max(raw) && bound <= most, "{bound} {event} {raw}");
+            let change = Entry { kind: EntryKind::Change, ..entry };
+            assert!(change.packet_bytes_max() >= whole(&change).0);
+        }
+        // Longer lengths take more bytes themselves.
+        let long = Entry { content: vec![0; 20_000].into(), ..Entry::default() };
+        assert!(long.packet_bytes_max() > 20_000 + 1 + 3 + 2 + 5 + 2 + 1);
+        let apart = Entry { content: Bytes::new(), apart: Some(20_000), ..long.clone() };
+        assert_eq!(apart.packet_bytes_max(), long.packet_bytes_max());
+    }
+
+    #[test]
     fn survives_storage() {
         for content in [Bytes::new(), Bytes::from_static(b"hello"), Bytes::from(vec![0; 70_000])] {
-            let entry = entry(Kind::Message, content);
+            let entry = entry(EntryKind::Message, content);
             assert_eq!(Entry::decode(entry.encode()), Ok(entry));
         }
         for (kind, edited, unseen) in [
-            (Kind::Message, true, false),
-            (Kind::Message, false, true),
-            (Kind::Message, true, true),
-            (Kind::Change, false, false),
-            (Kind::Recalled, false, false),
+            (EntryKind::Message, true, false),
+            (EntryKind::Message, false, true),
+            (EntryKind::Message, true, true),
+            (EntryKind::Change, false, false),
+            (EntryKind::Recalled, false, false),
+            (EntryKind::Change, false, true),
+            (EntryKind::Recalled, false, true),
         ] {
             let plain = entry(kind, Bytes::new());
             let entry = Entry { reply_to: Seq::new(300), edited, unseen, limited: false, ..plain };
@@ -283,22 +379,22 @@ mod tests {
 
     #[test]
     fn a_reference_has_everything_but_the_body() {
-        let whole = Entry { apart: Some(700), ..entry(Kind::Message, Bytes::from(vec![7; 700])) };
+        let whole = Entry { apart: Some(700), ..entry(EntryKind::Message, Bytes::from(vec![7; 700])) };
         assert_eq!(Entry::decode(whole.encode()), Ok(whole.clone()));
         let reference = Entry::decode(whole.reference()).unwrap();
         assert!(reference.is_reference() && !whole.is_reference());
         assert_eq!(reference.content_len(), 700);
         assert_eq!(Entry { content: whole.content.clone(), ..reference }, whole);
-        let files = Entry { media: Bytes::from_static(b"files"), apart: Some(705), ..whole.clone() };
+        let files = Entry { extras: Bytes::from_static(b"files"), apart: Some(705), ..whole.clone() };
         assert_eq!(Entry::decode(files.encode()), Ok(files.clone()));
         let reference = Entry::decode(files.reference()).unwrap();
-        assert!(reference.is_reference() && reference.media.is_empty() && reference.content_len() == 705);
+        assert!(reference.is_reference() && reference.extras.is_empty() && reference.content_len() == 705);
         assert!(whole.reference().len() < 32);
     }
 
     #[test]
     fn damage_is_an_error() {
-        let stored = entry(Kind::Message, Bytes::new()).encode();
+        let stored = entry(EntryKind::Message, Bytes::new()).encode();
         for len in 0..stored.len() {
             assert_eq!(Entry::decode(stored.slice(..len)), Err(Damaged), "{len}");
         }
@@ -307,13 +403,13 @@ mod tests {
 
     #[test]
     fn events_decode_as_the_client_sees_them() {
-        let event = client::Event::decode(entry(Kind::Message, Bytes::from_static(b"hi")).event(1_060)).unwrap();
+        let event = client::Event::decode(entry(EntryKind::Message, Bytes::from_static(b"hi")).event(1_060)).unwrap();
         let Some(event::Event::Message(message)) = event.event else { panic!("not a message") };
         assert_eq!((message.conversation, message.sequence, message.sender, message.age_s), (300, 7, 1, 60));
         assert_eq!(message.body, "hi");
 
-        let change = client::Change { conversation: 300, sequence: 7, by: 1, change: None };
-        let event = client::Event::decode(entry(Kind::Change, change.encode_to_vec().into()).event(0)).unwrap();
+        let change = client::Change { conversation: 300, sequence: 7, by: 1, ..Default::default() };
+        let event = client::Event::decode(entry(EntryKind::Change, change.encode_to_vec().into()).event(0)).unwrap();
         assert_eq!(event.event, Some(event::Event::Change(change)));
     }
 }

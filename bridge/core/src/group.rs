@@ -3,14 +3,14 @@
 use godwit_schemas::client::{self, Role};
 use godwit_schemas::ids::{ConversationId, Ordinal};
 
-use crate::record::InviteRecord;
+use crate::stored::InviteRecord;
 
 /// The secret of an invite.
-pub type Secret = [u8; 16];
+pub type InviteSecret = [u8; 16];
 
 /// What each role may do: everything from a role on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct GroupSettings {
     /// Send messages.
     pub may_send: Role,
     /// Add members, and deal in invites.
@@ -21,13 +21,13 @@ pub struct Settings {
     pub history_for_new: bool,
 }
 
-impl Default for Settings {
+impl Default for GroupSettings {
     fn default() -> Self {
         Self { may_send: Role::Member, may_add: Role::Admin, may_rename: Role::Admin, history_for_new: false }
     }
 }
 
-impl Settings {
+impl GroupSettings {
     /// From a call or the store. `None`: a role that does not exist.
     pub fn parse(settings: &client::GroupSettings) -> Option<Self> {
         let role = |number| Role::try_from(number).ok();
@@ -57,16 +57,16 @@ pub fn reaches(role: Role, least: Role) -> bool {
 
 /// Lets whoever knows it join.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Invite {
+pub struct GroupInvite {
     /// What has to be known.
-    pub secret: Secret,
+    pub secret: InviteSecret,
     /// Who made it.
     pub by: Ordinal,
     /// Second since 1970; `u32::MAX`: never.
     pub expires_at_s: u32,
 }
 
-impl Invite {
+impl GroupInvite {
     /// From the store. `None`: damaged.
     pub fn from_record(record: &InviteRecord) -> Option<Self> {
         let secret = record.secret.as_slice().try_into().ok()?;
@@ -80,17 +80,17 @@ impl Invite {
 
     /// For those who may see it.
     pub fn to_message(&self, id: ConversationId, now_s: u32) -> client::Invite {
-        let left = u64::from(self.expires_at_s.saturating_sub(now_s)) + 1;
+        let left_s = u64::from(self.expires_at_s.saturating_sub(now_s));
         client::Invite {
             invite: format!("{id}-{:032x}", u128::from_be_bytes(self.secret)),
             by: self.by.get(),
-            expires_in_plus_one_s: if self.expires_at_s == u32::MAX { 0 } else { left },
+            expires_in_s: (self.expires_at_s != u32::MAX).then_some(left_s),
         }
     }
 }
 
 /// Reads an invite as it was handed around: `<conversation>-<32 hexadecimal digits>`.
-pub fn parse_invite(text: &str) -> Option<(ConversationId, Secret)> {
+pub fn parse_invite(text: &str) -> Option<(ConversationId, InviteSecret)> {
     let (id, secret) = text.split_once('-')?;
     let plain = id.bytes().all(|b| b.is_ascii_digit()) && secret.bytes().all(|b| b.is_ascii_hexdigit());
     if !plain || secret.len() != 32 {
@@ -106,11 +106,11 @@ mod tests {
 
     #[test]
     fn invites_read_back() {
-        let invite = Invite { secret: [7; 16], by: Ordinal::new(3), expires_at_s: 100 };
+        let invite = GroupInvite { secret: [7; 16], by: Ordinal::new(3), expires_at_s: 100 };
         let shown = invite.to_message(ConversationId::new(99), 40);
         assert_eq!(parse_invite(&shown.invite), Some((ConversationId::new(99), [7; 16])));
-        assert_eq!((shown.by, shown.expires_in_plus_one_s), (3, 61));
-        assert_eq!(Invite::from_record(&invite.to_record()), Some(invite));
+        assert_eq!((shown.by, shown.expires_in_s), (3, Some(60)));
+        assert_eq!(GroupInvite::from_record(&invite.to_record()), Some(invite));
         let digits = "0".repeat(32);
         for bad in ["", "-", "99", "99-", "99-07", &format!("+9-{digits}"), &format!("99-+{}", &digits[1..])] {
             assert_eq!(parse_invite(bad), None, "{bad}");

@@ -1,27 +1,44 @@
 //! The decisions of the bridge, pure: no runtime, no store, no sockets, no wall clock, no randomness.
 //!
-//! A lane hands in what it read and what time it is, and gets back what to write and what to do once that is on disk.
+//! A lane hands in what it has read and what time it is. It gets back what to write, and what to do when that is on disk.
 //!
-//! - [`command`]: what a conversation is asked to do.
-//! - [`world`]: the users and conversations that a lane has read, and what a command still needs.
-//! - [`decide`]: one command against the world: an [`outcome::Outcome`].
-//! - [`conversation`]: members, order, watermarks: the rules of one conversation.
-//! - [`group`]: what the members of a group may do, and invites.
-//! - [`retention`]: how long messages are kept.
-//! - [`session`]: one device's deliveries: window, cursor, acknowledgements. [`load`]: how much waits in an inbox.
-//! - [`fact`]: what happened, as operators may know it.
-//! - [`entry`]: an inbox entry's bytes. [`record`]: the other stored values. [`doubt`]: retries without a count.
+//! What comes in:
+//! - [`call`]: the calls of `rpc`: their owners, and what must be known of each.
+//! - [`command`]: what a conversation is asked to do. [`reply_to`]: where the answer goes.
+//! - [`state_cache`]: the users and conversations that a lane has read, and what a command still needs. [`keys`]: what they are
+//!   read by.
+//!
+//! How it is decided:
+//! - [`decide`]: one command against the state: an [`outcome::Outcome`], or a [`refusal::Refusal`].
+//! - [`conversation`]: members, order and watermarks of one conversation. [`recent`]: what its last places hold.
+//! - [`group`]: what the members of a group may do, and invites. [`membership_count`]: how many conversations a user is in.
+//! - [`retention`]: how long messages are kept. [`credential`]: whether what let a device in still holds.
+//! - [`send_count`]: retries that carry a number of their client. [`retry`]: retries that carry none.
+//!
+//! What comes out:
+//! - [`outcome`]: entries, changes of the store, and effects. [`event`]: what operators may know of it.
+//! - [`entry`]: an inbox entry's bytes. [`stored`]: the other stored values. [`floor`]: where numbers go on after a restore.
+//! - [`delivery_window`]: one connection's deliveries: window, cursor, acknowledgements. [`usage`]: how much waits in an inbox.
 
+pub mod call;
 pub mod command;
 pub mod conversation;
+pub mod credential;
 pub mod decide;
-pub mod doubt;
+pub mod delivery_window;
 pub mod entry;
-pub mod fact;
+pub mod event;
+pub mod floor;
 pub mod group;
-pub mod load;
+pub mod keys;
+pub mod membership_count;
 pub mod outcome;
-pub mod record;
+pub mod recent;
+pub mod refusal;
+pub mod reply_to;
 pub mod retention;
-pub mod session;
-pub mod world;
+pub mod retry;
+pub mod send_count;
+pub mod state_cache;
+pub mod stored;
+pub mod usage;

@@ -7,18 +7,19 @@ use godwit_schemas::media::MediaId;
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use crate::command::ReplyTo;
 use crate::conversation::Watermark;
-use crate::doubt::Doubt;
-use crate::fact::Fact;
-use crate::load::Load;
-use crate::record::ReferenceRecord;
-use crate::world::Place;
+use crate::event::DomainEvent;
+use crate::keys::MessageKey;
+use crate::membership_count::Membership;
+use crate::reply_to::ReplyTo;
+use crate::retry::PublishRecord;
+use crate::stored::ReferenceRecord;
+use crate::usage::InboxUsage;
 
 /// A new inbox entry for one device. It is given its order when it is committed, and wakes the device's session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEntry {
-    /// Recipient.
+    /// The recipient.
     pub device: DeviceId,
     /// Where the recipient's session is.
     pub partition: Partition,
@@ -39,7 +40,7 @@ impl NewEntry {
 
 /// A change of the store.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Change {
+pub enum StoreChange {
     /// Members or title changed, or it is new: write the whole conversation.
     Conversation(ConversationId),
     /// Nobody is in it any more.
@@ -48,20 +49,25 @@ pub enum Change {
     State(ConversationId),
     /// The direct conversation of these two, lower name first; `None`: there is none any more.
     Pair(UserId, UserId, Option<ConversationId>),
-    /// The user is (`true`) or is no more (`false`) a member.
-    Membership(UserId, ConversationId, bool),
+    /// The user is a member, or is none any more.
+    Membership(UserId, ConversationId, Membership),
     /// A message's entry, for all who have a reference to it; `None`: nobody has any more.
     Message(ConversationId, Seq, Option<Bytes>),
     /// A member's reaction to a message, kept for history until so many seconds since 1970; `None`: none.
     Reaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
+    /// What the sender of a message, which is blocked, alone sees in its place; `None`: what everybody sees.
+    OwnMessage(ConversationId, Seq, Option<Bytes>),
+    /// A reaction that the member, which is blocked, alone sees in place of its own (empty: it sees none); `None`: it sees
+    /// what everybody sees.
+    OwnReaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
     /// There are no reactions to this message any more.
     ReactionsGone(ConversationId, Seq),
-    /// Who has still to get a message that is kept apart: write it as it is in the world.
+    /// Who has still to get a message that is kept apart: write it as it is in the cache.
     Holders(ConversationId, Seq),
     /// A message refers to a file, so long.
-    Shared(Place, MediaId, ReferenceRecord),
+    Shared(MessageKey, MediaId, ReferenceRecord),
     /// It does so no more, since this second.
-    Unshared(Place, MediaId, u32),
+    Unshared(MessageKey, MediaId, u32),
     /// The inbox entry was acknowledged.
     EntryGone(DeviceId, Order),
     /// The device has still to get this receipt; replaces an earlier one.
@@ -69,7 +75,7 @@ pub enum Change {
     /// The device has the newest receipt of this member.
     ReceiptGone(DeviceId, ConversationId, Ordinal),
     /// What a publish became.
-    Doubt(DeviceId, Doubt),
+    PublishRecord(DeviceId, PublishRecord),
     /// The partition's next conversation.
     NextConversation(Partition, u64),
 }
@@ -81,7 +87,7 @@ pub struct Effect {
     pub partition: Partition,
     /// Which session there (none for `Forgotten`).
     pub device: DeviceId,
-    /// What.
+    /// What to do.
     pub kind: EffectKind,
 }
 
@@ -98,8 +104,10 @@ pub enum EffectKind {
         text: &'static str,
         /// Where the message stands; 0 for what is not a message.
         conversation: ConversationId,
-        /// Where the message stands.
+        /// Where the message stands; 0: it is none, or was accepted before and nobody knows where.
         sequence: Seq,
+        /// It was accepted before: up to this number, of those in its count; 0: it has none.
+        repeated: Option<u64>,
     },
     /// Answer a call.
     Responded {
@@ -112,16 +120,16 @@ pub enum EffectKind {
     },
     /// Tell the device how far a member is.
     Tick {
-        /// Where.
+        /// The conversation.
         conversation: ConversationId,
-        /// Whose.
+        /// The member whose watermark it is.
         member: Ordinal,
         /// How far.
         watermark: Watermark,
     },
     /// Tell the device, if it is connected and listens, what is going on.
     Live {
-        /// Where.
+        /// The conversation.
         conversation: ConversationId,
         /// `client.Live`.
         payload: Bytes,
@@ -131,10 +139,10 @@ pub enum EffectKind {
         /// The lowest order it had.
         lowest: Order,
         /// What is gone from the inbox.
-        load: Load,
+        load: InboxUsage,
     },
     /// An entry of the device was taken back, with so many bytes.
-    TakenBack(Order, u32),
+    Recalled(Order, u32),
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
     /// Nobody is in this conversation any more: its history is to be cleared (in the conversation's lane).
@@ -147,20 +155,20 @@ pub struct Outcome {
     /// New inbox entries, in order.
     pub entries: Vec<NewEntry>,
     /// Changes of the store.
-    pub changes: Vec<Change>,
+    pub changes: Vec<StoreChange>,
     /// After the commit.
     pub effects: Vec<Effect>,
     /// Something that was promised to be on disk is among them: the commit needs an fsync.
     pub durable: bool,
     /// What happened; `None`: nobody wants to know.
-    pub facts: Option<Vec<Fact>>,
+    pub events: Option<Vec<DomainEvent>>,
 }
 
 impl Outcome {
     /// Notes what happened, if somebody wants to know.
-    pub fn note(&mut self, fact: impl FnOnce() -> Fact) {
-        if let Some(facts) = &mut self.facts {
-            facts.push(fact());
+    pub fn note(&mut self, event: impl FnOnce() -> DomainEvent) {
+        if let Some(events) = &mut self.events {
+            events.push(event());
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Events for operators: what happens, told to analytics and back offices. Metadata only, never what was said.
 //!
-//! The committer hands the facts of a commit to the [`Sink`] when the commit is on disk. The sink numbers them and puts
+//! The committer hands the events of a commit to the [`EventSink`] when the commit is on disk. The sink numbers them and puts
 //! them into the queue of each consumer: `mqtt` publishes them, `webhook` posts them. A consumer that is too slow loses
-//! the newest; messaging never waits for it. Without a sink nobody notes a fact, and it costs nothing.
+//! the newest; messaging never waits for it. Without a sink no event is noted, and events cost nothing.
 //!
 //! Each kind is numbered by itself, from 1 in each start of the bridge (its `epoch`): a consumer sees by the numbers how
 //! much it has missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use godwit_core::fact::Fact;
+use godwit_core::event::DomainEvent;
+use godwit_store::time::wall_ms;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -26,7 +26,7 @@ const TAKEN_MAX: usize = 1_000;
 
 /// What an event is about. Its name is the last part of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// A message was stored.
     Message,
     /// A member's devices have everything up to a place.
@@ -41,7 +41,7 @@ pub enum Kind {
     Account,
 }
 
-impl Kind {
+impl EventKind {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Message, Self::Delivered, Self::Read, Self::Conversation, Self::Session, Self::Account];
@@ -58,94 +58,94 @@ impl Kind {
         }
     }
 
-    fn of(fact: &Fact) -> Self {
-        match fact {
-            Fact::Message { .. } => Self::Message,
-            Fact::Delivered { .. } => Self::Delivered,
-            Fact::Read { .. } => Self::Read,
-            Fact::Changed { .. } => Self::Conversation,
-            Fact::Session { .. } => Self::Session,
-            Fact::Account { .. } => Self::Account,
+    fn of(event: &DomainEvent) -> Self {
+        match event {
+            DomainEvent::Message { .. } => Self::Message,
+            DomainEvent::Delivered { .. } => Self::Delivered,
+            DomainEvent::Read { .. } => Self::Read,
+            DomainEvent::Changed { .. } => Self::Conversation,
+            DomainEvent::Session { .. } => Self::Session,
+            DomainEvent::Account { .. } => Self::Account,
         }
     }
 }
 
 /// A fact with its number.
 #[derive(Debug)]
-struct Event {
+struct NumberedEvent {
     number: u64,
     time_ms: u64,
-    fact: Fact,
+    event: DomainEvent,
 }
 
-type Batch = Arc<[Event]>;
+type EventBatch = Arc<[NumberedEvent]>;
 
 /// Where facts go. Owned by the committer, which tells what is on disk and nothing else.
-pub struct Sink {
+pub struct EventSink {
     epoch: u64,
-    kinds: Vec<Kind>,
-    numbers: [u64; Kind::ALL.len()],
+    kinds: Vec<EventKind>,
+    numbers: [u64; EventKind::ALL.len()],
     now_ms: fn() -> u64,
-    feeds: Vec<Feed>,
+    feeds: Vec<EventFeed>,
 }
 
 /// The sink's end of a consumer's queue.
-struct Feed {
+struct EventFeed {
     consumer: &'static str,
-    batches: mpsc::UnboundedSender<Batch>,
+    batches: mpsc::UnboundedSender<EventBatch>,
     waiting: Arc<AtomicUsize>,
     dropping: bool,
 }
 
 /// A consumer's end of its queue.
-pub struct Queue {
+pub struct EventQueue {
     epoch: u64,
-    batches: mpsc::UnboundedReceiver<Batch>,
+    batches: mpsc::UnboundedReceiver<EventBatch>,
     waiting: Arc<AtomicUsize>,
 }
 
 /// An event as its consumer tells it: a JSON object.
-pub(crate) struct Told {
-    pub(crate) kind: Kind,
+pub(crate) struct EventJson {
+    pub(crate) kind: EventKind,
     pub(crate) json: String,
 }
 
-impl Sink {
+impl EventSink {
     /// One that takes these kinds, and has no consumer yet.
-    pub fn new(kinds: Vec<Kind>) -> Self {
-        Self::at(kinds, wall_clock_ms)
+    pub fn new(kinds: Vec<EventKind>) -> Self {
+        Self::at(kinds, wall_ms)
     }
 
-    fn at(kinds: Vec<Kind>, now_ms: fn() -> u64) -> Self {
-        Self { epoch: now_ms(), kinds, numbers: [0; Kind::ALL.len()], now_ms, feeds: Vec::new() }
+    fn at(kinds: Vec<EventKind>, now_ms: fn() -> u64) -> Self {
+        Self { epoch: now_ms(), kinds, numbers: [0; EventKind::ALL.len()], now_ms, feeds: Vec::new() }
     }
 
     /// Adds a consumer; `name`: for the log.
-    pub fn consumer(&mut self, name: &'static str) -> Queue {
+    pub fn consumer(&mut self, name: &'static str) -> EventQueue {
         let (sender, batches) = mpsc::unbounded_channel();
         let waiting = Arc::<AtomicUsize>::default();
-        self.feeds.push(Feed { consumer: name, batches: sender, waiting: waiting.clone(), dropping: false });
-        Queue { epoch: self.epoch, batches, waiting }
+        self.feeds.push(EventFeed { consumer: name, batches: sender, waiting: waiting.clone(), dropping: false });
+        EventQueue { epoch: self.epoch, batches, waiting }
     }
 
     /// What a commit that is on disk was about. Never waits.
-    pub(crate) fn tell(&mut self, facts: Vec<Fact>) {
+    pub(crate) fn tell(&mut self, events: Vec<DomainEvent>) {
         let time_ms = (self.now_ms)();
-        let facts = facts.into_iter().filter(|fact| self.kinds.contains(&Kind::of(fact)));
-        let events = facts.map(|fact| {
-            let number = &mut self.numbers[Kind::of(&fact) as usize];
+        let wanted = events.into_iter().filter(|event| self.kinds.contains(&EventKind::of(event)));
+        let numbered = wanted.map(|event| {
+            let number = &mut self.numbers[EventKind::of(&event) as usize];
             *number += 1;
-            Event { number: *number, time_ms, fact }
+            NumberedEvent { number: *number, time_ms, event }
         });
-        let batch: Batch = events.collect();
+        let batch: EventBatch = numbered.collect();
         if !batch.is_empty() {
             self.feeds.iter_mut().for_each(|feed| feed.offer(&batch));
         }
     }
 }
 
-impl Feed {
-    fn offer(&mut self, batch: &Batch) {
+impl EventFeed {
+    fn offer(&mut self, batch: &EventBatch) {
         let full = self.waiting.load(Ordering::Relaxed) + batch.len() > WAITING_MAX;
         if full != self.dropping {
             let consumer = self.consumer;
@@ -163,15 +163,15 @@ impl Feed {
     }
 }
 
-impl Queue {
+impl EventQueue {
     /// What has gathered, in order; waits for it. `None`: the bridge has ended. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Option<Vec<Told>> {
+    pub(crate) async fn next(&mut self) -> Option<Vec<EventJson>> {
         let first = self.batches.recv().await?;
         Some(self.gather(first))
     }
 
     /// Like [`Self::next`], on a thread that may block.
-    pub(crate) fn blocking_next(&mut self) -> Option<Vec<Told>> {
+    pub(crate) fn blocking_next(&mut self) -> Option<Vec<EventJson>> {
         let first = self.batches.blocking_recv()?;
         Some(self.gather(first))
     }
@@ -181,7 +181,7 @@ impl Queue {
         self.batches.is_closed()
     }
 
-    fn gather(&mut self, first: Batch) -> Vec<Told> {
+    fn gather(&mut self, first: EventBatch) -> Vec<EventJson> {
         let mut told = Vec::new();
         let mut next = Some(first);
         while let Some(batch) = next {
@@ -193,50 +193,45 @@ impl Queue {
     }
 }
 
-impl Event {
-    fn told(&self, epoch: u64) -> Told {
-        let kind = Kind::of(&self.fact);
+impl NumberedEvent {
+    fn told(&self, epoch: u64) -> EventJson {
+        let kind = EventKind::of(&self.event);
         let mut event = json!({ "kind": kind.name(), "epoch": epoch, "number": self.number, "time_ms": self.time_ms });
-        if let (Value::Object(event), Value::Object(what)) = (&mut event, describe(&self.fact)) {
+        if let (Value::Object(event), Value::Object(what)) = (&mut event, describe(&self.event)) {
             event.extend(what);
         }
-        Told { kind, json: event.to_string() }
+        EventJson { kind, json: event.to_string() }
     }
 }
 
-fn describe(fact: &Fact) -> Value {
-    match fact {
-        Fact::Message { conversation, sequence, sender, bytes, group } => json!({
+fn describe(event: &DomainEvent) -> Value {
+    match event {
+        DomainEvent::Message { conversation, sequence, sender, bytes, group } => json!({
             "conversation": conversation.get(),
             "sequence": sequence.get(),
             "user": sender.as_str(),
             "bytes": bytes,
             "group": group,
         }),
-        Fact::Delivered { conversation, user, up_to } | Fact::Read { conversation, user, up_to } => {
+        DomainEvent::Delivered { conversation, user, up_to } | DomainEvent::Read { conversation, user, up_to } => {
             json!({ "conversation": conversation.get(), "user": user.as_str(), "up_to": up_to.get() })
         }
-        Fact::Changed { conversation, sequence, by, change, member } => json!({
+        DomainEvent::Changed { conversation, sequence, by, change, member } => json!({
             "conversation": conversation.get(),
             "sequence": sequence.get(),
             "user": by.as_str(),
             "change": change,
             "member": member.as_ref().map(|member| member.as_str()),
         }),
-        Fact::Session { user, device, up } => {
+        DomainEvent::Session { user, device, up } => {
             let change = if *up { "up" } else { "down" };
             json!({ "user": user.as_str(), "device": device.as_str(), "change": change })
         }
-        Fact::Account { user, device, added } => {
+        DomainEvent::Account { user, device, added } => {
             let change = if *added { "added" } else { "removed" };
             json!({ "user": user.as_str(), "device": device.as_ref().map(|it| it.as_str()), "change": change })
         }
     }
-}
-
-fn wall_clock_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 use godwit_schemas::bus::{Bus, EVENTS, LinkClosed, Tx};
 use tracing::warn;
 
-use super::{Kind, Queue, Told};
+use super::{EventJson, EventKind, EventQueue};
 
 /// Publishes until the bridge has ended, or the bus is gone for good. What is published while there is no link is lost.
-pub async fn publish<B: Bus>(mut queue: Queue, bus: B) {
+pub async fn publish<B: Bus>(mut queue: EventQueue, bus: B) {
     loop {
         // Both halves are the link.
         let (mut tx, _rx) = match bus.open("events", &[]).await {
@@ -24,8 +24,8 @@ pub async fn publish<B: Bus>(mut queue: Queue, bus: B) {
     }
 }
 
-async fn publish_all(tx: &mut impl Tx, told: &[Told]) -> Result<(), LinkClosed> {
-    for kind in Kind::ALL {
+async fn publish_all(tx: &mut impl Tx, told: &[EventJson]) -> Result<(), LinkClosed> {
+    for kind in EventKind::ALL {
         let lines: Vec<_> = told.iter().filter(|it| it.kind == kind).map(|it| it.json.as_str()).collect();
         if !lines.is_empty() {
             tx.publish(&format!("{EVENTS}/{}", kind.name()), lines.join("\n").into()).await?;

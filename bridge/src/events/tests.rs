@@ -2,25 +2,28 @@ use godwit_schemas::ids::{ConversationId, DeviceName, Seq, UserId};
 
 use super::*;
 
-fn message(sequence: u64) -> Fact {
+fn message(sequence: u64) -> DomainEvent {
     let (conversation, sender) = (ConversationId::new(65), UserId::new("alice").unwrap());
-    Fact::Message { conversation, sequence: Seq::new(sequence), sender, bytes: 5, group: false }
+    DomainEvent::Message { conversation, sequence: Seq::new(sequence), sender, bytes: 5, group: false }
 }
 
-fn session(up: bool) -> Fact {
-    Fact::Session { user: UserId::new("alice").unwrap(), device: DeviceName::new("phone").unwrap(), up }
+fn session(up: bool) -> DomainEvent {
+    DomainEvent::Session { user: UserId::new("alice").unwrap(), device: DeviceName::new("phone").unwrap(), up }
 }
 
-fn number(told: &Told) -> u64 {
+fn number(told: &EventJson) -> u64 {
     serde_json::from_str::<Value>(&told.json).unwrap()["number"].as_u64().unwrap()
 }
 
 #[tokio::test]
-async fn each_kind_is_numbered_by_itself_and_kinds_that_nobody_chose_are_left_out() {
-    let mut sink = Sink::at(vec![Kind::Message, Kind::Session], || 1_700);
+async fn chosen_kinds_are_numbered_apart_and_others_left_out() {
+    let mut sink = EventSink::at(vec![EventKind::Message, EventKind::Session], || 1_700);
     let mut queue = sink.consumer("test");
-    let read =
-        Fact::Read { conversation: ConversationId::new(1), user: UserId::new("bob").unwrap(), up_to: Seq::new(1) };
+    let read = DomainEvent::Read {
+        conversation: ConversationId::new(1),
+        user: UserId::new("bob").unwrap(),
+        up_to: Seq::new(1),
+    };
     sink.tell(vec![message(2), session(true), read]);
     sink.tell(vec![message(3), session(false)]);
     drop(sink);
@@ -37,7 +40,7 @@ async fn each_kind_is_numbered_by_itself_and_kinds_that_nobody_chose_are_left_ou
 
 #[tokio::test]
 async fn a_full_queue_drops_the_newest_and_the_numbers_say_how_many() {
-    let mut sink = Sink::at(vec![Kind::Message], || 0);
+    let mut sink = EventSink::at(vec![EventKind::Message], || 0);
     let (mut slow, mut quick) = (sink.consumer("slow"), sink.consumer("quick"));
     let half = || (0..WAITING_MAX as u64 / 2).map(message).collect::<Vec<_>>();
     sink.tell(half());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tracing::warn;
 
-use super::{Queue, Told};
-use crate::webhook::{Endpoint, Poster};
+use super::{EventJson, EventQueue};
+use crate::webhook::{Poster, WebhookEndpoint};
 
 /// A batch that is not taken for so long is dropped.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(3_600);
@@ -18,7 +18,7 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(3_600);
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn start(queue: Queue, endpoint: Endpoint) -> io::Result<oneshot::Receiver<()>> {
+pub fn start(queue: EventQueue, endpoint: WebhookEndpoint) -> io::Result<oneshot::Receiver<()>> {
     let (end, ended) = oneshot::channel();
     let poster = Poster::new(endpoint);
     thread::Builder::new().name("godwit-webhook".to_owned()).spawn(move || {
@@ -29,7 +29,7 @@ pub fn start(queue: Queue, endpoint: Endpoint) -> io::Result<oneshot::Receiver<(
     Ok(ended)
 }
 
-fn run(poster: &Poster, mut queue: Queue) {
+fn run(poster: &Poster, mut queue: EventQueue) {
     let mut number = 0_u64;
     while let Some(told) = queue.blocking_next() {
         number += 1;
@@ -40,7 +40,7 @@ fn run(poster: &Poster, mut queue: Queue) {
     }
 }
 
-fn body(told: &[Told]) -> String {
+fn body(told: &[EventJson]) -> String {
     let events: Vec<_> = told.iter().map(|it| it.json.as_str()).collect();
     format!("{{\"type\":\"events\",\"data\":[{}]}}", events.join(","))
 }

@@ -1,11 +1,15 @@
 //! Streams between this lane and the edges: what is expected, what is lost, what goes out. See bus.proto.
+//!
+//! Each stream down has [`Edges::has_room`]: without it, what can wait (deliveries, answers) stays where it is, in the store or
+//! in the session, rather than to overflow the bus for everybody.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use godwit_core::command::ConnectionKey;
+use godwit_core::reply_to::ConnectionKey;
 use godwit_schemas::bus::{self, Down, DownBatch, Reattach, UpBatch, down};
+use godwit_schemas::flow::{self, OnTheWay, Untold};
 use prost::Message;
 use tokio::time::Instant;
 
@@ -18,7 +22,7 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// What a batch from an edge is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Accepted {
+pub(super) enum BatchVerdict {
     /// The next one.
     Next,
     /// The first of a new generation: what came before from this edge is void.
@@ -27,37 +31,61 @@ pub(super) enum Accepted {
     Void,
 }
 
-struct Stream {
+struct EdgeStream {
     generation: u64,
     received: u64,
     sent: u64,
     frames: Vec<Down>,
+    /// Bytes of the frames, about.
+    frame_bytes: usize,
+    on_the_way: OnTheWay,
+    untold: Untold,
     heard: Instant,
     spoke: Instant,
     asked: Option<Instant>,
 }
 
-/// See the module.
+/// One stream for each edge that was heard of.
 pub(super) struct Edges {
     lane: u32,
     epoch: u64,
-    streams: BTreeMap<u64, Stream>,
+    streams: BTreeMap<u64, EdgeStream>,
     with_frames: Vec<u64>,
+    /// Bytes that one stream may have on its way.
+    share: usize,
 }
 
 impl Edges {
-    pub(super) fn new(lane: u32, epoch: u64) -> Self {
-        Self { lane, epoch, streams: BTreeMap::new(), with_frames: Vec::new() }
+    /// Of one of so many lanes.
+    pub(super) fn new(lane: u32, lanes: u32, epoch: u64) -> Self {
+        Self { lane, epoch, streams: BTreeMap::new(), with_frames: Vec::new(), share: flow::share(lanes) }
     }
 
-    /// Judges a batch by its numbers. A heartbeat repeats the number of the batch before it.
-    pub(super) fn accept(&mut self, batch: &UpBatch, now: Instant) -> Accepted {
+    /// What can wait may go out to the connections of an edge.
+    pub(super) fn has_room(&self, edge: u64) -> bool {
+        self.streams.get(&edge).is_none_or(|it| it.frame_bytes + it.on_the_way.bytes() < self.share)
+    }
+
+    /// Judges a batch of so many bytes by its numbers. A heartbeat repeats the number of the batch before it.
+    pub(super) fn accept(&mut self, batch: &UpBatch, bytes: usize, now: Instant) -> BatchVerdict {
+        let accepted = self.judge(batch, now);
+        if let Some(stream) = self.streams.get_mut(&batch.edge).filter(|_| accepted != BatchVerdict::Void) {
+            stream.on_the_way.received(batch.received);
+            stream.untold.took(bytes);
+        }
+        accepted
+    }
+
+    fn judge(&mut self, batch: &UpBatch, now: Instant) -> BatchVerdict {
         let before = if batch.frames.is_empty() { batch.sequence } else { batch.sequence.saturating_sub(1) };
-        let fresh = Stream {
+        let fresh = EdgeStream {
             generation: batch.generation,
             received: batch.sequence,
             sent: 0,
             frames: Vec::new(),
+            frame_bytes: 0,
+            on_the_way: OnTheWay::default(),
+            untold: Untold::default(),
             heard: now,
             spoke: now,
             asked: None,
@@ -65,33 +93,33 @@ impl Edges {
         let Some(stream) = self.streams.get_mut(&batch.edge) else {
             if before == 0 {
                 self.streams.insert(batch.edge, fresh);
-                return Accepted::NewGeneration;
+                return BatchVerdict::NewGeneration;
             }
             // Remembered as a stream that lacks something, so that it is asked again only after a while.
-            self.streams.insert(batch.edge, Stream { received: 0, ..fresh });
+            self.streams.insert(batch.edge, EdgeStream { received: 0, ..fresh });
             self.ask_to_reattach(batch.edge, now);
-            return Accepted::Void;
+            return BatchVerdict::Void;
         };
         if batch.generation < stream.generation {
-            return Accepted::Void;
+            return BatchVerdict::Void;
         }
         stream.heard = now;
         if batch.generation > stream.generation && before == 0 {
             *stream = fresh;
-            return Accepted::NewGeneration;
+            return BatchVerdict::NewGeneration;
         }
         if batch.generation == stream.generation && before == stream.received {
             let first = before == 0 && !batch.frames.is_empty();
             stream.received = batch.sequence;
-            return if first { Accepted::NewGeneration } else { Accepted::Next };
+            return if first { BatchVerdict::NewGeneration } else { BatchVerdict::Next };
         }
         if batch.generation > stream.generation {
-            *stream = Stream { received: 0, ..fresh };
+            *stream = EdgeStream { received: 0, ..fresh };
         }
         if before > stream.received {
             self.ask_to_reattach(batch.edge, now);
         }
-        Accepted::Void
+        BatchVerdict::Void
     }
 
     fn ask_to_reattach(&mut self, edge: u64, now: Instant) {
@@ -109,20 +137,22 @@ impl Edges {
         if stream.frames.is_empty() {
             self.with_frames.push(to.edge);
         }
-        stream.frames.push(Down { connection: to.connection, frame: Some(frame) });
+        let frame = Down { connection: to.connection, frame: Some(frame) };
+        stream.frame_bytes += frame_bytes(&frame);
+        stream.frames.push(frame);
     }
 
-    /// Everything queued, as topics and payloads.
+    /// Everything queued, as topics and payloads, and an empty batch for each edge that has sent much and was told nothing.
     pub(super) fn take_batches(&mut self, now: Instant) -> Vec<(String, Bytes)> {
         let mut out = Vec::new();
         for edge in std::mem::take(&mut self.with_frames) {
             let Some(stream) = self.streams.get_mut(&edge) else { continue };
-            stream.spoke = now;
             let topic = bus::down(edge);
+            stream.frame_bytes = 0;
             let mut frames = std::mem::take(&mut stream.frames).into_iter().peekable();
             while frames.peek().is_some() {
                 stream.sent += 1;
-                let mut batch = self::batch(self.lane, self.epoch, stream.generation, stream.sent);
+                let mut batch = stream.batch(self.lane, self.epoch, now);
                 let mut bytes = 0;
                 while bytes < BATCH_BYTES
                     && let Some(frame) = frames.next()
@@ -130,8 +160,14 @@ impl Edges {
                     bytes += frame_bytes(&frame);
                     batch.frames.push(frame);
                 }
-                out.push((topic.clone(), batch.encode_to_vec().into()));
+                let payload: Bytes = batch.encode_to_vec().into();
+                stream.on_the_way.sent(stream.sent, payload.len());
+                out.push((topic.clone(), payload));
             }
+        }
+        for (edge, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.untold.is_due()) {
+            let told = stream.batch(self.lane, self.epoch, now);
+            out.push((bus::down(*edge), told.encode_to_vec().into()));
         }
         out
     }
@@ -146,8 +182,7 @@ impl Edges {
         let mut beats = Vec::new();
         for (edge, stream) in &mut self.streams {
             if now - stream.spoke >= HEARTBEAT {
-                stream.spoke = now;
-                let beat = batch(self.lane, self.epoch, stream.generation, stream.sent);
+                let beat = stream.batch(self.lane, self.epoch, now);
                 beats.push((bus::down(*edge), beat.encode_to_vec().into()));
             }
         }
@@ -155,8 +190,14 @@ impl Edges {
     }
 }
 
-fn batch(lane: u32, epoch: u64, generation: u64, sequence: u64) -> DownBatch {
-    DownBatch { lane, epoch, generation, sequence, frames: Vec::new() }
+impl EdgeStream {
+    /// An empty batch.
+    fn batch(&mut self, lane: u32, epoch: u64, now: Instant) -> DownBatch {
+        self.spoke = now;
+        self.untold.told();
+        let Self { generation, sent: sequence, received, .. } = *self;
+        DownBatch { lane, epoch, generation, sequence, frames: Vec::new(), received }
+    }
 }
 
 /// About what a frame takes.
@@ -174,7 +215,7 @@ mod tests {
     use super::*;
 
     fn up(generation: u64, sequence: u64, frames: usize) -> UpBatch {
-        UpBatch { edge: 7, generation, sequence, frames: vec![Up::default(); frames] }
+        UpBatch { edge: 7, generation, sequence, frames: vec![Up::default(); frames], received: 0 }
     }
 
     fn sent(edges: &mut Edges, now: Instant) -> Vec<DownBatch> {
@@ -183,44 +224,44 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_is_followed_and_a_gap_is_told() {
-        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
-        assert_eq!(edges.accept(&up(3, 1, 1), now), Accepted::NewGeneration);
-        assert_eq!(edges.accept(&up(3, 1, 0), now), Accepted::Next, "heartbeat");
-        assert_eq!(edges.accept(&up(3, 2, 1), now), Accepted::Next);
-        assert_eq!(edges.accept(&up(3, 2, 1), now), Accepted::Void, "twice");
-        assert_eq!(edges.accept(&up(2, 3, 1), now), Accepted::Void, "old generation");
+        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        assert_eq!(edges.accept(&up(3, 1, 1), 100, now), BatchVerdict::NewGeneration);
+        assert_eq!(edges.accept(&up(3, 1, 0), 100, now), BatchVerdict::Next, "heartbeat");
+        assert_eq!(edges.accept(&up(3, 2, 1), 100, now), BatchVerdict::Next);
+        assert_eq!(edges.accept(&up(3, 2, 1), 100, now), BatchVerdict::Void, "twice");
+        assert_eq!(edges.accept(&up(2, 3, 1), 100, now), BatchVerdict::Void, "old generation");
         assert_eq!(sent(&mut edges, now), []);
-        assert_eq!(edges.accept(&up(3, 4, 1), now), Accepted::Void);
-        assert_eq!(edges.accept(&up(3, 4, 0), now), Accepted::Void);
+        assert_eq!(edges.accept(&up(3, 4, 1), 100, now), BatchVerdict::Void);
+        assert_eq!(edges.accept(&up(3, 4, 0), 100, now), BatchVerdict::Void);
         let reattach = sent(&mut edges, now);
         assert_eq!(reattach.len(), 1, "asked once, not for every batch");
         assert!(matches!(reattach[0].frames[0].frame, Some(Frame::Reattach(_))));
-        assert_eq!(edges.accept(&up(4, 1, 1), now), Accepted::NewGeneration);
-        assert_eq!(edges.accept(&up(4, 2, 1), now), Accepted::Next);
+        assert_eq!(edges.accept(&up(4, 1, 1), 100, now), BatchVerdict::NewGeneration);
+        assert_eq!(edges.accept(&up(4, 2, 1), 100, now), BatchVerdict::Next);
     }
 
     #[tokio::test]
     async fn an_edge_that_a_new_bridge_meets_in_the_middle_is_asked_to_reattach() {
-        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
-        assert_eq!(edges.accept(&up(3, 9, 1), now), Accepted::Void);
+        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        assert_eq!(edges.accept(&up(3, 9, 1), 100, now), BatchVerdict::Void);
         let reattach = sent(&mut edges, now);
         assert_eq!((reattach.len(), reattach[0].generation), (1, 3));
-        assert_eq!(edges.accept(&up(4, 1, 1), now), Accepted::NewGeneration);
+        assert_eq!(edges.accept(&up(4, 1, 1), 100, now), BatchVerdict::NewGeneration);
     }
 
     #[tokio::test]
     async fn a_lost_first_batch_of_a_generation_is_noticed() {
-        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
-        assert_eq!(edges.accept(&up(1, 0, 0), now), Accepted::NewGeneration, "an edge without connections");
-        assert_eq!(edges.accept(&up(2, 2, 1), now), Accepted::Void);
+        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        assert_eq!(edges.accept(&up(1, 0, 0), 100, now), BatchVerdict::NewGeneration, "an edge without connections");
+        assert_eq!(edges.accept(&up(2, 2, 1), 100, now), BatchVerdict::Void);
         assert_eq!(sent(&mut edges, now)[0].generation, 2, "asked in the generation that lacks something");
-        assert_eq!(edges.accept(&up(2, 1, 1), now), Accepted::NewGeneration, "late but whole");
+        assert_eq!(edges.accept(&up(2, 1, 1), 100, now), BatchVerdict::NewGeneration, "late but whole");
     }
 
     #[tokio::test]
     async fn frames_go_out_numbered_and_in_pieces() {
-        let (mut edges, now) = (Edges::new(2, 5), Instant::now());
-        edges.accept(&up(1, 1, 1), now);
+        let (mut edges, now) = (Edges::new(2, 3, 5), Instant::now());
+        edges.accept(&up(1, 1, 1), 100, now);
         let payload = Bytes::from(vec![0; BATCH_BYTES / 2]);
         for _ in 0..5 {
             let deliver = bus::Deliver { payload: payload.clone(), ..Default::default() };
@@ -233,9 +274,51 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_has_room_for_as_much_as_its_edge_takes() {
+        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        edges.accept(&up(1, 1, 1), 100, now);
+        let fill = |edges: &mut Edges| {
+            let mut bytes = 0;
+            while edges.has_room(7) {
+                let deliver = bus::Deliver { payload: vec![0; BATCH_BYTES].into(), ..Default::default() };
+                edges.push(ConnectionKey { edge: 7, connection: 1 }, Frame::Deliver(deliver));
+                bytes += BATCH_BYTES;
+            }
+            bytes
+        };
+        assert_eq!(fill(&mut edges), flow::ON_THE_WAY_MAX, "what was not sent yet counts");
+        let batches = sent(&mut edges, now);
+        assert!(!edges.has_room(7), "and what was");
+        assert!(edges.has_room(8), "of each edge for itself");
+        edges.accept(&UpBatch { received: 1, ..up(1, 1, 0) }, 10, now);
+        assert_eq!(fill(&mut edges), BATCH_BYTES);
+        edges.accept(&UpBatch { received: batches.len() as u64, ..up(1, 1, 0) }, 10, now);
+        sent(&mut edges, now);
+        assert!(edges.has_room(7));
+        edges.accept(&up(2, 1, 1), 100, now);
+        assert_eq!(fill(&mut edges), flow::ON_THE_WAY_MAX, "a new generation begins with nothing");
+    }
+
+    #[tokio::test]
+    async fn an_edge_that_sends_much_is_told_how_far_it_got() {
+        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        edges.accept(&up(1, 1, 1), 1_000, now);
+        assert_eq!(sent(&mut edges, now), []);
+        edges.accept(&up(1, 2, 1), 1 << 20, now);
+        edges.accept(&up(1, 4, 1), 1 << 20, now);
+        let told = sent(&mut edges, now);
+        assert_eq!((told[0].received, told[0].frames.len()), (2, 1), "with what there is to say");
+        assert_eq!(told.len(), 1);
+        edges.accept(&up(1, 3, 1), 1 << 20, now);
+        let told = sent(&mut edges, now);
+        assert_eq!((told.len(), told[0].received, told[0].sequence, told[0].frames.len()), (1, 3, 1, 0));
+        assert_eq!(sent(&mut edges, now), []);
+    }
+
+    #[tokio::test]
     async fn silence_is_broken_by_heartbeats_and_ends_an_edge() {
-        let (mut edges, now) = (Edges::new(0, 1), Instant::now());
-        edges.accept(&up(1, 1, 1), now);
+        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        edges.accept(&up(1, 1, 1), 100, now);
         assert_eq!(edges.tick(now).0.len(), 0);
         let (beats, gone) = edges.tick(now + HEARTBEAT);
         assert_eq!((beats.len(), gone.len()), (1, 0));

@@ -2,18 +2,18 @@
 //! keeper, for a link. Reads what is on disk. Keeps P5.
 
 use godwit_core::conversation::Conversation;
-use godwit_core::record::{ConversationRecord, ReferenceRecord, StateRecord};
-use godwit_core::world::Place;
+use godwit_core::keys::MessageKey;
+use godwit_core::stored::{ConversationRecord, ReferenceRecord, StateRecord, UserRecord};
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
 use godwit_schemas::media::MediaId;
+use godwit_store::keys::media::{self as keys, Holder};
+use godwit_store::keys::{conversation, membership, state, user as user_key};
+use godwit_store::record::decoded;
+use godwit_store::{Store, StoreError, Table};
 use prost::Message as _;
 
 use super::record::MediaRecord;
-use crate::lane::decoded;
-use crate::store::keys::media::{self as keys, Holder};
-use crate::store::keys::{conversation, membership, state};
-use crate::store::{Store, StoreError, Table};
 
 /// References that are looked at for one question.
 const LOOKED_AT: usize = 1_000;
@@ -50,14 +50,16 @@ pub(crate) async fn may_have<S: Store>(
 ) -> Result<bool, StoreError> {
     let (from, to) = within.map_or_else(|| keys::holders(id), |conversation| keys::holders_in(id, conversation));
     let rows = store.scan(Table::Media, &from, &to, LOOKED_AT, usize::MAX).await?;
-    let mut places: Vec<Place> = Vec::new();
+    let (mut places, mut profiles) = (Vec::<MessageKey>::new(), Vec::new());
     for (key, _) in rows {
         match keys::parse_holder(&key) {
-            // Whoever was told the id may see the profile.
-            Some(Holder::Profile(_)) => return Ok(true),
+            Some(Holder::Profile(owner)) => profiles.push(owner),
             Some(Holder::Message(place)) => places.push(place),
             None => {}
         }
+    }
+    if shows_itself(store, &profiles, user).await? {
+        return Ok(true);
     }
     let memberships: Vec<_> = places.iter().map(|place| membership(user, place.0)).collect();
     let memberships = store.multi_get(&memberships).await?;
@@ -70,8 +72,24 @@ pub(crate) async fn may_have<S: Store>(
     Ok(false)
 }
 
+/// Whether one of these users shows its profile to the user: to whoever was told the picture's id, and is not blocked.
+async fn shows_itself<S: Store>(store: &S, owners: &[UserId], user: &UserId) -> Result<bool, StoreError> {
+    let records = store.multi_get(&owners.iter().map(user_key).collect::<Vec<_>>()).await?;
+    let shows = |(owner, record): (&UserId, Option<bytes::Bytes>)| {
+        let record = record.and_then(|value| decoded::<UserRecord>("user", owner, &value));
+        record.is_some_and(|record| !record.has_blocked(user))
+    };
+    Ok(owners.iter().zip(records).any(shows))
+}
+
 /// Whether the user may see this message, and it refers to the file.
-async fn sees<S: Store>(store: &S, place: Place, id: MediaId, user: &UserId, now_s: u32) -> Result<bool, StoreError> {
+async fn sees<S: Store>(
+    store: &S,
+    place: MessageKey,
+    id: MediaId,
+    user: &UserId,
+    now_s: u32,
+) -> Result<bool, StoreError> {
     let wanted = [keys::reference(place, id), conversation(place.0), state(place.0)];
     let found = store.multi_get(&wanted).await?;
     let [Some(reference), Some(record), Some(state)] = &found[..] else { return Ok(false) };
@@ -102,11 +120,10 @@ pub(crate) async fn find_reference<S: Store>(
     store: &S,
     id: MediaId,
     now_s: u32,
-    gone: &mut Vec<crate::store::keys::Key>,
+    gone: &mut Vec<godwit_store::keys::StoreKey>,
 ) -> Result<bool, StoreError> {
-    let (mut from, to) = keys::holders(id);
-    loop {
-        let rows = store.scan(Table::Media, &from, &to, LOOKED_AT, usize::MAX).await?;
+    let mut pages = store.pages(Table::Media, keys::holders(id), LOOKED_AT);
+    while let Some(rows) = pages.next().await? {
         for (key, _) in &rows {
             let Some(holder) = keys::parse_holder(key) else { continue };
             let Holder::Message(place) = holder else { return Ok(true) };
@@ -118,7 +135,6 @@ pub(crate) async fn find_reference<S: Store>(
             }
             gone.extend([wanted, keys::holder(id, &Holder::Message(place))]);
         }
-        let Some((last, _)) = rows.last().filter(|_| rows.len() == LOOKED_AT) else { return Ok(false) };
-        from = crate::store::keys::behind(last);
     }
+    Ok(false)
 }

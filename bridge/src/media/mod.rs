@@ -2,7 +2,7 @@
 //! here is who may have which, and how long it stays.
 //!
 //! - `objects`: what is needed of an object store; [`s3`]: any S3 server.
-//! - `keeper`: the one task that owns all records of files. Lanes hand it users' calls; `upload` carries them out, `sweep`
+//! - `service`: the one task that owns all records of files. Lanes hand it users' calls; `upload` carries them out, `gc`
 //!   lets go of what nothing refers to any more. `access`: who may have a file. `record`: stored values.
 //!
 //! References are written by the lanes, in the commit of the message (see `godwit_core::decide`). Two promises hold at any
@@ -11,21 +11,24 @@
 
 use std::sync::Arc;
 
-use godwit_schemas::client::{self, request::Call};
+use godwit_core::call::MediaCall;
+use godwit_schemas::client;
 use godwit_schemas::ids::UserId;
 use tokio::sync::mpsc;
 
 use self::objects::Objects;
 
 pub(crate) mod access;
-pub(crate) mod keeper;
+mod gc;
 pub mod objects;
 pub(crate) mod record;
 pub mod s3;
-mod sweep;
+pub(crate) mod service;
 #[cfg(test)]
 mod tests;
 mod upload;
+
+pub(crate) use upload::CONTENT_TYPE_BYTES_MAX;
 
 /// Calls that may wait; a lane refuses further ones.
 pub(crate) const QUEUE: usize = 256;
@@ -33,7 +36,7 @@ pub(crate) const QUEUE: usize = 256;
 /// How files are kept.
 #[derive(Debug, Clone)]
 pub struct MediaSettings {
-    /// Where.
+    /// The object store.
     pub objects: Arc<dyn Objects>,
     /// Largest file in bytes.
     pub file_bytes_max: u64,
@@ -45,21 +48,21 @@ pub struct MediaSettings {
     pub unused_s: u32,
     /// Bytes that a user may upload in a day (UTC).
     pub user_bytes_per_day: u64,
-    /// Files.
+    /// Files that a user may upload in a day (UTC).
     pub user_uploads_per_day: u32,
-    /// Like `image/jpeg`, or `image/*`.
+    /// Media types that are allowed, like `image/jpeg`, or `image/*`.
     pub content_types: Vec<String>,
 }
 
 /// Where the answer to a call goes.
-pub(crate) type Reply = Box<dyn FnOnce(client::Response) + Send>;
+pub(crate) type MediaReply = Box<dyn FnOnce(client::Response) + Send>;
 
-/// A call of a user, for the keeper.
-pub(crate) struct Ask {
+/// A call of a user, for the media service.
+pub(crate) struct MediaRequest {
     pub(crate) user: UserId,
-    pub(crate) call: Call,
-    pub(crate) reply: Reply,
+    pub(crate) call: MediaCall,
+    pub(crate) reply: MediaReply,
 }
 
-/// To the keeper.
-pub(crate) type Calls = mpsc::Sender<Ask>;
+/// To the media service.
+pub(crate) type MediaHandle = mpsc::Sender<MediaRequest>;

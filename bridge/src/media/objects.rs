@@ -7,7 +7,7 @@ use godwit_schemas::media::MediaId;
 
 /// A request that whoever has it may make, until it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct SignedLink {
     /// `PUT` or `GET`.
     pub method: &'static str,
     /// With the signature.
@@ -18,30 +18,30 @@ pub struct Link {
 
 /// What an object is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content {
-    /// Bytes.
+pub struct ObjectContent {
+    /// Size in bytes.
     pub size: u64,
-    /// Of all of them.
+    /// SHA-256 of the whole content.
     pub sha256: [u8; 32],
-    /// As the sender says.
+    /// Media type, as the sender says.
     pub content_type: String,
 }
 
 /// An object that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
-    /// Bytes.
+pub struct StoredObject {
+    /// Size in bytes.
     pub size: u64,
-    /// Of all of them, if the store has verified it.
+    /// SHA-256 of the whole content, if the store has verified it.
     pub sha256: Option<[u8; 32]>,
 }
 
 /// A part that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// From 1.
+pub struct StoredPart {
+    /// Number of the part, from 1.
     pub number: u32,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// The store's name for it.
     pub tag: String,
@@ -64,38 +64,49 @@ pub enum ObjectsError {
 }
 
 /// What the store answers.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, ObjectsError>>;
+pub type ObjectsAnswer<'a, T> = BoxFuture<'a, Result<T, ObjectsError>>;
 
-/// See the module. Links are made without asking the store.
+/// An object store. Links are signed without a request to it.
 pub trait Objects: fmt::Debug + Send + Sync + 'static {
     /// For an object in one request: with this content and no other.
-    fn put_link<'a>(&'a self, object: MediaId, content: &'a Content, life_s: u32) -> Answer<'a, Link>;
+    fn put_link<'a>(
+        &'a self,
+        object: MediaId,
+        content: &'a ObjectContent,
+        life_s: u32,
+    ) -> ObjectsAnswer<'a, SignedLink>;
 
     /// For a part of so many bytes.
-    fn part_link<'a>(&'a self, object: MediaId, upload: &'a str, part: u32, size: u64, life_s: u32)
-    -> Answer<'a, Link>;
+    fn part_link<'a>(
+        &'a self,
+        object: MediaId,
+        upload: &'a str,
+        part: u32,
+        size: u64,
+        life_s: u32,
+    ) -> ObjectsAnswer<'a, SignedLink>;
 
-    /// For reading.
-    fn get_link(&self, object: MediaId, life_s: u32) -> Answer<'_, Link>;
+    /// For reading, as something of this content type. (An object may be many files', each of which says what it is.)
+    fn get_link<'a>(&'a self, object: MediaId, content_type: &'a str, life_s: u32) -> ObjectsAnswer<'a, SignedLink>;
 
     /// Begins an object in parts; returns the upload's name.
-    fn begin<'a>(&'a self, object: MediaId, content: &'a Content) -> Answer<'a, String>;
+    fn begin<'a>(&'a self, object: MediaId, content: &'a ObjectContent) -> ObjectsAnswer<'a, String>;
 
     /// The parts that are there, ascending.
-    fn parts<'a>(&'a self, object: MediaId, upload: &'a str) -> Answer<'a, Vec<Part>>;
+    fn parts<'a>(&'a self, object: MediaId, upload: &'a str) -> ObjectsAnswer<'a, Vec<StoredPart>>;
 
     /// Makes an object of all these parts.
-    fn finish<'a>(&'a self, object: MediaId, upload: &'a str, parts: &'a [Part]) -> Answer<'a, ()>;
+    fn finish<'a>(&'a self, object: MediaId, upload: &'a str, parts: &'a [StoredPart]) -> ObjectsAnswer<'a, ()>;
 
     /// What is there.
-    fn stat(&self, object: MediaId) -> Answer<'_, Stored>;
+    fn stat(&self, object: MediaId) -> ObjectsAnswer<'_, StoredObject>;
 
     /// Reads an object to its end, for its hash.
-    fn hash(&self, object: MediaId) -> Answer<'_, [u8; 32]>;
+    fn hash(&self, object: MediaId) -> ObjectsAnswer<'_, [u8; 32]>;
 
     /// Ends whatever was begun of an object in parts.
-    fn abort(&self, object: MediaId) -> Answer<'_, ()>;
+    fn abort(&self, object: MediaId) -> ObjectsAnswer<'_, ()>;
 
     /// Deletes an object, if it is there.
-    fn delete(&self, object: MediaId) -> Answer<'_, ()>;
+    fn delete(&self, object: MediaId) -> ObjectsAnswer<'_, ()>;
 }

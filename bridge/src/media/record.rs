@@ -3,7 +3,7 @@
 use godwit_schemas::media::MediaId;
 use prost::Message;
 
-use super::objects::Content;
+use super::objects::ObjectContent;
 
 /// A file: announced, being uploaded, or there.
 #[derive(Clone, PartialEq, Message)]
@@ -11,10 +11,10 @@ pub(crate) struct MediaRecord {
     /// Who uploads it.
     #[prost(string, tag = "1")]
     pub(crate) owner: String,
-    /// 32 bytes.
+    /// SHA-256 of the content, 32 bytes.
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) sha256: Vec<u8>,
-    /// Bytes.
+    /// Size in bytes.
     #[prost(uint64, tag = "3")]
     pub(crate) size: u64,
     #[prost(string, tag = "4")]
@@ -59,8 +59,8 @@ impl MediaRecord {
     }
 
     /// What its object is to be.
-    pub(crate) fn content(&self) -> Option<Content> {
-        Some(Content { size: self.size, sha256: self.hash()?, content_type: self.content_type.clone() })
+    pub(crate) fn content(&self) -> Option<ObjectContent> {
+        Some(ObjectContent { size: self.size, sha256: self.hash()?, content_type: self.content_type.clone() })
     }
 
     /// Number of parts; 0: not in parts.
@@ -82,7 +82,7 @@ pub(crate) struct QuotaRecord {
     /// Days since 1970 (UTC).
     #[prost(uint32, tag = "1")]
     pub(crate) day: u32,
-    /// As announced.
+    /// Bytes of these files, as announced.
     #[prost(uint64, tag = "2")]
     pub(crate) bytes: u64,
     #[prost(uint32, tag = "3")]

@@ -21,7 +21,7 @@ use futures::FutureExt as _;
 use godwit_schemas::media::MediaId;
 use sha2::{Digest as _, Sha256};
 
-use super::objects::{Answer, Content, Link, Objects, ObjectsError, Part, Stored};
+use super::objects::{ObjectContent, Objects, ObjectsAnswer, ObjectsError, SignedLink, StoredObject, StoredPart};
 
 /// Which server, and as whom.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub struct S3Settings {
     pub keys: Option<(String, String)>,
 }
 
-/// See the module.
+/// An S3 server: one bucket, reached by a client for the server itself and one that signs links for apps.
 #[derive(Debug)]
 pub struct S3 {
     own: Client,
@@ -97,10 +97,10 @@ fn within(life_s: u32) -> Result<PresigningConfig, ObjectsError> {
     life.map_err(|error| ObjectsError::Failed { doing: "sign a link", cause: error.to_string() })
 }
 
-fn link(method: &'static str, signed: &PresignedRequest) -> Link {
+fn link(method: &'static str, signed: &PresignedRequest) -> SignedLink {
     let headers = signed.headers().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Link { method, url: signed.uri().to_owned(), headers }
+    SignedLink { method, url: signed.uri().to_owned(), headers }
 }
 
 fn length(size: u64) -> i64 {
@@ -113,7 +113,12 @@ fn whole_hash(checksum: Option<&str>) -> Option<[u8; 32]> {
 }
 
 impl Objects for S3 {
-    fn put_link<'a>(&'a self, object: MediaId, content: &'a Content, life_s: u32) -> Answer<'a, Link> {
+    fn put_link<'a>(
+        &'a self,
+        object: MediaId,
+        content: &'a ObjectContent,
+        life_s: u32,
+    ) -> ObjectsAnswer<'a, SignedLink> {
         async move {
             let put = self.signing.put_object().bucket(&self.bucket).key(object.to_string());
             let put = put.content_length(length(content.size)).content_type(&content.content_type);
@@ -130,7 +135,7 @@ impl Objects for S3 {
         part: u32,
         size: u64,
         life_s: u32,
-    ) -> Answer<'a, Link> {
+    ) -> ObjectsAnswer<'a, SignedLink> {
         async move {
             let put = self.signing.upload_part().bucket(&self.bucket).key(object.to_string()).upload_id(upload);
             let put = put.part_number(length(part.into()) as i32).content_length(length(size));
@@ -139,15 +144,17 @@ impl Objects for S3 {
         .boxed()
     }
 
-    fn get_link(&self, object: MediaId, life_s: u32) -> Answer<'_, Link> {
+    fn get_link<'a>(&'a self, object: MediaId, content_type: &'a str, life_s: u32) -> ObjectsAnswer<'a, SignedLink> {
         async move {
             let get = self.signing.get_object().bucket(&self.bucket).key(object.to_string());
+            // A browser that was handed the link shall not run it.
+            let get = get.response_content_type(content_type).response_content_disposition("attachment");
             Ok(link("GET", &get.presigned(within(life_s)?).await.map_err(failed("sign a link"))?))
         }
         .boxed()
     }
 
-    fn begin<'a>(&'a self, object: MediaId, content: &'a Content) -> Answer<'a, String> {
+    fn begin<'a>(&'a self, object: MediaId, content: &'a ObjectContent) -> ObjectsAnswer<'a, String> {
         async move {
             let begin = self.own.create_multipart_upload().bucket(&self.bucket).key(object.to_string());
             let begun = begin.content_type(&content.content_type).send().await.map_err(failed("begin an upload"))?;
@@ -157,7 +164,7 @@ impl Objects for S3 {
         .boxed()
     }
 
-    fn parts<'a>(&'a self, object: MediaId, upload: &'a str) -> Answer<'a, Vec<Part>> {
+    fn parts<'a>(&'a self, object: MediaId, upload: &'a str) -> ObjectsAnswer<'a, Vec<StoredPart>> {
         async move {
             let list = self.own.list_parts().bucket(&self.bucket).key(object.to_string()).upload_id(upload);
             let mut pages = list.into_paginator().send();
@@ -166,7 +173,7 @@ impl Objects for S3 {
                 let page = page.map_err(failed("list parts"))?;
                 parts.extend(page.parts.unwrap_or_default().into_iter().filter_map(|part| {
                     let number = u32::try_from(part.part_number?).ok()?;
-                    Some(Part { number, size: u64::try_from(part.size?).ok()?, tag: part.e_tag? })
+                    Some(StoredPart { number, size: u64::try_from(part.size?).ok()?, tag: part.e_tag? })
                 }));
             }
             parts.sort_by_key(|part| part.number);
@@ -175,7 +182,7 @@ impl Objects for S3 {
         .boxed()
     }
 
-    fn finish<'a>(&'a self, object: MediaId, upload: &'a str, parts: &'a [Part]) -> Answer<'a, ()> {
+    fn finish<'a>(&'a self, object: MediaId, upload: &'a str, parts: &'a [StoredPart]) -> ObjectsAnswer<'a, ()> {
         async move {
             let parts = parts.iter().map(|part| {
                 CompletedPart::builder().part_number(length(part.number.into()) as i32).e_tag(&part.tag).build()
@@ -188,17 +195,17 @@ impl Objects for S3 {
         .boxed()
     }
 
-    fn stat(&self, object: MediaId) -> Answer<'_, Stored> {
+    fn stat(&self, object: MediaId) -> ObjectsAnswer<'_, StoredObject> {
         async move {
             let head = self.own.head_object().bucket(&self.bucket).key(object.to_string());
             let head = head.checksum_mode(ChecksumMode::Enabled).send().await.map_err(failed("look at an object"))?;
             let size = head.content_length.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-            Ok(Stored { size, sha256: whole_hash(head.checksum_sha256.as_deref()) })
+            Ok(StoredObject { size, sha256: whole_hash(head.checksum_sha256.as_deref()) })
         }
         .boxed()
     }
 
-    fn hash(&self, object: MediaId) -> Answer<'_, [u8; 32]> {
+    fn hash(&self, object: MediaId) -> ObjectsAnswer<'_, [u8; 32]> {
         async move {
             let get = self.own.get_object().bucket(&self.bucket).key(object.to_string());
             let mut body = get.send().await.map_err(failed("read an object"))?.body;
@@ -214,7 +221,7 @@ impl Objects for S3 {
     }
 
     /// The names are asked for: the bridge may have ended before it wrote one down.
-    fn abort(&self, object: MediaId) -> Answer<'_, ()> {
+    fn abort(&self, object: MediaId) -> ObjectsAnswer<'_, ()> {
         async move {
             let key = object.to_string();
             let list = self.own.list_multipart_uploads().bucket(&self.bucket).prefix(&key);
@@ -232,7 +239,7 @@ impl Objects for S3 {
         .boxed()
     }
 
-    fn delete(&self, object: MediaId) -> Answer<'_, ()> {
+    fn delete(&self, object: MediaId) -> ObjectsAnswer<'_, ()> {
         async move {
             let delete = self.own.delete_object().bucket(&self.bucket).key(object.to_string());
             match delete.send().await.map_err(failed("delete an object")) {
@@ -262,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_link_binds_what_is_uploaded_and_names_the_public_host() {
-        let content = Content { size: 9, sha256: [7; 32], content_type: "image/png".to_owned() };
+        let content = ObjectContent { size: 9, sha256: [7; 32], content_type: "image/png".to_owned() };
         let object = MediaId::new([1; 16]);
         let link = s3(true).await.put_link(object, &content, 60).await.expect("signed");
         assert!(link.url.starts_with(&format!("https://media.example.org/files/{object}?")), "{}", link.url);
@@ -273,6 +280,9 @@ mod tests {
         let expected =
             [("content-type", "image/png"), ("x-amz-checksum-sha256", "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=")];
         assert_eq!(headers, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let link = s3(true).await.get_link(object, "audio/ogg; codecs=opus", 60).await.expect("signed");
+        assert!(link.url.contains("response-content-disposition=attachment"), "{}", link.url);
+        assert!(link.url.contains("response-content-type=audio%2Fogg%3B%20codecs%3Dopus"), "{}", link.url);
         let link = s3(false).await.part_link(object, "upload", 3, 9, 60).await.expect("signed");
         assert!(link.url.starts_with(&format!("https://files.media.example.org/{object}?")), "{}", link.url);
         assert!(link.url.contains("partNumber=3") && link.url.contains("SignedHeaders=content-length%3Bhost"));

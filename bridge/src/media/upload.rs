@@ -6,19 +6,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use godwit_core::refusal::{self, Refusal};
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, UserId};
 use godwit_schemas::media::MediaId;
-use godwit_schemas::reason::Reason;
+use godwit_store::crash::{self, Point};
+use godwit_store::keys::media as keys;
+use godwit_store::record::decoded;
+use godwit_store::{Store, StoreError, Table, Write};
+use mime::Mime;
 
-use super::keeper::{Done, Keeper, NO_ANSWER, NO_MEDIA, Refused, mark, put, refuse, unanswered};
-use super::objects::{Objects, ObjectsError, Part};
+use super::objects::{Objects, ObjectsError, StoredPart};
 use super::record::{MediaRecord, QuotaRecord};
-use super::{Reply, access};
-use crate::crash::{self, Point};
-use crate::lane::decoded;
-use crate::store::keys::media as keys;
-use crate::store::{Store, StoreError, Table, Write};
+use super::service::{MediaEvent, MediaService, Unfit, mark, put, refuse, unanswered};
+use super::{MediaReply, access};
 use crate::writes;
 
 /// Media of the same content that are looked at.
@@ -27,52 +28,23 @@ const ALIKE_MAX: usize = 32;
 const LINKS_MAX: usize = 16;
 /// Most parts of an upload, by S3.
 const PARTS_MAX: u64 = 10_000;
-const CONTENT_TYPE_BYTES_MAX: usize = 127;
+pub(crate) const CONTENT_TYPE_BYTES_MAX: usize = 127;
 const DAY_S: u32 = 24 * 3_600;
 
-const NO_HASH: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a SHA-256 has 32 bytes");
-const EMPTY: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a file has at least one byte");
-const BAD_TYPE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "content type not allowed here");
-const TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "file over the limit");
-const TOO_MUCH: Refused = (Reason::QUOTA_EXCEEDED, "more than you may upload in a day");
-const NO_CONVERSATION: Refused = (Reason::TOPIC_NAME_INVALID, "no such conversation");
-const NO_MEMBER: Refused = (Reason::NOT_AUTHORIZED, "not a member of this conversation");
-const NO_RANDOMNESS: Refused = (Reason::SERVER_BUSY, "no randomness for a name");
-const INCOMPLETE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "it is not all uploaded");
-const ANOTHER: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "what was uploaded is not what was announced: begin anew");
-
-/// Why an upload is not complete.
-#[derive(Debug)]
-pub(super) enum Unfit {
-    /// More is to come.
-    Incomplete,
-    /// It never will be what was announced.
-    Another,
-    /// It is not known.
-    Unknown(ObjectsError),
-}
-
-impl From<ObjectsError> for Unfit {
-    fn from(error: ObjectsError) -> Self {
-        match error {
-            ObjectsError::Absent => Self::Incomplete,
-            failed => Self::Unknown(failed),
-        }
-    }
-}
-
-impl<S: Store> Keeper<S> {
+impl<S: Store> MediaService<S> {
     pub(super) async fn create(
         &mut self,
         user: &UserId,
         call: client::CreateUpload,
-        reply: Reply,
+        reply: MediaReply,
     ) -> Result<(), StoreError> {
-        let Ok(hash) = <[u8; 32]>::try_from(&call.sha256[..]) else { return refuse(reply, NO_HASH) };
+        let Ok(hash) = <[u8; 32]>::try_from(&call.sha256[..]) else { return refuse(reply, refusal::BAD_FILE_HASH) };
         if let Err(refused) = self.admits(&call).and(self.admits_to(user, call.conversation).await?) {
             return refuse(reply, refused);
         }
-        if let Some((id, record)) = self.unfinished(user, &hash).await?.filter(|(_, it)| it.size == call.size) {
+        if let Some((id, mut record)) = self.unfinished(user, &hash).await?.filter(|(_, it)| it.size == call.size) {
+            // What it is was told anew: it may have been corrected.
+            record.content_type = call.content_type;
             return self.give_links(id, record, 0, reply).await;
         }
         let there = self.find(user, &hash, call.size).await?;
@@ -82,7 +54,7 @@ impl<S: Store> Keeper<S> {
         };
         let mut random = [0; 16];
         if getrandom::fill(&mut random).is_err() {
-            return refuse(reply, NO_RANDOMNESS);
+            return refuse(reply, refusal::NO_RANDOMNESS_FOR_FILE);
         }
         let id = MediaId::new(random);
         match there {
@@ -92,24 +64,28 @@ impl<S: Store> Keeper<S> {
     }
 
     /// What is wrong with a file itself.
-    fn admits(&self, call: &client::CreateUpload) -> Result<(), Refused> {
+    fn admits(&self, call: &client::CreateUpload) -> Result<(), Refusal> {
         if call.size == 0 {
-            return Err(EMPTY);
+            return Err(refusal::EMPTY_FILE);
         }
         if call.size > self.settings.file_bytes_max || call.size / self.settings.multipart_bytes >= PARTS_MAX {
-            return Err(TOO_LARGE);
+            return Err(refusal::FILE_TOO_LARGE);
         }
-        if is_allowed(&self.settings.content_types, &call.content_type) { Ok(()) } else { Err(BAD_TYPE) }
+        if is_allowed(&self.settings.content_types, &call.content_type) {
+            Ok(())
+        } else {
+            Err(refusal::CONTENT_TYPE_NOT_ALLOWED)
+        }
     }
 
-    async fn admits_to(&mut self, user: &UserId, conversation: u64) -> Result<Result<(), Refused>, StoreError> {
+    async fn admits_to(&mut self, user: &UserId, conversation: u64) -> Result<Result<(), Refusal>, StoreError> {
         if conversation == 0 {
             return Ok(Ok(()));
         }
         Ok(match access::is_member(&self.store, ConversationId::new(conversation), user).await? {
             Some(true) => Ok(()),
-            Some(false) => Err(NO_MEMBER),
-            None => Err(NO_CONVERSATION),
+            Some(false) => Err(refusal::NOT_IN_CONVERSATION),
+            None => Err(refusal::NO_CONVERSATION),
         })
     }
 
@@ -147,14 +123,14 @@ impl<S: Store> Keeper<S> {
     }
 
     /// What the user has uploaded today, with this.
-    async fn charge(&mut self, user: &UserId, bytes: u64) -> Result<Result<Write, Refused>, StoreError> {
+    async fn charge(&mut self, user: &UserId, bytes: u64) -> Result<Result<Write, Refusal>, StoreError> {
         let value = self.store.multi_get(&[keys::quota(user)]).await?.pop().flatten();
         let used = value.and_then(|value| decoded::<QuotaRecord>("quota", user, &value)).unwrap_or_default();
         let day = self.now_s / DAY_S;
         let used = if used.day == day { used } else { QuotaRecord { day, ..QuotaRecord::default() } };
         let used = QuotaRecord { bytes: used.bytes.saturating_add(bytes), uploads: used.uploads + 1, ..used };
         let over = used.bytes > self.settings.user_bytes_per_day || used.uploads > self.settings.user_uploads_per_day;
-        Ok(if over { Err(TOO_MUCH) } else { Ok(writes::put(keys::quota(user), &used)) })
+        Ok(if over { Err(refusal::TOO_MUCH_UPLOADED) } else { Ok(writes::put(keys::quota(user), &used)) })
     }
 
     /// Another name for what is there.
@@ -165,9 +141,11 @@ impl<S: Store> Keeper<S> {
         content_type: String,
         there: &MediaRecord,
         charge: Write,
-        reply: Reply,
+        reply: MediaReply,
     ) -> Result<(), StoreError> {
-        let (Some(hash), Some(object)) = (there.hash(), there.object()) else { return refuse(reply, NO_MEDIA) };
+        let (Some(hash), Some(object)) = (there.hash(), there.object()) else {
+            return refuse(reply, refusal::NO_MEDIA);
+        };
         let record = MediaRecord {
             owner: user.to_string(),
             content_type,
@@ -188,7 +166,7 @@ impl<S: Store> Keeper<S> {
         call: client::CreateUpload,
         hash: [u8; 32],
         charge: Write,
-        reply: Reply,
+        reply: MediaReply,
     ) -> Result<(), StoreError> {
         let in_parts = call.size > self.settings.multipart_bytes;
         let record = MediaRecord {
@@ -212,7 +190,7 @@ impl<S: Store> Keeper<S> {
         &mut self,
         user: &UserId,
         call: &client::GetUpload,
-        reply: Reply,
+        reply: MediaReply,
     ) -> Result<(), StoreError> {
         match self.own(user, &call.media).await? {
             Some((id, record)) if !record.complete => self.give_links(id, record, call.after, reply).await,
@@ -220,7 +198,7 @@ impl<S: Store> Keeper<S> {
                 reply(client::Response { upload: Some(completed(id)), ..Default::default() });
                 Ok(())
             }
-            None => refuse(reply, NO_MEDIA),
+            None => refuse(reply, refusal::NO_MEDIA),
         }
     }
 
@@ -237,9 +215,9 @@ impl<S: Store> Keeper<S> {
         id: MediaId,
         mut record: MediaRecord,
         after: u32,
-        reply: Reply,
+        reply: MediaReply,
     ) -> Result<(), StoreError> {
-        let Some(content) = record.content() else { return refuse(reply, NO_MEDIA) };
+        let Some(content) = record.content() else { return refuse(reply, refusal::NO_MEDIA) };
         record.links_until_s = self.now_s.saturating_add(self.settings.link_s);
         record.keep_until_s = self.now_s.saturating_add(self.settings.unused_s);
         self.commit(vec![put(id, &record), mark(keys::due(record.keep_until_s, id))]).await?;
@@ -259,11 +237,11 @@ impl<S: Store> Keeper<S> {
             let waiting = self.beginning.entry(id).or_default();
             waiting.push(reply);
             if waiting.len() == 1 {
-                self.start(async move { Done::Begun(id, objects.begin(id, &content).await) });
+                self.start(async move { MediaEvent::Begun(id, objects.begin(id, &content).await) });
             }
         } else {
             let upload = record.upload;
-            self.start(async move { Done::Listed(id, after, objects.parts(id, &upload).await, reply) });
+            self.start(async move { MediaEvent::Listed(id, after, objects.parts(id, &upload).await, reply) });
         }
         Ok(())
     }
@@ -288,11 +266,11 @@ impl<S: Store> Keeper<S> {
         &mut self,
         id: MediaId,
         after: u32,
-        parts: Result<Vec<Part>, ObjectsError>,
-        reply: Reply,
+        parts: Result<Vec<StoredPart>, ObjectsError>,
+        reply: MediaReply,
     ) -> Result<(), StoreError> {
         let record = access::record(&self.store, id).await?;
-        let Some(record) = record.filter(|record| !record.complete) else { return refuse(reply, NO_MEDIA) };
+        let Some(record) = record.filter(|record| !record.complete) else { return refuse(reply, refusal::NO_MEDIA) };
         let parts = match parts {
             Ok(parts) => parts,
             // It was made an object, and the bridge ended before it wrote that down.
@@ -316,20 +294,20 @@ impl<S: Store> Keeper<S> {
         Ok(())
     }
 
-    pub(super) async fn complete(&mut self, user: &UserId, media: &str, reply: Reply) -> Result<(), StoreError> {
-        let Some((id, record)) = self.own(user, media).await? else { return refuse(reply, NO_MEDIA) };
+    pub(super) async fn complete(&mut self, user: &UserId, media: &str, reply: MediaReply) -> Result<(), StoreError> {
+        let Some((id, record)) = self.own(user, media).await? else { return refuse(reply, refusal::NO_MEDIA) };
         if record.complete {
             reply(client::Response { upload: Some(completed(id)), ..Default::default() });
             return Ok(());
         }
         if self.ending.contains(&id) {
-            return refuse(reply, NO_MEDIA);
+            return refuse(reply, refusal::NO_MEDIA);
         }
         let waiting = self.verifying.entry(id).or_default();
         waiting.push(reply);
         if waiting.len() == 1 {
             let objects = self.settings.objects.clone();
-            self.start(async move { Done::Verified(id, verify(objects, id, record).await) });
+            self.start(async move { MediaEvent::Verified(id, verify(objects, id, record).await) });
         }
         Ok(())
     }
@@ -337,20 +315,20 @@ impl<S: Store> Keeper<S> {
     pub(super) async fn verified(&mut self, id: MediaId, verified: Result<(), Unfit>) -> Result<(), StoreError> {
         let waiting = self.verifying.remove(&id).unwrap_or_default();
         let answer = match (verified, access::record(&self.store, id).await?) {
-            (_, None) => Err(NO_MEDIA),
+            (_, None) => Err(refusal::NO_MEDIA),
             (Ok(()), Some(record)) => {
                 crash::point(Point::Verified);
                 self.accept(id, record).await?;
                 Ok(completed(id))
             }
-            (Err(Unfit::Incomplete), _) => Err(INCOMPLETE),
+            (Err(Unfit::Incomplete), _) => Err(refusal::UPLOAD_INCOMPLETE),
             (Err(Unfit::Another), Some(record)) => {
                 self.remove(id, &record, Vec::new()).await?;
-                Err(ANOTHER)
+                Err(refusal::UPLOAD_DIFFERS)
             }
             (Err(Unfit::Unknown(error)), _) => {
                 tracing::warn!(%error, "an upload cannot be verified now");
-                Err(NO_ANSWER)
+                Err(refusal::OBJECT_STORE_SILENT)
             }
         };
         for reply in waiting {
@@ -382,14 +360,14 @@ impl<S: Store> Keeper<S> {
         self.commit(writes).await
     }
 
-    pub(super) async fn discard(&mut self, user: &UserId, media: &str, reply: Reply) -> Result<(), StoreError> {
+    pub(super) async fn discard(&mut self, user: &UserId, media: &str, reply: MediaReply) -> Result<(), StoreError> {
         match self.own(user, media).await? {
             Some((id, record)) if !record.complete && !self.verifying.contains_key(&id) => {
                 self.remove(id, &record, Vec::new()).await?;
                 reply(client::Response::default());
                 Ok(())
             }
-            _ => refuse(reply, NO_MEDIA),
+            _ => refuse(reply, refusal::NO_MEDIA),
         }
     }
 }
@@ -398,8 +376,8 @@ fn completed(id: MediaId) -> client::Upload {
     client::Upload { media: id.to_string(), complete: true, ..Default::default() }
 }
 
-fn whole_part(record: &MediaRecord, number: u32) -> Part {
-    Part { number, size: record.part_size(number), tag: String::new() }
+fn whole_part(record: &MediaRecord, number: u32) -> StoredPart {
+    StoredPart { number, size: record.part_size(number), tag: String::new() }
 }
 
 /// Compares what the object store has with what was announced; of parts it makes an object first.
@@ -436,18 +414,55 @@ async fn verify(objects: Arc<dyn Objects>, id: MediaId, record: MediaRecord) -> 
     if hash == content.sha256 { Ok(()) } else { Err(Unfit::Another) }
 }
 
-/// `image/*` allows `image/png`; parameters are not allowed.
+/// `image/*` allows `image/png`, and with parameters what is allowed without (RFC 9110, section 8.3.1).
 fn is_allowed(allowed: &[String], content_type: &str) -> bool {
-    let token = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&byte))
-    };
-    let Some((kind, subtype)) = content_type.split_once('/').filter(|(kind, subtype)| token(kind) && token(subtype))
-    else {
-        return false;
-    };
+    let is_short = content_type.len() <= CONTENT_TYPE_BYTES_MAX;
+    // It stands in headers and in links.
+    let is_plain = content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let Some(parsed) = content_type.parse::<Mime>().ok().filter(|_| is_short && is_plain) else { return false };
+    let Some((kind, subtype)) = parsed.essence_str().split_once('/') else { return false };
     let fits = |pattern: &String| {
         let (of, sub) = pattern.split_once('/').unwrap_or((pattern, ""));
         of.eq_ignore_ascii_case(kind) && (sub == "*" || sub.eq_ignore_ascii_case(subtype))
     };
-    content_type.len() <= CONTENT_TYPE_BYTES_MAX && allowed.iter().any(fits)
+    // A range of types is none.
+    let is_whole = !kind.is_empty() && !subtype.is_empty() && !parsed.essence_str().contains('*');
+    is_whole && allowed.iter().any(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_type_may_have_parameters() {
+        let allowed = ["audio/*", "text/plain", "image/svg+xml"].map(str::to_owned);
+        for good in [
+            "audio/ogg",
+            "audio/ogg; codecs=opus",
+            "Audio/OGG;codecs=\"opus, vorbis\"",
+            "text/plain;charset=utf-8;format=flowed",
+            "image/svg+xml",
+        ] {
+            assert!(is_allowed(&allowed, good), "{good}");
+        }
+        let long = format!("audio/{}", "x".repeat(CONTENT_TYPE_BYTES_MAX));
+        for bad in [
+            "",
+            "audio",
+            "audio/",
+            "/ogg",
+            "audio/*",
+            "*/*",
+            "text/html",
+            "text/plain, text/html",
+            "audio/o gg",
+            "audio/ogg; codecs",
+            "audio/ogg\r\nx: y",
+            "audio/ogg; x=\"\u{e9}\"",
+            &long,
+        ] {
+            assert!(!is_allowed(&allowed, bad), "{bad}");
+        }
+    }
 }

@@ -10,10 +10,10 @@ use crate::phone::PhoneHash;
 
 /// What is kept of the latest code of a number.
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct CodeRecord {
+pub(crate) struct CodeRecord {
     /// HMAC-SHA256 of number and code.
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) hash: Vec<u8>,
+    pub(crate) hash: Vec<u8>,
     /// Second since 1970 from which on it is void.
     #[prost(uint32, tag = "2")]
     pub(super) expires_at_s: u32,

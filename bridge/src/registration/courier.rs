@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use godwit_schemas::phone::PhoneNumber;
+use godwit_store::time::wall_ms;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
-use crate::webhook::{Endpoint, Poster};
+use crate::webhook::{Poster, WebhookEndpoint};
 
 /// Codes that are on their way to the gateway at a time. Further ones are dropped, with a warning: who asked asks again.
 const ON_THEIR_WAY_MAX: usize = 64;
@@ -21,9 +22,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 /// A code for a phone.
 #[derive(Clone)]
 pub struct Sms {
-    /// To whom.
+    /// The number that it goes to.
     pub number: PhoneNumber,
-    /// What.
+    /// The digits that prove that somebody has the phone.
     pub code: String,
 }
 
@@ -48,7 +49,7 @@ pub struct Gateway {
     poster: Arc<Poster>,
     runtime: Handle,
     places: Arc<Semaphore>,
-    epoch_ms: u128,
+    epoch_ms: u64,
     last: AtomicU64,
     /// What is on its way is given up when this is gone.
     alive: Arc<()>,
@@ -56,13 +57,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// Must be called within a Tokio runtime, whose blocking threads it uses.
-    pub fn new(endpoint: Endpoint) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pub fn new(endpoint: WebhookEndpoint) -> Self {
         Self {
             poster: Arc::new(Poster::new(endpoint)),
             runtime: Handle::current(),
             places: Arc::new(Semaphore::new(ON_THEIR_WAY_MAX)),
-            epoch_ms: since.as_millis(),
+            epoch_ms: wall_ms(),
             last: AtomicU64::new(0),
             alive: Arc::default(),
         }

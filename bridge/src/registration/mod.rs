@@ -14,10 +14,9 @@ use godwit_schemas::ids::DeviceName;
 use godwit_schemas::phone::PhoneNumber;
 use tokio::sync::{mpsc, oneshot};
 
-use self::courier::{Courier, Sms};
-use self::registrar::Ask;
-use crate::admin::{Admin, AdminError, Credentials};
-use crate::audit::{Audit, By, Entry};
+use self::courier::Courier;
+use crate::admin::{Admin, AdminError, DeviceCredentials};
+use crate::audit::{Actor, Audit, AuditEntry};
 
 mod code;
 pub mod courier;
@@ -26,7 +25,9 @@ pub(crate) mod registrar;
 #[cfg(test)]
 mod tests;
 
-pub use self::limits::Limits;
+#[cfg(test)]
+pub(crate) use self::code::CodeRecord;
+pub use self::limits::RegistrationLimits;
 
 /// Requests that may wait; further ones are refused.
 pub(crate) const QUEUE: usize = 256;
@@ -43,12 +44,12 @@ pub struct RegistrationSettings {
     /// Guesses that a code bears.
     pub tries: u32,
     /// How often.
-    pub limits: Limits,
+    pub limits: RegistrationLimits,
 }
 
 /// Why somebody does not get what they want.
 #[derive(Debug, thiserror::Error)]
-pub enum Refused {
+pub enum RegistrationRefusal {
     /// Beyond a limit.
     #[error("too many requests: try again in {wait_s} seconds")]
     TooOften {
@@ -69,24 +70,33 @@ pub enum Refused {
     Account(#[from] AdminError),
 }
 
+/// What somebody wants, and from where.
+pub(crate) struct RegistrationAsk {
+    number: PhoneNumber,
+    from: Option<IpAddr>,
+    /// A code that is to be right; without one, a new code is to be sent.
+    code: Option<String>,
+    reply: oneshot::Sender<Result<(), RegistrationRefusal>>,
+}
+
 /// Handle to the registrar. Cheap to clone.
 #[derive(Clone)]
 pub struct Registration {
-    asks: mpsc::Sender<Ask>,
+    asks: mpsc::Sender<RegistrationAsk>,
     admin: Admin,
     audit: Audit,
 }
 
 impl Registration {
-    pub(crate) fn new(asks: mpsc::Sender<Ask>, admin: Admin, audit: Audit) -> Self {
+    pub(crate) fn new(asks: mpsc::Sender<RegistrationAsk>, admin: Admin, audit: Audit) -> Self {
         Self { asks, admin, audit }
     }
 
     /// Has a code sent to a number. Returns when its hash is on disk and it is on its way; the code before is void.
     ///
     /// # Errors
-    /// [`Refused::TooOften`], [`Refused::Busy`], [`Refused::NoRandomness`].
-    pub async fn send_code(&self, number: PhoneNumber, from: Option<IpAddr>) -> Result<(), Refused> {
+    /// [`RegistrationRefusal::TooOften`], [`RegistrationRefusal::Busy`], [`RegistrationRefusal::NoRandomness`].
+    pub async fn send_code(&self, number: PhoneNumber, from: Option<IpAddr>) -> Result<(), RegistrationRefusal> {
         let sent = self.ask(number, from, None).await;
         self.note("code_sent", "code_not_sent", from, sent.as_ref().err());
         sent
@@ -97,14 +107,14 @@ impl Registration {
     /// on when the caller stops waiting.
     ///
     /// # Errors
-    /// Any of [`Refused`]. The code is used up with [`Refused::Account`] too.
+    /// Any [`RegistrationRefusal`]. The code is used up with [`RegistrationRefusal::Account`] too.
     pub async fn register(
         &self,
         number: PhoneNumber,
         code: String,
         device: DeviceName,
         from: Option<IpAddr>,
-    ) -> Result<Credentials, Refused> {
+    ) -> Result<DeviceCredentials, RegistrationRefusal> {
         let right = self.ask(number, from, Some(code)).await;
         self.note("code_right", "code_refused", from, right.as_ref().err());
         right?;
@@ -112,19 +122,26 @@ impl Registration {
     }
 
     /// For the audit, which has no numbers: what became of it stands there as `device_added` or `password_renewed`.
-    fn note(&self, good: &'static str, bad: &'static str, from: Option<IpAddr>, refused: Option<&Refused>) {
+    fn note(&self, good: &'static str, bad: &'static str, from: Option<IpAddr>, refused: Option<&RegistrationRefusal>) {
         let reason = refused.map(|refused| match refused {
-            Refused::TooOften { .. } => "too often",
-            Refused::WrongCode => "credentials",
-            Refused::Busy | Refused::NoRandomness(_) | Refused::Account(_) => "not now",
+            RegistrationRefusal::TooOften { .. } => "too often",
+            RegistrationRefusal::WrongCode => "credentials",
+            RegistrationRefusal::Busy | RegistrationRefusal::NoRandomness(_) | RegistrationRefusal::Account(_) => {
+                "not now"
+            }
         });
         let event = if refused.is_some() { bad } else { good };
-        self.audit.note(|| Entry { reason, by: Some(By::Registration), ..Entry::from(event, from) });
+        self.audit.note(|| AuditEntry { reason, by: Some(Actor::Registration), ..AuditEntry::from(event, from) });
     }
 
-    async fn ask(&self, number: PhoneNumber, from: Option<IpAddr>, code: Option<String>) -> Result<(), Refused> {
+    async fn ask(
+        &self,
+        number: PhoneNumber,
+        from: Option<IpAddr>,
+        code: Option<String>,
+    ) -> Result<(), RegistrationRefusal> {
         let (reply, answer) = oneshot::channel();
-        self.asks.try_send(Ask { number, from, code, reply }).map_err(|_| Refused::Busy)?;
-        answer.await.unwrap_or(Err(Refused::Account(AdminError::ShuttingDown)))
+        self.asks.try_send(RegistrationAsk { number, from, code, reply }).map_err(|_| RegistrationRefusal::Busy)?;
+        answer.await.unwrap_or(Err(RegistrationRefusal::Account(AdminError::ShuttingDown)))
     }
 }

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use godwit_schemas::phone::PhoneNumber;
+use godwit_store::record::decoded;
+use godwit_store::time::Time;
+use godwit_store::{Store, StoreError, Table, Write, keys};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::code::{self, CodeRecord};
-use super::limits::Counts;
-use super::{Refused, RegistrationSettings, Sms};
-use crate::lane::decoded;
-use crate::mail::{Commit, Mailbox};
+use super::courier::Sms;
+use super::limits::RegistrationCounts;
+use super::{RegistrationAsk, RegistrationRefusal, RegistrationSettings};
+use crate::messages::{Commit, LaneHandle};
 use crate::phone;
-use crate::store::{ClockS, Store, StoreError, Table, Write, keys};
 use crate::writes;
 
 /// How often it looks for codes that are too old.
@@ -23,38 +25,29 @@ const SWEEP: Duration = Duration::from_secs(60);
 /// Codes that it looks at at once.
 const ROWS: usize = 1_000;
 
-/// What somebody wants, and from where.
-pub(crate) struct Ask {
-    pub(super) number: PhoneNumber,
-    pub(super) from: Option<IpAddr>,
-    /// A code that is to be right; without one, a new code is to be sent.
-    pub(super) code: Option<String>,
-    pub(super) reply: oneshot::Sender<Result<(), Refused>>,
-}
-
 /// What the registrar is made of.
-pub(crate) struct Parts {
+pub(crate) struct RegistrarParts {
     pub(crate) settings: RegistrationSettings,
-    pub(crate) clock: ClockS,
-    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) time: Time,
+    pub(crate) asks: mpsc::Receiver<RegistrationAsk>,
     pub(crate) committer: mpsc::Sender<Commit>,
-    pub(crate) lanes: Arc<[Mailbox]>,
+    pub(crate) lanes: Arc<[LaneHandle]>,
     /// What codes are hashed with.
     pub(crate) key: [u8; 32],
 }
 
-/// See the module.
+/// The task that owns all registration codes.
 pub(crate) struct Registrar<S> {
-    parts: Parts,
+    parts: RegistrarParts,
     store: S,
-    counts: Counts,
+    counts: RegistrationCounts,
     now_s: u32,
 }
 
 impl<S: Store> Registrar<S> {
-    pub(crate) fn new(parts: Parts, store: S) -> Self {
+    pub(crate) fn new(parts: RegistrarParts, store: S) -> Self {
         let RegistrationSettings { limits, tries, .. } = &parts.settings;
-        let (counts, now_s) = (Counts::new(*limits, *tries), (parts.clock)());
+        let (counts, now_s) = (RegistrationCounts::new(*limits, *tries), parts.time.now_s());
         Self { parts, store, counts, now_s }
     }
 
@@ -75,8 +68,8 @@ impl<S: Store> Registrar<S> {
                     continue;
                 }
             };
-            let Some(Ask { number, from, code, reply }) = ask else { return Ok(()) };
-            self.now_s = self.now_s.max((self.parts.clock)());
+            let Some(RegistrationAsk { number, from, code, reply }) = ask else { return Ok(()) };
+            self.now_s = self.now_s.max(self.parts.time.now_s());
             let answer = match code {
                 Some(code) => self.verify(number, &code, from).await?,
                 None => self.send(number, from).await?,
@@ -87,15 +80,19 @@ impl<S: Store> Registrar<S> {
     }
 
     /// Sends a new code; the one before is void. Nothing here knows whether anybody has the number.
-    async fn send(&mut self, number: PhoneNumber, from: Option<IpAddr>) -> Result<Result<(), Refused>, StoreError> {
+    async fn send(
+        &mut self,
+        number: PhoneNumber,
+        from: Option<IpAddr>,
+    ) -> Result<Result<(), RegistrationRefusal>, StoreError> {
         let hash = phone::hash(number);
         if let Err(wait_s) = self.counts.ask(&hash, from, self.now_s) {
-            return Ok(Err(Refused::TooOften { wait_s }));
+            return Ok(Err(RegistrationRefusal::TooOften { wait_s }));
         }
         let RegistrationSettings { code_digits, code_ttl_s, tries, .. } = self.parts.settings;
         let code = match code::draw(code_digits) {
             Ok(code) => code,
-            Err(error) => return Ok(Err(Refused::NoRandomness(error.to_string()))),
+            Err(error) => return Ok(Err(RegistrationRefusal::NoRandomness(error.to_string()))),
         };
         let record = CodeRecord {
             hash: code::hash(&self.parts.key, &hash, &code).to_vec(),
@@ -113,9 +110,9 @@ impl<S: Store> Registrar<S> {
         number: PhoneNumber,
         code: &str,
         from: Option<IpAddr>,
-    ) -> Result<Result<(), Refused>, StoreError> {
+    ) -> Result<Result<(), RegistrationRefusal>, StoreError> {
         if let Err(wait_s) = self.counts.guess(from, self.now_s) {
-            return Ok(Err(Refused::TooOften { wait_s }));
+            return Ok(Err(RegistrationRefusal::TooOften { wait_s }));
         }
         let hash = phone::hash(number);
         let stored = self.store.multi_get(&[keys::code(&hash)]).await?.pop().flatten();
@@ -126,16 +123,19 @@ impl<S: Store> Registrar<S> {
             None => writes::set(keys::code(&hash), None),
         };
         self.commit(vec![write]).await?;
-        Ok(if right { Ok(()) } else { Err(Refused::WrongCode) })
+        Ok(if right { Ok(()) } else { Err(RegistrationRefusal::WrongCode) })
     }
 
     /// Removes codes that are too old.
     async fn sweep(&mut self) -> Result<(), StoreError> {
-        self.now_s = self.now_s.max((self.parts.clock)());
+        self.now_s = self.now_s.max(self.parts.time.now_s());
         self.counts.sweep(self.now_s);
-        let (mut from, to) = keys::codes();
-        loop {
-            let rows = self.store.scan(Table::Directory, &from, &to, ROWS, usize::MAX).await?;
+        if !self.parts.time.may_delete() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        let mut pages = store.pages(Table::Directory, keys::codes(), ROWS);
+        while let Some(rows) = pages.next().await? {
             let is_old = |value: &bytes::Bytes| {
                 decoded::<CodeRecord>("code", &"registration", value).is_none_or(|it| it.expires_at_s <= self.now_s)
             };
@@ -144,15 +144,14 @@ impl<S: Store> Registrar<S> {
             if !deletions.is_empty() {
                 self.commit(deletions).await?;
             }
-            let Some((last, _)) = rows.last().filter(|_| rows.len() == ROWS) else { return Ok(()) };
-            from = keys::behind(last);
         }
+        Ok(())
     }
 
     /// Returns when it is on disk.
     async fn commit(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
         let (tell, told) = oneshot::channel();
-        let then: crate::mail::Then = Box::new(move || {
+        let then: crate::messages::Continuation = Box::new(move || {
             let _ = tell.send(());
         });
         let commit = Commit { writes, durable: true, then: Some(then), ..Commit::default() };

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_schemas::ids::UserId;
+use godwit_store::memory::MemoryStore;
+use godwit_store::{ClockS, Durability, Row, Store, StoreError, Table, Write, keys};
 use tokio::task::JoinSet;
 
+use super::courier::Sms;
 use super::*;
-use crate::chat::{Chat, Who};
-use crate::store::memory::MemoryStore;
-use crate::store::{ClockS, Durability, Row, Store, StoreError, Table, Write, keys};
+use crate::chat::{Chat, Principal};
 use crate::tests::{Silence, settings};
-use crate::{Settings, assemble};
+use crate::{BridgeSettings, assemble};
 
 /// Notes what is asked of it.
 #[derive(Clone)]
@@ -52,7 +53,7 @@ struct Scene {
     store: Watched,
     now_s: Arc<AtomicU32>,
     sent: Arc<Sent>,
-    limits: Limits,
+    limits: RegistrationLimits,
     running: JoinSet<Result<(), StoreError>>,
     registration: Option<Registration>,
     chat: Option<Chat>,
@@ -62,7 +63,7 @@ impl Scene {
     async fn new() -> Self {
         let now_s = Arc::new(AtomicU32::new(1_000));
         let store = Watched { store: MemoryStore::new(clock(&now_s)), asked: Arc::default() };
-        let (limits, sent) = (Limits::default(), Arc::default());
+        let (limits, sent) = (RegistrationLimits::default(), Arc::default());
         let running = JoinSet::new();
         let mut scene = Self { store, now_s, sent, limits, running, registration: None, chat: None };
         scene.start().await;
@@ -78,7 +79,7 @@ impl Scene {
             tries: 3,
             limits: self.limits,
         };
-        let settings = Settings { registration: Some(registration), ..settings() };
+        let settings = BridgeSettings { registration: Some(registration), ..settings() };
         let bridge = assemble(settings, self.store.clone(), clock(&self.now_s), Silence, 1, None).await.unwrap();
         (self.registration, self.chat) = (bridge.registration(), Some(bridge.chat()));
         bridge.into_tasks().for_each(|task| drop(self.running.spawn(task)));
@@ -93,13 +94,13 @@ impl Scene {
         self.sent.0.lock().unwrap().last().unwrap().clone()
     }
 
-    async fn register(&self, phone: &str, code: &str, device: &str) -> Result<Credentials, Refused> {
+    async fn register(&self, phone: &str, code: &str, device: &str) -> Result<DeviceCredentials, RegistrationRefusal> {
         let device = DeviceName::new(device).unwrap();
         self.registration.as_ref().unwrap().register(number(phone), code.to_owned(), device, None).await
     }
 
-    async fn is_let_in(&self, with: &Credentials) -> bool {
-        let who = Who::Device(DeviceName::new(&with.device).unwrap(), with.password.clone().into());
+    async fn is_let_in(&self, with: &DeviceCredentials) -> bool {
+        let who = Principal::Device(DeviceName::new(&with.device).unwrap(), with.password.clone().into());
         let call = godwit_schemas::client::request::Call::ListDevices(Default::default());
         self.chat.as_ref().unwrap().call(UserId::new(&with.user).unwrap(), who, call).await.unwrap().reason == 0
     }
@@ -128,12 +129,15 @@ fn wrong(code: &str) -> String {
 const PHONE: &str = "+4930123456";
 
 #[tokio::test(start_paused = true)]
-async fn a_code_makes_a_user_once_and_the_next_one_another_device_of_that_user() {
+async fn a_first_code_makes_a_user_and_the_next_one_a_device() {
     let scene = Scene::new().await;
     let code = scene.code_for(PHONE).await;
     let first = scene.register(PHONE, &code, "phone").await.unwrap();
     assert!(scene.is_let_in(&first).await);
-    assert!(matches!(scene.register(PHONE, &code, "thief").await, Err(Refused::WrongCode)), "it is used up");
+    assert!(
+        matches!(scene.register(PHONE, &code, "thief").await, Err(RegistrationRefusal::WrongCode)),
+        "it is used up"
+    );
     let code = scene.code_for(PHONE).await;
     let second = scene.register(PHONE, &code, "tablet").await.unwrap();
     assert_eq!((&second.user, &second.device[..]), (&first.user, "tablet"));
@@ -164,10 +168,10 @@ async fn guessing_uses_a_code_up() {
     let scene = Scene::new().await;
     let code = scene.code_for(PHONE).await;
     for guess in [wrong(&code), String::new(), "x".repeat(500)] {
-        assert!(matches!(scene.register(PHONE, &guess, "thief").await, Err(Refused::WrongCode)));
+        assert!(matches!(scene.register(PHONE, &guess, "thief").await, Err(RegistrationRefusal::WrongCode)));
     }
     assert!(
-        matches!(scene.register(PHONE, &code, "phone").await, Err(Refused::WrongCode)),
+        matches!(scene.register(PHONE, &code, "phone").await, Err(RegistrationRefusal::WrongCode)),
         "three guesses were too many"
     );
     let code = scene.code_for(PHONE).await;
@@ -182,9 +186,12 @@ async fn a_code_grows_old_is_replaced_by_a_newer_one_and_is_swept() {
     while second == first {
         second = scene.code_for(PHONE).await;
     }
-    assert!(matches!(scene.register(PHONE, &first, "phone").await, Err(Refused::WrongCode)), "there is a newer one");
+    assert!(
+        matches!(scene.register(PHONE, &first, "phone").await, Err(RegistrationRefusal::WrongCode)),
+        "there is a newer one"
+    );
     scene.pass(300);
-    assert!(matches!(scene.register(PHONE, &second, "phone").await, Err(Refused::WrongCode)), "too old");
+    assert!(matches!(scene.register(PHONE, &second, "phone").await, Err(RegistrationRefusal::WrongCode)), "too old");
     scene.code_for(PHONE).await;
     scene.pass(300);
     tokio::time::sleep(Duration::from_secs(61)).await;
@@ -204,7 +211,10 @@ async fn codes_and_guesses_outlive_a_crash() {
     scene.start().await;
     assert!(scene.register("+4930654321", &other, "phone").await.is_ok());
     assert!(scene.register(PHONE, &wrong(&code), "thief").await.is_err());
-    assert!(matches!(scene.register(PHONE, &code, "phone").await, Err(Refused::WrongCode)), "three guesses in all");
+    assert!(
+        matches!(scene.register(PHONE, &code, "phone").await, Err(RegistrationRefusal::WrongCode)),
+        "three guesses in all"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,11 +239,11 @@ async fn nothing_that_is_done_tells_who_is_registered() {
 #[tokio::test(start_paused = true)]
 async fn who_asks_too_often_waits() {
     let mut scene = Scene::new().await;
-    scene.limits = Limits { per_number_per_hour: 1, ..Limits::default() };
+    scene.limits = RegistrationLimits { per_number_per_hour: 1, ..RegistrationLimits::default() };
     scene.start().await;
     scene.code_for(PHONE).await;
     scene.pass(600);
     let asked = scene.registration.as_ref().unwrap().send_code(number(PHONE), None).await;
-    assert!(matches!(asked, Err(Refused::TooOften { wait_s: 3_000 })), "{asked:?}");
+    assert!(matches!(asked, Err(RegistrationRefusal::TooOften { wait_s: 3_000 })), "{asked:?}");
     assert_eq!(scene.sent.0.lock().unwrap().len(), 1);
 }

@@ -1,6 +1,8 @@
 //! Signatures of tokens, verified by ring: the one cryptography library of this program. jsonwebtoken asks for it here, once
 //! in a process; nothing here signs.
 
+use std::ops::RangeInclusive;
+
 use jsonwebtoken::crypto::{CryptoProvider, JwkUtils, JwtSigner, JwtVerifier};
 use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::signature::{Error, Verifier};
@@ -35,6 +37,23 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
         return Err(ErrorKind::InvalidKeyFormat.into());
     }
     Ok(Box::new(ByRing { algorithm: *algorithm, key: key.kind().clone() }))
+}
+
+/// Whether a key could verify anything: ring tells a key that it cannot use from a wrong signature only by its length.
+pub(super) fn can_verify(key: &DecodingKey) -> bool {
+    const RSA_BYTES: RangeInclusive<usize> = 2_048 / 8..=8_192 / 8;
+    /// Around the modulus of an RSA key in DER: lengths, and an exponent of 1 to 5 bytes.
+    const DER_BYTES: RangeInclusive<usize> = 12..=16;
+    match (key.family(), key.kind()) {
+        (AlgorithmFamily::Rsa, DecodingKeyKind::RsaModulusExponent { n, .. }) => RSA_BYTES.contains(&n.len()),
+        (AlgorithmFamily::Rsa, DecodingKeyKind::SecretOrDer(der)) => {
+            (RSA_BYTES.start() + DER_BYTES.start()..=RSA_BYTES.end() + DER_BYTES.end()).contains(&der.len())
+        }
+        // A point that is not compressed, with two coordinates of 256 bits.
+        (AlgorithmFamily::Ec, DecodingKeyKind::SecretOrDer(point)) => point.len() == 65 && point[0] == 4,
+        (AlgorithmFamily::Ed, DecodingKeyKind::SecretOrDer(key)) => key.len() == 32,
+        _ => false,
+    }
 }
 
 struct ByRing {

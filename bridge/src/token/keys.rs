@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{AlgorithmFamily, DecodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::crypto;
 use crate::webhook::agent;
 
 const REFRESH: Duration = Duration::from_secs(3_600);
@@ -23,21 +24,25 @@ const BYTES_MAX: u64 = 256 << 10;
 
 /// Where keys come from.
 #[derive(Debug, Clone)]
-pub struct Source(From);
+pub struct KeySource(From);
 
 #[derive(Debug, Clone)]
 enum From {
-    File(Key),
+    File(VerificationKey),
     Url(String),
 }
 
-impl Source {
-    /// A public key in PEM: RSA, P-256 or Ed25519.
+impl KeySource {
+    /// A public key in PEM: RSA, P-256 or Ed25519, for one of these algorithms.
     ///
     /// # Errors
     /// [`BadKey`].
-    pub fn pem(pem: &[u8]) -> Result<Self, BadKey> {
-        of_pem(pem).map(|key| Self(From::File(key)))
+    pub fn pem(pem: &[u8], algorithms: &[Algorithm]) -> Result<Self, BadKey> {
+        let key = of_pem(pem)?;
+        if !algorithms.iter().any(|algorithm| algorithm.family() == key.key.family()) {
+            return Err(BadKey::OtherAlgorithm);
+        }
+        Ok(Self(From::File(key)))
     }
 
     /// A set of keys at this URL, which is fetched once it is used.
@@ -46,21 +51,30 @@ impl Source {
     }
 }
 
-/// What is no key.
+/// What can verify nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a public key in PEM (RSA, P-256 or Ed25519)")]
-pub struct BadKey;
+pub enum BadKey {
+    /// It is something else.
+    #[error("not a public key in PEM (RSA, P-256 or Ed25519)")]
+    NotAKey,
+    /// Another curve, or an RSA key of another length.
+    #[error("a key that verifies nothing here: take RSA of 2,048 to 8,192 bits, P-256 or Ed25519")]
+    Unsupported,
+    /// `jwt.algorithms` does not have its kind.
+    #[error("a key of a kind that jwt.algorithms does not have")]
+    OtherAlgorithm,
+}
 
 /// A key, with the name that tokens call it by.
 #[derive(Debug, Clone)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     name: Option<String>,
     key: DecodingKey,
 }
 
 /// Those that are known now.
-pub(super) struct Keys {
-    known: watch::Receiver<Vec<Key>>,
+pub(super) struct VerificationKeys {
+    known: watch::Receiver<Vec<VerificationKey>>,
     /// Absent: there are no others to be fetched.
     fetching: Option<Arc<Fetching>>,
 }
@@ -72,8 +86,8 @@ struct Fetching {
     fresh: AtomicBool,
 }
 
-impl Keys {
-    pub(super) fn start(source: Source) -> Self {
+impl VerificationKeys {
+    pub(super) fn start(source: KeySource) -> Self {
         match source.0 {
             From::File(key) => Self::fixed(vec![key]),
             From::Url(url) => {
@@ -90,7 +104,7 @@ impl Keys {
         }
     }
 
-    fn fixed(keys: Vec<Key>) -> Self {
+    fn fixed(keys: Vec<VerificationKey>) -> Self {
         Self { known: watch::channel(keys).1, fetching: None }
     }
 
@@ -101,7 +115,7 @@ impl Keys {
 
     fn fetched_by<F>(fetch: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<Vec<Key>, String>> + Send + 'static,
+        F: Future<Output = Result<Vec<VerificationKey>, String>> + Send + 'static,
     {
         let (tell, known) = watch::channel(Vec::new());
         let fetching = Arc::<Fetching>::default();
@@ -130,9 +144,12 @@ impl Keys {
 }
 
 /// Ends when nobody needs keys any more.
-async fn keep_fetching<F>(fetch: impl Fn() -> F + Send + Sync, tell: watch::Sender<Vec<Key>>, fetching: Arc<Fetching>)
-where
-    F: Future<Output = Result<Vec<Key>, String>>,
+async fn keep_fetching<F>(
+    fetch: impl Fn() -> F + Send + Sync,
+    tell: watch::Sender<Vec<VerificationKey>>,
+    fetching: Arc<Fetching>,
+) where
+    F: Future<Output = Result<Vec<VerificationKey>, String>>,
 {
     let mut failed = false;
     let work = async {
@@ -165,7 +182,7 @@ where
     }
 }
 
-fn fetch(agent: &ureq::Agent, url: &str) -> Result<Vec<Key>, String> {
+fn fetch(agent: &ureq::Agent, url: &str) -> Result<Vec<VerificationKey>, String> {
     let mut answer = agent.get(url).call().map_err(|error| error.to_string())?;
     if !answer.status().is_success() {
         return Err(format!("the issuer says {}", answer.status()));
@@ -174,16 +191,16 @@ fn fetch(agent: &ureq::Agent, url: &str) -> Result<Vec<Key>, String> {
     of_set(&bytes)
 }
 
-fn of_pem(pem: &[u8]) -> Result<Key, BadKey> {
+fn of_pem(pem: &[u8]) -> Result<VerificationKey, BadKey> {
     let any = [DecodingKey::from_ec_pem, DecodingKey::from_ed_pem, DecodingKey::from_rsa_pem];
     // A private key would do as well, and has no business here.
     let is_private = pem.windows(12).any(|text| text == b"PRIVATE KEY-");
-    let key = any.into_iter().find_map(|read| read(pem).ok()).filter(|_| !is_private).ok_or(BadKey)?;
-    Ok(Key { name: None, key })
+    let key = any.into_iter().find_map(|read| read(pem).ok()).filter(|_| !is_private).ok_or(BadKey::NotAKey)?;
+    if crypto::can_verify(&key) { Ok(VerificationKey { name: None, key }) } else { Err(BadKey::Unsupported) }
 }
 
 /// Keys of other kinds, for other uses, are passed over: a set may have any. So are shared secrets.
-fn of_set(json: &[u8]) -> Result<Vec<Key>, String> {
+fn of_set(json: &[u8]) -> Result<Vec<VerificationKey>, String> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<Value>,
@@ -192,8 +209,8 @@ fn of_set(json: &[u8]) -> Result<Vec<Key>, String> {
     let key = |value: Value| {
         let signs = value.get("use").is_none_or(|it| it == "sig");
         let jwk: Jwk = serde_json::from_value(value).ok().filter(|_| signs)?;
-        let key = DecodingKey::from_jwk(&jwk).ok().filter(|key| key.family() != AlgorithmFamily::Hmac)?;
-        Some(Key { name: jwk.common.key_id, key })
+        let key = DecodingKey::from_jwk(&jwk).ok().filter(crypto::can_verify)?;
+        Some(VerificationKey { name: jwk.common.key_id, key })
     };
     Ok(set.keys.into_iter().filter_map(key).collect())
 }
@@ -204,9 +221,11 @@ mod tests {
 
     use super::*;
 
-    fn set(names: &[&str]) -> Vec<Key> {
-        let keys =
-            names.iter().map(|name| serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "x": "AAAA", "kid": name }));
+    /// 32 bytes.
+    const X: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    fn set(names: &[&str]) -> Vec<VerificationKey> {
+        let keys = names.iter().map(|name| serde_json::json!({ "kty": "OKP", "crv": "Ed25519", "x": X, "kid": name }));
         of_set(serde_json::json!({ "keys": keys.collect::<Vec<_>>() }).to_string().as_bytes()).unwrap()
     }
 
@@ -214,9 +233,9 @@ mod tests {
     fn a_set_may_have_what_is_of_no_use_here() {
         let keys = serde_json::json!({ "keys": [
             { "kty": "oct", "k": "c2VjcmV0", "kid": "shared" },
-            { "kty": "OKP", "crv": "X25519", "x": "AAAA", "use": "enc", "kid": "encrypts" },
+            { "kty": "OKP", "crv": "X25519", "x": X, "use": "enc", "kid": "encrypts" },
             { "kty": "strange" },
-            { "kty": "OKP", "crv": "Ed25519", "x": "AAAA", "kid": "signs", "use": "sig" },
+            { "kty": "OKP", "crv": "Ed25519", "x": X, "kid": "signs", "use": "sig" },
         ] });
         let keys = of_set(keys.to_string().as_bytes()).unwrap();
         assert_eq!(keys.iter().map(|key| key.name.as_deref()).collect::<Vec<_>>(), [Some("signs")]);
@@ -225,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_key_is_found_by_its_name_or_because_it_is_the_only_one() {
-        let keys = |names: &[&str]| Keys::fixed(set(names));
+        let keys = |names: &[&str]| VerificationKeys::fixed(set(names));
         let has = |names: &[&str], name| keys(names).find(name, AlgorithmFamily::Ed).is_some();
         assert!(has(&["a", "b"], Some("b")) && !has(&["a", "b"], Some("c")));
         assert!(has(&["a"], None) && !has(&["a", "b"], None));
@@ -234,10 +253,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn keys_are_fetched_when_one_is_missing_and_not_more_often_than_is_good() {
+    async fn a_missing_key_is_fetched_at_a_bounded_rate() {
         let fetches = Arc::<AtomicUsize>::default();
         let counted = fetches.clone();
-        let keys = Keys::fetched_by(move || {
+        let keys = VerificationKeys::fetched_by(move || {
             let number = counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 match number {

@@ -28,7 +28,8 @@ fn settings() -> TokenSettings {
 }
 
 fn tokens(settings: TokenSettings, pem: &str) -> Arc<Tokens> {
-    Tokens::new(settings, Source::pem(pem.as_bytes()).unwrap(), Arc::new(|| NOW_S))
+    let source = KeySource::pem(pem.as_bytes(), &settings.algorithms).unwrap();
+    Tokens::new(settings, source, Arc::new(|| NOW_S))
 }
 
 /// A public key (RFC 5280, SubjectPublicKeyInfo), from the hexadecimal digits of what stands before it.
@@ -73,7 +74,7 @@ fn with(claim: &str, value: impl Into<Value>) -> Value {
     claims
 }
 
-fn good(user: &str, device: Option<&str>, ends_at_s: u32) -> Result<Claims, Refused> {
+fn good(user: &str, device: Option<&str>, ends_at_s: u32) -> Result<Claims, TokenRefusal> {
     let device = device.map(|device| DeviceName::new(device).unwrap());
     Ok(Claims { user: UserId::new(user).unwrap(), device, ends_at_s })
 }
@@ -107,19 +108,50 @@ fn what_is_wrong_with_a_token_is_seen() {
         (with("nbf", "tomorrow"), "claims"),
         (with("iss", "https://evil.example.org"), "issuer"),
         (with("iss", Value::Null), "claims"),
+        (with("iss", json!(["https://id.example.org"])), "claims"),
+        (with("iss", json!({ "https://id.example.org": 1 })), "claims"),
         (with("aud", "mail"), "audience"),
         (with("aud", Value::Null), "claims"),
+        (with("aud", json!({ "chat": 1 })), "claims"),
+        (with("aud", json!(["chat", 7])), "claims"),
+        (with("aud", json!([])), "audience"),
         (with("sub", Value::Null), "claims"),
         (with("sub", 7), "claims"),
         (with("sub", "a/b"), "user"),
         (with("device", Value::Null), "claims"),
+        (with("device", json!(["phone"])), "claims"),
         (with("device", "+"), "device"),
     ];
     for (claims, why) in cases {
-        assert_eq!(tokens.verify(&key.token(&claims)), Err(Refused::Bad(why)), "{claims}");
+        assert_eq!(tokens.verify(&key.token(&claims)), Err(TokenRefusal::Bad(why)), "{claims}");
+    }
+    // The library says of some that they are malformed.
+    for claims in [with("sub", json!(["alice"])), with("exp", json!([NOW_S + 600])), with("nbf", json!([0]))] {
+        assert!(
+            matches!(tokens.verify(&key.token(&claims)), Err(TokenRefusal::Bad("claims" | "malformed"))),
+            "{claims}"
+        );
     }
     for text in ["", "..", "a.b.c", "a.b", "e30.e30.e30", "x.y.z.w"] {
-        assert_eq!(tokens.verify(text.as_bytes()), Err(Refused::Bad("malformed")), "{text}");
+        assert_eq!(tokens.verify(text.as_bytes()), Err(TokenRefusal::Bad("malformed")), "{text}");
+    }
+}
+
+#[test]
+fn who_has_no_name_takes_no_token_that_is_for_somebody() {
+    let key = Ed::new();
+    let tokens = tokens(TokenSettings { audience: String::new(), ..settings() }, &key.pem());
+    let verify = |aud: Option<Value>| {
+        let mut claims = claims();
+        claims.as_object_mut().unwrap().remove("aud");
+        aud.into_iter().for_each(|aud| claims["aud"] = aud);
+        tokens.verify(&key.token(&claims))
+    };
+    assert!(verify(None).is_ok());
+    for (aud, why) in
+        [(json!("chat"), "audience"), (json!([]), "audience"), (json!(7), "claims"), (json!([7]), "claims")]
+    {
+        assert_eq!(verify(Some(aud.clone())), Err(TokenRefusal::Bad(why)), "{aud}");
     }
 }
 
@@ -127,7 +159,7 @@ fn what_is_wrong_with_a_token_is_seen() {
 fn only_the_issuer_s_signature_counts() {
     let key = Ed::new();
     let tokens = tokens(settings(), &key.pem());
-    let forged = Err(Refused::Bad("signature"));
+    let forged = Err(TokenRefusal::Bad("signature"));
     assert_eq!(tokens.verify(&Ed::new().token(&claims())), forged, "another key");
     let mut changed = key.token(&claims());
     let other = key.token(&with("sub", "bob"));
@@ -138,7 +170,11 @@ fn only_the_issuer_s_signature_counts() {
     let unsigned = token("EdDSA", &claims(), |_| Vec::new());
     assert_eq!(tokens.verify(&unsigned), forged);
     for none in ["none", "None", "nOnE", ""] {
-        assert_eq!(tokens.verify(&token(none, &claims(), |_| Vec::new())), Err(Refused::Bad("malformed")), "{none}");
+        assert_eq!(
+            tokens.verify(&token(none, &claims(), |_| Vec::new())),
+            Err(TokenRefusal::Bad("malformed")),
+            "{none}"
+        );
     }
 }
 
@@ -152,22 +188,31 @@ fn a_public_key_is_no_shared_secret_and_no_other_kind_of_key() {
             mac.update(message);
             mac.finalize().into_bytes().to_vec()
         });
-        assert_eq!(tokens.verify(&by_hmac), Err(Refused::Bad("algorithm")));
+        assert_eq!(tokens.verify(&by_hmac), Err(TokenRefusal::Bad("algorithm")));
     }
     for algorithm in ["RS256", "ES256"] {
         let mislabelled = token(algorithm, &claims(), |message| key.0.sign(message).as_ref().to_vec());
-        assert_eq!(tokens.verify(&mislabelled), Err(Refused::Bad("key")), "{algorithm}");
+        assert_eq!(tokens.verify(&mislabelled), Err(TokenRefusal::Bad("key")), "{algorithm}");
     }
+    // Of another algorithm than the key's.
+    let (_, p256) = elliptic();
     let others = TokenSettings { algorithms: vec![Algorithm::ES256], ..settings() };
-    assert_eq!(self::tokens(others, &key.pem()).verify(&key.token(&claims())), Err(Refused::Bad("algorithm")));
+    assert_eq!(self::tokens(others, &p256).verify(&key.token(&claims())), Err(TokenRefusal::Bad("algorithm")));
+}
+
+/// A key for ES256, and its public half.
+fn elliptic() -> (EcdsaKeyPair, String) {
+    let random = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
+    let pem = pem("3059301306072a8648ce3d020106082a8648ce3d030107034200", key.public_key().as_ref());
+    (key, pem)
 }
 
 #[test]
 fn elliptic_curves_sign_too() {
     let random = SystemRandom::new();
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap();
-    let pem = pem("3059301306072a8648ce3d020106082a8648ce3d030107034200", key.public_key().as_ref());
+    let (key, pem) = elliptic();
     let tokens = tokens(settings(), &pem);
     let signed = token("ES256", &claims(), |message| key.sign(&random, message).unwrap().as_ref().to_vec());
     assert_eq!(tokens.verify(&signed), good("alice", Some("phone"), NOW_S + 630));
@@ -191,24 +236,34 @@ async fn rsa_signs_as_in_the_rfc() {
         leeway_s: 0,
         ..settings()
     };
-    let keys = keys::Keys::of_set(&json!({ "keys": [key] }));
+    let keys = keys::VerificationKeys::of_set(&json!({ "keys": [key] }));
     crypto::install();
     let tokens = Tokens { settings, keys, clock: Arc::new(move || clock.load(Ordering::Relaxed)) };
     assert_eq!(tokens.verify(token.as_bytes()), good("joe", None, of_rfc));
     now_s.store(of_rfc, Ordering::Relaxed);
-    assert_eq!(tokens.verify(token.as_bytes()), Err(Refused::Bad("expired")));
+    assert_eq!(tokens.verify(token.as_bytes()), Err(TokenRefusal::Bad("expired")));
     let last = token.len() - 2;
     let mut forged = token.as_bytes().to_vec();
     forged[last] = if forged[last] == b'R' { b'S' } else { b'R' };
     now_s.store(1_300_819_000, Ordering::Relaxed);
-    assert_eq!(tokens.verify(&forged), Err(Refused::Bad("signature")));
+    assert_eq!(tokens.verify(&forged), Err(TokenRefusal::Bad("signature")));
 }
 
 #[test]
 fn only_a_public_key_is_a_key() {
+    let read = |text: &str, algorithms: &[Algorithm]| KeySource::pem(text.as_bytes(), algorithms).map(|_| ());
     for text in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"] {
-        assert_eq!(Source::pem(text.as_bytes()).map(|_| ()), Err(BadKey));
+        assert_eq!(read(text, &settings().algorithms), Err(BadKey::NotAKey));
     }
+    // The points are of the right length; what ring would say of them shows with the first token.
+    let p256 = pem("3059301306072a8648ce3d020106082a8648ce3d030107034200", &[&[4][..], &[7; 64]].concat());
+    assert_eq!(read(&p256, &[Algorithm::ES256]), Ok(()));
+    assert_eq!(read(&p256, &[Algorithm::RS256, Algorithm::EdDSA]), Err(BadKey::OtherAlgorithm));
+    let p384 = pem("3076301006072a8648ce3d020106052b81040022036200", &[&[4][..], &[7; 96]].concat());
+    assert_eq!(read(&p384, &settings().algorithms), Err(BadKey::Unsupported));
+    let rsa_1024 = "30819f300d06092a864886f70d010101050003818d0030818902818100";
+    let rsa_1024 = pem(rsa_1024, &[&[0xC7; 128][..], &[2, 3, 1, 0, 1]].concat());
+    assert_eq!(read(&rsa_1024, &settings().algorithms), Err(BadKey::Unsupported));
 }
 
 #[test]

@@ -4,15 +4,17 @@
 use std::fmt;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use godwit_store::time;
+
 mod signature;
 
-pub use signature::{BadSecret, Secret};
+pub use signature::{BadSecret, WebhookSecret};
 
 /// How long the endpoint may take to answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -22,21 +24,21 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Where something is posted, and what signs it.
 #[derive(Debug, Clone)]
-pub struct Endpoint {
+pub struct WebhookEndpoint {
     /// `http` or `https`.
     pub url: String,
-    /// See [`Secret`].
-    pub secret: Secret,
+    /// See [`WebhookSecret`].
+    pub secret: WebhookSecret,
 }
 
 /// Posts to one endpoint. Blocking.
 pub(crate) struct Poster {
     agent: Agent,
-    endpoint: Endpoint,
+    endpoint: WebhookEndpoint,
 }
 
 impl Poster {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
+    pub(crate) fn new(endpoint: WebhookEndpoint) -> Self {
         Self { agent: agent(&endpoint.url), endpoint }
     }
 
@@ -67,15 +69,15 @@ impl Poster {
     }
 
     /// Only 2xx is taken; a redirection is not followed.
-    fn post(&self, id: &str, body: &str) -> Result<(), Refused> {
-        let timestamp_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    fn post(&self, id: &str, body: &str) -> Result<(), PostRefusal> {
+        let timestamp_s = time::wall().as_secs();
         let request = self.agent.post(&self.endpoint.url).header("content-type", "application/json");
         let request = request.header("webhook-id", id).header("webhook-timestamp", timestamp_s.to_string());
         let request = request.header("webhook-signature", self.endpoint.secret.sign(id, timestamp_s, body.as_bytes()));
         match request.send(body) {
             Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(Refused(format!("the endpoint says {}", answer.status()))),
-            Err(error) => Err(Refused(error.to_string())),
+            Ok(answer) => Err(PostRefusal(format!("the endpoint says {}", answer.status()))),
+            Err(error) => Err(PostRefusal(error.to_string())),
         }
     }
 }
@@ -103,9 +105,9 @@ pub(crate) fn agent(url: &str) -> Agent {
     }
 }
 
-struct Refused(String);
+struct PostRefusal(String);
 
-impl fmt::Display for Refused {
+impl fmt::Display for PostRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

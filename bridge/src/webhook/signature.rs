@@ -12,14 +12,14 @@ const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
 /// What sender and receiver share.
 #[derive(Clone)]
-pub struct Secret(Vec<u8>);
+pub struct WebhookSecret(Vec<u8>);
 
 /// A text that is no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a secret is the Base64 of 24 to 64 random bytes, with or without \"whsec_\" before it")]
 pub struct BadSecret;
 
-impl Secret {
+impl WebhookSecret {
     /// Reads a secret: Base64 (RFC 4648), mostly after `whsec_`.
     ///
     /// # Errors
@@ -40,7 +40,7 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for WebhookSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn a_message_is_signed_as_the_specification_s_example() {
         // From the reference libraries of Standard Webhooks.
-        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let secret = WebhookSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
         let signature = secret.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
         assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
@@ -61,9 +61,9 @@ mod tests {
     #[test]
     fn what_is_no_secret_is_refused() {
         let good = STANDARD.encode([7; 24]);
-        assert!(Secret::parse(&good).is_ok() && Secret::parse(&format!("whsec_{good}\n")).is_ok());
+        assert!(WebhookSecret::parse(&good).is_ok() && WebhookSecret::parse(&format!("whsec_{good}\n")).is_ok());
         for bad in ["", "whsec_", "not base64!", &STANDARD.encode([7; 23]), &STANDARD.encode([7; 65])] {
-            assert_eq!(Secret::parse(bad).map(|_| ()), Err(BadSecret), "{bad}");
+            assert_eq!(WebhookSecret::parse(bad).map(|_| ()), Err(BadSecret), "{bad}");
         }
     }
 }

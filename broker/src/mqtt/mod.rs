@@ -1,35 +1,37 @@
-//! MQTT on the wire: what bytes mean, and nothing about what to do with them. Keeps the promise that no input can
-//! panic, hang or make the server buffer more than one packet.
+//! The wire format of MQTT 3.1.1 and 5: bytes to packets, and packets to bytes. What packets do is decided elsewhere.
 //!
-//! - [`frame`]: where a packet ends; refuses what a client may not send before anything else looks at it.
-//! - [`codec`]: the packets that rumqttd's codecs read and write.
-//! - [`publish`]: PUBLISH both ways, by our own hand: rumqttd hides its QoS and packet identifier, and allocates for
-//!   every property.
-//! - [`auth`]: AUTH both ways, which rumqttd has not.
-//! - [`answer`]: the short packets that the server sends.
+//! It promises that no input makes it panic, hang, or buffer more than one packet.
+//!
+//! - [`packet`] splits a buffer into packets, and refuses packets that a client may not send.
+//! - [`decode`] decodes the packets of clients, except PUBLISH and AUTH.
+//! - [`publish`] decodes and encodes PUBLISH; [`auth`] decodes and encodes AUTH.
+//! - [`properties`] reads the properties of MQTT 5.
+//! - [`connack`] encodes CONNACK; [`encode`] encodes the short packets of the server.
 
-pub(crate) mod answer;
 pub(crate) mod auth;
-pub(crate) mod codec;
-pub(crate) mod frame;
+pub(crate) mod connack;
+pub(crate) mod decode;
+pub(crate) mod encode;
+pub(crate) mod packet;
+pub(crate) mod properties;
 pub(crate) mod publish;
 
 use bytes::{Buf, Bytes};
 use godwit_schemas::reason::Reason;
 
-/// Which MQTT a client speaks.
+/// A client's version of MQTT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
-    /// 3.1.1
+    /// MQTT 3.1.1, protocol level 4.
     V4,
-    /// 5.0
+    /// MQTT 5.0, protocol level 5.
     V5,
 }
 
-/// Reads the fields of one packet, whose end it never passes.
-pub(crate) struct Fields(pub(crate) Bytes);
+/// Reads the fields of one packet. It never reads beyond the packet's end.
+pub(crate) struct PacketFields(pub(crate) Bytes);
 
-impl Fields {
+impl PacketFields {
     pub(crate) fn u8(&mut self) -> Result<u8, Reason> {
         self.0.try_get_u8().map_err(|_| Reason::MALFORMED_PACKET)
     }
@@ -57,6 +59,12 @@ impl Fields {
     pub(crate) fn string(&mut self) -> Result<Bytes, Reason> {
         let bytes = self.binary()?;
         if is_mqtt_string(&bytes) { Ok(bytes) } else { Err(Reason::MALFORMED_PACKET) }
+    }
+
+    /// A string, as `String`.
+    pub(crate) fn text(&mut self) -> Result<String, Reason> {
+        let bytes = self.string()?;
+        String::from_utf8(bytes.into()).map_err(|_| Reason::MALFORMED_PACKET)
     }
 
     /// A variable byte integer of at most four bytes.

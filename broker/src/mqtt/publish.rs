@@ -1,55 +1,57 @@
-//! PUBLISH both ways.
+//! PUBLISH, decoded and encoded (3.3 of both versions).
 
 use bytes::{BufMut, Bytes, BytesMut};
+use godwit_schemas::client::{Properties, UserProperty};
+use godwit_schemas::properties::{SENDER, SEQUENCE};
 use godwit_schemas::reason::Reason;
+use prost::Message as _;
 
-use super::frame::Frame;
-use super::{Fields, Version, answer};
+use super::packet::RawPacket;
+use super::properties::{
+    CONTENT_TYPE, CORRELATION_DATA, MESSAGE_EXPIRY, PAYLOAD_FORMAT, RESPONSE_TOPIC, TOPIC_ALIAS, USER_PROPERTY,
+};
+use super::{PacketFields, Version, encode};
 
-const PAYLOAD_FORMAT: u8 = 0x01;
-const EXPIRY: u8 = 0x02;
-const CONTENT_TYPE: u8 = 0x03;
-const RESPONSE_TOPIC: u8 = 0x08;
-const CORRELATION: u8 = 0x09;
-const TOPIC_ALIAS: u8 = 0x23;
-pub(super) const USER_PROPERTY: u8 = 0x26;
-
-/// A PUBLISH from a client, as far as Godwit cares.
+/// A PUBLISH from a client: the fields that Godwit uses.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Incoming {
+pub(crate) struct InboundPublish {
     pub(crate) duplicate: bool,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
-    /// UTF-8, no wildcard, no NUL; empty only together with an alias.
+    /// UTF-8 without wildcards and NUL. Empty only together with an alias.
     pub(crate) topic: Bytes,
     /// 0 with QoS 0.
     pub(crate) packet_id: u16,
     pub(crate) payload: Bytes,
-    /// 0: none.
+    /// 0: no expiry, or see `expires_at_once`.
     pub(crate) expires_in_s: u32,
+    /// The Message Expiry Interval is 0: only devices that are connected now get the message (MQTT-3.3.2-5).
+    pub(crate) expires_at_once: bool,
     pub(crate) alias: Option<u16>,
     pub(crate) correlation: Bytes,
+    /// The properties for the receivers: an encoded [`Properties`]; empty: none.
+    pub(crate) properties: Bytes,
 }
 
-/// Reads a PUBLISH.
+/// Decodes a PUBLISH.
 ///
 /// # Errors
 /// The reason to close the connection with.
-pub(crate) fn read(frame: Frame, version: Version) -> Result<Incoming, Reason> {
-    let mut fields = Fields(frame.bytes.freeze());
-    fields.take(frame.header_len)?;
+pub(crate) fn read(packet: RawPacket, version: Version) -> Result<InboundPublish, Reason> {
+    let mut fields = PacketFields(packet.bytes.freeze());
+    fields.take(packet.header_len)?;
     let topic = fields.string()?;
     if topic.iter().any(|byte| matches!(byte, b'+' | b'#')) {
         return Err(Reason::TOPIC_NAME_INVALID);
     }
-    let qos = frame.flags >> 1 & 3;
+    let qos = packet.flags >> 1 & 3;
     let packet_id = if qos > 0 { fields.packet_id()? } else { 0 };
-    let duplicate = qos > 0 && frame.flags & 8 != 0;
+    let duplicate = qos > 0 && packet.flags & 8 != 0;
     let mut publish =
-        Incoming { duplicate, qos, retain: frame.flags & 1 != 0, topic, packet_id, ..Incoming::default() };
+        InboundPublish { duplicate, qos, retain: packet.flags & 1 != 0, topic, packet_id, ..InboundPublish::default() };
     if version == Version::V5 {
         let len = fields.varint()?;
-        properties(Fields(fields.take(len)?), &mut publish)?;
+        properties(PacketFields(fields.take(len)?), &mut publish)?;
     }
     if publish.topic.is_empty() && publish.alias.is_none() {
         return Err(if version == Version::V5 { Reason::PROTOCOL_ERROR } else { Reason::MALFORMED_PACKET });
@@ -58,23 +60,47 @@ pub(crate) fn read(frame: Frame, version: Version) -> Result<Incoming, Reason> {
     Ok(publish)
 }
 
-fn properties(mut fields: Fields, publish: &mut Incoming) -> Result<(), Reason> {
+fn properties(mut fields: PacketFields, publish: &mut InboundPublish) -> Result<(), Reason> {
     let mut seen = 0_u64;
+    // Encoded as it comes: decoded, it could take many times as much memory.
+    let mut encoded = BytesMut::new();
     while !fields.0.is_empty() {
         let id = fields.u8()?;
         match id {
             PAYLOAD_FORMAT => {
-                if fields.u8()? > 1 {
+                let format = fields.u8()?;
+                if format > 1 {
                     return Err(Reason::PROTOCOL_ERROR);
                 }
+                push_property(
+                    &mut encoded,
+                    Properties { payload_format: Some(format.into()), ..Properties::default() },
+                );
             }
-            EXPIRY => publish.expires_in_s = fields.u32()?,
+            MESSAGE_EXPIRY => {
+                publish.expires_in_s = fields.u32()?;
+                publish.expires_at_once = publish.expires_in_s == 0;
+            }
             TOPIC_ALIAS => publish.alias = Some(fields.u16()?),
-            CORRELATION => publish.correlation = fields.binary()?,
-            CONTENT_TYPE | RESPONSE_TOPIC => drop(fields.string()?),
+            CORRELATION_DATA => {
+                publish.correlation = fields.binary()?;
+                let correlation_data = Some(publish.correlation.clone());
+                push_property(&mut encoded, Properties { correlation_data, ..Properties::default() });
+            }
+            CONTENT_TYPE => {
+                push_property(&mut encoded, Properties { content_type: Some(fields.text()?), ..Properties::default() });
+            }
+            RESPONSE_TOPIC => {
+                let topic = fields.text()?;
+                // MQTT-3.3.2-14, and MQTT-4.7.3-1.
+                if topic.is_empty() || topic.contains(['+', '#']) {
+                    return Err(Reason::PROTOCOL_ERROR);
+                }
+                push_property(&mut encoded, Properties { response_topic: Some(topic), ..Properties::default() });
+            }
             USER_PROPERTY => {
-                fields.string()?;
-                fields.string()?;
+                let user_properties = vec![UserProperty { name: fields.text()?, value: fields.text()? }];
+                push_property(&mut encoded, Properties { user_properties, ..Properties::default() });
                 continue;
             }
             // A subscription identifier is the server's to send (MQTT-3.3.4-6).
@@ -86,17 +112,19 @@ fn properties(mut fields: Fields, publish: &mut Incoming) -> Result<(), Reason> 
         }
         seen |= 1 << id;
     }
+    publish.properties = encoded.freeze();
     Ok(())
 }
 
-/// Most bytes that a PUBLISH of ours has besides payload and correlation data.
-pub(crate) const OVERHEAD_MAX: usize = 5 + 2 + "inbox/".len() + 20 + 2 + 2 + 5 + 3 + FROM_MAX + SEQ_MAX;
-const FROM_MAX: usize = 5 + "from".len() + godwit_schemas::ids::NAME_BYTES_MAX;
-const SEQ_MAX: usize = 5 + "seq".len() + 20;
+/// Encoded messages one after the other are one message with the fields of all.
+fn push_property(out: &mut BytesMut, property: Properties) {
+    out.reserve(property.encoded_len());
+    property.encode_raw(out);
+}
 
 /// A PUBLISH to a client. Everything after `payload` is for MQTT 5 only.
 #[derive(Debug, Default)]
-pub(crate) struct Outgoing<'a> {
+pub(crate) struct OutboundPublish<'a> {
     pub(crate) duplicate: bool,
     /// Left out when the alias says it.
     pub(crate) topic: &'a str,
@@ -107,13 +135,15 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) correlation: &'a [u8],
     /// User properties of a raw body: sender and place in the conversation.
     pub(crate) from: Option<(&'a str, u64)>,
+    /// What its sender says beside the body.
+    pub(crate) properties: Option<&'a Properties>,
 }
 
-impl Outgoing<'_> {
+impl OutboundPublish<'_> {
     /// Bytes of the whole packet.
     pub(crate) fn len(&self, version: Version) -> usize {
         let remaining = self.remaining_len(version);
-        1 + answer::varint_len(remaining) + remaining
+        1 + encode::varint_len(remaining) + remaining
     }
 
     /// Appends the packet, QoS 1.
@@ -121,26 +151,29 @@ impl Outgoing<'_> {
         let remaining = self.remaining_len(version);
         out.reserve(5 + remaining);
         out.put_u8(0x32 | u8::from(self.duplicate) << 3);
-        answer::put_varint(out, remaining);
-        answer::put_string(out, self.topic.as_bytes());
+        encode::put_varint(out, remaining);
+        encode::put_string(out, self.topic.as_bytes());
         out.put_u16(self.packet_id);
         if version == Version::V5 {
-            answer::put_varint(out, self.properties_len());
+            encode::put_varint(out, self.properties_len());
             if let Some(alias) = self.alias {
                 out.put_u8(TOPIC_ALIAS);
                 out.put_u16(alias);
             }
             if let Some(seconds) = self.expires_in_s {
-                out.put_u8(EXPIRY);
+                out.put_u8(MESSAGE_EXPIRY);
                 out.put_u32(seconds);
             }
             if !self.correlation.is_empty() {
-                out.put_u8(CORRELATION);
-                answer::put_string(out, self.correlation);
+                out.put_u8(CORRELATION_DATA);
+                encode::put_string(out, self.correlation);
+            }
+            if let Some(properties) = self.properties {
+                write_properties(properties, out);
             }
             if let Some((sender, sequence)) = self.from {
-                answer::put_user_property(out, "from", sender.as_bytes());
-                answer::put_user_property(out, "seq", answer::Decimal::of(sequence).as_bytes());
+                encode::put_user_property(out, SENDER, sender.as_bytes());
+                encode::put_user_property(out, SEQUENCE, encode::Decimal::of(sequence).as_bytes());
             }
         }
         out.put_slice(self.payload);
@@ -151,7 +184,7 @@ impl Outgoing<'_> {
             Version::V4 => 0,
             Version::V5 => {
                 let len = self.properties_len();
-                answer::varint_len(len) + len
+                encode::varint_len(len) + len
             }
         };
         2 + self.topic.len() + 2 + properties + self.payload.len()
@@ -160,9 +193,39 @@ impl Outgoing<'_> {
     fn properties_len(&self) -> usize {
         let correlation = if self.correlation.is_empty() { 0 } else { 3 + self.correlation.len() };
         let from = self.from.map_or(0, |(sender, sequence)| {
-            5 + "from".len() + sender.len() + 5 + "seq".len() + answer::Decimal::of(sequence).as_bytes().len()
+            5 + SENDER.len() + sender.len() + 5 + SEQUENCE.len() + encode::Decimal::of(sequence).as_bytes().len()
         });
-        self.alias.map_or(0, |_| 3) + self.expires_in_s.map_or(0, |_| 5) + correlation + from
+        let properties = self.properties.map_or(0, encoded_properties_len);
+        self.alias.map_or(0, |_| 3) + self.expires_in_s.map_or(0, |_| 5) + correlation + properties + from
+    }
+}
+
+fn encoded_properties_len(properties: &Properties) -> usize {
+    let strings = properties.content_type.iter().chain(&properties.response_topic).map(|string| 3 + string.len());
+    let users = properties.user_properties.iter().map(|user| 5 + user.name.len() + user.value.len());
+    properties.payload_format.map_or(0, |_| 2)
+        + properties.correlation_data.as_ref().map_or(0, |data| 3 + data.len())
+        + strings.chain(users).sum::<usize>()
+}
+
+/// As the sender said them, user properties in their order (MQTT-3.3.2-18).
+fn write_properties(properties: &Properties, out: &mut BytesMut) {
+    if let Some(format) = properties.payload_format {
+        out.put_slice(&[PAYLOAD_FORMAT, u8::from(format != 0)]);
+    }
+    let strings = [
+        (CONTENT_TYPE, properties.content_type.as_ref().map(String::as_bytes)),
+        (RESPONSE_TOPIC, properties.response_topic.as_ref().map(String::as_bytes)),
+        (CORRELATION_DATA, properties.correlation_data.as_deref()),
+    ];
+    for (id, value) in strings {
+        if let Some(value) = value {
+            out.put_u8(id);
+            encode::put_string(out, value);
+        }
+    }
+    for user in &properties.user_properties {
+        encode::put_user_property(out, &user.name, user.value.as_bytes());
     }
 }
 
@@ -172,8 +235,8 @@ pub(crate) fn write_qos_0(topic: &[u8], payload: &[u8], version: Version, out: &
     let remaining = 2 + topic.len() + properties + payload.len();
     out.reserve(5 + remaining);
     out.put_u8(0x30);
-    answer::put_varint(out, remaining);
-    answer::put_string(out, topic);
+    encode::put_varint(out, remaining);
+    encode::put_string(out, topic);
     out.put_bytes(0, properties);
     out.put_slice(payload);
 }
@@ -186,17 +249,17 @@ pub(crate) fn len_qos_0(topic: &str, payload: &[u8], version: Version) -> usize 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mqtt::frame;
+    use crate::mqtt::packet;
 
-    fn read_back(bytes: &[u8], version: Version) -> Result<Incoming, Reason> {
-        let frame = frame::split(&mut BytesMut::from(bytes), version, 100_000)?.expect("a whole packet");
-        read(frame, version)
+    fn read_back(bytes: &[u8], version: Version) -> Result<InboundPublish, Reason> {
+        let packet = packet::split(&mut BytesMut::from(bytes), version, 100_000)?.expect("a whole packet");
+        read(packet, version)
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn an_encoded_publish_is_decoded() {
         let from = Some(("alice", u64::MAX));
-        let outgoing = Outgoing {
+        let outgoing = OutboundPublish {
             duplicate: true,
             topic: "inbox/65",
             packet_id: 7,
@@ -205,6 +268,7 @@ mod tests {
             expires_in_s: Some(60),
             correlation: b"c",
             from,
+            properties: None,
         };
         for version in [Version::V4, Version::V5] {
             let mut out = BytesMut::new();
@@ -219,16 +283,46 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_header_fits_its_bound() {
-        let name = "n".repeat(64);
-        let topic = format!("inbox/{}", u64::MAX);
-        let from = Some((name.as_str(), u64::MAX));
-        let largest = Outgoing { topic: &topic, alias: Some(1), expires_in_s: Some(1), from, ..Outgoing::default() };
-        assert!(largest.len(Version::V5) <= OVERHEAD_MAX);
+    fn properties_for_receivers_survive_encoding() {
+        let user = |name: &str, value: &str| UserProperty { name: name.to_owned(), value: value.to_owned() };
+        let everything = Properties {
+            payload_format: Some(1),
+            content_type: Some("text/plain".to_owned()),
+            response_topic: Some("send/65".to_owned()),
+            correlation_data: Some(Bytes::from_static(&[0, 255])),
+            user_properties: vec![user("b", "1"), user("", ""), user("a", "2"), user("b", "3")],
+        };
+        // What is there and empty, or zero, is not the same as what is not there.
+        let nothing_in_it = Properties {
+            payload_format: Some(0),
+            content_type: Some(String::new()),
+            correlation_data: Some(Bytes::new()),
+            ..Properties::default()
+        };
+        for told in [everything, nothing_in_it, Properties::default()] {
+            let outgoing = OutboundPublish {
+                topic: "inbox/65",
+                packet_id: 7,
+                properties: Some(&told),
+                ..OutboundPublish::default()
+            };
+            let mut out = BytesMut::new();
+            outgoing.write(Version::V5, &mut out);
+            assert_eq!(out.len(), outgoing.len(Version::V5));
+            let publish = read_back(&out, Version::V5).unwrap();
+            assert_eq!(publish.properties.len(), told.encoded_len());
+            assert_eq!(Properties::decode(publish.properties), Ok(told));
+        }
     }
 
     #[test]
-    fn malformed() {
+    fn a_publish_without_properties_stores_none() {
+        let publish = read_back(&[0x30, 9, 0, 1, b'a', 5, 2, 0, 0, 0, 1], Version::V5).unwrap();
+        assert_eq!((publish.expires_in_s, publish.properties.len()), (1, 0));
+    }
+
+    #[test]
+    fn malformed_publishes_are_refused() {
         let check = |bytes: &[u8], reason| assert_eq!(read_back(bytes, Version::V5), Err(reason), "{bytes:?}");
         check(&[0x30, 1, 0], Reason::MALFORMED_PACKET);
         check(&[0x30, 3, 0, 9, b'a'], Reason::MALFORMED_PACKET);
@@ -240,5 +334,10 @@ mod tests {
         check(&[0x30, 5, 0, 1, b'a', 9, 1], Reason::MALFORMED_PACKET);
         check(&[0x30, 6, 0, 1, b'a', 2, 0x0B, 1], Reason::PROTOCOL_ERROR);
         check(&[0x30, 8, 0, 1, b'a', 4, 1, 0, 1, 0], Reason::PROTOCOL_ERROR);
+        check(&[0x30, 6, 0, 1, b'a', 2, 1, 2], Reason::PROTOCOL_ERROR);
+        check(&[0x30, 8, 0, 1, b'a', 4, 8, 0, 1, b'+'], Reason::PROTOCOL_ERROR);
+        check(&[0x30, 7, 0, 1, b'a', 3, 8, 0, 0], Reason::PROTOCOL_ERROR);
+        check(&[0x30, 8, 0, 1, b'a', 4, 3, 0, 1, 0], Reason::MALFORMED_PACKET);
+        check(&[0x30, 10, 0, 1, b'a', 6, 0x26, 0, 0, 0, 1, 0], Reason::MALFORMED_PACKET);
     }
 }

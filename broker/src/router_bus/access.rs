@@ -1,55 +1,55 @@
-//! Who is at the private service listener, and what it reaches: a bridge its own topics of the bus, a reader of events
-//! nothing but those.
+//! Access to the private service listener: a bridge reaches its own topics of the bus, a reader of events reaches nothing but
+//! events.
 
 use godwit_schemas::bus::{EDGES, EVENTS};
 use subtle::ConstantTimeEq as _;
 
 /// User and password.
-pub type Login = (String, String);
+pub type ServiceLogin = (String, String);
 
-/// Whom the service listener lets in, and as whom.
+/// The logins that the service listener accepts.
 #[derive(Debug, Clone, Default)]
-pub struct Access {
-    /// What a bridge brings; `None`: whoever comes and is no reader is taken for a bridge.
-    pub bridge: Option<Login>,
-    /// What a reader of events brings; `None`: there are none.
-    pub reader: Option<Login>,
-    /// There is no bridge elsewhere: whoever comes is a reader.
+pub struct ServiceAccess {
+    /// The login of a bridge. `None`: any client that is not a reader is a bridge.
+    pub bridge: Option<ServiceLogin>,
+    /// The login of readers of events. `None`: there are no readers.
+    pub reader: Option<ServiceLogin>,
+    /// There is no bridge in another process: every client is a reader.
     pub events_only: bool,
 }
 
-/// See the module.
+/// What a client of the service listener is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ServiceRole {
     Bridge,
     Reader,
 }
 
-impl Access {
-    /// Who this is; `None`: nobody.
-    pub(super) fn role(&self, user: &str, password: &str) -> Option<Role> {
-        let brings = |login: &Option<Login>| login.as_ref().is_some_and(|login| matches(login, user, password));
+impl ServiceAccess {
+    /// The role of a client with this login. `None`: the login is wrong.
+    pub(super) fn role(&self, user: &str, password: &str) -> Option<ServiceRole> {
+        let brings = |login: &Option<ServiceLogin>| login.as_ref().is_some_and(|login| matches(login, user, password));
         let role = match () {
-            () if brings(&self.reader) => Role::Reader,
-            () if self.bridge.is_none() || brings(&self.bridge) => Role::Bridge,
+            () if brings(&self.reader) => ServiceRole::Reader,
+            () if self.bridge.is_none() || brings(&self.bridge) => ServiceRole::Bridge,
             () => return None,
         };
-        Some(if self.events_only { Role::Reader } else { role })
+        Some(if self.events_only { ServiceRole::Reader } else { role })
     }
 }
 
-fn matches(login: &Login, user: &str, password: &str) -> bool {
+fn matches(login: &ServiceLogin, user: &str, password: &str) -> bool {
     let same = |a: &str, b: &str| a.as_bytes().ct_eq(b.as_bytes());
     (same(&login.0, user) & same(&login.1, password)).into()
 }
 
-impl Role {
-    /// A bridge reads what edges send to its lanes.
+impl ServiceRole {
+    /// Whether it may subscribe to this filter: a bridge to what edges send to its lanes, both roles to events.
     pub(super) fn may_read(self, filter: &str) -> bool {
         is_event(filter, true) || (self == Self::Bridge && number_after("up/", filter))
     }
 
-    /// A bridge answers edges, tells them that it is there, and tells events.
+    /// Whether it may publish to this topic: a bridge to edges, and events.
     pub(super) fn may_publish(self, topic: &str) -> bool {
         self == Self::Bridge && (topic == EDGES || number_after("down/", topic) || is_event(topic, false))
     }
@@ -72,37 +72,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_reaches_events_and_a_bridge_its_own_topics_besides() {
+    fn a_role_decides_which_topics_are_reached() {
         let own = [("up/0", true, false), ("down/00000000000000ff", false, true), ("edges", false, true)];
         for (topic, read, publish) in own {
-            assert_eq!((Role::Bridge.may_read(topic), Role::Bridge.may_publish(topic)), (read, publish), "{topic}");
-            assert!(!Role::Reader.may_read(topic) && !Role::Reader.may_publish(topic), "{topic}");
+            assert_eq!(
+                (ServiceRole::Bridge.may_read(topic), ServiceRole::Bridge.may_publish(topic)),
+                (read, publish),
+                "{topic}"
+            );
+            assert!(!ServiceRole::Reader.may_read(topic) && !ServiceRole::Reader.may_publish(topic), "{topic}");
         }
         for topic in ["events/message", "events/+", "events/#"] {
-            assert!(Role::Bridge.may_read(topic) && Role::Reader.may_read(topic), "{topic}");
-            assert!(!Role::Reader.may_publish(topic), "{topic}");
+            assert!(ServiceRole::Bridge.may_read(topic) && ServiceRole::Reader.may_read(topic), "{topic}");
+            assert!(!ServiceRole::Reader.may_publish(topic), "{topic}");
         }
-        assert!(Role::Bridge.may_publish("events/message") && !Role::Bridge.may_publish("events/#"));
+        assert!(ServiceRole::Bridge.may_publish("events/message") && !ServiceRole::Bridge.may_publish("events/#"));
         for topic in ["#", "+", "+/0", "up/#", "up/+", "up/", "down/+", "", "events", "events/", "events/#/x", "$SYS/#"]
         {
-            assert!(!Role::Bridge.may_read(topic) && !Role::Bridge.may_publish(topic), "{topic}");
+            assert!(!ServiceRole::Bridge.may_read(topic) && !ServiceRole::Bridge.may_publish(topic), "{topic}");
         }
     }
 
     #[test]
-    fn a_login_says_who_it_is() {
+    fn a_login_decides_the_role() {
         let login = |user: &str| Some((user.to_owned(), "secret".to_owned()));
-        let apart = Access { bridge: login("bridge"), reader: login("reader"), events_only: false };
-        assert_eq!(apart.role("bridge", "secret"), Some(Role::Bridge));
-        assert_eq!(apart.role("reader", "secret"), Some(Role::Reader));
+        let apart = ServiceAccess { bridge: login("bridge"), reader: login("reader"), events_only: false };
+        assert_eq!(apart.role("bridge", "secret"), Some(ServiceRole::Bridge));
+        assert_eq!(apart.role("reader", "secret"), Some(ServiceRole::Reader));
         for (user, password) in [("bridge", ""), ("reader", "x"), ("", ""), ("x", "secret")] {
             assert_eq!(apart.role(user, password), None);
         }
-        assert_eq!(Access::default().role("", ""), Some(Role::Bridge));
-        let events_only = Access { events_only: true, ..Access::default() };
-        assert_eq!(events_only.role("", ""), Some(Role::Reader));
-        let events_only = Access { events_only: true, ..apart };
-        assert_eq!(events_only.role("bridge", "secret"), Some(Role::Reader));
+        assert_eq!(ServiceAccess::default().role("", ""), Some(ServiceRole::Bridge));
+        let events_only = ServiceAccess { events_only: true, ..ServiceAccess::default() };
+        assert_eq!(events_only.role("", ""), Some(ServiceRole::Reader));
+        let events_only = ServiceAccess { events_only: true, ..apart };
+        assert_eq!(events_only.role("bridge", "secret"), Some(ServiceRole::Reader));
         assert_eq!(events_only.role("bridge", "x"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The bus on rumqttd's router, and everything together over real sockets.
+//! The bus on rumqttd's router, and a whole broker over real sockets.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::*;
-use crate::Listen;
-use crate::router_bus::{Access, RouterBus, RouterBusError};
+use crate::ListenerSettings;
+use crate::router_bus::{RouterBus, RouterBusError, ServiceAccess};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -20,8 +20,8 @@ fn topics(names: &[&str]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn payloads_arrive_in_order_and_whole() {
-    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
+async fn payloads_of_the_router_arrive_in_order_and_whole() {
+    let (bus, _) = RouterBus::start(None, ServiceAccess::default()).unwrap();
     let (mut tx, _rx) = bus.open("a", &[]).await.unwrap();
     let (_tx, mut rx) = bus.open("b", &topics(&["down/1", "edges"])).await.unwrap();
     // More than a link holds at a time, so that it has to ask for more.
@@ -44,8 +44,8 @@ async fn payloads_arrive_in_order_and_whole() {
 }
 
 #[tokio::test]
-async fn links_that_are_dropped_make_room() {
-    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
+async fn dropped_links_make_room() {
+    let (bus, _) = RouterBus::start(None, ServiceAccess::default()).unwrap();
     for n in 0..1_000 {
         let (tx, mut rx) = bus.open(&format!("link-{n}"), &topics(&["edges"])).await.unwrap();
         drop(tx);
@@ -66,7 +66,8 @@ fn bridge(addr: SocketAddr, login: Option<(&str, &str)>) -> (AsyncClient, EventL
 #[tokio::test]
 async fn a_bridge_reaches_the_bus_through_the_service_listener() {
     let login = ("bridge".to_owned(), "pass".to_owned());
-    let (bus, addr) = RouterBus::start(Some(LOOPBACK), Access { bridge: Some(login), ..Access::default() }).unwrap();
+    let (bus, addr) =
+        RouterBus::start(Some(LOOPBACK), ServiceAccess { bridge: Some(login), ..ServiceAccess::default() }).unwrap();
     let addr = addr.unwrap();
     let (mut tx, mut rx) = bus.open("edge", &topics(&["down/1"])).await.unwrap();
     let (client, mut events) = bridge(addr, Some(("bridge", "pass")));
@@ -102,9 +103,9 @@ async fn a_service_port_that_is_taken_is_an_error() {
     let taken = std::net::TcpListener::bind(LOOPBACK).unwrap();
     let addr = taken.local_addr().unwrap();
     assert!(
-        matches!(RouterBus::start(Some(addr), Access::default()), Err(RouterBusError::Listen(at, _)) if at == addr)
+        matches!(RouterBus::start(Some(addr), ServiceAccess::default()), Err(RouterBusError::Listen(at, _)) if at == addr)
     );
-    let settings = Settings { listen: vec![Listen::plain(addr)], ..Settings::default() };
+    let settings = BrokerSettings { listeners: vec![ListenerSettings::plain(addr)], ..BrokerSettings::default() };
     assert!(crate::start(settings, MemoryBus::default()).await.is_err());
 }
 
@@ -143,19 +144,24 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
                 }
             }
             sequence += u64::from(!answers.is_empty());
-            let answer = DownBatch { lane: 0, epoch: 7, generation, sequence, frames: answers };
+            let received = batch.sequence;
+            let answer = DownBatch { lane: 0, epoch: 7, generation, sequence, frames: answers, received };
             tx.publish(&frames::down(batch.edge), answer.encode_to_vec().into()).await.unwrap();
         }
     })
 }
 
 #[tokio::test]
-async fn over_real_sockets() {
-    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
+async fn a_broker_serves_sockets_and_stops() {
+    let (bus, _) = RouterBus::start(None, ServiceAccess::default()).unwrap();
     let bridge = obliging_bridge(bus.clone()).await;
-    let settings = Settings { listen: vec![Listen::plain(LOOPBACK)], connections_max: 1, ..Settings::default() };
+    let settings = BrokerSettings {
+        listeners: vec![ListenerSettings::plain(LOOPBACK)],
+        connections_max: 1,
+        ..BrokerSettings::default()
+    };
     let broker = crate::start(settings, bus).await.unwrap();
-    let addr = broker.listening()[0].addr;
+    let addr = broker.listeners()[0].addr;
     let counters = broker.counters();
     let mut socket = TcpStream::connect(addr).await.unwrap();
     socket.write_all(&[connect(4, &[]), vec![0xC0, 0]].concat()).await.unwrap();
@@ -179,21 +185,26 @@ async fn over_real_sockets() {
 }
 
 async fn served() -> (crate::Broker, MqttOptions) {
-    let (bus, _) = RouterBus::start(None, Access::default()).unwrap();
+    let (bus, _) = RouterBus::start(None, ServiceAccess::default()).unwrap();
     obliging_bridge(bus.clone()).await;
-    let broker =
-        crate::start(Settings { listen: vec![Listen::plain(LOOPBACK)], ..Settings::default() }, bus).await.unwrap();
-    let addr = broker.listening()[0].addr;
+    let broker = crate::start(
+        BrokerSettings { listeners: vec![ListenerSettings::plain(LOOPBACK)], ..BrokerSettings::default() },
+        bus,
+    )
+    .await
+    .unwrap();
+    let addr = broker.listeners()[0].addr;
     let mut options = MqttOptions::new("phone", addr.ip().to_string(), addr.port());
     options.set_credentials("alice", "secret");
     (broker, options)
 }
 
 #[tokio::test]
-async fn a_client_not_written_here_speaks_mqtt_3_1_1() {
+async fn rumqttc_speaks_mqtt_3_1_1() {
     let (_broker, options) = served().await;
     let (client, mut events) = AsyncClient::new(options, 10);
-    client.subscribe("inbox/#", QoS::AtLeastOnce).await.unwrap();
+    // More is granted, and taken.
+    client.subscribe("inbox/#", QoS::AtMostOnce).await.unwrap();
     client.publish("to/bob", QoS::ExactlyOnce, false, "hello").await.unwrap();
     let (mut delivered, mut completed) = (false, false);
     while !(delivered && completed) {
@@ -209,16 +220,16 @@ async fn a_client_not_written_here_speaks_mqtt_3_1_1() {
 }
 
 #[tokio::test]
-async fn a_client_not_written_here_speaks_mqtt_5() {
+async fn rumqttc_speaks_mqtt_5() {
     use rumqttc::v5::mqttbytes::QoS;
     use rumqttc::v5::{AsyncClient, Event, Incoming, MqttOptions};
     let (broker, _) = served().await;
-    let addr = broker.listening()[0].addr;
+    let addr = broker.listeners()[0].addr;
     let mut options = MqttOptions::new("phone", addr.ip().to_string(), addr.port());
     options.set_credentials("alice", "secret");
     options.set_topic_alias_max(Some(2));
     let (client, mut events) = AsyncClient::new(options, 10);
-    client.subscribe("inbox/+", QoS::AtLeastOnce).await.unwrap();
+    client.subscribe("inbox/+", QoS::AtMostOnce).await.unwrap();
     client.publish("to/bob", QoS::AtLeastOnce, false, "hello").await.unwrap();
     let mut delivered = false;
     while !delivered {

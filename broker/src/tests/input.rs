@@ -1,9 +1,9 @@
-//! Whatever bytes come: no panic, no hang, no more memory than one packet.
+//! Bad input: no bytes make the broker panic, hang, or hold more than one packet.
 
 use godwit_schemas::bus::Connected;
 
 use super::*;
-use crate::mqtt::{Version, auth, codec, frame, publish as wire};
+use crate::mqtt::{Version, auth, decode, packet as framing, publish as wire};
 
 /// xorshift64*: the same bytes in every run.
 pub(super) struct Random(pub(super) u64);
@@ -21,29 +21,29 @@ impl Random {
     }
 }
 
-/// Decodes as the session does. Nothing may panic, and every round takes bytes.
+/// Decodes as a connection does. Nothing may panic, and every round takes bytes.
 fn decode_all(bytes: &[u8], version: Version) {
     let mut buffer = bytes::BytesMut::from(bytes);
     loop {
         let before = buffer.len();
-        let Ok(Some(packet)) = frame::split(&mut buffer, version, 4_096) else { return };
+        let Ok(Some(packet)) = framing::split(&mut buffer, version, 4_096) else { return };
         assert!(buffer.len() < before);
         // Only whether they return is asked.
         match packet.kind {
-            frame::Kind::Connect => {
-                if let Ok(version) = codec::version(&packet) {
-                    _ = codec::connect(packet, version);
+            framing::PacketType::Connect => {
+                if let Ok(version) = decode::version(&packet) {
+                    _ = decode::connect(packet, version);
                 }
             }
-            frame::Kind::Publish => _ = wire::read(packet, version),
-            frame::Kind::Subscribe | frame::Kind::Unsubscribe => {
-                if let Ok(subscription) = codec::subscription(packet, version) {
-                    subscription.filters.iter().for_each(|(filter, _)| _ = codec::is_well_formed(filter));
+            framing::PacketType::Publish => _ = wire::read(packet, version),
+            framing::PacketType::Subscribe | framing::PacketType::Unsubscribe => {
+                if let Ok(subscription) = decode::subscription(packet, version) {
+                    subscription.filters.iter().for_each(|(filter, _)| _ = decode::is_well_formed(filter));
                 }
             }
-            frame::Kind::Disconnect => _ = codec::disconnect(packet, version),
-            frame::Kind::Auth => _ = auth::read(packet),
-            _ => _ = codec::packet_id(packet, version),
+            framing::PacketType::Disconnect => _ = decode::disconnect(packet, version),
+            framing::PacketType::Auth => _ = auth::read(packet),
+            _ => _ = decode::packet_id(packet, version),
         }
     }
 }
@@ -75,7 +75,7 @@ fn good(level: u8) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn random_bytes() {
+fn random_bytes_do_not_panic() {
     let mut random = Random(1);
     for _ in 0..200_000 {
         let len = random.below(40);
@@ -89,7 +89,7 @@ fn random_bytes() {
 }
 
 #[test]
-fn mutated_packets() {
+fn mutated_packets_do_not_panic() {
     let mut random = Random(2);
     let corpus = [good(4), good(5)].concat();
     for round in 0..400_000 {
@@ -114,9 +114,9 @@ fn mutated_packets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn sessions_survive_mutated_packets() {
+async fn connections_survive_mutated_packets() {
     let mut random = Random(3);
-    let mut world = World::start(Settings::default()).await;
+    let mut world = World::start(BrokerSettings::default()).await;
     for round in 0..2_000 {
         let level = 4 + (round % 2) as u8;
         let corpus = good(level);
@@ -142,15 +142,15 @@ async fn sessions_survive_mutated_packets() {
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(world.edge.counters.connections.get(), 0);
+    assert_eq!(world.edge.context.counters.connections.get(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_packet_over_the_limit_is_refused_before_its_body() {
-    let mut world = World::start(Settings::default()).await;
+    let mut world = World::start(BrokerSettings::default()).await;
     let (mut v5, _) = world.connected(5).await;
     v5.send(&[0x30, 0xFF, 0xFF, 0xFF, 0x7F]).await;
-    assert_eq!(v5.packet().await, [0xE0, 1, 0x95]);
+    assert_eq!(v5.goodbye().await, 0x95);
     // What comes after is thrown away, so that the answer is not lost to a reset.
     v5.send(&[0; 50_000]).await;
     v5.closed().await;
@@ -178,15 +178,15 @@ async fn malformed_packets_close_with_a_reason() {
         (&bad_utf8, 0x81),
         (&nul, 0x81),
         (&id_0, 0x81),
-        (&packet(0x82, &[&[0, 1, 0]]), 0x81),
+        (&packet(0x82, &[&[0, 1, 0]]), 0x82),
     ];
     for (bytes, reason) in cases {
-        let mut world = World::start(Settings::default()).await;
+        let mut world = World::start(BrokerSettings::default()).await;
         let (mut client, _) = world.connected(5).await;
         client.send(bytes).await;
-        assert_eq!(client.packet().await, [0xE0, 1, reason], "{bytes:x?}");
+        assert_eq!(client.goodbye().await, reason, "{bytes:x?}");
         client.closed().await;
-        let mut world = World::start(Settings::default()).await;
+        let mut world = World::start(BrokerSettings::default()).await;
         let (mut client, _) = world.connected(4).await;
         client.send(bytes).await;
         client.closed().await;
@@ -194,8 +194,8 @@ async fn malformed_packets_close_with_a_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn packets_in_single_bytes() {
-    let mut world = World::start(Settings::default()).await;
+async fn packets_may_come_in_single_bytes() {
+    let mut world = World::start(BrokerSettings::default()).await;
     let mut client = world.dial();
     for byte in connect(5, &[]) {
         client.send(&[byte]).await;
@@ -213,9 +213,9 @@ async fn packets_in_single_bytes() {
 
 #[test]
 fn an_idle_connection_is_small() {
-    use crate::edge::Peer;
-    let task = size_of::<Connection<tokio::net::TcpStream>>();
-    let peer = size_of::<Peer>();
+    use crate::edge::ConnectionHandle;
+    let task = size_of::<ConnectionDriver<tokio::net::TcpStream>>();
+    let peer = size_of::<ConnectionHandle>();
     assert!(task <= 128, "{task}");
     assert!(peer <= 640, "{peer}");
 }

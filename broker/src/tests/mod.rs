@@ -1,15 +1,18 @@
-//! The broker from outside: real bytes on one side, a lane played by the test on the other, and time that stands still.
+//! Tests of a broker from outside: bytes of MQTT on one side, frames of a lane that the test plays on the other, and paused time.
 
 mod bus;
 mod connect;
+mod flow_control;
 mod input;
-mod logins_at_once;
-mod losses;
+mod logins;
+mod memory_pressure;
 mod messages;
 mod random;
+mod reattach;
 mod renewal;
-mod short_of_memory;
+mod stock;
 mod streams;
+mod traces;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -18,16 +21,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use godwit_schemas::bus::{self as frames, BridgeHello, Bus, DownBatch, LinkClosed, Rx as _, Tx as _, UpBatch};
 use godwit_schemas::bus::{down, up};
+use godwit_test_mqtt::encode::{self, packet};
+use godwit_test_mqtt::{Version, decode};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
+use tokio::time::{Duration, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::connection::Connection;
+use crate::connection_driver::ConnectionDriver;
 use crate::edge::Edge;
-use crate::greeting::Arrival;
-use crate::{Settings, link, logins, timer};
+use crate::{BrokerSettings, bus_link};
+
+/// Interval of a lane's heartbeats.
+const BEAT: Duration = Duration::from_secs(1);
 
 /// A bus in memory, with one lane's worth of subscribers.
 #[derive(Clone, Default)]
@@ -97,7 +105,15 @@ impl Lane {
             if let Some(frame) = self.frames.pop_front() {
                 return frame;
             }
-            let batch = UpBatch::decode(self.rx.next().await.unwrap()).unwrap();
+            let payload = tokio::select! {
+                biased;
+                payload = self.rx.next() => payload.unwrap(),
+                () = sleep(BEAT) => {
+                    self.beat().await;
+                    continue;
+                }
+            };
+            let batch = UpBatch::decode(payload).unwrap();
             if batch.generation > self.generation {
                 (self.generation, self.taken, self.sent) = (batch.generation, 0, 0);
             }
@@ -107,9 +123,29 @@ impl Lane {
         }
     }
 
-    /// Nothing more comes, whatever time passes (a second does).
+    /// Sends a heartbeat.
+    async fn beat(&mut self) {
+        if self.generation > 0 {
+            self.batch(Vec::new()).await;
+        }
+    }
+
+    /// Waits for `what`, while the lane sends heartbeats and does nothing else.
+    async fn beside<T>(&mut self, what: impl Future<Output = T>) -> T {
+        let mut what = std::pin::pin!(what);
+        loop {
+            self.beat().await;
+            tokio::select! {
+                biased;
+                done = &mut what => return done,
+                () = sleep(BEAT) => {}
+            }
+        }
+    }
+
+    /// No frame comes within a second.
     async fn quiet(&mut self) {
-        let silence = tokio::time::timeout(std::time::Duration::from_secs(1), self.next()).await;
+        let silence = tokio::time::timeout(BEAT, self.next()).await;
         assert!(silence.is_err(), "unexpected {silence:?}");
     }
 
@@ -119,8 +155,8 @@ impl Lane {
     }
 
     async fn batch(&mut self, frames: Vec<frames::Down>) {
-        let (epoch, generation, sequence) = (self.epoch, self.generation, self.sent);
-        let batch = DownBatch { lane: 0, epoch, generation, sequence, frames };
+        let (epoch, generation, sequence, received) = (self.epoch, self.generation, self.sent, self.taken);
+        let batch = DownBatch { lane: 0, epoch, generation, sequence, frames, received };
         self.bus.publish(&frames::down(self.edge), batch.encode_to_vec().into()).await.unwrap();
     }
 
@@ -150,7 +186,7 @@ impl Lane {
     }
 }
 
-/// A frame that a lane sends.
+/// A frame from a lane.
 struct Answer(down::Frame);
 
 macro_rules! answers {
@@ -169,29 +205,29 @@ answers!(Connected, Published, Deliver, Subscribed, Close, Reattach, Renewed);
 struct World {
     edge: Arc<Edge>,
     lane: Lane,
-    /// Where clients come from.
+    /// The address of clients.
     from: Option<IpAddr>,
     _tasks: [AbortOnDropHandle<()>; 3],
 }
 
 impl World {
-    /// With a bridge that has said hello.
-    async fn start(settings: Settings) -> Self {
+    /// With a bridge that has announced itself.
+    async fn start(settings: BrokerSettings) -> Self {
         let mut world = Self::without_bridge(settings).await;
         world.lane.hello().await;
         world.lane.quiet().await;
         world
     }
 
-    async fn without_bridge(settings: Settings) -> Self {
+    async fn without_bridge(settings: BrokerSettings) -> Self {
         let bus = MemoryBus::default();
         let edge = Arc::new(Edge::new(9, settings));
         let lane = Lane::start(&bus, 9).await;
-        let link = AbortOnDropHandle::new(tokio::spawn(link::run(edge.clone(), bus)));
-        let timer = AbortOnDropHandle::new(tokio::spawn(timer::run(edge.clone())));
-        let logins = AbortOnDropHandle::new(tokio::spawn(logins::run(edge.clone())));
+        let link = AbortOnDropHandle::new(tokio::spawn(bus_link::run(edge.clone(), bus)));
+        let clock = AbortOnDropHandle::new(tokio::spawn(edge.clone().run_clock()));
+        let queue = AbortOnDropHandle::new(tokio::spawn(edge.clone().run_login_queue()));
         tokio::task::yield_now().await;
-        Self { edge, lane, from: None, _tasks: [link, timer, logins] }
+        Self { edge, lane, from: None, _tasks: [link, clock, queue] }
     }
 
     fn dial(&self) -> Client {
@@ -205,14 +241,19 @@ impl World {
     }
 
     fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let arrival = Arrival::now(&self.edge, self.from).expect("a place");
-        tokio::spawn(Connection::new(stream, self.edge.clone(), arrival));
+        let accepted = self.edge.accept(self.from).expect("a slot");
+        tokio::spawn(ConnectionDriver::new(stream, self.edge.clone(), accepted));
     }
 
-    /// A client of this level that is welcome, and its connection's number.
+    /// A connected client of this protocol level, and its connection's number.
     async fn connected(&mut self, level: u8) -> (Client, u64) {
-        let mut client = self.dial();
-        client.send(&connect(level, &[])).await;
+        let client = self.dial();
+        self.connect_with(client, level, &[]).await
+    }
+
+    /// Connects a client with these properties in its CONNECT.
+    async fn connect_with(&mut self, mut client: Client, level: u8, properties: &[u8]) -> (Client, u64) {
+        client.send(&connect(level, properties)).await;
         let (number, _) = self.lane.next().await;
         self.lane.send(number, frames::Connected::default()).await;
         assert_eq!(client.packet().await[0], 0x20);
@@ -231,23 +272,23 @@ impl Client {
     /// The next whole packet.
     async fn packet(&mut self) -> Vec<u8> {
         let mut packet = vec![self.0.read_u8().await.expect("a packet")];
-        let (mut len, mut shift) = (0, 0);
-        loop {
-            let byte = self.0.read_u8().await.unwrap();
-            packet.push(byte);
-            len |= usize::from(byte & 0x7F) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                break;
+        let (header, len) = loop {
+            packet.push(self.0.read_u8().await.unwrap());
+            if let Some(lengths) = decode::length(&packet).expect("a length") {
+                break lengths;
             }
-        }
-        let start = packet.len();
-        packet.resize(start + len, 0);
-        self.0.read_exact(&mut packet[start..]).await.unwrap();
+        };
+        packet.resize(len, 0);
+        self.0.read_exact(&mut packet[header..]).await.unwrap();
         packet
     }
 
-    /// The server hangs up without another byte.
+    /// The next packet is a DISCONNECT, in the form that every decoder reads: its reason code.
+    async fn goodbye(&mut self) -> u8 {
+        reason(&self.packet().await, 0xE0, 2)
+    }
+
+    /// The server closes the connection without another byte.
     async fn closed(&mut self) {
         let mut rest = Vec::new();
         self.0.read_to_end(&mut rest).await.unwrap();
@@ -255,17 +296,14 @@ impl Client {
     }
 }
 
-fn string(text: &str) -> Vec<u8> {
-    [&(text.len() as u16).to_be_bytes()[..], text.as_bytes()].concat()
+/// The reason code of a packet of MQTT 5, right before its properties, which are there or said not to be.
+fn reason(packet: &[u8], kind: u8, at: usize) -> u8 {
+    assert_eq!((packet[0], usize::from(packet[at + 1])), (kind, packet.len() - at - 2), "{packet:02X?}");
+    packet[at]
 }
 
-/// A packet with this first byte and body, of at most 16,383 bytes.
-fn packet(first: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let body = parts.concat();
-    let header = [first, 0x80 | (body.len() % 128) as u8, (body.len() / 128) as u8];
-    let short = [first, body.len() as u8];
-    let header = if body.len() < 128 { &short[..] } else { &header[..] };
-    [header, &body].concat()
+fn string(text: &str) -> Vec<u8> {
+    encode::string(text.as_bytes())
 }
 
 /// CONNECT of alice's phone, clean, keep alive 10 s; `properties` are for MQTT 5.
@@ -274,22 +312,23 @@ fn connect(level: u8, properties: &[u8]) -> Vec<u8> {
 }
 
 fn connect_as(level: u8, properties: &[u8], device: &str, user: &str, password: &str) -> Vec<u8> {
-    let head = [&string("MQTT")[..], &[level, 0xC2, 0, 10]].concat();
-    packet(0x10, &[&head, &props(level, properties), &string(device), &string(user), &string(password)])
+    let login = Some((user, password));
+    let connect = encode::Connect { level, clean: true, keep_alive_s: 10, client_id: device, login, properties };
+    encode::bytes(|out| encode::connect(out, &connect))
 }
 
+/// The properties of a packet of MQTT 5, with their length of one byte.
 fn props(level: u8, properties: &[u8]) -> Vec<u8> {
     if level == 5 { [&[properties.len() as u8], properties].concat() } else { Vec::new() }
 }
 
 /// PUBLISH with this QoS (bits 1 and 2) and flags.
 fn publish(level: u8, flags: u8, topic: &str, packet_id: u16, properties: &[u8], payload: &[u8]) -> Vec<u8> {
-    let id = packet_id.to_be_bytes();
-    let id = if flags & 6 == 0 { &[][..] } else { &id[..] };
-    packet(0x30 | flags, &[&string(topic), id, &props(level, properties), payload])
+    let (version, topic) = (Version::of(level), topic.as_bytes());
+    let publish = encode::Publish { version, flags, topic, packet_id, properties };
+    encode::bytes(|out| encode::publish(out, &publish, payload))
 }
 
 fn subscribe(level: u8, packet_id: u16, filters: &[(&str, u8)]) -> Vec<u8> {
-    let filters: Vec<u8> = filters.iter().flat_map(|(filter, qos)| [string(filter), vec![*qos]].concat()).collect();
-    packet(0x82, &[&packet_id.to_be_bytes(), &props(level, &[]), &filters])
+    encode::bytes(|out| encode::subscribe(out, Version::of(level), packet_id, filters.iter().copied()))
 }

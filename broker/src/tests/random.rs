@@ -1,11 +1,11 @@
-//! Bytes at random, and packets that are nearly right, through everything that reads what a client sends: nothing panics,
-//! nothing is taken for longer than it is. `GODWIT_ATTACKS` says how many; `make attack` takes a million.
+//! Random bytes, and packets that are nearly right, through all decoders of what a client sends: none panics or reads beyond a packet.
+//! `GODWIT_ATTACKS` is the number of packets; `make attack` takes a million.
 
 use bytes::BytesMut;
 
 use super::*;
-use crate::mqtt::frame::{self, Kind};
-use crate::mqtt::{Version, auth, codec, publish as reader};
+use crate::mqtt::packet::{self, PacketType, RawPacket};
+use crate::mqtt::{Version, auth, decode, publish as reader};
 
 const PACKETS: usize = 50_000;
 
@@ -55,19 +55,21 @@ impl Dice {
 }
 
 /// What reads each kind of packet.
-fn read(frame: frame::Frame, version: Version) {
+fn read(frame: RawPacket, version: Version) {
     match frame.kind {
-        Kind::Connect => {
-            if codec::version(&frame).is_ok_and(|it| it == version) {
-                _ = codec::connect(frame, version);
+        PacketType::Connect => {
+            if decode::version(&frame).is_ok_and(|it| it == version) {
+                _ = decode::connect(frame, version);
             }
         }
-        Kind::Publish => _ = reader::read(frame, version),
-        Kind::Subscribe | Kind::Unsubscribe => _ = codec::subscription(frame, version),
-        Kind::Disconnect => _ = codec::disconnect(frame, version),
-        Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp => _ = codec::packet_id(frame, version),
-        Kind::Auth => _ = auth::read(frame),
-        Kind::Pingreq => {}
+        PacketType::Publish => _ = reader::read(frame, version),
+        PacketType::Subscribe | PacketType::Unsubscribe => _ = decode::subscription(frame, version),
+        PacketType::Disconnect => _ = decode::disconnect(frame, version),
+        PacketType::Puback | PacketType::Pubrec | PacketType::Pubrel | PacketType::Pubcomp => {
+            _ = decode::packet_id(frame, version)
+        }
+        PacketType::Auth => _ = auth::read(frame),
+        PacketType::Pingreq => {}
     }
 }
 
@@ -88,7 +90,7 @@ fn packets_are_read_or_refused() {
         let mut buffer = BytesMut::from(&dice.mutate(&good)[..]);
         loop {
             let before = buffer.len();
-            match frame::split(&mut buffer, version, 1_000) {
+            match packet::split(&mut buffer, version, 1_000) {
                 Ok(Some(frame)) => {
                     assert_eq!(frame.bytes.len() + buffer.len(), before);
                     read(frame, version);

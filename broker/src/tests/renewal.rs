@@ -3,7 +3,7 @@
 use godwit_schemas::bus::{Connected, Renewed, Resume};
 
 use super::*;
-use crate::token::Claims;
+use crate::token::TokenClaims;
 
 /// Names alice's phone; signed by nobody.
 const TOKEN: &str = "e30.eyJzdWIiOiJhbGljZSIsImRldmljZSI6InBob25lIn0.x";
@@ -24,11 +24,11 @@ fn auth(reason: u8, properties: &[u8]) -> Vec<u8> {
 }
 
 async fn world() -> World {
-    let tokens = Some(Claims { user: "sub".to_owned(), device: "device".to_owned() });
-    World::start(Settings { tokens, ..Settings::default() }).await
+    let tokens = Some(TokenClaims { user: "sub".to_owned(), device: "device".to_owned() });
+    World::start(BrokerSettings { tokens, ..BrokerSettings::default() }).await
 }
 
-async fn welcome(world: &mut World) -> (Client, u64) {
+async fn connect_with_token(world: &mut World) -> (Client, u64) {
     let mut client = world.dial();
     client.send(&connect_by(&by("jwt", TOKEN))).await;
     let (number, frame) = world.lane.next().await;
@@ -49,9 +49,9 @@ async fn asked(world: &mut World) -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_token_goes_up_until_it_is_answered() {
+async fn a_new_token_is_sent_until_the_lane_answers() {
     let mut world = world().await;
-    let (mut client, number) = welcome(&mut world).await;
+    let (mut client, number) = connect_with_token(&mut world).await;
     client.send(&auth(0x19, &by("jwt", "another"))).await;
     assert_eq!(asked(&mut world).await, "another");
     // The lane lost it, and asks for everything again.
@@ -72,7 +72,7 @@ async fn another_token_goes_up_until_it_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_else_is_agreed_on() {
+async fn other_authentication_methods_are_refused() {
     let mut world = world().await;
     for packets in [
         vec![auth(0x18, &by("jwt", "x"))],
@@ -81,9 +81,9 @@ async fn nothing_else_is_agreed_on() {
         vec![vec![0xF0, 0]],
         vec![auth(0x19, &by("jwt", "x")), auth(0x19, &by("jwt", "x"))],
     ] {
-        let (mut client, _) = welcome(&mut world).await;
+        let (mut client, _) = connect_with_token(&mut world).await;
         client.send(&packets.concat()).await;
-        assert_eq!(client.packet().await, [0xE0, 1, 0x82], "{packets:02X?}");
+        assert_eq!(client.goodbye().await, 0x82, "{packets:02X?}");
         client.closed().await;
         while !matches!(world.lane.next().await.1, up::Frame::Disconnect(_)) {}
     }
@@ -94,7 +94,7 @@ async fn nothing_else_is_agreed_on() {
         assert_eq!(client.packet().await[3], reason, "{properties:02X?}");
     }
     // Where there are no tokens there is no such method.
-    let world = World::start(Settings::default()).await;
+    let world = World::start(BrokerSettings::default()).await;
     let mut client = world.dial();
     client.send(&connect_by(&by("jwt", TOKEN))).await;
     assert_eq!(client.packet().await[3], 0x8C);

@@ -9,16 +9,16 @@ use tokio_rustls::rustls::{ClientConfig, HandshakeKind};
 
 use super::*;
 
-fn write(folder: &TempDir) -> Files {
+fn write(folder: &TempDir) -> CertificateFiles {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let files = Files { certificates: folder.path().join("certificates"), key: folder.path().join("key") };
+    let files = CertificateFiles { certificates: folder.path().join("certificates"), key: folder.path().join("key") };
     fs::write(&files.certificates, made.cert.pem()).unwrap();
     fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
     files
 }
 
-fn open(files: &Files, clients: Option<Clients>) -> Result<Tls, TlsError> {
-    Tls::open(Settings { files: files.clone(), clients })
+fn open(files: &CertificateFiles, clients: Option<ClientCertificates>) -> Result<Tls, TlsError> {
+    Tls::open(TlsSettings { files: files.clone(), clients })
 }
 
 /// A root, as PEM, and what signs with it.
@@ -30,7 +30,7 @@ fn root() -> (String, Issuer<'static, KeyPair>) {
 }
 
 /// A client that trusts the server's certificate, and shows one with these URIs.
-fn client(server: &Files, uris: &[&str], issuer: &Issuer<'static, KeyPair>) -> TlsConnector {
+fn client(server: &CertificateFiles, uris: &[&str], issuer: &Issuer<'static, KeyPair>) -> TlsConnector {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.subject_alt_names = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())).collect();
@@ -41,7 +41,7 @@ fn client(server: &Files, uris: &[&str], issuer: &Issuer<'static, KeyPair>) -> T
     TlsConnector::from(Arc::new(config))
 }
 
-fn builder(server: &Files) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
+fn builder(server: &CertificateFiles) -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert> {
     let mut roots = RootCertStore::empty();
     read_certificates(&server.certificates).unwrap().into_iter().for_each(|root| roots.add(root).unwrap());
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -51,10 +51,10 @@ fn builder(server: &Files) -> rustls::ConfigBuilder<ClientConfig, rustls::client
 }
 
 /// Who the server thinks it is, and whether the handshake was a short one. `None`: it failed.
-async fn shake_hands(tls: &Tls, client: &TlsConnector) -> Option<(Option<Identity>, bool)> {
+async fn shake_hands(tls: &Tls, client: &TlsConnector) -> Option<(Option<CertificateIdentity>, bool)> {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let serve = async {
-        let (mut stream, identity) = tls.accept(near).await?;
+        let (mut stream, identity) = tls.accept(near).await.ok()?;
         stream.write_all(b"x").await.unwrap();
         stream.flush().await.unwrap();
         Some(identity)
@@ -70,14 +70,15 @@ async fn shake_hands(tls: &Tls, client: &TlsConnector) -> Option<(Option<Identit
 }
 
 #[tokio::test]
-async fn a_certificate_names_its_device_and_does_so_again_when_the_session_is_resumed() {
+async fn a_certificate_names_its_device_also_when_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let (files, roots) = (write(&folder), folder.path().join("roots"));
     let (pem, issuer) = root();
     fs::write(&roots, pem).unwrap();
-    let tls = open(&files, Some(Clients { roots: roots.clone(), required: false })).unwrap();
+    let tls = open(&files, Some(ClientCertificates { roots: roots.clone(), required: false })).unwrap();
     let alice = client(&files, &["https://example.org", "godwit:alice/phone"], &issuer);
-    let expected = Identity { user: UserId::new("alice").unwrap(), device: DeviceName::new("phone").unwrap() };
+    let expected =
+        CertificateIdentity { user: UserId::new("alice").unwrap(), device: DeviceName::new("phone").unwrap() };
     assert_eq!(shake_hands(&tls, &alice).await, Some((Some(expected.clone()), false)));
     assert_eq!(shake_hands(&tls, &alice).await, Some((Some(expected), true)));
     for uris in [&[][..], &["godwit:alice"], &["godwit:/phone"], &["godwit:a/b/c"], &["godwit:a/b", "godwit:c/d"]] {
@@ -85,32 +86,35 @@ async fn a_certificate_names_its_device_and_does_so_again_when_the_session_is_re
     }
     let nobody = TlsConnector::from(Arc::new(builder(&files).with_no_client_auth()));
     assert_eq!(shake_hands(&tls, &nobody).await, Some((None, false)));
-    let strangers = client(&files, &["godwit:alice/phone"], &root().1);
-    assert_eq!(shake_hands(&tls, &strangers).await, None, "another root");
-    let required = open(&files, Some(Clients { roots, required: true })).unwrap();
+    let others = client(&files, &["godwit:alice/phone"], &root().1);
+    assert_eq!(shake_hands(&tls, &others).await, None, "another root");
+    let required = open(&files, Some(ClientCertificates { roots, required: true })).unwrap();
     assert_eq!(shake_hands(&required, &nobody).await, None);
     assert!(shake_hands(&required, &alice).await.is_some());
 }
 
 #[tokio::test]
-async fn a_ticket_is_worth_nothing_once_the_roots_have_changed() {
+async fn tickets_are_void_when_the_roots_have_changed() {
     let folder = tempfile::tempdir().unwrap();
     let (files, roots) = (write(&folder), folder.path().join("roots"));
     let (pem, issuer) = root();
     fs::write(&roots, pem).unwrap();
-    let settings = Settings { files: files.clone(), clients: Some(Clients { roots: roots.clone(), required: true }) };
+    let settings = TlsSettings {
+        files: files.clone(),
+        clients: Some(ClientCertificates { roots: roots.clone(), required: true }),
+    };
     let tls = Tls::open(settings.clone()).unwrap();
     let alice = client(&files, &["godwit:alice/phone"], &issuer);
     assert!(shake_hands(&tls, &alice).await.is_some());
     fs::write(&roots, root().0).unwrap();
-    let new = Current::read(&settings).unwrap();
+    let new = LoadedCertificates::read(&settings).unwrap();
     assert!(tls.0.current.read().differs(&new));
     *tls.0.current.write() = new;
     assert_eq!(shake_hands(&tls, &alice).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_certificates_are_taken_up_and_bad_ones_are_not() {
+async fn good_new_certificates_are_taken_up() {
     let folder = tempfile::tempdir().unwrap();
     let files = write(&folder);
     let tls = open(&files, None).unwrap();
@@ -118,10 +122,10 @@ async fn new_certificates_are_taken_up_and_bad_ones_are_not() {
     let first = in_force();
     let watch = tokio::spawn(tls.clone().watch());
     fs::write(&files.key, "no key").unwrap();
-    tokio::time::sleep(3 * LOOK_AGAIN).await;
+    tokio::time::sleep(3 * RELOAD_INTERVAL).await;
     assert_eq!(in_force(), first);
     write(&folder);
-    tokio::time::sleep(3 * LOOK_AGAIN).await;
+    tokio::time::sleep(3 * RELOAD_INTERVAL).await;
     assert_ne!(in_force(), first);
     watch.abort();
 }

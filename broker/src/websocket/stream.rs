@@ -1,58 +1,79 @@
-//! The bytes within the frames, as a stream.
+//! The payload of WebSocket frames as a stream of bytes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-use super::frame::{Code, Decoder, Kind, head};
+use super::frame::{CloseCode, FrameDecoder, Opcode, header};
 
-/// See the module above. What is written with one call is one frame.
+/// Most bytes in a second that carry nothing: pings, pongs, frames without payload, heads that are more than four times what
+/// follows. Limits of packets and their bytes do not count these.
+const BARE_BYTES_PER_S: usize = 1 << 20;
+
+/// A stream of the payload of WebSocket frames. Each write becomes one binary frame.
 #[derive(Debug)]
 pub struct WebSocket<S> {
     inner: S,
-    decoder: Decoder,
-    /// The client has said that it closes.
-    closed: bool,
-    /// We have.
-    closing: bool,
-    /// Head of the frame that is being written, from where on it is not written yet, and its size.
+    decoder: FrameDecoder,
+    /// The client has sent a close frame.
+    close_received: bool,
+    /// The server has sent one.
+    close_sent: bool,
+    /// Header of the frame that is being written, the position up to which it is written, and its size.
     head: [u8; 10],
     head_at: u8,
     head_size: u8,
     /// Bytes of that frame's payload that are not written yet.
-    owed: usize,
-    /// Control frames that wait for the end of that frame.
+    unwritten: usize,
+    /// Control frames that wait until that frame is written.
     control: BytesMut,
+    /// Bytes that carry nothing, in the second that began then.
+    bare: usize,
+    since: Instant,
 }
 
 impl<S> WebSocket<S> {
-    /// The upgrade is done.
+    /// The stream behind a finished upgrade.
     pub(super) fn new(inner: S) -> Self {
         Self {
             inner,
-            decoder: Decoder::default(),
-            closed: false,
-            closing: false,
+            decoder: FrameDecoder::default(),
+            close_received: false,
+            close_sent: false,
             head: [0; 10],
             head_at: 0,
             head_size: 0,
-            owed: 0,
+            unwritten: 0,
             control: BytesMut::new(),
+            bare: 0,
+            since: Instant::now(),
         }
     }
 
-    fn push(&mut self, kind: Kind, payload: &[u8]) {
-        let (head, size) = head(kind, payload.len());
+    /// So many bytes have come, and so many of them are payload. True: too many carry nothing.
+    fn is_too_bare(&mut self, read: usize, payload: usize) -> bool {
+        let now = Instant::now();
+        if now - self.since >= Duration::from_secs(1) {
+            (self.since, self.bare) = (now, 0);
+        }
+        self.bare = (self.bare + read - payload).saturating_sub(payload.saturating_mul(4));
+        self.bare > BARE_BYTES_PER_S
+    }
+
+    fn push(&mut self, opcode: Opcode, payload: &[u8]) {
+        let (head, size) = header(opcode, payload.len());
         self.control.extend_from_slice(&head[..usize::from(size)]);
         self.control.extend_from_slice(payload);
     }
 
-    fn close(&mut self, code: Code) {
-        if !std::mem::replace(&mut self.closing, true) {
-            self.push(Kind::Close, &(code as u16).to_be_bytes());
+    fn close(&mut self, code: CloseCode) {
+        if !std::mem::replace(&mut self.close_sent, true) {
+            self.push(Opcode::Close, &(code as u16).to_be_bytes());
         }
     }
 }
@@ -60,7 +81,7 @@ impl<S> WebSocket<S> {
 impl<S: AsyncWrite + Unpin> WebSocket<S> {
     /// Writes the control frames, unless another frame is being written.
     fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.owed == 0 && !self.control.is_empty() {
+        while self.unwritten == 0 && !self.control.is_empty() {
             match ready!(Pin::new(&mut self.inner).poll_write(cx, &self.control))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.control.advance(written),
@@ -72,7 +93,7 @@ impl<S: AsyncWrite + Unpin> WebSocket<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what is left of the head and some of the payload; returns how much of the payload.
+    /// Writes the rest of the header and some of the payload. Returns how many bytes of the payload.
     fn poll_frame(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             let head = &self.head[self.head_at.into()..self.head_size.into()];
@@ -95,22 +116,28 @@ impl<S: AsyncWrite + Unpin> WebSocket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        while !this.closed {
+        while !this.close_received {
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-            if buf.filled().len() == before {
+            let read = buf.filled().len() - before;
+            if read == 0 {
                 break;
             }
-            let decoded = this.decoder.decode(&mut buf.filled_mut()[before..]);
+            let mut decoded = this.decoder.decode(&mut buf.filled_mut()[before..]);
+            if decoded.as_ref().is_ok_and(|(kept, _)| this.is_too_bare(read, *kept)) {
+                decoded = Err(CloseCode::Policy);
+            }
             let kept = match &decoded {
                 Ok((kept, controls)) => {
-                    // One answer waits at the most: who asks again before it is sent has no right to two (section 5.5.3).
-                    if let Some(payload) = controls.ping.as_ref().filter(|_| this.control.is_empty() && !this.closing) {
-                        this.push(Kind::Pong, payload);
+                    // At most one pong waits: further pings until it is sent need no answer of their own (section 5.5.3).
+                    if let Some(payload) =
+                        controls.ping.as_ref().filter(|_| this.control.is_empty() && !this.close_sent)
+                    {
+                        this.push(Opcode::Pong, payload);
                     }
                     if controls.close {
-                        this.closed = true;
-                        this.close(Code::Normal);
+                        this.close_received = true;
+                        this.close(CloseCode::Normal);
                     }
                     *kept
                 }
@@ -120,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
                 }
             };
             buf.set_filled(before + kept);
-            // What the socket does not take now waits for the next flush.
+            // Bytes that the socket does not take now wait for the next flush.
             if let Poll::Ready(Err(error)) = this.poll_control(cx) {
                 return Poll::Ready(Err(error));
             }
@@ -137,17 +164,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.owed == 0 {
+        if self.unwritten == 0 {
             ready!(self.poll_control(cx))?;
-            if self.closing {
+            if self.close_sent {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            (self.head, self.head_size) = head(Kind::Binary, buf.len());
-            (self.head_at, self.owed) = (0, buf.len());
+            (self.head, self.head_size) = header(Opcode::Binary, buf.len());
+            (self.head_at, self.unwritten) = (0, buf.len());
         }
-        let payload = &buf[..buf.len().min(self.owed)];
+        let payload = &buf[..buf.len().min(self.unwritten)];
         let written = ready!(self.poll_frame(cx, payload))?;
-        self.owed -= written;
+        self.unwritten -= written;
         Poll::Ready(Ok(written))
     }
 
@@ -157,7 +184,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.close(Code::Normal);
+        self.close(CloseCode::Normal);
         ready!(self.poll_control(cx))?;
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
@@ -180,8 +207,33 @@ mod tests {
         [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat()
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn frames_that_carry_nothing_may_not_come_without_end() {
+        let (near, mut client) = duplex(64 << 10);
+        let mut server = WebSocket::new(near);
+        let serve = tokio::spawn(async move {
+            let mut came = Vec::new();
+            (server.read_to_end(&mut came).await.map_err(|error| error.kind()), came)
+        });
+        let pong = masked(0x8A, &[b'x'; 125]);
+        let a_second = BARE_BYTES_PER_S / pong.len();
+        for _ in 0..3 {
+            client.write_all(&pong.repeat(a_second)).await.unwrap();
+            // What is carried makes up for its head, however small.
+            client.write_all(&masked(0x82, b"ab").repeat(BARE_BYTES_PER_S / 4)).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        client.write_all(&pong.repeat(a_second)).await.unwrap();
+        // It ends before it has taken all of these.
+        while client.write_all(&pong).await.is_ok() {}
+        let (ended, came) = serve.await.unwrap();
+        assert_eq!(ended.unwrap_err(), io::ErrorKind::InvalidData);
+        assert_eq!(came.len(), 3 * 2 * (BARE_BYTES_PER_S / 4));
+        expect(&mut client, &[0x88, 2, 0x03, 0xF0]).await;
+    }
+
     #[tokio::test]
-    async fn frames_both_ways_through_a_pipe_of_a_few_bytes() {
+    async fn frames_pass_both_ways_through_a_small_pipe() {
         let (near, mut client) = duplex(3);
         let mut server = WebSocket::new(near);
         let body: Vec<u8> = (0..200).collect();
@@ -202,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_close_is_answered_and_is_the_end() {
+    async fn a_close_frame_is_answered_and_ends_the_stream() {
         let (near, mut client) = duplex(100);
         let mut server = WebSocket::new(near);
         client.write_all(&[masked(0x82, b"x"), masked(0x88, b"")].concat()).await.unwrap();
@@ -214,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn text_is_told_why_it_is_closed() {
+    async fn a_text_frame_is_closed_with_its_code() {
         let (near, mut client) = duplex(100);
         let mut server = WebSocket::new(near);
         client.write_all(&masked(0x81, b"text")).await.unwrap();
@@ -223,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_small() {
+    fn an_idle_stream_is_small() {
         assert!(size_of::<WebSocket<()>>() <= 144, "{}", size_of::<WebSocket<()>>());
     }
 }

@@ -1,45 +1,50 @@
-//! The HTTP request that becomes a WebSocket (RFC 6455, section 4.2).
+//! The opening handshake of WebSocket: an HTTP request and its response (RFC 6455, section 4.2).
 
-use std::io;
+use std::{fmt, io};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use godwit_schemas::{host, origin};
 use sha1::{Digest as _, Sha1};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::WebSocket;
 
-/// Most bytes of a request, and of its headers. Cookies are what makes them long.
+/// Most bytes of a request, and most headers. Cookies make requests long.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 const HEADERS_MAX: usize = 64;
-/// What ends a request's head.
+/// Most bytes of a page's origin in the log.
+const ORIGIN_BYTES_MAX: usize = 128;
+/// The end of a request's headers.
 const END: &[u8] = b"\r\n\r\n";
-/// Of RFC 6455, section 1.3.
+/// The constant of RFC 6455, section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// The allow list's word for every origin.
-const ANY: &str = "*";
 
 /// Why a request is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "`Display` describes each")]
+pub enum UpgradeError {
     NotHttp,
     TooLarge,
+    Host,
     NotGet,
     NotAnUpgrade,
     Version,
     Key,
     Subprotocol,
-    Origin,
+    /// This one.
+    Origin(String),
     TooSoon,
 }
 
-impl Refusal {
+impl UpgradeError {
     /// Status line, headers, and a text for people.
-    fn parts(self) -> (&'static str, &'static str, &'static str) {
+    fn parts(&self) -> (&'static str, &'static str, &'static str) {
         const BAD: &str = "400 Bad Request";
         match self {
             Self::NotHttp => (BAD, "", "this is MQTT over WebSocket, and the request is not HTTP/1.1"),
             Self::TooLarge => ("431 Request Header Fields Too Large", "", "the request is larger than 8 KiB"),
+            Self::Host => (BAD, "", "a request has one header Host, with a host and a port"),
             Self::NotGet => ("405 Method Not Allowed", "Allow: GET\r\n", "a WebSocket begins with GET"),
             Self::NotAnUpgrade => {
                 ("426 Upgrade Required", "Upgrade: websocket\r\n", "this is MQTT over WebSocket and nothing else")
@@ -50,12 +55,12 @@ impl Refusal {
             }
             Self::Key => (BAD, "", "Sec-WebSocket-Key is missing or is not 16 bytes in base64"),
             Self::Subprotocol => (BAD, "", "the subprotocol mqtt is not among those offered"),
-            Self::Origin => ("403 Forbidden", "", "pages of this origin are not let in"),
+            Self::Origin(_) => ("403 Forbidden", "", "pages of this origin are not let in"),
             Self::TooSoon => (BAD, "", "nothing may follow the request before it is answered"),
         }
     }
 
-    fn response(self) -> String {
+    fn response(&self) -> String {
         let (status, headers, text) = self.parts();
         let length = text.len() + 1;
         format!(
@@ -65,90 +70,110 @@ impl Refusal {
     }
 }
 
-/// Answers the request. `None`: it was refused, or did not come. `origins`: of the pages that are let in, as browsers
-/// say them; programs that are no browsers say none and are let in. Cancelled, the stream is of no more use.
-pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, origins: &[String]) -> Option<WebSocket<S>> {
-    let response = match read_head(&mut stream).await.ok()?.and_then(|head| judge(&head, origins)) {
+/// For operators.
+impl fmt::Display for UpgradeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, _, text) = self.parts();
+        match self {
+            Self::Origin(origin) => write!(f, "{text}: {origin:?}"),
+            _ => f.write_str(text),
+        }
+    }
+}
+
+/// Reads the request and answers it. Web pages must be of one of these `origins`, or any if `*` is among them. A request without the
+/// header `Origin` comes from a program that is no browser, and is accepted. Not cancel safe: the stream is of no use then.
+///
+/// # Errors
+/// The request was refused, and told so; `None`: the client has hung up.
+pub async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    origins: &[String],
+) -> Result<WebSocket<S>, Option<UpgradeError>> {
+    let response = match read_head(&mut stream).await.map_err(|_| None)?.and_then(|head| check_request(&head, origins))
+    {
         Ok(accept) => format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"
         ),
-        Err(refusal) => {
-            tracing::debug!(?refusal, "refused a WebSocket");
-            stream.write_all(refusal.response().as_bytes()).await.ok()?;
+        Err(error) => {
             // It may have hung up.
-            _ = stream.shutdown().await;
-            return None;
+            if stream.write_all(error.response().as_bytes()).await.is_ok() {
+                _ = stream.shutdown().await;
+            }
+            return Err(Some(error));
         }
     };
-    stream.write_all(response.as_bytes()).await.ok()?;
-    stream.flush().await.ok()?;
-    Some(WebSocket::new(stream))
+    stream.write_all(response.as_bytes()).await.map_err(|_| None)?;
+    stream.flush().await.map_err(|_| None)?;
+    Ok(WebSocket::new(stream))
 }
 
-/// Reads up to the empty line.
-async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Vec<u8>, Refusal>> {
+/// Reads the request up to its empty line.
+async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Result<Vec<u8>, UpgradeError>> {
     let mut head = Vec::with_capacity(1_024);
     loop {
         let seen = head.len();
         let room = HEAD_BYTES_MAX - seen;
         if room == 0 {
-            return Ok(Err(Refusal::TooLarge));
+            return Ok(Err(UpgradeError::TooLarge));
         }
         if stream.take(room as u64).read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // Only where it can have appeared, so that single bytes cost no more than many at once.
+        // Only where it can have appeared: a client that sends single bytes costs no more than others.
         let from = seen.saturating_sub(END.len() - 1);
         if let Some(at) = head[from..].windows(END.len()).position(|bytes| bytes == END) {
-            let whole = from + at + END.len() == head.len();
-            return Ok(if whole { Ok(head) } else { Err(Refusal::TooSoon) });
+            let is_last = from + at + END.len() == head.len();
+            return Ok(if is_last { Ok(head) } else { Err(UpgradeError::TooSoon) });
         }
     }
 }
 
-/// The value of Sec-WebSocket-Accept, if everything is as it must be.
-fn judge(head: &[u8], origins: &[String]) -> Result<String, Refusal> {
+/// Checks a request. Returns the value of Sec-WebSocket-Accept.
+fn check_request(head: &[u8], origins: &[String]) -> Result<String, UpgradeError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(_)) => {}
-        Err(httparse::Error::TooManyHeaders) => return Err(Refusal::TooLarge),
-        _ => return Err(Refusal::NotHttp),
+        Err(httparse::Error::TooManyHeaders) => return Err(UpgradeError::TooLarge),
+        _ => return Err(UpgradeError::NotHttp),
     }
     if request.version != Some(1) {
-        return Err(Refusal::NotHttp);
+        return Err(UpgradeError::NotHttp);
     }
     if request.method != Some("GET") {
-        return Err(Refusal::NotGet);
+        return Err(UpgradeError::NotGet);
     }
-    let values = |name: &'static str| {
+    let named = |name: &'static str| {
         let named = request.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        named.map(|header| std::str::from_utf8(header.value).unwrap_or_default().trim())
+        named.map(|header| header.value.trim_ascii())
     };
-    let lists = |name, word: &str| values(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq(word));
-    let lists_upgrade = || {
-        let mut items = values("Connection").flat_map(|value| value.split(','));
-        items.any(|item| item.trim().eq_ignore_ascii_case("upgrade"))
-    };
-    if !values("Upgrade").any(|value| value.eq_ignore_ascii_case("websocket")) || !lists_upgrade() {
-        return Err(Refusal::NotAnUpgrade);
+    if !host::is_good(true, named("Host")) {
+        return Err(UpgradeError::Host);
+    }
+    let values = |name| named(name).map(|value| std::str::from_utf8(value).unwrap_or_default());
+    // Lists may go on in another header of the same name (RFC 9110, section 5.3).
+    let items = |name| values(name).flat_map(|value| value.split(',')).map(str::trim);
+    let lists = |name, word: &str| items(name).any(|item| item.eq_ignore_ascii_case(word));
+    if !lists("Upgrade", "websocket") || !lists("Connection", "upgrade") {
+        return Err(UpgradeError::NotAnUpgrade);
     }
     if !values("Sec-WebSocket-Version").eq(["13"]) {
-        return Err(Refusal::Version);
+        return Err(UpgradeError::Version);
     }
-    let is_allowed = |origin: &str| origins.iter().any(|it| it == ANY || it.eq_ignore_ascii_case(origin));
-    if !values("Origin").all(is_allowed) {
-        return Err(Refusal::Origin);
+    if let Some(other) = named("Origin").find(|it| !origin::is_listed(origins, it)) {
+        let shown = &other[..other.len().min(ORIGIN_BYTES_MAX)];
+        return Err(UpgradeError::Origin(String::from_utf8_lossy(shown).into_owned()));
     }
-    if !lists("Sec-WebSocket-Protocol", "mqtt") {
-        return Err(Refusal::Subprotocol);
+    if !items("Sec-WebSocket-Protocol").any(|item| item == "mqtt") {
+        return Err(UpgradeError::Subprotocol);
     }
     let mut keys = values("Sec-WebSocket-Key");
-    let (Some(key), None) = (keys.next(), keys.next()) else { return Err(Refusal::Key) };
+    let (Some(key), None) = (keys.next(), keys.next()) else { return Err(UpgradeError::Key) };
     match BASE64_STANDARD.decode(key) {
         Ok(bytes) if bytes.len() == 16 => Ok(accept(key)),
-        _ => Err(Refusal::Key),
+        _ => Err(UpgradeError::Key),
     }
 }
 
@@ -164,8 +189,8 @@ mod tests {
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
         Sec-WebSocket-Protocol: mqttv3.1, mqtt\r\n\r\n";
 
-    fn judged(request: &str) -> Result<String, Refusal> {
-        judge(request.as_bytes(), &["https://chat.example".to_owned()])
+    fn judged(request: &str) -> Result<String, UpgradeError> {
+        check_request(request.as_bytes(), &["https://chat.example".to_owned()])
     }
 
     #[test]
@@ -174,46 +199,65 @@ mod tests {
     }
 
     #[test]
-    fn each_thing_that_is_missing_has_its_answer() {
+    fn each_missing_header_has_its_error() {
         let cases = [
-            ("GET /", "POST /", Refusal::NotGet),
-            ("HTTP/1.1", "HTTP/1.0", Refusal::NotHttp),
-            ("Host: x", "Host x", Refusal::NotHttp),
-            ("upgrade: WebSocket\r\n", "", Refusal::NotAnUpgrade),
-            ("keep-alive, Upgrade", "keep-alive", Refusal::NotAnUpgrade),
-            ("Version: 13", "Version: 8", Refusal::Version),
-            ("Sec-WebSocket-Version: 13\r\n", "", Refusal::Version),
-            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ==", Refusal::Key),
-            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", Refusal::Key),
-            ("mqttv3.1, mqtt", "mqttv3.1", Refusal::Subprotocol),
-            ("Host: x\r\n", &"a: b\r\n".repeat(HEADERS_MAX), Refusal::TooLarge),
+            ("GET /", "POST /", UpgradeError::NotGet),
+            ("HTTP/1.1", "HTTP/1.0", UpgradeError::NotHttp),
+            ("Host: x", "Host x", UpgradeError::NotHttp),
+            ("Host: x\r\n", "", UpgradeError::Host),
+            ("Host: x\r\n", "Host: x\r\nhost: x\r\n", UpgradeError::Host),
+            ("Host: x", "Host: x/y", UpgradeError::Host),
+            ("upgrade: WebSocket", "Upgrade: h2c, websockets", UpgradeError::NotAnUpgrade),
+            ("upgrade: WebSocket\r\n", "", UpgradeError::NotAnUpgrade),
+            ("keep-alive, Upgrade", "keep-alive", UpgradeError::NotAnUpgrade),
+            ("Version: 13", "Version: 8", UpgradeError::Version),
+            ("Sec-WebSocket-Version: 13\r\n", "", UpgradeError::Version),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ==", UpgradeError::Key),
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "", UpgradeError::Key),
+            ("mqttv3.1, mqtt", "mqttv3.1", UpgradeError::Subprotocol),
+            ("Host: x\r\n", &"a: b\r\n".repeat(HEADERS_MAX), UpgradeError::TooLarge),
         ];
-        for (what, instead, refusal) in cases {
-            assert_eq!(judged(&GOOD.replacen(what, instead, 1)), Err(refusal), "{what} -> {instead}");
+        for (what, instead, error) in cases {
+            assert_eq!(judged(&GOOD.replacen(what, instead, 1)), Err(error), "{what} -> {instead}");
         }
     }
 
     #[test]
-    fn a_browser_comes_from_a_page_that_is_let_in() {
+    fn headers_may_be_lists() {
+        for (what, instead) in [
+            ("upgrade: WebSocket", "Upgrade: h2c, websocket"),
+            ("upgrade: WebSocket", "Upgrade: h2c\r\nUpgrade: websocket"),
+            ("keep-alive, Upgrade", "keep-alive\r\nConnection: ,upgrade"),
+            ("mqttv3.1, mqtt", "mqttv3.1\r\nSec-WebSocket-Protocol: mqtt"),
+        ] {
+            assert!(judged(&GOOD.replacen(what, instead, 1)).is_ok(), "{instead}");
+        }
+    }
+
+    #[test]
+    fn only_listed_origins_are_accepted() {
         let from = |origin: &str| GOOD.replacen("Host: x", &format!("Host: x\r\nOrigin: {origin}"), 1);
         assert!(judged(&from("https://Chat.example")).is_ok());
         for origin in ["https://evil.example", "http://chat.example", "https://chat.example:444", "null", ""] {
-            assert_eq!(judged(&from(origin)), Err(Refusal::Origin), "{origin}");
+            assert_eq!(judged(&from(origin)), Err(UpgradeError::Origin(origin.to_owned())), "{origin}");
         }
         let twice = from("https://chat.example\r\nOrigin: https://evil.example");
-        assert_eq!(judged(&twice), Err(Refusal::Origin));
-        assert!(judge(from("https://evil.example").as_bytes(), &["*".to_owned()]).is_ok());
+        let refusal = judged(&twice).expect_err("one is another's");
+        assert_eq!(refusal.to_string(), "pages of this origin are not let in: \"https://evil.example\"");
+        let long = judged(&from(&"\u{e9}".repeat(100))).expect_err("no origin").to_string();
+        assert!(long.len() < 2 * ORIGIN_BYTES_MAX, "{long}");
+        assert!(check_request(from("https://evil.example").as_bytes(), &["*".to_owned()]).is_ok());
     }
 
     #[tokio::test]
-    async fn a_request_is_read_up_to_its_end_and_no_further_than_its_limit() {
+    async fn a_request_is_read_up_to_its_end_within_its_limit() {
         let read = async |bytes: &[u8]| {
             let mut bytes = bytes;
             read_head(&mut bytes).await
         };
         assert_eq!(read(GOOD.as_bytes()).await.unwrap(), Ok(GOOD.into()));
-        assert_eq!(read(&[GOOD.as_bytes(), b"\x82"].concat()).await.unwrap(), Err(Refusal::TooSoon));
-        assert_eq!(read(&[b'a'; HEAD_BYTES_MAX + 1]).await.unwrap(), Err(Refusal::TooLarge));
+        assert_eq!(read(&[GOOD.as_bytes(), b"\x82"].concat()).await.unwrap(), Err(UpgradeError::TooSoon));
+        assert_eq!(read(&[b'a'; HEAD_BYTES_MAX + 1]).await.unwrap(), Err(UpgradeError::TooLarge));
         assert!(read(b"GET / HTTP/1.1\r\n\r").await.is_err(), "it ends too early");
         let (mut client, mut server) = tokio::io::duplex(1);
         let write = async { client.write_all(GOOD.as_bytes()).await.unwrap() };
@@ -222,10 +266,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refusal_is_http() {
+    async fn a_refusal_is_an_http_response() {
         let (mut client, server) = tokio::io::duplex(1_000);
-        client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-        assert!(upgrade(server, &[]).await.is_none());
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        assert!(upgrade(server, &[]).await.is_err());
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket\r\n"), "{answer}");

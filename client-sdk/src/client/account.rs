@@ -1,5 +1,7 @@
 //! The user's own account: its devices, whom it blocks, whom it knows by phone number.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
@@ -9,7 +11,7 @@ use godwit_schemas::ids::{DeviceName, UserId};
 use tokio::sync::oneshot;
 
 use super::Client;
-use crate::engine::Command;
+use crate::engine::EngineCommand;
 use crate::error::Error;
 
 /// One of the user's devices.
@@ -21,6 +23,10 @@ pub struct Device {
     pub label: String,
     /// It is connected now.
     pub connected: bool,
+    /// Its inbox is full: what comes is left out for it, until it has fetched a quarter.
+    pub inbox_full: bool,
+    /// When its inbox became full for the last time: from then on something may be missing on it.
+    pub full_since: Option<SystemTime>,
 }
 
 /// A phone number that is somebody's.
@@ -28,20 +34,31 @@ pub struct Device {
 pub struct FoundPhone {
     /// SHA-256 of the number, as it was asked for.
     pub sha256: Bytes,
-    /// Whose.
+    /// The user who has the number.
     pub user: UserId,
     /// Nobody has registered with it yet; this user has written to it.
     pub waiting: bool,
 }
 
 impl Client {
+    /// Which server the store was of when it was opened, in hexadecimal digits, as
+    /// [`OfflineCause::OtherServer`](crate::OfflineCause::OtherServer) has it; `None`: it had not met one yet.
+    pub fn server(&self) -> Option<String> {
+        self.0.origin.map(|it| format!("{:016x}", it.server))
+    }
+
     /// The user's devices, this one included, in the order they were added.
     ///
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn devices(&self) -> Result<Vec<Device>, Error> {
         let response = self.call(Call::ListDevices(ListDevices {})).await?;
-        let device = |client::Device { device, label, connected }| Device { name: device, label, connected };
+        let device = |it: client::Device| {
+            let age = it.full_age_s.map(Duration::from_secs);
+            let full_since = age.and_then(|age| SystemTime::now().checked_sub(age));
+            let client::Device { device, label, connected, inbox_full, .. } = it;
+            Device { name: device, label, connected, inbox_full, full_since }
+        };
         Ok(response.devices.into_iter().map(device).collect())
     }
 
@@ -73,7 +90,7 @@ impl Client {
         let device = self.0.device.to_string();
         let password = self.call(Call::RenewPassword(RenewPassword { device })).await?.password;
         let (kept, is_kept) = oneshot::channel();
-        let command = Command::Renewed { password: password.clone(), kept };
+        let command = EngineCommand::Renewed { password: password.clone(), kept };
         self.0.commands.send(command).await.map_err(|_| Error::Closed)?;
         is_kept.await.map_err(|_| Error::Closed)??;
         Ok(password)

@@ -12,7 +12,7 @@ use crate::error::Error;
 
 /// A file that is to go up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewUpload {
+pub struct UploadRequest {
     /// Of the whole file, as it goes up.
     pub sha256: [u8; 32],
     /// At least one byte.
@@ -31,21 +31,21 @@ pub struct Upload {
     /// There is nothing to upload: messages may refer to it.
     pub complete: bool,
     /// Where the whole file goes, in one request. `None`: it goes in parts, or it is complete.
-    pub link: Option<Link>,
+    pub link: Option<MediaLink>,
     /// Part n, from 1, is the bytes from (n - 1) * `part_bytes` on, and so many but for the last. 0: not in parts.
     pub part_bytes: u64,
     /// Parts that are there.
     pub stored: Vec<u32>,
     /// Links for parts that are not, up to 16.
-    pub parts: Vec<(u32, Link)>,
+    pub parts: Vec<(u32, MediaLink)>,
 }
 
 /// What to ask the object store for, over HTTP. Whoever has it may.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Link {
+pub struct MediaLink {
     /// `PUT` or `GET`.
     pub method: String,
-    /// Where.
+    /// The address to fetch it from.
     pub url: String,
     /// Names and values, to be sent exactly like this.
     pub headers: Vec<(String, String)>,
@@ -59,7 +59,7 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`]. [`Error::Refused`] with 0x97: it is too large, or more than the user may upload in a day;
     /// with 0x89 a retry helps.
-    pub async fn create_upload(&self, file: NewUpload) -> Result<Upload, Error> {
+    pub async fn create_upload(&self, file: UploadRequest) -> Result<Upload, Error> {
         self.call(create_upload(file)).await.map(upload)
     }
 
@@ -92,13 +92,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::create_group`]. With 0x90 there is no such file, or no such message.
-    pub async fn download_link(&self, media: &str, conversation: Option<ConversationId>) -> Result<Link, Error> {
+    pub async fn download_link(&self, media: &str, conversation: Option<ConversationId>) -> Result<MediaLink, Error> {
         self.call(download_link(media, conversation)).await.map(link_of)
     }
 }
 
-pub(crate) fn create_upload(file: NewUpload) -> Call {
-    let NewUpload { sha256, size, content_type, conversation } = file;
+pub(crate) fn create_upload(file: UploadRequest) -> Call {
+    let UploadRequest { sha256, size, content_type, conversation } = file;
     let conversation = conversation.map_or(0, ConversationId::get);
     Call::CreateUpload(CreateUpload { sha256: sha256.to_vec().into(), size, content_type, conversation })
 }
@@ -123,16 +123,16 @@ pub(crate) fn download_link(media: &str, conversation: Option<ConversationId>) -
 /// What a response says of an upload.
 pub(crate) fn upload(response: client::Response) -> Upload {
     let client::Upload { media, complete, link, part_bytes, stored, parts } = response.upload.unwrap_or_default();
-    let parts = parts.into_iter().map(|part| (part.part, part.link.map(Link::from).unwrap_or_default())).collect();
-    Upload { media, complete, link: link.map(Link::from), part_bytes, stored, parts }
+    let parts = parts.into_iter().map(|part| (part.part, part.link.map(MediaLink::from).unwrap_or_default())).collect();
+    Upload { media, complete, link: link.map(MediaLink::from), part_bytes, stored, parts }
 }
 
 /// The link of a response.
-pub(crate) fn link_of(response: client::Response) -> Link {
-    response.download.map(Link::from).unwrap_or_default()
+pub(crate) fn link_of(response: client::Response) -> MediaLink {
+    response.download.map(MediaLink::from).unwrap_or_default()
 }
 
-impl From<client::Link> for Link {
+impl From<client::Link> for MediaLink {
     fn from(link: client::Link) -> Self {
         let client::Link { method, url, headers, expires_in_s } = link;
         let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();

@@ -75,7 +75,7 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn describe(&self, id: ConversationId) -> Result<(), Error> {
-        self.call(Call::Describe(Describe { conversation: id.get() })).await.map(drop)
+        self.call(Call::Describe(Describe { conversation: id.get(), counter: 0 })).await.map(drop)
     }
 
     /// Gives a member of a group another role. Its owner may give any; with [`Role::Owner`] it becomes an admin itself.
@@ -137,7 +137,7 @@ impl Client {
 }
 
 fn invite(invite: client::Invite) -> Invite {
-    let client::Invite { invite, by, expires_in_plus_one_s } = invite;
-    let left = expires_in_plus_one_s.checked_sub(1).map(Duration::from_secs);
+    let client::Invite { invite, by, expires_in_s } = invite;
+    let left = expires_in_s.map(Duration::from_secs);
     Invite { invite, by: Ordinal::new(by), expires_at: left.and_then(|left| SystemTime::now().checked_add(left)) }
 }

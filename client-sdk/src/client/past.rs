@@ -6,21 +6,24 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
-    self, DeleteConversation, Edit, GetHistory, ListConversations, OpenDirect, React, Recall, Retention, SetRetention,
-    event,
+    self, Accept, DeleteConversation, Edit, GetHistory, ListConversations, OpenDirect, React, Recall, Retention,
+    SetRetention, event,
 };
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use prost::Message as _;
 
 use super::Client;
+use crate::engine::now_s;
 use crate::error::Error;
+use crate::ledger::{FILL_PAGE, FILL_PAGES_MAX};
 use crate::media::{self, Media};
+use crate::properties::Properties;
 use crate::send::lifetime_s;
-use crate::wire::{self, Change, Member};
+use crate::wire::{self, ConversationUpdate, OpenedMember};
 
 /// A part of a conversation's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Range {
+pub struct PageRange {
     /// Only what is below; zero: no bound.
     pub before: Seq,
     /// Only what is above.
@@ -33,7 +36,7 @@ pub struct Range {
 
 /// A page of what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T, N> {
+pub struct ResultPage<T, N> {
     /// In the order asked for.
     pub items: Vec<T>,
     /// Where the next page begins: what to ask for `after` (newest first: `before`). `None`: there is no more.
@@ -51,8 +54,8 @@ pub enum Past {
         sequence: Seq,
         /// Who did it.
         by: Ordinal,
-        /// What.
-        change: Change,
+        /// The change.
+        change: ConversationUpdate,
     },
 }
 
@@ -77,6 +80,8 @@ pub struct PastMessage {
     pub recalled: bool,
     /// By member, the last of each.
     pub reactions: Vec<(Ordinal, String)>,
+    /// What it says beside its body.
+    pub properties: Option<Properties>,
 }
 
 /// One of the user's conversations, as the server knows it.
@@ -89,15 +94,17 @@ pub struct Summary {
     /// Of a group.
     pub title: String,
     /// In the order they joined.
-    pub members: Vec<Member>,
+    pub members: Vec<OpenedMember>,
     /// Place of the last message or change.
     pub last_sequence: Seq,
     /// That message or change, if history has it.
     pub last: Option<Past>,
-    /// Messages of others that the user has not read, at the most.
+    /// Messages of others that the user has not read, of the last 500 messages and changes.
     pub unread: u64,
     /// The user has read up to here.
     pub read_up_to: Seq,
+    /// A stranger has opened it, or added the user to it, and the user has not accepted that (see [`Client::accept`]).
+    pub request: bool,
 }
 
 impl Client {
@@ -108,6 +115,15 @@ impl Client {
     pub async fn open_direct(&self, user: &UserId) -> Result<ConversationId, Error> {
         let response = self.call(Call::OpenDirect(OpenDirect { user: user.to_string() })).await?;
         Ok(ConversationId::new(response.conversation))
+    }
+
+    /// This user wants to be in a conversation that a stranger has opened, or has added it to. Sending there, reacting, saying
+    /// that something was read, and adding the stranger as a contact do the same. To decline, block who opened it or leave.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn accept(&self, id: ConversationId) -> Result<(), Error> {
+        self.call(Call::Accept(Accept { conversation: id.get() })).await.map(drop)
     }
 
     /// Takes a message back: what was not delivered never is, and the others are told to forget it. For its sender, for two
@@ -167,17 +183,46 @@ impl Client {
         self.call(Call::DeleteConversation(DeleteConversation { conversation: id.get() })).await.map(drop)
     }
 
-    /// What the server keeps of a conversation. Nothing of it gets into this device's store.
+    /// What the server keeps of a conversation. Nothing of it gets into this device's store; see [`Self::load_older`].
     ///
     /// # Errors
     /// As [`Self::create_group`].
-    pub async fn history(&self, id: ConversationId, range: Range) -> Result<Page<Past, Seq>, Error> {
-        let Range { before, after, oldest_first, limit } = range;
+    pub async fn history(&self, id: ConversationId, range: PageRange) -> Result<ResultPage<Past, Seq>, Error> {
+        let PageRange { before, after, oldest_first, limit } = range;
         let (before, after) = (before.get(), after.get());
         let call = GetHistory { conversation: id.get(), before, after, oldest_first, limit };
         let response = self.call(Call::GetHistory(call)).await?;
         let next = Some(response.next).filter(|next| *next > 0).map(Seq::new);
-        Ok(Page { items: response.history.into_iter().filter_map(past).collect(), next })
+        Ok(ResultPage { items: response.history.into_iter().filter_map(past).collect(), next })
+    }
+
+    /// Brings messages before the oldest one that this device has into its store, a page of them, as far as the server keeps
+    /// them. [`Self::messages`] has them when it returns; they are no events. Whether there may be more.
+    ///
+    /// # Errors
+    /// As [`Self::create_group`].
+    pub async fn load_older(&self, id: ConversationId) -> Result<bool, Error> {
+        let oldest = self.shared().ledger.call(move |it| it.oldest(id)).await?;
+        let mut before = oldest.unwrap_or_default().get();
+        // Some pages hold nothing but changes.
+        for _ in 0..FILL_PAGES_MAX {
+            let call = GetHistory { conversation: id.get(), before, limit: FILL_PAGE, ..GetHistory::default() };
+            let response = self.call(Call::GetHistory(call)).await?;
+            let (history, now_s) = (response.history, now_s());
+            let found = self.shared().ledger.call(move |it| it.keep_past(id, history, now_s)).await?;
+            if found > 0 {
+                self.shared().changed();
+            }
+            // A server that does not come nearer to the beginning would be asked for ever.
+            if response.next == 0 || before > 0 && response.next >= before {
+                return Ok(false);
+            }
+            if found > 0 {
+                return Ok(true);
+            }
+            before = response.next;
+        }
+        Ok(true)
     }
 
     /// The user's conversations behind this one, by number, as the server knows them. [`Self::conversations`] are those
@@ -188,11 +233,11 @@ impl Client {
     pub async fn all_conversations(
         &self,
         after: Option<ConversationId>,
-    ) -> Result<Page<Summary, ConversationId>, Error> {
+    ) -> Result<ResultPage<Summary, ConversationId>, Error> {
         let after = after.map_or(0, ConversationId::get);
         let response = self.call(Call::ListConversations(ListConversations { after, limit: 0 })).await?;
         let next = Some(response.next).filter(|next| *next > 0).map(ConversationId::new);
-        Ok(Page { items: response.conversations.into_iter().map(summary).collect(), next })
+        Ok(ResultPage { items: response.conversations.into_iter().map(summary).collect(), next })
     }
 }
 
@@ -208,10 +253,11 @@ fn past(event: client::Event) -> Option<Past> {
             edited: message.edited,
             recalled: message.recalled,
             reactions: message.reactions.into_iter().map(|it| (Ordinal::new(it.member), it.reaction)).collect(),
+            properties: message.properties.map(|it| (*it).into()),
         }));
     }
-    match wire::Event::parse(event.encode_to_vec().into()).ok()? {
-        wire::Event::Changed { sequence, by, change, .. } => Some(Past::Changed { sequence, by, change }),
+    match wire::InboxEvent::parse(event.encode_to_vec().into()).ok()? {
+        wire::InboxEvent::Changed { sequence, by, change, .. } => Some(Past::Changed { sequence, by, change }),
         _ => None,
     }
 }
@@ -227,5 +273,6 @@ fn summary(summary: client::Summary) -> Summary {
         last: summary.last.and_then(past),
         unread: summary.unread,
         read_up_to: Seq::new(summary.read_up_to),
+        request: description.request,
     }
 }

@@ -2,11 +2,11 @@
 
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
-    self, AddContact, Audience, GetPresence, GetProfile, ListContacts, RemoveContact, SetProfile,
+    self, AddContact, Audience, GetPresence, GetProfile, GroupsFrom, ListContacts, RemoveContact, SetProfile,
 };
 use godwit_schemas::ids::UserId;
 
-use super::{Client, Page};
+use super::{Client, ResultPage};
 use crate::error::Error;
 use crate::signal::Presence;
 
@@ -21,11 +21,13 @@ pub struct Profile {
     pub picture: String,
     /// Who may see whether it is online. Only in one's own; otherwise [`Audience::Contacts`].
     pub presence_to: Audience,
+    /// Who may add it to groups. Only in one's own; otherwise [`GroupsFrom::Everybody`].
+    pub groups_from: GroupsFrom,
 }
 
 /// What is to change in one's own profile; the rest stays as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProfileChange {
+pub struct ProfileUpdate {
     /// 0 to 128 bytes.
     pub name: Option<String>,
     /// 0 to 512 bytes.
@@ -34,6 +36,8 @@ pub struct ProfileChange {
     pub picture: Option<String>,
     /// Who may see whether this user is online.
     pub presence_to: Option<Audience>,
+    /// Who may add this user to groups; invites work for everybody.
+    pub groups_from: Option<GroupsFrom>,
 }
 
 /// A user whom this one knows.
@@ -55,22 +59,23 @@ impl Client {
     pub async fn profile(&self, user: Option<&UserId>) -> Result<Profile, Error> {
         let user = user.map(UserId::to_string).unwrap_or_default();
         let profile = self.call(Call::GetProfile(GetProfile { user })).await?.profile.unwrap_or_default();
-        let presence_to = profile.presence_to();
+        let (presence_to, groups_from) = (profile.presence_to(), profile.groups_from());
         let client::Profile { name, about, picture, .. } = profile;
-        Ok(Profile { name, about, picture, presence_to })
+        Ok(Profile { name, about, picture, presence_to, groups_from })
     }
 
     /// Changes this user's own profile.
     ///
     /// # Errors
     /// As [`Self::create_group`].
-    pub async fn set_profile(&self, change: ProfileChange) -> Result<(), Error> {
-        let ProfileChange { name, about, picture, presence_to } = change;
-        let call = SetProfile { name, about, picture, presence_to: presence_to.map(Into::into) };
+    pub async fn set_profile(&self, change: ProfileUpdate) -> Result<(), Error> {
+        let ProfileUpdate { name, about, picture, presence_to, groups_from } = change;
+        let (presence_to, groups_from) = (presence_to.map(Into::into), groups_from.map(Into::into));
+        let call = SetProfile { name, about, picture, presence_to, groups_from };
         self.call(Call::SetProfile(call)).await.map(drop)
     }
 
-    /// Adds a contact, up to 5,000, or gives one another label.
+    /// Adds a contact, up to 5,000, or gives one another label. A direct conversation that it has opened is accepted by that.
     ///
     /// # Errors
     /// As [`Self::create_group`].
@@ -91,13 +96,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Self::create_group`].
-    pub async fn contacts(&self, after: Option<&UserId>) -> Result<Page<Contact, UserId>, Error> {
+    pub async fn contacts(&self, after: Option<&UserId>) -> Result<ResultPage<Contact, UserId>, Error> {
         let after = after.map(UserId::to_string).unwrap_or_default();
         let response = self.call(Call::ListContacts(ListContacts { after, limit: 0 })).await?;
         let contacts = response.contacts.into_iter().filter_map(|client::Contact { user, label, name }| {
             Some(Contact { user: UserId::new(&user).ok()?, label, name })
         });
-        Ok(Page { items: contacts.collect(), next: UserId::new(&response.next_contact).ok() })
+        Ok(ResultPage { items: contacts.collect(), next: UserId::new(&response.next_contact).ok() })
     }
 
     /// Which of up to 100 users are online, and when the others were, in their order; as far as they let this user see it.

@@ -97,8 +97,10 @@ impl Client {
         Ok(files.collect())
     }
 
-    /// Saves a file that a message of this conversation refers to. What is there of an earlier attempt (`<path>.part`) is
-    /// used; what is at `path` is replaced. Begins at once; does not go on after a restart of the app by itself.
+    /// Saves a file that a message of this conversation refers to. It comes into a file of the library's own in the same
+    /// folder (`.godwit-....part`), in which another attempt with the same store goes on. What is at `path` is never replaced:
+    /// then it fails with [`FileFailure::Exists`]. [`text::file_name`](crate::text::file_name)
+    /// makes a name of what the sender calls the file. Begins at once; does not go on after a restart of the app by itself.
     pub fn save_file(&self, conversation: ConversationId, media: &Media, path: impl Into<PathBuf>) -> Saving {
         Saving::start(self.0.transfers.clone(), conversation, media.clone(), path.into())
     }

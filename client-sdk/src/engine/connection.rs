@@ -1,7 +1,9 @@
 //! One connection, from CONNECT to its end. In rounds: put what there is to send into the link, wait for what happens,
 //! take in everything that came at once with one commit, acknowledge it. A delivery is acknowledged after the commit
-//! that holds it, and a send leaves the outbox in the commit that says so. `uplink`: what there is to send.
+//! that holds it, and a send leaves the outbox in the commit that says so. `uplink`: what there is to send. `reconciliation`: whether
+//! the server is the one that this device knows.
 
+mod reconciliation;
 mod uplink;
 
 use std::collections::{HashMap, VecDeque};
@@ -17,16 +19,18 @@ use prost::Message as _;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::batch::Batch;
+use self::reconciliation::{Reconciliation, ReconciliationInput};
+use super::batch::{AcknowledgedSend, InboundBatch};
 use super::calls::Learned;
-use super::{Command, Engine, Over, Status, now_s};
+use super::{DisconnectCause, Engine, EngineCommand, now_s};
 use crate::error::Refusal;
-use crate::ledger::{Gap, Outgoing, Subscribed};
+use crate::ledger::{Gap, HistoryFill, ServerIdentity, Subscribed, UnansweredSend};
 use crate::network::traffic::Purpose;
-use crate::network::{Answer, Down, FIRST_PACKET_ID, Link, Lost, Topic, Up};
+use crate::network::{ConnectionLost, FIRST_PACKET_ID, InboundPacket, MqttLink, OutboundPacket, PublishAck, Topic};
 use crate::send::{SendId, refusal};
 use crate::signal::{Presence, Signal};
-use crate::wire::Event;
+use crate::status::Status;
+use crate::wire::InboxEvent;
 
 /// What comes is taken in together, up to this many packets.
 const BATCH: usize = 128;
@@ -36,26 +40,26 @@ const DESCRIBE: Duration = Duration::from_secs(60);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A publish without its PUBACK.
-enum InFlight {
+enum UnackedPublish {
     Send { id: SendId, bytes: usize },
     Read { conversation: ConversationId, up_to: Seq },
     Call { id: u64 },
 }
 
-/// See the module.
-pub(super) struct Connection<'a> {
+/// One connection, from CONNECT until it ends. It borrows the engine, which outlives it.
+pub(super) struct EngineConnection<'a> {
     engine: &'a mut Engine,
-    link: Link,
+    link: MqttLink,
     welcome: bool,
     unanswered_max: usize,
     packet_bytes_max: usize,
-    in_flight: HashMap<u16, InFlight>,
+    in_flight: HashMap<u16, UnackedPublish>,
     bytes_in_flight: usize,
     last_packet_id: u16,
     /// MQTT 3.1.1: why the next PUBACK of this identifier means a refusal.
     refusals: HashMap<u16, Refusal>,
     /// Read from the outbox and not sent.
-    outbox: VecDeque<Outgoing>,
+    outbox: VecDeque<UnansweredSend>,
     read_up_to: u64,
     /// There may be more to send than was read.
     more: bool,
@@ -69,14 +73,19 @@ pub(super) struct Connection<'a> {
     subscribed: Subscribed,
     /// Since when publishes wait for the answer that is next.
     waiting_since: Option<Instant>,
+    reconciliation: Reconciliation,
+    /// What was learned for it.
+    reconciliation_inputs: Vec<ReconciliationInput>,
+    /// Deliveries that wait for its end: a session's window bounds them.
+    deferred_deliveries: Vec<(u16, Bytes)>,
 }
 
-impl<'a> Connection<'a> {
+impl<'a> EngineConnection<'a> {
     pub(super) fn new(engine: &'a mut Engine) -> Self {
-        let mut dial = engine.dial.clone();
+        let mut dial = engine.connect_options.clone();
         dial.nodelay = !engine.shared.saves();
         engine.passwords.current().clone_into(&mut dial.password);
-        let link = Link::new(&dial, engine.protocol);
+        let link = MqttLink::new(&dial, engine.protocol);
         engine.calls.disconnected();
         Self {
             engine,
@@ -97,18 +106,21 @@ impl<'a> Connection<'a> {
             pinged: None,
             subscribed: Subscribed::Nothing,
             waiting_since: None,
+            reconciliation: Reconciliation::default(),
+            reconciliation_inputs: Vec::new(),
+            deferred_deliveries: Vec::new(),
         }
     }
 
-    pub(super) async fn run(mut self) -> Over {
+    pub(super) async fn run(mut self) -> DisconnectCause {
         let over = loop {
             if let Err(over) = self.round().await {
                 break over;
             }
         };
         match &over {
-            Over::Closed => self.say_goodbye().await,
-            Over::Lost(Lost::Broken(_)) if self.welcome => {
+            DisconnectCause::Closed => self.say_goodbye().await,
+            DisconnectCause::Lost(ConnectionLost::Broken(_)) if self.welcome => {
                 let silence = self.pinged.unwrap_or_else(Instant::now).duration_since(self.heard);
                 self.engine.keep_alive.broke(silence);
             }
@@ -117,50 +129,51 @@ impl<'a> Connection<'a> {
         over
     }
 
-    async fn round(&mut self) -> Result<(), Over> {
+    async fn round(&mut self) -> Result<(), DisconnectCause> {
         if self.welcome {
-            if self.engine.habits.receive {
+            if self.engine.config.receive {
                 self.subscribe();
             }
             self.load().await?;
             self.fill().await?;
         }
-        let mut next = self.happens().await?;
-        let mut batch = Batch::default();
+        let mut next = self.next_event().await?;
+        let mut batch = InboundBatch::default();
         let mut taken = 0;
         while let Some(down) = next.take() {
             self.take(down, &mut batch).await?;
             taken += 1;
             if taken < BATCH && self.link.is_idle() {
-                next = self.link.next().now_or_never().transpose().map_err(Over::Lost)?;
+                next = self.link.next().now_or_never().transpose().map_err(DisconnectCause::Lost)?;
             }
         }
-        self.commit(batch).await
+        self.commit(batch).await?;
+        self.continue_reconciliation().await
     }
 
     /// Waits for the next thing; `None`: there may be something new to send.
-    async fn happens(&mut self) -> Result<Option<Down>, Over> {
+    async fn next_event(&mut self) -> Result<Option<InboundPacket>, DisconnectCause> {
         if !self.welcome || !self.link.is_idle() {
-            return self.undisturbed().await.map(Some);
+            return self.poll_uncancelled().await.map(Some);
         }
         let deadline = self.deadline();
         tokio::select! {
-            down = self.link.next() => down.map(Some).map_err(Over::Lost),
+            down = self.link.next() => down.map(Some).map_err(DisconnectCause::Lost),
             () = sleep_until(deadline) => self.due().map(|()| None),
             () = self.engine.shared.wake.notified() => {
                 self.more = true;
                 Ok(None)
             }
             command = self.engine.commands.recv() => match command {
-                None | Some(Command::Close) => Err(Over::Closed),
-                Some(Command::NetworkChanged) => Err(Over::NetworkChanged),
-                Some(Command::Renewed { password, kept }) => Err(Over::Renewed(password, kept)),
-                Some(Command::Call { call, deadline, answer }) => {
+                None | Some(EngineCommand::Close) => Err(DisconnectCause::Closed),
+                Some(EngineCommand::NetworkChanged) => Err(DisconnectCause::NetworkChanged),
+                Some(EngineCommand::Renewed { password, kept }) => Err(DisconnectCause::Renewed(password, kept)),
+                Some(EngineCommand::Call { call, deadline, answer }) => {
                     self.engine.calls.add(call, deadline, Some(answer));
                     Ok(None)
                 }
-                Some(Command::Signal { conversation, body }) => {
-                    self.link.push(Up::Signal { conversation, body });
+                Some(EngineCommand::Signal { conversation, body }) => {
+                    self.link.push(OutboundPacket::Signal { conversation, body });
                     Ok(None)
                 }
             },
@@ -169,25 +182,25 @@ impl<'a> Connection<'a> {
 
     /// While a connection is made it would begin anew if it were interrupted, and while something is written that would
     /// be lost: only the end of the connection interrupts here.
-    async fn undisturbed(&mut self) -> Result<Down, Over> {
+    async fn poll_uncancelled(&mut self) -> Result<InboundPacket, DisconnectCause> {
         let Self { link, engine, welcome, .. } = self;
         // For CONNACK rumqttc has a deadline of its own.
-        let gives_up = Instant::now() + engine.habits.patience;
+        let gives_up = Instant::now() + engine.config.patience;
         let mut next = pin!(link.next());
         loop {
             let expiry = engine.calls.deadline();
             tokio::select! {
-                down = &mut next => return down.map_err(Over::Lost),
+                down = &mut next => return down.map_err(DisconnectCause::Lost),
                 () = sleep_until(gives_up), if *welcome => {
-                    return Err(Over::Lost(Lost::Broken("the network takes nothing".to_owned())));
+                    return Err(DisconnectCause::Lost(ConnectionLost::Broken("the network takes nothing".to_owned())));
                 }
                 () = sleep_until(expiry.unwrap_or(gives_up)), if expiry.is_some() => engine.calls.expire(Instant::now()),
                 command = engine.commands.recv() => match command {
-                    None | Some(Command::Close) => return Err(Over::Closed),
-                    Some(Command::NetworkChanged) => return Err(Over::NetworkChanged),
-                    Some(Command::Renewed { password, kept }) => return Err(Over::Renewed(password, kept)),
-                    Some(Command::Call { call, deadline, answer }) => engine.calls.add(call, deadline, Some(answer)),
-                    Some(Command::Signal { .. }) => {}
+                    None | Some(EngineCommand::Close) => return Err(DisconnectCause::Closed),
+                    Some(EngineCommand::NetworkChanged) => return Err(DisconnectCause::NetworkChanged),
+                    Some(EngineCommand::Renewed { password, kept }) => return Err(DisconnectCause::Renewed(password, kept)),
+                    Some(EngineCommand::Call { call, deadline, answer }) => engine.calls.add(call, deadline, Some(answer)),
+                    Some(EngineCommand::Signal { .. }) => {}
                 },
             }
         }
@@ -196,7 +209,7 @@ impl<'a> Connection<'a> {
     /// When the connection is to be asked whether it is there, and when it is given up because it did not say so. An
     /// answer that is owed is no proof: the server may have to wait for its disk.
     fn asks_and_gives_up(&self) -> (Option<Instant>, Option<Instant>) {
-        let patience = self.engine.habits.patience / 2;
+        let patience = self.engine.config.patience / 2;
         if let Some(pinged) = self.pinged {
             return (None, Some(pinged.max(self.heard) + patience));
         }
@@ -216,7 +229,7 @@ impl<'a> Connection<'a> {
     }
 
     /// A deadline has passed.
-    fn due(&mut self) -> Result<(), Over> {
+    fn due(&mut self) -> Result<(), DisconnectCause> {
         let now = Instant::now();
         self.engine.calls.expire(now);
         if self.held_until.is_some_and(|until| now >= until) {
@@ -225,39 +238,39 @@ impl<'a> Connection<'a> {
         }
         let (asks, gives_up) = self.asks_and_gives_up();
         if gives_up.is_some_and(|at| now >= at) {
-            return Err(Over::Lost(Lost::Broken("the server does not answer".to_owned())));
+            return Err(DisconnectCause::Lost(ConnectionLost::Broken("the server does not answer".to_owned())));
         }
         if asks.is_some_and(|at| now >= at) {
             self.pinged = Some(now);
-            self.link.push(Up::Ping);
+            self.link.push(OutboundPacket::Ping);
         }
         Ok(())
     }
 
-    async fn take(&mut self, down: Down, batch: &mut Batch) -> Result<(), Over> {
-        if down == Down::Written {
+    async fn take(&mut self, down: InboundPacket, batch: &mut InboundBatch) -> Result<(), DisconnectCause> {
+        if down == InboundPacket::Written {
             return Ok(());
         }
         self.heard = Instant::now();
         match down {
-            Down::Written => {}
-            Down::Welcome { session_present, unanswered_max, packet_bytes_max } => {
+            InboundPacket::Written => {}
+            InboundPacket::Welcome { session_present, unanswered_max, packet_bytes_max, origin } => {
                 (self.welcome, self.engine.welcome) = (true, true);
                 // One less than the server takes: at the limit rumqttc would hold acknowledgements back.
                 self.unanswered_max = usize::from(unanswered_max).saturating_sub(1).max(1);
                 self.packet_bytes_max = usize::try_from(packet_bytes_max).unwrap_or(usize::MAX);
-                return self.greet(session_present).await;
+                return self.on_connack(session_present, origin).await;
             }
-            Down::Publish { packet_id, topic, payload } => self.delivered(packet_id, topic, payload, batch),
-            Down::Answer { packet_id, answer } => self.answered(packet_id, answer, batch),
-            Down::Subscribed(granted) => {
+            InboundPacket::Publish { packet_id, topic, payload } => self.delivered(packet_id, topic, payload, batch),
+            InboundPacket::Answer { packet_id, answer } => self.answered(packet_id, answer, batch),
+            InboundPacket::Subscribed(granted) => {
                 batch.subscribed = granted.then_some(self.subscribed);
                 if !granted {
                     warn!("the server does not let this device subscribe");
                 }
             }
-            Down::Unsubscribed => batch.subscribed = Some(self.subscribed),
-            Down::Pong => {
+            InboundPacket::Unsubscribed => batch.subscribed = Some(self.subscribed),
+            InboundPacket::Pong => {
                 self.pinged = None;
                 // Otherwise something was owed, and the silence a short one.
                 if self.waiting_since.is_none() {
@@ -270,22 +283,30 @@ impl<'a> Connection<'a> {
         Ok(())
     }
 
-    async fn greet(&mut self, session_present: bool) -> Result<(), Over> {
+    async fn on_connack(
+        &mut self,
+        session_present: bool,
+        origin: Option<ServerIdentity>,
+    ) -> Result<(), DisconnectCause> {
         debug!(session_present, protocol = ?self.engine.protocol, "connected");
+        self.begin_reconciliation(origin).await?;
         if let Some(password) = self.engine.passwords.accepted() {
             let kept = self.engine.shared.ledger.call(|ledger| ledger.keep_passwords(String::new(), password));
-            kept.await.map_err(Over::Failed)?;
+            kept.await.map_err(DisconnectCause::Failed)?;
         }
-        let read =
-            self.engine.shared.ledger.call(|ledger| {
-                Ok((ledger.subscribed()?, ledger.unknown()?, ledger.gaps()?, ledger.homeless_phones()?))
-            });
-        let (subscribed, unknown, gaps, phones) = read.await.map_err(Over::Failed)?;
-        if self.engine.habits.receive {
-            self.subscribed = if session_present { subscribed } else { Subscribed::Nothing };
+        let read = self.engine.shared.ledger.call(|ledger| {
+            let (unknown, gaps, fills) = (ledger.unknown()?, ledger.gaps()?, ledger.fills()?);
+            Ok((ledger.subscribed()?, unknown, gaps, fills, ledger.unrouted_phones()?))
+        });
+        let (subscribed, unknown, gaps, fills, phones) = read.await.map_err(DisconnectCause::Failed)?;
+        if self.engine.config.receive {
+            // The session of a restored server is an older one.
+            let is_known = session_present && !self.is_reconciling();
+            self.subscribed = if is_known { subscribed } else { Subscribed::Nothing };
             self.subscribe();
             self.describe(unknown);
             self.fetch(gaps);
+            self.ask_for_past(fills);
             self.look_up(&phones);
         }
         self.engine.shared.status.send_replace(Status::Online);
@@ -296,9 +317,9 @@ impl<'a> Connection<'a> {
     fn subscribe(&mut self) {
         let wanted = if self.engine.shared.saves() { Subscribed::Inbox } else { Subscribed::Live };
         if wanted > self.subscribed {
-            self.link.push(Up::Subscribe { live: wanted == Subscribed::Live });
+            self.link.push(OutboundPacket::Subscribe { live: wanted == Subscribed::Live });
         } else if wanted < self.subscribed {
-            self.link.push(Up::UnsubscribeLive);
+            self.link.push(OutboundPacket::UnsubscribeLive);
         }
         self.subscribed = wanted;
     }
@@ -309,8 +330,14 @@ impl<'a> Connection<'a> {
         }
     }
 
+    fn ask_for_past(&mut self, fills: impl IntoIterator<Item = HistoryFill>) {
+        for fill in fills.into_iter().filter(|_| self.engine.config.fills) {
+            self.engine.calls.fill(fill, Instant::now() + DESCRIBE);
+        }
+    }
+
     fn look_up(&mut self, phones: &[PhoneNumber]) {
-        if !phones.is_empty() && self.engine.habits.receive {
+        if !phones.is_empty() && self.engine.config.receive {
             self.engine.calls.look_up(phones, Instant::now() + DESCRIBE);
         }
     }
@@ -321,20 +348,35 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn delivered(&mut self, packet_id: u16, topic: Topic, payload: Bytes, batch: &mut Batch) {
+    fn delivered(&mut self, packet_id: u16, topic: Topic, payload: Bytes, batch: &mut InboundBatch) {
+        let event = (topic == Topic::Inbox).then(|| InboxEvent::parse(payload.clone()));
+        // A refusal is of a publish of this connection.
+        if self.is_reconciling() && event.as_ref().is_some_and(|it| !matches!(it, Ok(InboxEvent::Refused { .. }))) {
+            return self.deferred_deliveries.push((packet_id, payload));
+        }
         if packet_id > 0 {
             batch.acks.push((packet_id, topic.purpose()));
         }
         match topic {
-            Topic::Inbox => match Event::parse(payload.clone()) {
-                Ok(Event::Refused { packet_id, reason, text }) => {
+            Topic::Inbox => match event.unwrap_or_else(|| InboxEvent::parse(payload.clone())) {
+                Ok(InboxEvent::Refused { packet_id, reason, text }) => {
                     self.refusals.insert(packet_id, Refusal { reason, text });
                 }
                 Ok(event) => batch.deliveries.push((event, payload)),
                 Err(error) => warn!(%error, "passed over what this version does not understand"),
             },
             Topic::Rpc => match self.engine.calls.answered(payload) {
+                Some(Learned::Described(id, opened)) if self.is_reconciling() => {
+                    self.reconciliation_inputs.push(ReconciliationInput::There(id, opened))
+                }
                 Some(Learned::Described(id, opened)) => batch.described.push((id, opened)),
+                Some(Learned::NotDescribed(id, reason)) => {
+                    self.reconciliation_inputs.push(ReconciliationInput::NotThere(id, reason))
+                }
+                Some(Learned::Introduced(server)) => {
+                    self.reconciliation_inputs.push(ReconciliationInput::Server(server))
+                }
+                Some(Learned::Filled(fill, response)) => batch.filled.push((fill, *response)),
                 Some(Learned::Fetched(gap, response)) => batch.fetched.push((gap, *response)),
                 Some(Learned::Found(asked, found)) => batch.phones.push((asked, found)),
                 None => {}
@@ -355,46 +397,48 @@ impl<'a> Connection<'a> {
         }
     }
 
-    fn answered(&mut self, packet_id: u16, answer: Answer, batch: &mut Batch) {
+    fn answered(&mut self, packet_id: u16, answer: PublishAck, batch: &mut InboundBatch) {
         let refused = match self.refusals.remove(&packet_id) {
             Some(refusal) => Some(refusal),
             None if answer.reason >= 0x80 => Some(refusal(answer.reason.into(), &answer.text)),
             None => None,
         };
         let purpose = match self.in_flight.remove(&packet_id) {
-            Some(InFlight::Send { id, bytes }) => {
+            Some(UnackedPublish::Send { id, bytes }) => {
                 self.bytes_in_flight -= bytes;
                 match refused {
                     Some(refusal) => batch.refused.push((id, refusal.reason.get(), refusal.text)),
-                    None => batch.stored.push((id, answer.at)),
+                    None => batch.stored.push(AcknowledgedSend { id, at: answer.at, repeated: answer.repeated }),
                 }
                 Purpose::Messages
             }
-            Some(InFlight::Read { conversation, up_to }) => {
+            Some(UnackedPublish::Read { conversation, up_to }) => {
                 // If it was refused this user is no member any more, and nobody wants to know.
                 batch.told.push((conversation, up_to));
                 self.more = true;
                 Purpose::Receipts
             }
-            Some(InFlight::Call { id }) => {
-                if let Some(refusal) = refused {
-                    self.engine.calls.refused(id, refusal);
+            Some(UnackedPublish::Call { id }) => {
+                if let Some(refusal) = refused
+                    && let Some(call) = self.engine.calls.refused(id, refusal.clone())
+                {
+                    self.reconciliation_inputs.push(ReconciliationInput::Refused(call, refusal));
                 }
                 Purpose::Calls
             }
             None => Purpose::Connection,
         };
         self.waiting_since = if self.in_flight.is_empty() { None } else { Some(Instant::now()) };
-        self.engine.dial.traffic.received(purpose, answer.bytes);
+        self.engine.connect_options.traffic.received(purpose, answer.bytes);
     }
 
-    async fn commit(&mut self, mut batch: Batch) -> Result<(), Over> {
+    async fn commit(&mut self, mut batch: InboundBatch) -> Result<(), DisconnectCause> {
         self.acks.extend(std::mem::take(&mut batch.acks));
         if !batch.is_empty() {
             let shared = self.engine.shared.clone();
             let (now, followed) = (now_s(), shared.tracker.followed());
             let done = shared.ledger.call(move |ledger| batch.apply(ledger, now, &followed)).await;
-            let (received, states) = done.map_err(Over::Failed)?;
+            let (received, states) = done.map_err(DisconnectCause::Failed)?;
             for (id, state) in states {
                 shared.tracker.set(id, state);
             }
@@ -404,6 +448,7 @@ impl<'a> Connection<'a> {
             }
             self.describe(received.unknown);
             self.fetch(received.gaps);
+            self.ask_for_past(received.fills);
             self.look_up(&received.phones);
         }
         if !self.acks.is_empty() && !self.is_held() {
@@ -415,7 +460,7 @@ impl<'a> Connection<'a> {
     /// Sends the acknowledgements.
     fn release(&mut self) {
         for (packet_id, purpose) in std::mem::take(&mut self.acks) {
-            self.link.push(Up::Ack { packet_id, purpose });
+            self.link.push(OutboundPacket::Ack { packet_id, purpose });
         }
     }
 
@@ -425,7 +470,7 @@ impl<'a> Connection<'a> {
             return;
         }
         self.release();
-        self.link.push(Up::Goodbye);
+        self.link.push(OutboundPacket::Goodbye);
         let written = async {
             while !self.link.is_idle() {
                 if self.link.next().await.is_err() {

@@ -30,41 +30,27 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
-pub(crate) use self::calls::Calls;
-use self::connection::Connection;
+pub(crate) use self::calls::PendingCalls;
+use self::connection::EngineConnection;
 pub(crate) use self::passwords::Passwords;
 use crate::error::Error;
 use crate::ledger::thread::LedgerThread;
 use crate::network::backoff::Backoff;
 use crate::network::keepalive::KeepAlive;
-use crate::network::{Dial, Lost, Protocol};
+use crate::network::{ConnectOptions, ConnectionLost, Protocol};
 use crate::send::{SendHandle, SendId, SendState};
 use crate::signal::Signal;
-use crate::tracker::Tracker;
+use crate::status::{OfflineCause, Status};
+use crate::tracker::SendTracker;
 #[cfg(feature = "media")]
 use crate::transfer::Transfers;
 
 #[cfg(test)]
 mod tests;
 
-/// Whether there is a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
-    /// There is none; one is tried again by itself.
-    Offline,
-    /// One is being made.
-    Connecting,
-    /// There is one.
-    Online,
-    /// The server does not want this device; tried again now and then.
-    Refused(Reason),
-    /// The client was closed.
-    Closed,
-}
-
 /// What handles ask for.
 #[derive(Debug)]
-pub(crate) enum Command {
+pub(crate) enum EngineCommand {
     Call {
         call: Call,
         deadline: Instant,
@@ -79,21 +65,21 @@ pub(crate) enum Command {
     /// The server has given the device a new password.
     Renewed {
         password: String,
-        kept: Kept,
+        kept: CommitReply,
     },
     Close,
 }
 
 /// Told when something is on disk.
-type Kept = oneshot::Sender<Result<(), Error>>;
+type CommitReply = oneshot::Sender<Result<(), Error>>;
 
 /// What handles and engine share.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct EngineShared {
     pub(crate) ledger: Arc<LedgerThread>,
     /// Something is in the outbox, or was read.
     pub(crate) wake: Notify,
-    pub(crate) tracker: Tracker,
+    pub(crate) tracker: SendTracker,
     #[cfg(feature = "media")]
     pub(crate) transfers: Transfers,
     /// Counts changes of what waits for the app.
@@ -108,23 +94,25 @@ pub(crate) struct Shared {
 
 /// How the engine behaves.
 #[derive(Debug, Clone)]
-pub(crate) struct Habits {
+pub(crate) struct EngineConfig {
     pub(crate) protocol: Protocol,
     /// Subscribe, receive and acknowledge.
     pub(crate) receive: bool,
+    /// Fetch what was before this device, if it is new.
+    pub(crate) fills: bool,
     /// Silence after which a connection is over, while something is not answered.
     pub(crate) patience: Duration,
     /// How long what goes up may be gathered in saver mode.
     pub(crate) gather: Duration,
 }
 
-/// See the module.
+/// The task behind a client: keeps one connection at a time, and carries out commands.
 pub(crate) struct Engine {
-    pub(crate) dial: Dial,
+    pub(crate) connect_options: ConnectOptions,
     pub(crate) passwords: Passwords,
-    pub(crate) habits: Habits,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) config: EngineConfig,
+    pub(crate) shared: Arc<EngineShared>,
+    pub(crate) commands: mpsc::Receiver<EngineCommand>,
     pub(crate) backoff: Backoff,
     pub(crate) keep_alive: KeepAlive,
     /// What the next connection speaks.
@@ -133,14 +121,14 @@ pub(crate) struct Engine {
     pub(crate) welcome: bool,
     /// Attempts that were not even refused.
     pub(crate) unwelcome: u32,
-    pub(crate) calls: Calls,
+    pub(crate) calls: PendingCalls,
 }
 
 /// Why a connection is no more.
-enum Over {
-    Lost(Lost),
+enum DisconnectCause {
+    Lost(ConnectionLost),
     NetworkChanged,
-    Renewed(String, Kept),
+    Renewed(String, CommitReply),
     Closed,
     /// The ledger is gone.
     Failed(Error),
@@ -151,24 +139,28 @@ impl Engine {
     pub(crate) async fn run(mut self) {
         loop {
             self.shared.status.send_replace(Status::Connecting);
-            let over = Connection::new(&mut self).run().await;
+            let over = EngineConnection::new(&mut self).run().await;
             let next = match over {
-                Over::Closed | Over::Failed(Error::Closed) => break,
-                Over::NetworkChanged => {
+                DisconnectCause::Closed | DisconnectCause::Failed(Error::Closed) => break,
+                DisconnectCause::NetworkChanged => {
                     self.begin_anew();
                     continue;
                 }
-                Over::Renewed(password, kept) => {
+                DisconnectCause::Renewed(password, kept) => {
                     self.renew(password, kept).await;
                     continue;
                 }
-                Over::Lost(Lost::Refused(Reason::BAD_USER_NAME_OR_PASSWORD)) if self.passwords.refused() => continue,
-                Over::Failed(error) => {
+                DisconnectCause::Lost(ConnectionLost::Refused(Reason::BAD_USER_NAME_OR_PASSWORD))
+                    if self.passwords.refused() =>
+                {
+                    continue;
+                }
+                DisconnectCause::Failed(error) => {
                     info!(%error, "the store failed; the connection begins anew");
-                    self.shared.status.send_replace(Status::Offline);
+                    self.shared.status.send_replace(Status::Offline(OfflineCause::Store(error.to_string())));
                     self.backoff.next()
                 }
-                Over::Lost(lost) => self.wait_after(&lost),
+                DisconnectCause::Lost(lost) => self.wait_after(&lost),
             };
             if !self.wait(Instant::now() + next).await {
                 break;
@@ -178,26 +170,33 @@ impl Engine {
         self.shared.status.send_replace(Status::Closed);
     }
 
-    fn wait_after(&mut self, lost: &Lost) -> Duration {
-        if self.habits.protocol == Protocol::Auto && !self.welcome {
+    fn wait_after(&mut self, lost: &ConnectionLost) -> Duration {
+        if self.config.protocol == Protocol::Auto && !self.welcome {
             // Every third attempt is in the old version, as long as none succeeds.
-            self.unwelcome += u32::from(*lost == Lost::NoWelcome);
+            self.unwelcome += u32::from(*lost == ConnectionLost::NoWelcome);
             self.protocol = if self.unwelcome % 3 == 2 { Protocol::V311 } else { Protocol::V5 };
         }
         let (status, wait) = match lost {
             // The same device elsewhere: to come back at once would only begin a quarrel.
-            Lost::Closed(Reason::SESSION_TAKEN_OVER) => (Status::Offline, self.backoff.long()),
-            Lost::Refused(
+            ConnectionLost::Closed(Reason::SESSION_TAKEN_OVER) => {
+                (Status::Offline(OfflineCause::TakenOver), self.backoff.long())
+            }
+            ConnectionLost::Refused(
                 reason @ (Reason::BAD_USER_NAME_OR_PASSWORD
                 | Reason::NOT_AUTHORIZED
                 | Reason::CLIENT_IDENTIFIER_NOT_VALID),
             ) => (Status::Refused(*reason), self.backoff.long()),
-            Lost::Later(told) => (Status::Offline, self.backoff.told(*told)),
-            Lost::Refused(Reason::SERVER_BUSY) => (Status::Offline, self.backoff.busy()),
-            _ => (Status::Offline, self.backoff.next()),
+            ConnectionLost::Later(told) => (Status::Offline(OfflineCause::Busy), self.backoff.told(*told)),
+            lost @ ConnectionLost::OtherServer { .. } => (Status::Offline(cause(lost)), self.backoff.long()),
+            ConnectionLost::Refused(Reason::SERVER_BUSY) => (Status::Offline(OfflineCause::Busy), self.backoff.busy()),
+            lost => (Status::Offline(cause(lost)), self.backoff.next()),
         };
         debug!(%lost, ?wait, "no connection");
-        self.shared.status.send_replace(status);
+        self.shared.status.send_replace(status.clone());
+        if let Status::Refused(reason) = status {
+            // Nobody waits for what will not come. What the engine itself asks is asked again.
+            self.calls.fail_callers(&Error::NotAdmitted(reason));
+        }
         wait
     }
 
@@ -213,24 +212,28 @@ impl Engine {
                     }
                 }
                 command = self.commands.recv() => match command {
-                    None | Some(Command::Close) => return false,
-                    Some(Command::NetworkChanged) => {
+                    None | Some(EngineCommand::Close) => return false,
+                    Some(EngineCommand::NetworkChanged) => {
                         self.begin_anew();
                         return true;
                     }
-                    Some(Command::Renewed { password, kept }) => {
+                    Some(EngineCommand::Renewed { password, kept }) => {
                         self.renew(password, kept).await;
                         return true;
                     }
-                    Some(Command::Call { call, deadline, answer }) => self.calls.add(call, deadline, Some(answer)),
-                    Some(Command::Signal { .. }) => {}
+                    Some(EngineCommand::Call { call, deadline, answer }) => match *self.shared.status.borrow() {
+                        // Whoever went away needs no answer.
+                        Status::Refused(reason) => _ = answer.send(Err(Error::NotAdmitted(reason))),
+                        _ => self.calls.add(call, deadline, Some(answer)),
+                    },
+                    Some(EngineCommand::Signal { .. }) => {}
                 },
             }
         }
     }
 
     /// The device has a new password: it is on disk, beside the one that is good until it is used, before it is.
-    async fn renew(&mut self, password: String, kept: Kept) {
+    async fn renew(&mut self, password: String, kept: CommitReply) {
         let (fresh, proven) = (password.clone(), self.passwords.current().to_owned());
         let done = self.shared.ledger.call(move |ledger| ledger.keep_passwords(fresh, proven)).await;
         if done.is_ok() {
@@ -244,12 +247,12 @@ impl Engine {
     fn begin_anew(&mut self) {
         self.backoff.reset();
         self.keep_alive.reset();
-        self.protocol = self.habits.protocol;
+        self.protocol = self.config.protocol;
         (self.welcome, self.unwelcome) = (false, 0);
     }
 }
 
-impl Shared {
+impl EngineShared {
     pub(crate) fn saves(&self) -> bool {
         self.saver.load(Ordering::Relaxed)
     }
@@ -272,6 +275,23 @@ impl Shared {
         let Some(state) = self.ledger.call(move |it| it.state(id)).await? else { return Ok(None) };
         self.tracker.set(id, state);
         Ok(Some(handle))
+    }
+}
+
+/// What an end of a connection means to people.
+fn cause(lost: &ConnectionLost) -> OfflineCause {
+    match lost {
+        ConnectionLost::NoWelcome => OfflineCause::Unanswered,
+        ConnectionLost::Unreachable(why) => OfflineCause::Unreachable(why.clone()),
+        ConnectionLost::NotTrusted(why) => OfflineCause::NotTrusted(why.clone()),
+        ConnectionLost::NotMqtt(why) => OfflineCause::NotMqtt(why.clone()),
+        ConnectionLost::OtherServer { expected, found } => {
+            OfflineCause::OtherServer { expected: format!("{expected:016x}"), found: format!("{found:016x}") }
+        }
+        ConnectionLost::Broken(why) => OfflineCause::Broken(why.clone()),
+        ConnectionLost::Refused(_) | ConnectionLost::Closed(_) | ConnectionLost::Later(_) => {
+            OfflineCause::Broken(lost.to_string())
+        }
     }
 }
 

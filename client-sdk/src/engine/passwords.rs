@@ -2,7 +2,7 @@
 //! which is good: one that it was given and has not used may have been replaced since by a repeated call, and an app may
 //! bring another than the store has.
 
-/// See the module. Not `Debug`: it has passwords.
+/// The passwords that the device may be let in with, and which one is tried. Not `Debug`: it has passwords.
 pub(crate) struct Passwords {
     all: Vec<String>,
     at: usize,

@@ -5,12 +5,12 @@ use godwit_schemas::ids::{ConversationId, Seq};
 use prost::Message;
 
 use super::outbound::recipient;
-use super::record::{FailedFileRecord, FailureRecord, Waiting};
+use super::record::{FailedFileRecord, FailureRecord, UnconfirmedEvent};
 use super::{Ledger, decoded, failure, failure_record, keys};
 use crate::error::FileFailure;
 use crate::media::{FileId, Media};
 use crate::send::{Draft, Recipient, SendId};
-use crate::store::{Scan, StoreError};
+use crate::store::{LocalStoreError, Scan};
 
 /// Files that were sent or given up and can still be asked about.
 const OVER_KEPT: u64 = 1_000;
@@ -93,7 +93,7 @@ fn key(id: FileId) -> Vec<u8> {
 
 impl Ledger {
     /// Writes down that a file is to be sent.
-    pub(crate) fn add_file(&mut self, record: &FileRecord) -> Result<FileId, StoreError> {
+    pub(crate) fn add_file(&mut self, record: &FileRecord) -> Result<FileId, LocalStoreError> {
         let id = FileId::new(self.number(keys::LAST_FILE)? + 1);
         self.set_number(keys::LAST_FILE, id.get())?;
         self.put(&key(id), record)?;
@@ -101,19 +101,19 @@ impl Ledger {
     }
 
     /// All files that are to be sent, oldest first, those that are called off included.
-    pub(crate) fn files(&mut self) -> Result<Vec<(FileId, FileRecord)>, StoreError> {
+    pub(crate) fn files(&mut self) -> Result<Vec<(FileId, FileRecord)>, LocalStoreError> {
         let (from, to) = keys::above(keys::FILES, 0);
         let pairs = self.store.scan(&from, &to, Scan::Forward, usize::MAX)?;
         pairs.into_iter().map(|(key, value)| Ok((FileId::new(keys::number(&key)), decoded(&value)?))).collect()
     }
 
     /// One of them, unless it is called off.
-    fn file(&mut self, id: FileId) -> Result<Option<FileRecord>, StoreError> {
+    fn file(&mut self, id: FileId) -> Result<Option<FileRecord>, LocalStoreError> {
         Ok(self.record(&key(id))?.filter(|record: &FileRecord| !record.cancelled))
     }
 
     /// How far a file is; `None`: there is none, or it is no longer kept.
-    pub(crate) fn file_stage(&mut self, id: FileId) -> Result<Option<FileStage>, StoreError> {
+    pub(crate) fn file_stage(&mut self, id: FileId) -> Result<Option<FileStage>, LocalStoreError> {
         if let Some(record) = self.record::<FileRecord>(&key(id))? {
             let under_way = FileStage::UnderWay { paused: record.paused };
             return Ok(Some(if record.cancelled { FileStage::Failed(FileFailure::Cancelled) } else { under_way }));
@@ -126,7 +126,7 @@ impl Ledger {
     }
 
     /// Changes a record; false: there is none any more.
-    fn change_file(&mut self, id: FileId, change: impl FnOnce(&mut FileRecord)) -> Result<bool, StoreError> {
+    fn change_file(&mut self, id: FileId, change: impl FnOnce(&mut FileRecord)) -> Result<bool, LocalStoreError> {
         let Some(mut record) = self.file(id)? else { return Ok(false) };
         change(&mut record);
         self.put(&key(id), &record)?;
@@ -134,23 +134,28 @@ impl Ledger {
     }
 
     /// What was found out of a file: its hash, and what the server calls it.
-    pub(crate) fn note_file(&mut self, id: FileId, sha256: bytes::Bytes, media: String) -> Result<bool, StoreError> {
+    pub(crate) fn note_file(
+        &mut self,
+        id: FileId,
+        sha256: bytes::Bytes,
+        media: String,
+    ) -> Result<bool, LocalStoreError> {
         self.change_file(id, |record| (record.sha256, record.media) = (sha256, media))
     }
 
     /// It does not go on until it is said to; false: it is too late.
-    pub(crate) fn pause_file(&mut self, id: FileId, paused: bool) -> Result<bool, StoreError> {
+    pub(crate) fn pause_file(&mut self, id: FileId, paused: bool) -> Result<bool, LocalStoreError> {
         self.change_file(id, |record| record.paused = paused)
     }
 
     /// It will not be sent; false: it is too late.
-    pub(crate) fn cancel_file(&mut self, id: FileId) -> Result<bool, StoreError> {
+    pub(crate) fn cancel_file(&mut self, id: FileId) -> Result<bool, LocalStoreError> {
         self.change_file(id, |record| record.cancelled = true)
     }
 
     /// What is to be discarded on the server for a file that was called off; `None`: nothing. Another file may go by the
     /// same upload.
-    pub(crate) fn upload_to_discard(&mut self, id: FileId) -> Result<Option<String>, StoreError> {
+    pub(crate) fn upload_to_discard(&mut self, id: FileId) -> Result<Option<String>, LocalStoreError> {
         let files = self.files()?;
         let media = files.iter().find(|(it, _)| *it == id).map(|(_, record)| record.media.clone());
         let media = media.filter(|media| !media.is_empty());
@@ -158,12 +163,12 @@ impl Ledger {
     }
 
     /// A file that was called off needs nothing more.
-    pub(crate) fn forget_file(&mut self, id: FileId) -> Result<(), StoreError> {
+    pub(crate) fn forget_file(&mut self, id: FileId) -> Result<(), LocalStoreError> {
         self.file_over(id, OverRecord { send: 0, failure: Some(failure_record(&FileFailure::Cancelled)) })
     }
 
     /// It is uploaded: its message goes to the outbox, in this commit. `None`: it was paused or called off.
-    pub(crate) fn file_uploaded(&mut self, id: FileId, now_s: u64) -> Result<Option<SendId>, StoreError> {
+    pub(crate) fn file_uploaded(&mut self, id: FileId, now_s: u64) -> Result<Option<SendId>, LocalStoreError> {
         let Some(record) = self.file(id)?.filter(|record| !record.paused) else { return Ok(None) };
         let to = record.recipient();
         let FileRecord { media, name, thumbnail, key, size, content_type, sha256, .. } = record;
@@ -180,17 +185,17 @@ impl Ledger {
     }
 
     /// It will not be sent, and the app is told why. False: it was called off before.
-    pub(crate) fn file_failed(&mut self, id: FileId, why: &FileFailure) -> Result<bool, StoreError> {
+    pub(crate) fn file_failed(&mut self, id: FileId, why: &FileFailure) -> Result<bool, LocalStoreError> {
         let Some(record) = self.file(id)? else { return Ok(false) };
         let failure = failure_record(why);
         self.file_over(id, OverRecord { send: 0, failure: Some(failure.clone()) })?;
         let FileRecord { name, user, phone, conversation, .. } = record;
         let failed = FailedFileRecord { file: id.get(), name, user, phone, conversation, failure: Some(failure) };
-        self.tell(Waiting::FileFailed(failed))?;
+        self.tell(UnconfirmedEvent::FileFailed(failed))?;
         Ok(true)
     }
 
-    fn file_over(&mut self, id: FileId, over: OverRecord) -> Result<(), StoreError> {
+    fn file_over(&mut self, id: FileId, over: OverRecord) -> Result<(), LocalStoreError> {
         self.store.delete(&key(id))?;
         self.put(&keys::numbered(keys::FILES_OVER, id.get()), &over)?;
         match id.get().checked_sub(OVER_KEPT) {
@@ -200,7 +205,7 @@ impl Ledger {
     }
 
     /// The conversation in which a file is going to be shared, if this device knows it.
-    pub(crate) fn conversation_of(&mut self, record: &FileRecord) -> Result<Option<ConversationId>, StoreError> {
+    pub(crate) fn conversation_of(&mut self, record: &FileRecord) -> Result<Option<ConversationId>, LocalStoreError> {
         match record.recipient() {
             Recipient::Conversation(id) => Ok(Some(id)),
             Recipient::User(user) => self.direct(&user),
@@ -216,14 +221,16 @@ mod tests {
 
     use super::*;
     use crate::event::Event;
-    use crate::store::{MemoryStore, Store};
+    use crate::ledger::Beginning;
+    use crate::store::{LocalStore, VolatileStore};
 
     fn bob() -> Recipient {
         Recipient::User(UserId::new("bob").unwrap())
     }
 
-    fn ledger(store: impl Store) -> Ledger {
-        Ledger::open(Box::new(store), &UserId::new("alice").unwrap(), "phone", true, 100).unwrap()
+    fn ledger(store: impl LocalStore) -> Ledger {
+        let (alice, beginning) = (UserId::new("alice").unwrap(), Beginning { after: 100, counter: 7 });
+        Ledger::open(Box::new(store), &alice, "phone", true, beginning).unwrap()
     }
 
     fn photo() -> FileRecord {
@@ -239,7 +246,7 @@ mod tests {
     }
 
     /// `open` opens the same store again, as an app would that was killed in between.
-    fn check<S: Store>(open: impl Fn() -> S) {
+    fn check<S: LocalStore>(open: impl Fn() -> S) {
         let mut it = ledger(open());
         let ids = [(); 4].map(|()| it.add_file(&photo()).unwrap());
         let [sent, paused, cancelled, failed] = ids;
@@ -290,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_file_has_one_end_in_any_store() {
-        let store = MemoryStore::new();
+        let store = VolatileStore::new();
         check(|| store.clone());
         #[cfg(feature = "sqlite")]
         {

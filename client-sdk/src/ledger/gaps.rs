@@ -5,11 +5,11 @@ use godwit_schemas::client::{self, Response};
 use godwit_schemas::ids::{ConversationId, Seq};
 use prost::Message as _;
 
+use super::fill::past;
 use super::inbound::Received;
-use super::outbound::kept;
-use super::record::{MessageRecord, MissingRecord, Waiting};
-use super::{Ledger, decoded, keys, order_of};
-use crate::store::{Scan, StoreError};
+use super::record::{MissingRecord, UnconfirmedEvent};
+use super::{Ledger, decoded, keys, tracker_of};
+use crate::store::{LocalStoreError, Scan};
 use crate::wire;
 
 /// Gaps that are looked for at a time.
@@ -25,7 +25,7 @@ pub(crate) struct Gap {
 
 impl Ledger {
     /// These did not come.
-    pub(super) fn look_for(&mut self, gap: Gap) -> Result<(), StoreError> {
+    pub(super) fn look_for(&mut self, gap: Gap) -> Result<(), LocalStoreError> {
         let Gap { conversation, first, last } = gap;
         let record = MissingRecord { conversation: conversation.get(), first: first.get(), last: last.get() };
         self.put(&keys::gap(conversation, first), &record)?;
@@ -34,7 +34,7 @@ impl Ledger {
     }
 
     /// What is to be looked for, the first of it.
-    pub(crate) fn gaps(&mut self) -> Result<Vec<Gap>, StoreError> {
+    pub(crate) fn gaps(&mut self) -> Result<Vec<Gap>, LocalStoreError> {
         let (from, to) = keys::above(keys::GAPS, 0);
         let pairs = self.store.scan(&from, &to, Scan::Forward, AT_ONCE)?;
         let gaps = pairs.into_iter().map(|(_, value)| {
@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     /// The same, if there is more than when it was asked last.
-    pub(crate) fn new_gaps(&mut self) -> Result<Vec<Gap>, StoreError> {
+    pub(crate) fn new_gaps(&mut self) -> Result<Vec<Gap>, LocalStoreError> {
         if std::mem::take(&mut self.has_new_gaps) { self.gaps() } else { Ok(Vec::new()) }
     }
 
@@ -57,7 +57,7 @@ impl Ledger {
         response: Response,
         now_s: u64,
         received: &mut Received,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), LocalStoreError> {
         if self.store.get(&keys::gap(gap.conversation, gap.first))?.is_none() {
             return Ok(());
         }
@@ -74,43 +74,46 @@ impl Ledger {
             self.look_for(Gap { first: Seq::new(looked_at.get() + 1), ..gap })?;
         }
         let it = self.conversation_record(gap.conversation)?;
-        for (first, last) in order_of(&it).missing {
+        for (first, last) in tracker_of(&it).missing {
             let (first, last) = (first.max(gap.first.get()), last.min(looked_at.get()));
             if first <= last {
-                self.tell(Waiting::Missing(MissingRecord { conversation: gap.conversation.get(), first, last }))?;
+                self.tell(UnconfirmedEvent::Missing(MissingRecord {
+                    conversation: gap.conversation.get(),
+                    first,
+                    last,
+                }))?;
                 received.news = true;
             }
         }
         Ok(())
     }
 
-    fn found(&mut self, gap: Gap, event: client::Event, now_s: u64, received: &mut Received) -> Result<(), StoreError> {
-        let (edited, recalled) = match &event.event {
-            Some(client::event::Event::Message(message)) => (message.edited, message.recalled),
-            _ => (false, false),
-        };
+    fn found(
+        &mut self,
+        gap: Gap,
+        event: client::Event,
+        now_s: u64,
+        received: &mut Received,
+    ) -> Result<(), LocalStoreError> {
+        let is_of_gap = |at: Seq| (gap.first..=gap.last).contains(&at);
         let payload: bytes::Bytes = event.encode_to_vec().into();
-        match wire::Event::parse(payload.clone()) {
-            Ok(wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to, media })
-                if conversation == gap.conversation && (gap.first..=gap.last).contains(&sequence) =>
-            {
-                if recalled {
-                    let mut it = self.conversation_record(conversation)?;
-                    self.take(&mut it, sequence);
-                    return self.put(&keys::conversation(conversation), &it);
-                }
-                let (sender, at_s, reply_to) = (sender.get(), now_s.saturating_sub(age_s), reply_to.get());
-                let media = kept(media);
-                let message = MessageRecord { sender, at_s, body, reply_to, edited, media, ..Default::default() };
-                self.receive_message(conversation, sequence, &message, received)
+        let mut it = self.conversation_record(gap.conversation)?;
+        let found = past(gap.conversation, event, now_s, it.last_received);
+        if let Some((sequence, message)) = found.filter(|(at, _)| is_of_gap(*at)) {
+            if message.recalled {
+                self.take(&mut it, sequence);
+                return self.put(&keys::conversation(gap.conversation), &it);
             }
-            Ok(wire::Event::Changed { conversation, sequence, .. })
-                if conversation == gap.conversation && (gap.first..=gap.last).contains(&sequence) =>
+            return self.receive_message(gap.conversation, sequence, &message, received);
+        }
+        match wire::InboxEvent::parse(payload.clone()) {
+            Ok(wire::InboxEvent::Changed { conversation, sequence, by, change })
+                if conversation == gap.conversation && is_of_gap(sequence) =>
             {
-                let mut it = self.conversation_record(conversation)?;
                 if self.take(&mut it, sequence) {
+                    let belief = self.amend((conversation, sequence, by), &mut it, &change)?;
                     self.put(&keys::conversation(conversation), &it)?;
-                    self.tell(Waiting::Change(payload))?;
+                    self.tell_change(payload, belief)?;
                     received.news = true;
                     // Later changes have been applied already: what is so now is asked for.
                     received.unknown.insert(conversation);

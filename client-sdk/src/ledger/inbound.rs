@@ -8,17 +8,18 @@ use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use godwit_schemas::phone::PhoneNumber;
 
+use super::amend::Belief;
 use super::outbound::{kept, recipient};
 use super::record::{
-    ConversationRecord, DoubtRecord, EarlyRecord, HomelessRecord, InboxRecord, MemberRecord, MessageRecord, SentRecord,
-    Waiting,
+    EarlyRecord, InboxRecord, KnownConversationRecord, KnownMemberRecord, MessageRecord, RestoredRecord, SentRecord,
+    UnconfirmedEvent, UnplacedSendRecord, UnroutedSendsRecord,
 };
-use super::{Gap, Ledger, decoded, failure, keep_order, keys, order_of, ordinal_of, place_of};
-use crate::event::{Delivery, Event, Message};
+use super::{Gap, HistoryFill, Ledger, decoded, failure, keep_tracker, keys, ordinal_of, place_of, tracker_of};
+use crate::event::{Delivery, Event, Message, Reaction};
 use crate::media::{FileId, told};
 use crate::send::{SendId, refusal};
-use crate::store::{Scan, StoreError};
-use crate::wire::{self, Change};
+use crate::store::{LocalStoreError, Scan};
+use crate::wire::{self, ConversationUpdate};
 
 /// What a batch from the server changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -35,30 +36,47 @@ pub(crate) struct Received {
     pub(crate) unknown: BTreeSet<ConversationId>,
     /// What did not come and is to be looked for.
     pub(crate) gaps: Vec<Gap>,
+    /// What is to be asked for of what was before this device.
+    pub(crate) fills: Vec<HistoryFill>,
 }
 
 impl Ledger {
     /// Takes a batch of deliveries. What was received before has no effect. Once it is committed they may be
     /// acknowledged.
-    pub(crate) fn receive(&mut self, batch: Vec<(wire::Event, Bytes)>, now_s: u64) -> Result<Received, StoreError> {
+    pub(crate) fn receive(
+        &mut self,
+        batch: Vec<(wire::InboxEvent, Bytes)>,
+        now_s: u64,
+    ) -> Result<Received, LocalStoreError> {
         let mut received = Received::default();
         for (event, payload) in batch {
             match event {
-                wire::Event::Message { conversation, sequence, sender, age_s, body, reply_to, media } => {
+                wire::InboxEvent::Message {
+                    conversation,
+                    sequence,
+                    sender,
+                    age_s,
+                    body,
+                    reply_to,
+                    media,
+                    properties,
+                } => {
                     let at_s = now_s.saturating_sub(age_s);
+                    let properties = properties.map(|it| Box::new((*it).into()));
                     let (sender, reply_to, media) = (sender.get(), reply_to.get(), kept(media));
-                    let message = MessageRecord { sender, at_s, body, reply_to, media, ..Default::default() };
+                    let message =
+                        MessageRecord { sender, at_s, body, reply_to, media, properties, ..Default::default() };
                     self.receive_message(conversation, sequence, &message, &mut received)?;
                 }
-                wire::Event::Changed { conversation, sequence, by, change } => {
+                wire::InboxEvent::Changed { conversation, sequence, by, change } => {
                     self.receive_change((conversation, sequence, by), change, payload, now_s, &mut received)?;
                 }
-                wire::Event::Receipt { conversation, member, delivered_up_to, read_up_to } => {
+                wire::InboxEvent::Receipt { conversation, member, delivered_up_to, read_up_to } => {
                     let raised = (delivered_up_to.get(), read_up_to.get());
                     self.receive_receipt(conversation, member, raised, &mut received)?;
                 }
                 // Belongs to a publish, which the engine knows.
-                wire::Event::Refused { .. } => {}
+                wire::InboxEvent::Refused { .. } => {}
             }
         }
         Ok(received)
@@ -70,50 +88,67 @@ impl Ledger {
         sequence: Seq,
         message: &MessageRecord,
         received: &mut Received,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), LocalStoreError> {
         let mut it = self.conversation_record(id)?;
         if !self.take(&mut it, sequence) {
             return Ok(());
         }
         it.active_at_s = it.active_at_s.max(message.at_s);
         it.last_message = it.last_message.max(sequence.get());
-        self.put(&keys::message(id, sequence), message)?;
-        self.tell(Waiting::Message(place_of(id, sequence.get())))?;
+        let key = keys::message(id, sequence);
+        // One that history had already is counted.
+        if let Some(unread) = it.unread.filter(|_| self.is_unread(&it, sequence, message))
+            && self.store.get(&key)?.is_none()
+        {
+            it.unread = Some(unread + 1);
+        }
+        self.put(&key, message)?;
+        self.tell(UnconfirmedEvent::Message(place_of(id, sequence.get())))?;
         self.finish(id, it, received)
     }
 
     fn receive_change(
         &mut self,
         (id, sequence, by): (ConversationId, Seq, Ordinal),
-        change: Change,
+        change: ConversationUpdate,
         payload: Bytes,
         now_s: u64,
         received: &mut Received,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), LocalStoreError> {
         let mut it = self.conversation_record(id)?;
         if !self.take(&mut it, sequence) {
             return Ok(());
         }
         it.active_at_s = it.active_at_s.max(now_s);
-        self.apply((id, sequence, by), &mut it, change)?;
-        self.tell(Waiting::Change(payload))?;
+        let belief = self.amend((id, sequence, by), &mut it, &change)?;
+        self.apply((id, sequence), &mut it, change)?;
+        self.tell_change(payload, belief)?;
         received.ticked = true;
         self.finish(id, it, received)
     }
 
-    pub(super) fn take(&mut self, it: &mut ConversationRecord, sequence: Seq) -> bool {
-        let mut order = order_of(it);
+    /// A change for the app, unless it is not to be believed.
+    pub(super) fn tell_change(&mut self, payload: Bytes, belief: Belief) -> Result<(), LocalStoreError> {
+        if belief != Belief::Refuted {
+            let (waiting, checked) = (Some(UnconfirmedEvent::Change(payload)), belief == Belief::Checked);
+            self.tell_record(&InboxRecord { waiting, checked })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, it: &mut KnownConversationRecord, sequence: Seq) -> bool {
+        let mut order = tracker_of(it);
         let new = order.receive(sequence.get());
-        keep_order(it, order);
+        keep_tracker(it, order);
         new
     }
 
     fn finish(
         &mut self,
         id: ConversationId,
-        mut it: ConversationRecord,
+        mut it: KnownConversationRecord,
         received: &mut Received,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), LocalStoreError> {
         received.placed.extend(self.settle(id, &mut it)?);
         if !it.known {
             received.unknown.insert(id);
@@ -124,18 +159,20 @@ impl Ledger {
 
     fn apply(
         &mut self,
-        (id, sequence, by): (ConversationId, Seq, Ordinal),
-        it: &mut ConversationRecord,
-        change: Change,
-    ) -> Result<(), StoreError> {
+        (id, sequence): (ConversationId, Seq),
+        it: &mut KnownConversationRecord,
+        change: ConversationUpdate,
+    ) -> Result<(), LocalStoreError> {
         match change {
-            Change::Opened { group, title, members } => self.opened(id, it, sequence, group, title, members)?,
-            Change::Added(member) => join(it, sequence, member),
-            Change::Removed(ordinal) => {
+            ConversationUpdate::Opened { group, title, members } => {
+                self.opened(id, it, sequence, group, title, members)?
+            }
+            ConversationUpdate::Added(member) => join(it, sequence, member),
+            ConversationUpdate::Removed(ordinal) => {
                 it.members.iter_mut().filter(|m| m.ordinal == ordinal.get()).for_each(|m| m.gone = true);
             }
-            Change::Renamed(title) => it.title = title,
-            Change::Role(of) => {
+            ConversationUpdate::Renamed(title) => it.title = title,
+            ConversationUpdate::Role(of) => {
                 for member in it.members.iter_mut().filter(|member| !member.gone) {
                     if member.ordinal == of.ordinal.get() {
                         member.role = of.role.into();
@@ -144,48 +181,28 @@ impl Ledger {
                     }
                 }
             }
-            Change::Recalled(place) => {
-                let administers = it.group && role(it, by) != client::Role::Member;
-                self.amend(id, place, |message| {
-                    if message.sender == by.get() || administers {
-                        (message.body, message.recalled) = (Bytes::new(), true);
-                        message.media.clear();
-                    }
-                })?;
-            }
-            Change::Edited(place, body) => self.amend(id, place, |message| {
-                if message.sender == by.get() && !message.recalled {
-                    (message.body, message.edited) = (body, true);
-                }
-            })?,
-            // The app's own business.
-            Change::Settings(_) | Change::Reacted(..) | Change::Retention(_) => {}
+            // Of messages: see `amend`. Or the app's own business.
+            ConversationUpdate::Recalled(_)
+            | ConversationUpdate::Edited(..)
+            | ConversationUpdate::Reacted(..)
+            | ConversationUpdate::Settings(_)
+            | ConversationUpdate::Retention(_) => {}
         }
         Ok(())
-    }
-
-    /// Changes a message, if it is kept.
-    fn amend(
-        &mut self,
-        id: ConversationId,
-        place: Seq,
-        change: impl FnOnce(&mut MessageRecord),
-    ) -> Result<(), StoreError> {
-        let Some(mut message) = self.record::<MessageRecord>(&keys::message(id, place))? else { return Ok(()) };
-        change(&mut message);
-        self.put(&keys::message(id, place), &message)
     }
 
     fn opened(
         &mut self,
         id: ConversationId,
-        it: &mut ConversationRecord,
+        it: &mut KnownConversationRecord,
         sequence: Seq,
         group: bool,
         title: String,
-        members: Vec<wire::Member>,
-    ) -> Result<(), StoreError> {
+        members: Vec<wire::OpenedMember>,
+    ) -> Result<(), LocalStoreError> {
         (it.known, it.group, it.title) = (true, group, title);
+        // Now it is known which messages are this user's own.
+        it.unread = None;
         it.members.iter_mut().for_each(|member| member.gone = true);
         for member in members {
             join(it, sequence, member);
@@ -198,22 +215,22 @@ impl Ledger {
             let other = other.or(it.members.first()).and_then(|member| UserId::new(&member.user).ok());
             if let Some(other) = other {
                 self.set_number(&keys::direct(&other), id.get())?;
-                let homeless: HomelessRecord = self.record(&keys::homeless(&other))?.unwrap_or_default();
-                let doubts = homeless.sends.into_iter().map(|id| DoubtRecord { id, above: 0, below: 0 });
-                it.doubts.splice(0..0, doubts);
-                self.store.delete(&keys::homeless(&other))?;
+                let unrouted: UnroutedSendsRecord = self.record(&keys::unrouted(&other))?.unwrap_or_default();
+                let doubts = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
+                it.unplaced.splice(0..0, doubts);
+                self.store.delete(&keys::unrouted(&other))?;
             }
         }
         Ok(())
     }
 
     /// The answer to a question about the members.
-    pub(crate) fn described(&mut self, id: ConversationId, opened: client::Opened) -> Result<(), StoreError> {
+    pub(crate) fn described(&mut self, id: ConversationId, opened: client::Opened) -> Result<(), LocalStoreError> {
         let mut it = self.conversation_record(id)?;
         let members = opened.members.into_iter().filter_map(|member| {
             let user = UserId::new(&member.user).ok()?;
             let role = client::Role::try_from(member.role).unwrap_or_default();
-            Some(wire::Member { ordinal: Ordinal::new(member.ordinal), user, role })
+            Some(wire::OpenedMember { ordinal: Ordinal::new(member.ordinal), user, role })
         });
         let members = members.collect();
         // As if they had been there from the beginning: who joined when is not told.
@@ -227,7 +244,7 @@ impl Ledger {
         member: Ordinal,
         raised: (u64, u64),
         received: &mut Received,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), LocalStoreError> {
         let mut it = self.conversation_record(id)?;
         if !raise(&mut it, member.get(), raised) {
             return Ok(());
@@ -235,7 +252,7 @@ impl Ledger {
         let mine = it.members.iter().any(|m| m.ordinal == member.get() && m.user == self.me.as_str());
         if mine {
             // This user has read, on another device.
-            it.read = it.read.max(raised.1);
+            self.read_up_to(id, &mut it, raised.1)?;
         }
         if !it.known {
             received.unknown.insert(id);
@@ -245,7 +262,7 @@ impl Ledger {
         if let earlier @ 1.. = self.number(&key)? {
             self.store.delete(&keys::numbered(keys::INBOX, earlier))?;
         }
-        let event = self.tell(Waiting::Receipt(place_of(id, member.get().into())))?;
+        let event = self.tell(UnconfirmedEvent::Receipt(place_of(id, member.get().into())))?;
         self.set_number(&key, event)?;
         received.news = true;
         received.ticked = true;
@@ -253,44 +270,48 @@ impl Ledger {
     }
 
     /// Events that the app has not confirmed, after this one, and the last number that was looked at.
-    pub(crate) fn events(&mut self, after: u64, limit: usize) -> Result<(u64, Vec<Delivery>), StoreError> {
+    pub(crate) fn events(&mut self, after: u64, limit: usize) -> Result<(u64, Vec<Delivery>), LocalStoreError> {
         let (from, to) = keys::above(keys::INBOX, after);
         let (mut last, mut deliveries) = (after, Vec::new());
         for (key, value) in self.store.scan(&from, &to, Scan::Forward, limit)? {
-            let waiting = decoded::<InboxRecord>(&value)?.waiting;
-            let event = waiting.map(|waiting| self.event(waiting)).transpose()?.flatten();
+            let InboxRecord { waiting, checked } = decoded(&value)?;
+            let event = waiting.map(|waiting| self.event(waiting, checked)).transpose()?.flatten();
             last = keys::number(&key);
             deliveries.extend(event.map(|event| Delivery { id: last, event }));
         }
         Ok((last, deliveries))
     }
 
-    fn event(&mut self, waiting: Waiting) -> Result<Option<Event>, StoreError> {
+    fn event(&mut self, waiting: UnconfirmedEvent, checked: bool) -> Result<Option<Event>, LocalStoreError> {
         Ok(match waiting {
-            Waiting::Message(place) => {
+            UnconfirmedEvent::Message(place) => {
                 let (id, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
                 let it = self.conversation_record(id)?;
                 let record = self.record(&keys::message(id, sequence))?;
                 record.map(|record| Event::Message(self.message(id, sequence, record, &it)))
             }
-            Waiting::Change(payload) => match wire::Event::parse(payload) {
-                Ok(wire::Event::Changed { conversation, sequence, by, change }) => {
-                    Some(Event::Changed { conversation, sequence, by, change })
+            UnconfirmedEvent::Change(payload) => match wire::InboxEvent::parse(payload) {
+                Ok(wire::InboxEvent::Changed { conversation, sequence, by, change }) => {
+                    let (user, _, _) = watermark(&self.conversation_record(conversation)?, by);
+                    Some(Event::Changed { conversation, sequence, by, user, change, checked })
                 }
                 _ => None,
             },
-            Waiting::Receipt(place) => {
+            UnconfirmedEvent::Receipt(place) => {
                 let (conversation, member) = (ConversationId::new(place.conversation), ordinal_of(place));
                 let it = self.conversation_record(conversation)?;
                 let (user, delivered, read) = watermark(&it, member);
                 let (delivered_up_to, read_up_to) = (Seq::new(delivered), Seq::new(read));
                 Some(Event::Receipt { conversation, member, user, delivered_up_to, read_up_to })
             }
-            Waiting::Missing(it) => {
+            UnconfirmedEvent::Missing(it) => {
                 let (first, last) = (Seq::new(it.first), Seq::new(it.last));
                 Some(Event::Missing { conversation: ConversationId::new(it.conversation), first, last })
             }
-            Waiting::Refused(send) => {
+            UnconfirmedEvent::Restored(RestoredRecord { lost }) => {
+                Some(Event::ServerRestored { lost: lost.into_iter().map(ConversationId::new).collect() })
+            }
+            UnconfirmedEvent::Refused(send) => {
                 let send = SendId::new(send);
                 let record = self.record::<SentRecord>(&keys::sent(send))?;
                 record.map(|it| {
@@ -298,7 +319,7 @@ impl Ledger {
                     Event::Refused { send, to, refusal: refusal(it.reason, &it.text) }
                 })
             }
-            Waiting::FileFailed(it) => {
+            UnconfirmedEvent::FileFailed(it) => {
                 let (file, to) = (FileId::new(it.file), recipient(&it.user, &it.phone, it.conversation));
                 Some(Event::FileFailed { file, to, name: it.name, failure: failure(it.failure.unwrap_or_default()) })
             }
@@ -311,9 +332,11 @@ impl Ledger {
         conversation: ConversationId,
         sequence: Seq,
         record: MessageRecord,
-        it: &ConversationRecord,
+        it: &KnownConversationRecord,
     ) -> Message {
-        let MessageRecord { sender, at_s, body, send, reply_to, edited, recalled, media } = record;
+        let MessageRecord {
+            sender, at_s, body, send, reply_to, edited, recalled, media, reactions, properties, ..
+        } = record;
         let (user, _, _) = watermark(it, Ordinal::new(sender));
         let user = if send == 0 { user } else { Some(self.me.clone()) };
         let mine = user.as_ref() == Some(&self.me);
@@ -321,22 +344,42 @@ impl Ledger {
         let send = Some(send).filter(|send| *send > 0).map(SendId::new);
         let reply_to = Some(reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new);
         let (sender, media) = (Ordinal::new(sender), told(media));
-        Message { conversation, sequence, sender, user, mine, send, at, body, media, reply_to, edited, recalled }
+        let reactions = reactions.into_iter().filter(|reaction| !reaction.reaction.is_empty()).map(|reaction| {
+            let member = Ordinal::new(reaction.member);
+            Reaction { member, user: watermark(it, member).0, reaction: reaction.reaction }
+        });
+        let reactions = reactions.collect();
+        Message {
+            conversation,
+            sequence,
+            sender,
+            user,
+            mine,
+            send,
+            at,
+            body,
+            media,
+            reply_to,
+            edited,
+            recalled,
+            reactions,
+            properties: properties.map(|it| (*it).into()),
+        }
     }
 
     /// The app is done with this event and those before it.
-    pub(crate) fn confirm(&mut self, up_to: u64) -> Result<(), StoreError> {
+    pub(crate) fn confirm(&mut self, up_to: u64) -> Result<(), LocalStoreError> {
         let (from, mut to) = keys::above(keys::INBOX, 0);
         if let Some(next) = up_to.checked_add(1) {
             to = keys::numbered(keys::INBOX, next);
         }
         for (key, value) in self.store.scan(&from, &to, Scan::Forward, usize::MAX)? {
             match decoded::<InboxRecord>(&value)?.waiting {
-                Some(Waiting::Message(place)) if !self.archive => {
+                Some(UnconfirmedEvent::Message(place)) if !self.archive => {
                     let (id, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
                     self.store.delete(&keys::message(id, sequence))?;
                 }
-                Some(Waiting::Receipt(place)) => {
+                Some(UnconfirmedEvent::Receipt(place)) => {
                     self.store.delete(&keys::receipt(ConversationId::new(place.conversation), ordinal_of(place)))?;
                 }
                 _ => {}
@@ -347,21 +390,21 @@ impl Ledger {
     }
 }
 
-fn join(it: &mut ConversationRecord, since: Seq, member: wire::Member) {
+fn join(it: &mut KnownConversationRecord, since: Seq, member: wire::OpenedMember) {
     let (ordinal, user, role) = (member.ordinal.get(), member.user.to_string(), member.role.into());
     match it.members.iter_mut().find(|known| known.ordinal == ordinal) {
         Some(known) => (known.user, known.role, known.gone) = (user, role, false),
-        None => it.members.push(MemberRecord { ordinal, user, role, since: since.get(), ..Default::default() }),
+        None => it.members.push(KnownMemberRecord { ordinal, user, role, since: since.get(), ..Default::default() }),
     }
 }
 
-fn role(it: &ConversationRecord, ordinal: Ordinal) -> client::Role {
+pub(super) fn role(it: &KnownConversationRecord, ordinal: Ordinal) -> client::Role {
     let member = it.members.iter().find(|member| member.ordinal == ordinal.get());
     member.and_then(|member| client::Role::try_from(member.role).ok()).unwrap_or_default()
 }
 
 /// Raises a member's watermarks; false if that says nothing new.
-fn raise(it: &mut ConversationRecord, ordinal: u32, (delivered, read): (u64, u64)) -> bool {
+fn raise(it: &mut KnownConversationRecord, ordinal: u32, (delivered, read): (u64, u64)) -> bool {
     let (known_delivered, known_read) = match it.members.iter_mut().find(|member| member.ordinal == ordinal) {
         Some(member) => (&mut member.delivered, &mut member.read),
         None => {
@@ -379,7 +422,7 @@ fn raise(it: &mut ConversationRecord, ordinal: u32, (delivered, read): (u64, u64
     raised
 }
 
-fn watermark(it: &ConversationRecord, ordinal: Ordinal) -> (Option<UserId>, u64, u64) {
+fn watermark(it: &KnownConversationRecord, ordinal: Ordinal) -> (Option<UserId>, u64, u64) {
     if let Some(member) = it.members.iter().find(|member| member.ordinal == ordinal.get()) {
         return (UserId::new(&member.user).ok(), member.delivered, member.read);
     }

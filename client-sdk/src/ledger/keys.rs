@@ -7,8 +7,14 @@ use crate::send::SendId;
 
 /// Whose store this is: user, a slash, device.
 pub(crate) const OWNER: &[u8] = b"M/owner";
+/// Which server it is of, and its epoch (8 each).
+pub(crate) const SERVER: &[u8] = b"M/server";
 /// The last number that a send was given.
 pub(crate) const LAST_SEND: &[u8] = b"M/send";
+/// The name of the count that these numbers are of; absent: it has none.
+pub(crate) const COUNTER: &[u8] = b"M/counter";
+/// Of numbers up to here the server has counted some that this store did not give.
+pub(crate) const STRANGE: &[u8] = b"M/strange";
 /// The last number that an event for the app was given.
 pub(crate) const LAST_EVENT: &[u8] = b"M/event";
 /// The last number that a file was given.
@@ -20,6 +26,13 @@ pub(crate) const SUBSCRIBED: &[u8] = b"M/subscribed";
 /// What the device is let in with, if that is not what the app brings.
 pub(crate) const PASSWORD: &[u8] = b"M/password";
 
+/// What this store makes names from that nobody can guess.
+#[cfg(feature = "media")]
+pub(crate) const SECRET: &[u8] = b"M/secret";
+
+/// The conversation behind which those of this user are to be listed; absent: all were.
+pub(crate) const LISTED: &[u8] = b"M/listed";
+
 /// How many sends to phone numbers were not answered.
 pub(crate) const UNANSWERED_PHONES: &[u8] = b"M/phones";
 
@@ -27,7 +40,7 @@ pub(crate) const UNANSWERED_PHONES: &[u8] = b"M/phones";
 pub(crate) const OUTBOX: u8 = b'O';
 /// Sends that were answered.
 pub(crate) const SENT: u8 = b'S';
-/// Conversations.
+/// Conversations that this device knows, by number.
 pub(crate) const CONVERSATIONS: u8 = b'C';
 /// Messages at their places.
 pub(crate) const MESSAGES: u8 = b'A';
@@ -35,6 +48,8 @@ pub(crate) const MESSAGES: u8 = b'A';
 pub(crate) const INBOX: u8 = b'I';
 /// What did not come and is looked for.
 pub(crate) const GAPS: u8 = b'G';
+/// Pages of history that are to be asked for.
+pub(crate) const FILLS: u8 = b'B';
 /// What was read and not told to the server.
 pub(crate) const READ: u8 = b'R';
 /// Files that are to be sent.
@@ -80,6 +95,18 @@ pub(crate) fn gap(id: ConversationId, first: Seq) -> Vec<u8> {
     key
 }
 
+/// A page of history of a conversation in which something happened then: the one of most recently is the first.
+pub(crate) fn fill(active_at_s: u64, id: ConversationId) -> Vec<u8> {
+    let mut key = numbered(FILLS, u64::MAX - active_at_s);
+    key.extend_from_slice(&id.get().to_be_bytes());
+    key
+}
+
+/// The conversation in a key of [`fill`].
+pub(crate) fn filled(key: &[u8]) -> ConversationId {
+    ConversationId::new(sequence(key).get())
+}
+
 /// A conversation.
 pub(crate) fn conversation(id: ConversationId) -> Vec<u8> {
     numbered(CONVERSATIONS, id.get())
@@ -114,19 +141,19 @@ pub(crate) fn unanswered_of(id: ConversationId) -> Vec<u8> {
 }
 
 /// Sends to a user that were stored in a conversation which this device does not know yet.
-pub(crate) fn homeless(user: &UserId) -> Vec<u8> {
+pub(crate) fn unrouted(user: &UserId) -> Vec<u8> {
     [b"H/", user.as_str().as_bytes()].concat()
 }
 
 /// The same of a phone number.
-pub(crate) fn homeless_phone(number: &str) -> Vec<u8> {
+pub(crate) fn unrouted_phone(number: &str) -> Vec<u8> {
     [b"T/", number.as_bytes()].concat()
 }
 
 /// All of them: the bounds of a scan.
-pub(crate) const HOMELESS_PHONES: (&[u8], &[u8]) = (b"T/", b"T0");
+pub(crate) const UNROUTED_PHONES: (&[u8], &[u8]) = (b"T/", b"T0");
 
-/// The number in a key of [`homeless_phone`].
+/// The number in a key of [`unrouted_phone`].
 pub(crate) fn phone_number(key: &[u8]) -> Option<PhoneNumber> {
     PhoneNumber::parse(std::str::from_utf8(key.get(2..)?).ok()?).ok()
 }

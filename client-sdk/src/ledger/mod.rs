@@ -5,44 +5,60 @@
 //! - `outbound`: sends, from the call to the last tick.
 //! - `inbound`: what the server delivered, each thing once; the events that wait for the app.
 //! - `files`: files that are to be sent, until their message is in the outbox.
+//! - `amend`: what happens to messages that are here: edited, taken back, reacted to.
+//! - `unread`: how many messages this user has not read.
+//! - `fill`: what a device that is new fetches of what was before it.
 //! - `gaps`: what did not come, until it has been looked for.
 //! - `passwords`: what the device is let in with.
 //! - `queries`: what an app asks.
-//! - `somewhere`: sends whose conversation is not known yet.
-//! - `order`: which places of a conversation are accounted for.
+//! - `secret`: names that nobody can guess.
+//! - `unplaced`: sends whose conversation is not known yet.
+//! - `origin`: which server the store is of, and what a restored one has forgotten.
+//! - `sequence`: which places of a conversation are accounted for.
 
+mod amend;
 #[cfg(feature = "media")]
 pub(crate) mod files;
+mod fill;
 mod gaps;
 mod inbound;
 mod keys;
-mod order;
+mod origin;
 mod outbound;
 mod passwords;
 mod queries;
 mod record;
-mod somewhere;
+#[cfg(feature = "media")]
+mod secret;
+mod sequence;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thread;
+mod unplaced;
+mod unread;
 
 use std::collections::BTreeSet;
 
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
-use self::order::{Doubt, Order};
-use self::record::{ConversationRecord, DoubtRecord, FailureRecord, InboxRecord, MessageRecord, PlaceRecord, Waiting};
+use self::record::{
+    FailureRecord, InboxRecord, KnownConversationRecord, MessageRecord, PlaceRecord, UnconfirmedEvent,
+    UnplacedSendRecord,
+};
+use self::sequence::{SequenceTracker, UnplacedSend};
 use crate::error::{Error, FileFailure};
 use crate::send::{SendId, refusal};
-use crate::store::{Store, StoreError};
+use crate::store::{LocalStore, LocalStoreError};
 
+pub(crate) use self::fill::{HistoryFill, PAGE as FILL_PAGE, PAGES_MAX as FILL_PAGES_MAX};
 pub(crate) use self::gaps::Gap;
 pub(crate) use self::inbound::Received;
-pub(crate) use self::outbound::Outgoing;
+pub(crate) use self::origin::{RestoreFindings, ServerIdentity};
+pub(crate) use self::outbound::UnansweredSend;
 #[cfg(feature = "media")]
 pub(crate) use self::outbound::parts as recipient_parts;
-pub use self::queries::Pending;
-pub(crate) use self::somewhere::phone_hash;
+pub use self::queries::PendingSend;
+pub(crate) use self::unplaced::phone_hash;
 
 /// What is subscribed to, each with what comes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -60,29 +76,42 @@ const LIVE: &[u8] = b"live";
 /// Sends that an app without an archive can still ask about.
 const SENT_KEPT: u64 = 1_000;
 
-/// See the module.
+/// What an empty store begins with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beginning {
+    /// Sends are numbered from here on.
+    pub(crate) after: u64,
+    /// The name of the count that these numbers are of: one that no earlier store of this device has used.
+    pub(crate) counter: u64,
+}
+
+/// The client's durable state on a store, and every decision about it.
 pub(crate) struct Ledger {
-    store: Box<dyn Store>,
+    store: Box<dyn LocalStore>,
     me: UserId,
+    /// See [`Beginning`]; 0: a store from before counts had names.
+    counter: u64,
     /// Messages are kept when the app has confirmed them.
     archive: bool,
     /// There are gaps that nobody has been told of.
     has_new_gaps: bool,
+    /// There is more history to ask for than was.
+    has_new_fills: bool,
     /// There are sends to phone numbers of which nobody has asked whose they are.
     has_new_phones: bool,
 }
 
 impl Ledger {
-    /// Takes a store over, or begins one. `first_send`: what an empty store counts from; above all numbers that an
-    /// earlier store of this device may have used.
+    /// Takes a store over, or begins one.
     pub(crate) fn open(
-        store: Box<dyn Store>,
+        store: Box<dyn LocalStore>,
         user: &UserId,
         device: &str,
         archive: bool,
-        first_send: u64,
+        beginning: Beginning,
     ) -> Result<Self, Error> {
-        let mut ledger = Self { store, me: user.clone(), archive, has_new_gaps: false, has_new_phones: false };
+        let (me, counter, has_new_gaps, has_new_fills, has_new_phones) = (user.clone(), 0, false, false, false);
+        let mut ledger = Self { store, me, counter, archive, has_new_gaps, has_new_fills, has_new_phones };
         let owner = format!("{user}/{device}");
         match ledger.store.get(keys::OWNER)? {
             Some(stored) if stored != owner.as_bytes() => {
@@ -91,23 +120,26 @@ impl Ledger {
             Some(_) => {}
             None => {
                 ledger.store.put(keys::OWNER, owner.as_bytes())?;
-                ledger.set_number(keys::LAST_SEND, first_send)?;
+                ledger.set_number(keys::LAST_SEND, beginning.after)?;
+                ledger.set_number(keys::COUNTER, beginning.counter)?;
+                ledger.set_number(keys::LISTED, 0)?;
                 ledger.store.commit()?;
             }
         }
+        ledger.counter = ledger.number(keys::COUNTER)?;
         Ok(ledger)
     }
 
-    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn commit(&mut self) -> Result<(), LocalStoreError> {
         self.store.commit()
     }
 
-    pub(crate) fn rollback(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn rollback(&mut self) -> Result<(), LocalStoreError> {
         self.store.rollback()
     }
 
     /// What the server's session was told that this device wants.
-    pub(crate) fn subscribed(&mut self) -> Result<Subscribed, StoreError> {
+    pub(crate) fn subscribed(&mut self) -> Result<Subscribed, LocalStoreError> {
         Ok(match self.store.get(keys::SUBSCRIBED)? {
             None => Subscribed::Nothing,
             Some(stored) if stored == LIVE => Subscribed::Live,
@@ -116,7 +148,7 @@ impl Ledger {
     }
 
     /// See [`Self::subscribed`].
-    pub(crate) fn set_subscribed(&mut self, subscribed: Subscribed) -> Result<(), StoreError> {
+    pub(crate) fn set_subscribed(&mut self, subscribed: Subscribed) -> Result<(), LocalStoreError> {
         match subscribed {
             Subscribed::Nothing => self.store.delete(keys::SUBSCRIBED),
             Subscribed::Inbox => self.store.put(keys::SUBSCRIBED, b""),
@@ -124,44 +156,49 @@ impl Ledger {
         }
     }
 
-    fn number(&mut self, key: &[u8]) -> Result<u64, StoreError> {
+    fn number(&mut self, key: &[u8]) -> Result<u64, LocalStoreError> {
         let value = self.store.get(key)?;
         Ok(value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
     }
 
-    fn set_number(&mut self, key: &[u8], number: u64) -> Result<(), StoreError> {
+    fn set_number(&mut self, key: &[u8], number: u64) -> Result<(), LocalStoreError> {
         self.store.put(key, &number.to_be_bytes())
     }
 
-    fn record<R: prost::Message + Default>(&mut self, key: &[u8]) -> Result<Option<R>, StoreError> {
+    fn record<R: prost::Message + Default>(&mut self, key: &[u8]) -> Result<Option<R>, LocalStoreError> {
         self.store.get(key)?.map(|value| decoded(&value)).transpose()
     }
 
-    fn put(&mut self, key: &[u8], record: &impl prost::Message) -> Result<(), StoreError> {
+    fn put(&mut self, key: &[u8], record: &impl prost::Message) -> Result<(), LocalStoreError> {
         self.store.put(key, &record.encode_to_vec())
     }
 
-    fn conversation_record(&mut self, id: ConversationId) -> Result<ConversationRecord, StoreError> {
+    fn conversation_record(&mut self, id: ConversationId) -> Result<KnownConversationRecord, LocalStoreError> {
         Ok(self.record(&keys::conversation(id))?.unwrap_or_default())
     }
 
     /// An event for the app.
-    fn tell(&mut self, waiting: Waiting) -> Result<u64, StoreError> {
+    fn tell(&mut self, waiting: UnconfirmedEvent) -> Result<u64, LocalStoreError> {
+        self.tell_record(&InboxRecord { waiting: Some(waiting), checked: true })
+    }
+
+    fn tell_record(&mut self, record: &InboxRecord) -> Result<u64, LocalStoreError> {
         let id = self.number(keys::LAST_EVENT)? + 1;
         self.set_number(keys::LAST_EVENT, id)?;
-        self.put(&keys::numbered(keys::INBOX, id), &InboxRecord { waiting: Some(waiting) })?;
+        self.put(&keys::numbered(keys::INBOX, id), record)?;
         Ok(id)
     }
 
     /// Gives places to sends in doubt, and has what is missing looked for. Returns the sends.
-    fn settle(&mut self, id: ConversationId, it: &mut ConversationRecord) -> Result<Vec<SendId>, StoreError> {
-        let mut order = order_of(it);
+    fn settle(&mut self, id: ConversationId, it: &mut KnownConversationRecord) -> Result<Vec<SendId>, LocalStoreError> {
+        let mut order = tracker_of(it);
         let mut doubts: Vec<_> =
-            it.doubts.iter().map(|it| Doubt { id: it.id, above: it.above, below: it.below }).collect();
+            it.unplaced.iter().map(|it| UnplacedSend { id: it.id, above: it.above, below: it.below }).collect();
         let waiting = self.has_unanswered(id, it)?;
         let settled = order.settle(&mut doubts, waiting);
-        keep_order(it, order);
-        it.doubts = doubts.iter().map(|it| DoubtRecord { id: it.id, above: it.above, below: it.below }).collect();
+        keep_tracker(it, order);
+        it.unplaced =
+            doubts.iter().map(|it| UnplacedSendRecord { id: it.id, above: it.above, below: it.below }).collect();
         for (first, last) in settled.missing {
             self.look_for(Gap { conversation: id, first: Seq::new(first), last: Seq::new(last) })?;
         }
@@ -179,8 +216,8 @@ impl Ledger {
         send: SendId,
         id: ConversationId,
         at: Seq,
-        it: &mut ConversationRecord,
-    ) -> Result<(), StoreError> {
+        it: &mut KnownConversationRecord,
+    ) -> Result<(), LocalStoreError> {
         it.last_own = it.last_own.max(at.get());
         let Some(mut sent) = self.record::<record::SentRecord>(&keys::sent(send))? else { return Ok(()) };
         (sent.conversation, sent.sequence) = (id.get(), at.get());
@@ -200,12 +237,12 @@ impl Ledger {
 }
 
 /// Reads a stored value.
-fn decoded<R: prost::Message + Default>(value: &[u8]) -> Result<R, StoreError> {
-    R::decode(value).map_err(|error| StoreError::new("read a damaged record", error))
+fn decoded<R: prost::Message + Default>(value: &[u8]) -> Result<R, LocalStoreError> {
+    R::decode(value).map_err(|error| LocalStoreError::new("read a damaged record", error))
 }
 
-fn order_of(it: &ConversationRecord) -> Order {
-    Order {
+fn tracker_of(it: &KnownConversationRecord) -> SequenceTracker {
+    SequenceTracker {
         next: it.next,
         seen: it.seen.iter().copied().collect::<BTreeSet<_>>(),
         missing: it.missing.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect(),
@@ -213,7 +250,7 @@ fn order_of(it: &ConversationRecord) -> Order {
     }
 }
 
-fn keep_order(it: &mut ConversationRecord, order: Order) {
+fn keep_tracker(it: &mut KnownConversationRecord, order: SequenceTracker) {
     it.next = order.next;
     it.seen = order.seen.into_iter().collect();
     it.missing = order.missing.into_iter().flat_map(|(first, last)| [first, last]).collect();
@@ -235,6 +272,7 @@ fn failure_record(failure: &FileFailure) -> FailureRecord {
         FileFailure::Storage(status) => (5, (*status).into(), ""),
         FileFailure::Damaged => (6, 0, ""),
         FileFailure::Cancelled => (7, 0, ""),
+        FileFailure::Exists => (8, 0, ""),
     };
     FailureRecord { kind, code, text: text.to_owned() }
 }
@@ -248,6 +286,7 @@ fn failure(record: FailureRecord) -> FileFailure {
         5 => FileFailure::Storage(u16::try_from(record.code).unwrap_or(0)),
         6 => FileFailure::Damaged,
         7 => FileFailure::Cancelled,
+        8 => FileFailure::Exists,
         _ => FileFailure::Io(record.text),
     }
 }

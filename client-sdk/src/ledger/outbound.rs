@@ -5,16 +5,18 @@ use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use godwit_schemas::phone::PhoneNumber;
 use prost::Message as _;
 
-use super::record::{ConversationRecord, DoubtRecord, OutRecord, SentRecord, Waiting};
-use super::{Ledger, SENT_KEPT, decoded, keep_order, keys, order_of};
+use super::record::{KnownConversationRecord, OutRecord, SentRecord, UnconfirmedEvent, UnplacedSendRecord};
+use super::{Ledger, SENT_KEPT, decoded, keep_tracker, keys, tracker_of};
 use crate::media::{Media, told};
 use crate::send::{Draft, Recipient, SendId, SendState, refusal};
-use crate::store::{Scan, StoreError};
+use crate::store::{LocalStoreError, Scan};
 
 /// A send that was not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outgoing {
+pub(crate) struct UnansweredSend {
     pub(crate) id: SendId,
+    /// The name of the count that its number is of.
+    pub(crate) counter: u64,
     /// The conversation, where it is known: that is shorter than a name.
     pub(crate) to: Recipient,
     pub(crate) draft: Draft,
@@ -22,7 +24,7 @@ pub(crate) struct Outgoing {
 
 impl Ledger {
     /// Puts a message in the outbox.
-    pub(crate) fn queue(&mut self, to: &Recipient, draft: Draft, now_s: u64) -> Result<SendId, StoreError> {
+    pub(crate) fn queue(&mut self, to: &Recipient, draft: Draft, now_s: u64) -> Result<SendId, LocalStoreError> {
         let id = SendId::new(self.number(keys::LAST_SEND)? + 1);
         self.set_number(keys::LAST_SEND, id.get())?;
         let (user, phone, conversation) = parts(to);
@@ -35,7 +37,7 @@ impl Ledger {
     }
 
     /// The oldest unanswered sends after this one.
-    pub(crate) fn unanswered(&mut self, after: u64, limit: usize) -> Result<Vec<Outgoing>, StoreError> {
+    pub(crate) fn unanswered(&mut self, after: u64, limit: usize) -> Result<Vec<UnansweredSend>, LocalStoreError> {
         let (from, to) = keys::above(keys::OUTBOX, after);
         let pairs = self.store.scan(&from, &to, Scan::Forward, limit)?;
         pairs
@@ -51,13 +53,18 @@ impl Ledger {
                 let id = SendId::new(keys::number(&key));
                 let OutRecord { body, expires_in_s, reply_to, media, .. } = out;
                 let (reply_to, media) = (Seq::new(reply_to), told(media));
-                Ok(Outgoing { id, to, draft: Draft { body, expires_in_s, reply_to, media } })
+                let counter = self.counter;
+                Ok(UnansweredSend { id, counter, to, draft: Draft { body, expires_in_s, reply_to, media } })
             })
             .collect()
     }
 
     /// The server has stored a send, at this place if it says so. Returns every send that has a place now.
-    pub(crate) fn stored(&mut self, id: SendId, at: Option<(ConversationId, Seq)>) -> Result<Vec<SendId>, StoreError> {
+    pub(crate) fn stored(
+        &mut self,
+        id: SendId,
+        at: Option<(ConversationId, Seq)>,
+    ) -> Result<Vec<SendId>, LocalStoreError> {
         let Some((to, out)) = self.answered(id)? else { return Ok(Vec::new()) };
         let conversation = match (&at, &to) {
             (Some((conversation, _)), _) | (None, Recipient::Conversation(conversation)) => Some(*conversation),
@@ -79,7 +86,7 @@ impl Ledger {
             self.store.delete(&keys::sent(SendId::new(id.get() - SENT_KEPT)))?;
         }
         let Some(conversation) = conversation else {
-            self.stored_somewhere(&to, id)?;
+            self.stored_without_conversation(&to, id)?;
             return Ok(Vec::new());
         };
         let mut it = self.conversation_record(conversation)?;
@@ -87,29 +94,41 @@ impl Ledger {
         let mut placed = Vec::new();
         match at {
             Some((_, place)) => {
-                let mut order = order_of(&it);
+                let mut order = tracker_of(&it);
                 order.own(place.get());
-                keep_order(&mut it, order);
+                keep_tracker(&mut it, order);
                 self.place(id, conversation, place, &mut it)?;
                 placed.push(id);
-                let earlier = it.doubts.iter_mut().filter(|doubt| doubt.id < id.get() && doubt.below == 0);
+                let earlier = it.unplaced.iter_mut().filter(|doubt| doubt.id < id.get() && doubt.below == 0);
                 earlier.for_each(|doubt| doubt.below = place.get());
             }
-            None => it.doubts.push(DoubtRecord { id: id.get(), above: it.last_own, below: 0 }),
+            None => it.unplaced.push(UnplacedSendRecord { id: id.get(), above: it.last_own, below: 0 }),
         }
         placed.extend(self.settle(conversation, &mut it)?);
         self.put(&keys::conversation(conversation), &it)?;
         Ok(placed)
     }
 
+    /// The server says that it took this send before, as all of this store's count up to `last`. Believed of what this
+    /// store may have sent; false: others have counted further under its name, and what this number was for is not known.
+    /// Numbers go on above theirs.
+    pub(crate) fn is_own_repetition(&mut self, id: SendId, last: u64) -> Result<bool, LocalStoreError> {
+        let given = self.number(keys::LAST_SEND)?;
+        if last > given {
+            self.set_number(keys::STRANGE, given)?;
+            self.set_number(keys::LAST_SEND, last)?;
+        }
+        Ok(id.get() > self.number(keys::STRANGE)?)
+    }
+
     /// The server does not take a send.
-    pub(crate) fn refused(&mut self, id: SendId, reason: u32, text: &str) -> Result<Vec<SendId>, StoreError> {
+    pub(crate) fn refused(&mut self, id: SendId, reason: u32, text: &str) -> Result<Vec<SendId>, LocalStoreError> {
         let Some((to, out)) = self.answered(id)? else { return Ok(Vec::new()) };
         let OutRecord { conversation, queued_at_s, user, phone, .. } = out;
         let text = text.to_owned();
         let sent = SentRecord { conversation, queued_at_s, reason, text, user, phone, ..Default::default() };
         self.put(&keys::sent(id), &sent)?;
-        self.tell(Waiting::Refused(id.get()))?;
+        self.tell(UnconfirmedEvent::Refused(id.get()))?;
         let Recipient::Conversation(conversation) = to else { return Ok(Vec::new()) };
         let mut it = self.conversation_record(conversation)?;
         let placed = self.settle(conversation, &mut it)?;
@@ -117,7 +136,7 @@ impl Ledger {
         Ok(placed)
     }
 
-    fn answered(&mut self, id: SendId) -> Result<Option<(Recipient, OutRecord)>, StoreError> {
+    fn answered(&mut self, id: SendId) -> Result<Option<(Recipient, OutRecord)>, LocalStoreError> {
         let Some(out) = self.record::<OutRecord>(&keys::outbox(id))? else { return Ok(None) };
         self.store.delete(&keys::outbox(id))?;
         let to = recipient(&out.user, &out.phone, out.conversation);
@@ -125,7 +144,7 @@ impl Ledger {
         Ok(Some((to, out)))
     }
 
-    fn count_unanswered(&mut self, to: &Recipient, by: i64) -> Result<(), StoreError> {
+    pub(super) fn count_unanswered(&mut self, to: &Recipient, by: i64) -> Result<(), LocalStoreError> {
         let key = match to {
             Recipient::User(user) => keys::unanswered_of_user(user),
             Recipient::Conversation(id) => keys::unanswered_of(*id),
@@ -139,7 +158,11 @@ impl Ledger {
 
     /// Sends to this conversation are on their way, under its number or the other side's name, or to a phone number that
     /// may be theirs.
-    pub(super) fn has_unanswered(&mut self, id: ConversationId, it: &ConversationRecord) -> Result<bool, StoreError> {
+    pub(super) fn has_unanswered(
+        &mut self,
+        id: ConversationId,
+        it: &KnownConversationRecord,
+    ) -> Result<bool, LocalStoreError> {
         let mut keys = vec![keys::unanswered_of(id)];
         if !it.group {
             let users = it.members.iter().filter_map(|member| UserId::new(&member.user).ok());
@@ -151,16 +174,16 @@ impl Ledger {
                 return Ok(true);
             }
         }
-        Ok(!it.group && self.has_homeless_phones()?)
+        Ok(!it.group && self.has_unrouted_phones()?)
     }
 
     /// The direct conversation with a user, if this device knows of it.
-    pub(crate) fn direct(&mut self, user: &UserId) -> Result<Option<ConversationId>, StoreError> {
+    pub(crate) fn direct(&mut self, user: &UserId) -> Result<Option<ConversationId>, LocalStoreError> {
         Ok(Some(self.number(&keys::direct(user))?).filter(|id| *id > 0).map(ConversationId::new))
     }
 
     /// How far a send is; `None`: there is none, or it is no longer kept.
-    pub(crate) fn state(&mut self, id: SendId) -> Result<Option<SendState>, StoreError> {
+    pub(crate) fn state(&mut self, id: SendId) -> Result<Option<SendState>, LocalStoreError> {
         if self.store.get(&keys::outbox(id))?.is_some() {
             return Ok(Some(SendState::Queued));
         }
@@ -177,14 +200,14 @@ impl Ledger {
     }
 
     /// How far these sends are; those that are gone are left out.
-    pub(crate) fn states(&mut self, ids: &[SendId]) -> Result<Vec<(SendId, SendState)>, StoreError> {
+    pub(crate) fn states(&mut self, ids: &[SendId]) -> Result<Vec<(SendId, SendState)>, LocalStoreError> {
         let states = ids.iter().map(|id| Ok(self.state(*id)?.map(|state| (*id, state))));
         states.filter_map(Result::transpose).collect()
     }
 }
 
 /// What a message at this place has reached with all who were to get it and are still there.
-pub(super) fn ticks(it: &ConversationRecord, me: &UserId, at: (ConversationId, Seq)) -> SendState {
+pub(super) fn ticks(it: &KnownConversationRecord, me: &UserId, at: (ConversationId, Seq)) -> SendState {
     let place = at.1.get();
     let others = it.members.iter().filter(|m| m.user != me.as_str() && !m.gone && m.since < place);
     let reached = others.fold(None, |least: Option<(u64, u64)>, member| {

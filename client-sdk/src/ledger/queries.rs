@@ -5,17 +5,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use godwit_schemas::client::{self, Role};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
-use super::record::{ConversationRecord, HomelessRecord, OutRecord, SentRecord};
+use super::record::{KnownConversationRecord, OutRecord, SentRecord, UnroutedSendsRecord};
 use super::{Ledger, decoded, keys, outbound};
 use crate::conversation::{Conversation, Member};
 use crate::event::Message;
 use crate::media::{Media, told};
 use crate::send::{Recipient, SendId, SendState};
-use crate::store::{Scan, StoreError};
+use crate::store::{LocalStoreError, Scan};
 
 /// A send that has no place in its conversation yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pending {
+pub struct PendingSend {
     /// Its number.
     pub id: SendId,
     /// Whom it is for.
@@ -32,25 +32,45 @@ pub struct Pending {
 
 impl Ledger {
     /// All conversations, the one in which something happened last first.
-    pub(crate) fn conversations(&mut self) -> Result<Vec<Conversation>, StoreError> {
+    pub(crate) fn conversations(&mut self) -> Result<Vec<Conversation>, LocalStoreError> {
         let (from, to) = keys::above(keys::CONVERSATIONS, 0);
         let pairs = self.store.scan(&from, &to, Scan::Forward, usize::MAX)?;
-        let found = pairs.into_iter().map(|(key, value)| {
-            Ok(conversation(ConversationId::new(keys::number(&key)), decoded::<ConversationRecord>(&value)?))
-        });
-        let mut found = found.collect::<Result<Vec<_>, StoreError>>()?;
+        let found = pairs
+            .into_iter()
+            .map(|(key, value)| self.as_seen(ConversationId::new(keys::number(&key)), decoded(&value)?));
+        let mut found = found.collect::<Result<Vec<_>, LocalStoreError>>()?;
         found.sort_by_key(|it| std::cmp::Reverse((it.active_at, it.id)));
         Ok(found)
     }
 
     /// One of them.
-    pub(crate) fn conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
-        Ok(self.record(&keys::conversation(id))?.map(|record| conversation(id, record)))
+    pub(crate) fn conversation(&mut self, id: ConversationId) -> Result<Option<Conversation>, LocalStoreError> {
+        let record = self.record(&keys::conversation(id))?;
+        record.map(|record| self.as_seen(id, record)).transpose()
+    }
+
+    /// A conversation as the app sees it.
+    fn as_seen(
+        &mut self,
+        id: ConversationId,
+        mut it: KnownConversationRecord,
+    ) -> Result<Conversation, LocalStoreError> {
+        let unread = self.unread(id, &mut it)?;
+        let newest = Seq::new(it.last_message);
+        let last = self.record(&keys::message(id, newest))?.map(|last| self.message(id, newest, last, &it));
+        Ok(Conversation { unread, last, ..conversation(id, it) })
     }
 
     /// Conversations whose members are not known.
-    pub(crate) fn unknown(&mut self) -> Result<Vec<ConversationId>, StoreError> {
-        Ok(self.conversations()?.into_iter().filter(|it| it.members.is_empty()).map(|it| it.id).collect())
+    pub(crate) fn unknown(&mut self) -> Result<Vec<ConversationId>, LocalStoreError> {
+        let (from, to) = keys::above(keys::CONVERSATIONS, 0);
+        let mut unknown = Vec::new();
+        for (key, value) in self.store.scan(&from, &to, Scan::Forward, usize::MAX)? {
+            if decoded::<KnownConversationRecord>(&value)?.members.is_empty() {
+                unknown.push(ConversationId::new(keys::number(&key)));
+            }
+        }
+        Ok(unknown)
     }
 
     /// The newest messages below `before`, oldest first, each with its state if this device sent it.
@@ -59,7 +79,7 @@ impl Ledger {
         id: ConversationId,
         before: Option<Seq>,
         limit: usize,
-    ) -> Result<Vec<(Message, Option<SendState>)>, StoreError> {
+    ) -> Result<Vec<(Message, Option<SendState>)>, LocalStoreError> {
         let it = self.conversation_record(id)?;
         let to = keys::message(id, before.unwrap_or(Seq::new(u64::MAX)));
         let pairs = self.store.scan(&keys::message(id, Seq::default()), &to, Scan::Backward, limit)?;
@@ -73,20 +93,20 @@ impl Ledger {
     }
 
     /// Sends to this recipient that have no place yet, oldest first.
-    pub(crate) fn pending(&mut self, to: &Recipient) -> Result<Vec<Pending>, StoreError> {
+    pub(crate) fn pending(&mut self, to: &Recipient) -> Result<Vec<PendingSend>, LocalStoreError> {
         let id = match to {
             Recipient::Conversation(id) => Some(*id),
             Recipient::User(user) => self.direct(user)?,
             Recipient::Phone(_) => None,
         };
         let mut pending = Vec::new();
-        let doubts = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().doubts;
-        let homeless: Option<HomelessRecord> = match to {
-            Recipient::User(user) => self.record(&keys::homeless(user))?,
-            Recipient::Phone(number) => self.record(&keys::homeless_phone(&number.to_string()))?,
+        let doubts = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().unplaced;
+        let unrouted: Option<UnroutedSendsRecord> = match to {
+            Recipient::User(user) => self.record(&keys::unrouted(user))?,
+            Recipient::Phone(number) => self.record(&keys::unrouted_phone(&number.to_string()))?,
             Recipient::Conversation(_) => None,
         };
-        let sends = homeless.into_iter().flat_map(|it| it.sends).chain(doubts.into_iter().map(|doubt| doubt.id));
+        let sends = unrouted.into_iter().flat_map(|it| it.sends).chain(doubts.into_iter().map(|doubt| doubt.id));
         for send in sends {
             if let Some(sent) = self.record::<SentRecord>(&keys::sent(SendId::new(send)))? {
                 let state = SendState::Sent { at: None };
@@ -112,19 +132,19 @@ impl Ledger {
     }
 
     /// The user has read up to here; told to the server when there is a connection. Returns whether that is news.
-    pub(crate) fn mark_read(&mut self, id: ConversationId, up_to: Seq) -> Result<bool, StoreError> {
+    pub(crate) fn mark_read(&mut self, id: ConversationId, up_to: Seq) -> Result<bool, LocalStoreError> {
         let mut it = self.conversation_record(id)?;
         if up_to.get() <= it.read {
             return Ok(false);
         }
-        it.read = up_to.get();
+        self.read_up_to(id, &mut it, up_to.get())?;
         self.put(&keys::conversation(id), &it)?;
         self.set_number(&keys::read(id), up_to.get())?;
         Ok(true)
     }
 
     /// What was read and not told to the server.
-    pub(crate) fn untold_reads(&mut self) -> Result<Vec<(ConversationId, Seq)>, StoreError> {
+    pub(crate) fn untold_reads(&mut self) -> Result<Vec<(ConversationId, Seq)>, LocalStoreError> {
         let (from, to) = keys::above(keys::READ, 0);
         let pairs = self.store.scan(&from, &to, Scan::Forward, usize::MAX)?;
         let read = pairs.into_iter().map(|(key, value)| {
@@ -135,7 +155,7 @@ impl Ledger {
     }
 
     /// The server knows that the user has read up to here.
-    pub(crate) fn read_told(&mut self, id: ConversationId, up_to: Seq) -> Result<(), StoreError> {
+    pub(crate) fn read_told(&mut self, id: ConversationId, up_to: Seq) -> Result<(), LocalStoreError> {
         if self.number(&keys::read(id))? <= up_to.get() {
             self.store.delete(&keys::read(id))?;
         }
@@ -143,7 +163,7 @@ impl Ledger {
     }
 
     /// Forgets messages up to here.
-    pub(crate) fn forget(&mut self, id: ConversationId, up_to: Seq) -> Result<(), StoreError> {
+    pub(crate) fn forget(&mut self, id: ConversationId, up_to: Seq) -> Result<(), LocalStoreError> {
         let (from, to) = (keys::message(id, Seq::default()), keys::message(id, Seq::new(up_to.get() + 1)));
         for (key, value) in self.store.scan(&from, &to, Scan::Forward, usize::MAX)? {
             let send = decoded::<super::MessageRecord>(&value)?.send;
@@ -151,6 +171,10 @@ impl Ledger {
                 self.store.delete(&keys::sent(SendId::new(send)))?;
             }
             self.store.delete(&key)?;
+        }
+        if let Some(mut it) = self.record::<KnownConversationRecord>(&keys::conversation(id))? {
+            it.unread = None;
+            self.put(&keys::conversation(id), &it)?;
         }
         Ok(())
     }
@@ -162,12 +186,12 @@ fn pending_send(
     (body, media): (bytes::Bytes, Vec<client::Media>),
     queued_at_s: u64,
     state: SendState,
-) -> Pending {
+) -> PendingSend {
     let queued_at = UNIX_EPOCH + Duration::from_secs(queued_at_s);
-    Pending { id: SendId::new(id), to: to.clone(), body, media: told(media), queued_at, state }
+    PendingSend { id: SendId::new(id), to: to.clone(), body, media: told(media), queued_at, state }
 }
 
-fn conversation(id: ConversationId, record: ConversationRecord) -> Conversation {
+fn conversation(id: ConversationId, record: KnownConversationRecord) -> Conversation {
     let members = record.members.into_iter().filter_map(|member| {
         Some(Member {
             ordinal: Ordinal::new(member.ordinal),
@@ -184,7 +208,9 @@ fn conversation(id: ConversationId, record: ConversationRecord) -> Conversation 
         title: record.title,
         members: members.collect(),
         read_up_to: Seq::new(record.read),
+        unread: record.unread.unwrap_or_default(),
         last_message: Seq::new(record.last_message),
+        last: None,
         active_at: UNIX_EPOCH + Duration::from_secs(record.active_at_s),
     }
 }

@@ -1,6 +1,6 @@
 //! Stored values, as protobuf. Numbers are never reused.
 
-use godwit_schemas::client::Media;
+use godwit_schemas::client::{Media, Properties};
 use prost::Message;
 
 /// What the device is let in with.
@@ -16,7 +16,7 @@ pub(crate) struct PasswordRecord {
 
 /// A conversation as this device knows it.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ConversationRecord {
+pub(crate) struct KnownConversationRecord {
     /// Members and title are known.
     #[prost(bool, tag = "1")]
     pub(crate) known: bool,
@@ -25,8 +25,8 @@ pub(crate) struct ConversationRecord {
     #[prost(string, tag = "3")]
     pub(crate) title: String,
     #[prost(message, repeated, tag = "4")]
-    pub(crate) members: Vec<MemberRecord>,
-    /// See `Order`.
+    pub(crate) members: Vec<KnownMemberRecord>,
+    /// See `SequenceTracker`.
     #[prost(uint64, tag = "5")]
     pub(crate) next: u64,
     #[prost(uint64, repeated, tag = "6")]
@@ -44,7 +44,7 @@ pub(crate) struct ConversationRecord {
     pub(crate) read: u64,
     /// Sends whose place is not known.
     #[prost(message, repeated, tag = "11")]
-    pub(crate) doubts: Vec<DoubtRecord>,
+    pub(crate) unplaced: Vec<UnplacedSendRecord>,
     /// The last message or change of any kind, to sort by.
     #[prost(uint64, tag = "12")]
     pub(crate) active_at_s: u64,
@@ -54,11 +54,20 @@ pub(crate) struct ConversationRecord {
     /// Receipts that came before the members were known.
     #[prost(message, repeated, tag = "14")]
     pub(crate) early: Vec<EarlyRecord>,
+    /// Messages of others above `read` that are kept; absent: to be counted.
+    #[prost(uint64, optional, tag = "15")]
+    pub(crate) unread: Option<u64>,
+    /// See `fill`: a page of history is asked for.
+    #[prost(bool, tag = "16")]
+    pub(crate) filling: bool,
+    /// Meanwhile a message was changed that is not here: it may be in the page, as it was before.
+    #[prost(bool, tag = "17")]
+    pub(crate) stale: bool,
 }
 
 /// A member, also a former one.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct MemberRecord {
+pub(crate) struct KnownMemberRecord {
     #[prost(uint32, tag = "1")]
     pub(crate) ordinal: u32,
     #[prost(string, tag = "2")]
@@ -88,9 +97,9 @@ pub(crate) struct EarlyRecord {
     pub(crate) read: u64,
 }
 
-/// See `order::Doubt`.
+/// See `sequence::UnplacedSend`.
 #[derive(Clone, Copy, PartialEq, Message)]
-pub(crate) struct DoubtRecord {
+pub(crate) struct UnplacedSendRecord {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
     #[prost(uint64, tag = "2")]
@@ -101,7 +110,7 @@ pub(crate) struct DoubtRecord {
 
 /// Sends that were stored, the device does not know where.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct HomelessRecord {
+pub(crate) struct UnroutedSendsRecord {
     #[prost(uint64, repeated, tag = "1")]
     pub(crate) sends: Vec<u64>,
 }
@@ -112,7 +121,7 @@ pub(crate) struct OutRecord {
     /// The recipient, if it is a user.
     #[prost(string, tag = "1")]
     pub(crate) user: String,
-    /// Otherwise.
+    /// The conversation that it goes to; 0: to a user or a phone number.
     #[prost(uint64, tag = "2")]
     pub(crate) conversation: u64,
     #[prost(bytes = "bytes", tag = "3")]
@@ -187,22 +196,58 @@ pub(crate) struct MessageRecord {
     /// Files that it refers to.
     #[prost(message, repeated, tag = "8")]
     pub(crate) media: Vec<Media>,
+    /// The place of the change that gave it its body; 0: of none, or not known.
+    #[prost(uint64, tag = "9")]
+    pub(crate) edited_at: u64,
+    /// By member, the last of each.
+    #[prost(message, repeated, tag = "10")]
+    pub(crate) reactions: Vec<ReactionRecord>,
+    /// What it says beside its body.
+    #[prost(message, optional, boxed, tag = "11")]
+    pub(crate) properties: Option<Box<Properties>>,
+}
+
+/// How a member reacts to a message.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct ReactionRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) member: u32,
+    /// Empty: no more.
+    #[prost(string, tag = "2")]
+    pub(crate) reaction: String,
+    /// The place of the change; 0: not known.
+    #[prost(uint64, tag = "3")]
+    pub(crate) at: u64,
+}
+
+/// A page of history that is to be asked for: see `fill`.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct FillRecord {
+    /// Only what is below; 0: no bound.
+    #[prost(uint64, tag = "1")]
+    pub(crate) before: u64,
+    /// Pages that were asked for.
+    #[prost(uint32, tag = "2")]
+    pub(crate) pages: u32,
 }
 
 /// What the app has not confirmed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct InboxRecord {
-    #[prost(oneof = "Waiting", tags = "1, 2, 3, 4, 5, 6")]
-    pub(crate) waiting: Option<Waiting>,
+    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8")]
+    pub(crate) waiting: Option<UnconfirmedEvent>,
+    /// Of a change of a message: the message is here, and who did it may.
+    #[prost(bool, tag = "7")]
+    pub(crate) checked: bool,
 }
 
 /// See [`InboxRecord`].
 #[derive(Clone, PartialEq, prost::Oneof)]
-pub(crate) enum Waiting {
+pub(crate) enum UnconfirmedEvent {
     /// A message; it is among the messages.
     #[prost(message, tag = "1")]
     Message(PlaceRecord),
-    /// `client.Change`.
+    /// A change of a conversation, as an encoded `client.Change`.
     #[prost(bytes = "bytes", tag = "2")]
     Change(bytes::Bytes),
     /// A receipt; its watermarks are with the member, so that a newer one is told at once. `sequence`: the ordinal.
@@ -217,6 +262,17 @@ pub(crate) enum Waiting {
     /// A file that was not sent.
     #[prost(message, tag = "6")]
     FileFailed(FailedFileRecord),
+    /// The server was restored from a backup.
+    #[prost(message, tag = "8")]
+    Restored(RestoredRecord),
+}
+
+/// What the server has forgotten.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RestoredRecord {
+    /// Conversations that it does not have any more.
+    #[prost(uint64, repeated, tag = "1")]
+    pub(crate) lost: Vec<u64>,
 }
 
 /// A file that was not sent.
@@ -259,7 +315,7 @@ pub(crate) struct PlaceRecord {
     pub(crate) sequence: u64,
 }
 
-/// Places.
+/// Places of a conversation that hold something that did not come.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct MissingRecord {
     #[prost(uint64, tag = "1")]

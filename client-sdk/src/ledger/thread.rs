@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Ledger;
 use crate::error::Error;
-use crate::store::StoreError;
+use crate::store::LocalStoreError;
 
 /// Jobs in one commit.
 const BATCH: usize = 256;
@@ -17,31 +17,31 @@ const BATCH: usize = 256;
 const QUEUE: usize = 1_024;
 
 /// What is to be done, and then, after the commit, who is to be told.
-type Job = Box<dyn FnOnce(&mut Ledger) -> Result<Told, StoreError> + Send>;
-type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type LedgerJob = Box<dyn FnOnce(&mut Ledger) -> Result<JobReply, LocalStoreError> + Send>;
+type JobReply = Box<dyn FnOnce(Result<(), LocalStoreError>) + Send>;
 
-/// See the module. It ends when this is dropped, after the jobs it was given.
+/// The thread that owns the ledger, and the way to give it jobs. It ends when this is dropped, after the jobs it was given.
 #[derive(Debug)]
 pub(crate) struct LedgerThread {
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    jobs: Mutex<Option<mpsc::Sender<LedgerJob>>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl LedgerThread {
-    pub(crate) fn start(ledger: Ledger) -> Result<Arc<Self>, StoreError> {
+    pub(crate) fn start(ledger: Ledger) -> Result<Arc<Self>, LocalStoreError> {
         let (sender, jobs) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("godwit-ledger".to_owned()).spawn(move || run(ledger, jobs));
-        let thread = thread.map_err(|error| StoreError::new("start the store's thread", error))?;
+        let thread = thread.map_err(|error| LocalStoreError::new("start the store's thread", error))?;
         Ok(Arc::new(Self { jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) }))
     }
 
     /// Does something and waits until it is committed. If the caller goes away, it is done all the same.
     pub(crate) async fn call<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Ledger) -> Result<R, StoreError> + Send + 'static,
+        job: impl FnOnce(&mut Ledger) -> Result<R, LocalStoreError> + Send + 'static,
     ) -> Result<R, Error> {
         let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move |ledger| {
+        let job: LedgerJob = Box::new(move |ledger| {
             let done = match job(ledger) {
                 Ok(done) => done,
                 Err(error) => {
@@ -68,7 +68,7 @@ impl LedgerThread {
     }
 }
 
-fn run(mut ledger: Ledger, mut jobs: mpsc::Receiver<Job>) {
+fn run(mut ledger: Ledger, mut jobs: mpsc::Receiver<LedgerJob>) {
     while let Some(first) = jobs.blocking_recv() {
         let mut told = Vec::new();
         let mut failed = None;

@@ -9,7 +9,7 @@ const BASE: Duration = Duration::from_millis(500);
 /// What a busy server is left alone for, in seconds, if it could not say.
 const BUSY_S: std::ops::RangeInclusive<u64> = 5..=20;
 
-/// See the module.
+/// Waits between attempts to connect: they double, and chance spreads them.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     longest: Duration,

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Pings at an interval before a longer one is tried.
 const HELD: u32 = 3;
 
-/// See the module.
+/// The interval between pings of a silent connection, as this network was found to allow it.
 #[derive(Debug, Clone)]
 pub(crate) struct KeepAlive {
     first: Duration,
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_break_in_the_middle_of_traffic_says_nothing_and_a_new_network_begins_anew() {
+    fn only_a_break_in_silence_shortens_the_keep_alive() {
         let mut it = KeepAlive::new(60 * S, 900 * S);
         (0..30).for_each(|_| it.held());
         let grown = it.interval();

@@ -1,5 +1,5 @@
 //! One connection to the server. The only modules that name rumqttc: `v5`, and `v4` as a fallback. The engine makes a new
-//! [`Link`] for each connection and is its only user.
+//! [`MqttLink`] for each connection and is its only user.
 //!
 //! What rumqttc is known for, and why it does not happen here:
 //!
@@ -11,11 +11,12 @@
 //! - **Two publishes get one packet identifier.** Identifiers are the engine's; rumqttc gives only the first one, to
 //!   SUBSCRIBE, which the engine never uses. There are never as many publishes unanswered as rumqttc takes, at which
 //!   point it would hold acknowledgements back as well.
-//! - **A cancelled poll loses a packet.** [`Link::next`] may be cancelled only while [`Link::is_idle`].
+//! - **A cancelled poll loses a packet.** [`MqttLink::next`] may be cancelled only while [`MqttLink::is_idle`].
 //! - **An aliased topic is empty, a dead connection is noticed after two keep-alives, pings are sent in the middle of
 //!   traffic.** Aliases are resolved here, and the engine pings.
 
 pub(crate) mod backoff;
+mod diagnosis;
 pub(crate) mod endpoint;
 pub(crate) mod keepalive;
 #[cfg(feature = "tls")]
@@ -31,8 +32,9 @@ use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use godwit_schemas::reason::Reason;
 
-use self::endpoint::Endpoint;
+use self::endpoint::ServerAddress;
 use self::traffic::{Purpose, Traffic};
+use crate::ledger::ServerIdentity;
 
 /// Packet identifier of SUBSCRIBE: rumqttc's first.
 pub(crate) const FIRST_PACKET_ID: u16 = 2;
@@ -61,8 +63,8 @@ pub enum Protocol {
 
 /// What every connection of a client has in common. Not `Debug`: it has a password.
 #[derive(Clone)]
-pub(crate) struct Dial {
-    pub(crate) endpoint: Endpoint,
+pub(crate) struct ConnectOptions {
+    pub(crate) endpoint: ServerAddress,
     pub(crate) user: String,
     pub(crate) device: String,
     /// Which of the device's passwords is tried.
@@ -80,7 +82,7 @@ pub(crate) struct Dial {
 
 /// What goes up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Up {
+pub(crate) enum OutboundPacket {
     Publish {
         packet_id: u16,
         again: bool,
@@ -109,11 +111,13 @@ pub(crate) enum Up {
 
 /// What comes down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Down {
+pub(crate) enum InboundPacket {
     Welcome {
         session_present: bool,
         unanswered_max: u16,
         packet_bytes_max: u32,
+        /// Which server this is, if it says so.
+        origin: Option<ServerIdentity>,
     },
     /// With QoS 0 the packet identifier is 0, and nobody waits for an acknowledgement.
     Publish {
@@ -123,7 +127,7 @@ pub(crate) enum Down {
     },
     Answer {
         packet_id: u16,
-        answer: Answer,
+        answer: PublishAck,
     },
     Subscribed(bool),
     Unsubscribed,
@@ -167,18 +171,20 @@ impl Topic {
 
 /// What PUBACK says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct PublishAck {
     pub(crate) reason: u8,
     pub(crate) text: String,
     /// Where the message stands, if it is told.
     pub(crate) at: Option<(ConversationId, Seq)>,
+    /// The server took it before, and all of its count up to this number.
+    pub(crate) repeated: Option<u64>,
     /// Of the packet.
     pub(crate) bytes: usize,
 }
 
 /// How a connection ended, or why there was none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Lost {
+pub(crate) enum ConnectionLost {
     #[error("the server refused the connection with {:#04x}", .0.get())]
     Refused(Reason),
     /// As from a server that does not speak MQTT 5; also when a network breaks at that moment.
@@ -186,29 +192,37 @@ pub(crate) enum Lost {
     NoWelcome,
     #[error("the server closed the connection with {:#04x}", .0.get())]
     Closed(Reason),
+    #[error("no connection can be made: {0}")]
+    Unreachable(String),
+    #[error("the certificate is not trusted: {0}")]
+    NotTrusted(String),
+    #[error("no MQTT is spoken there: {0}")]
+    NotMqtt(String),
+    #[error("another server: {found:016x} instead of {expected:016x}")]
+    OtherServer { expected: u64, found: u64 },
     #[error("the server asked to come back in {0:?}")]
     Later(Duration),
     #[error("{0}")]
     Broken(String),
 }
 
-/// See the module.
-pub(crate) enum Link {
-    V5(Box<v5::Link>),
-    V4(Box<v4::Link>),
+/// A connection in either version of MQTT.
+pub(crate) enum MqttLink {
+    V5(Box<v5::LinkV5>),
+    V4(Box<v4::LinkV4>),
 }
 
-impl Link {
+impl MqttLink {
     /// A connection that is made with the first [`Self::next`], which says `Welcome` or why not.
-    pub(crate) fn new(dial: &Dial, protocol: Protocol) -> Self {
+    pub(crate) fn new(dial: &ConnectOptions, protocol: Protocol) -> Self {
         match protocol {
-            Protocol::V311 => Self::V4(Box::new(v4::Link::new(dial))),
-            Protocol::Auto | Protocol::V5 => Self::V5(Box::new(v5::Link::new(dial))),
+            Protocol::V311 => Self::V4(Box::new(v4::LinkV4::new(dial))),
+            Protocol::Auto | Protocol::V5 => Self::V5(Box::new(v5::LinkV5::new(dial))),
         }
     }
 
     /// Puts something in the queue. Sent as [`Self::next`] is called.
-    pub(crate) fn push(&mut self, up: Up) {
+    pub(crate) fn push(&mut self, up: OutboundPacket) {
         match self {
             Self::V5(link) => link.push(up),
             Self::V4(link) => link.push(up),
@@ -223,11 +237,16 @@ impl Link {
         }
     }
 
+    /// In this version of MQTT the server cannot say which one it is before it is asked.
+    pub(crate) fn is_silent_about_server(&self) -> bool {
+        matches!(self, Self::V4(_))
+    }
+
     /// The next thing that happens. Cancel safe if the link [is idle](Self::is_idle), and not otherwise.
     ///
     /// # Errors
-    /// [`Lost`]: drop it.
-    pub(crate) async fn next(&mut self) -> Result<Down, Lost> {
+    /// [`ConnectionLost`]: drop it.
+    pub(crate) async fn next(&mut self) -> Result<InboundPacket, ConnectionLost> {
         match self {
             Self::V5(link) => link.next().await,
             Self::V4(link) => link.next().await,

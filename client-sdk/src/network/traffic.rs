@@ -31,7 +31,7 @@ impl Purpose {
 
 /// Bytes in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bytes {
+pub struct ByteCount {
     /// To the server.
     pub sent: u64,
     /// From the server.
@@ -55,17 +55,17 @@ impl Traffic {
     }
 
     /// What was sent and received for a purpose.
-    pub fn of(&self, purpose: Purpose) -> Bytes {
+    pub fn of(&self, purpose: Purpose) -> ByteCount {
         let load = |counters: &[AtomicU64; 7]| counters[purpose as usize].load(Ordering::Relaxed);
-        Bytes { sent: load(&self.sent), received: load(&self.received) }
+        ByteCount { sent: load(&self.sent), received: load(&self.received) }
     }
 
     /// All in all.
-    pub fn total(&self) -> Bytes {
+    pub fn total(&self) -> ByteCount {
         let [sent, received]: [u64; 2] = array::from_fn(|at| {
             let counters = [&self.sent, &self.received][at];
             counters.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
         });
-        Bytes { sent, received }
+        ByteCount { sent, received }
     }
 }

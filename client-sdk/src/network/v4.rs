@@ -1,16 +1,20 @@
-//! MQTT 3.1.1 on rumqttc, for the way through what does not let MQTT 5 pass. It says less: no reasons, and no place in
-//! PUBACK, so that a send's place follows from the holes it leaves (`ledger::order`).
+//! MQTT 3.1.1 on rumqttc, for the way through what does not let MQTT 5 pass. It says less: no reasons, not whether a send
+//! was known already, and no place in PUBACK, so that a send's place follows from the holes it leaves (`ledger::order`).
 
 use std::sync::Arc;
 
 use godwit_schemas::reason::Reason;
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, MqttOptions, Packet, PubAck, Publish, QoS,
-    Request, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
+    Request, StateError, Subscribe, SubscribeFilter, SubscribeReasonCode, Unsubscribe,
 };
 
+use super::diagnosis;
 use super::traffic::{Purpose, Traffic};
-use super::{ALWAYS, Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, Topic, Up, filters};
+use super::{
+    ALWAYS, ConnectOptions, ConnectionLost, FILTERS, INFLIGHT, InboundPacket, OutboundPacket, PACKET_BYTES_MAX,
+    PublishAck, Topic, filters,
+};
 
 /// As in `v5`.
 const ACKS: usize = 64;
@@ -20,7 +24,7 @@ const UNANSWERED_MAX: u16 = 128;
 const SENT_PACKET_BYTES_MAX: u32 = 131_072;
 
 /// See the module above.
-pub(crate) struct Link {
+pub(crate) struct LinkV4 {
     acks: AsyncClient,
     events: EventLoop,
     traffic: Arc<Traffic>,
@@ -29,8 +33,8 @@ pub(crate) struct Link {
     connect_bytes: usize,
 }
 
-impl Link {
-    pub(super) fn new(dial: &Dial) -> Self {
+impl LinkV4 {
+    pub(super) fn new(dial: &ConnectOptions) -> Self {
         let (host, port) = dial.endpoint.address();
         let mut options = MqttOptions::new(&dial.device, host, port);
         options
@@ -52,16 +56,16 @@ impl Link {
         Self { acks, events, traffic: dial.traffic.clone(), unwritten: 0, connect_bytes }
     }
 
-    pub(super) fn push(&mut self, up: Up) {
+    pub(super) fn push(&mut self, up: OutboundPacket) {
         self.unwritten += 1;
         let request = match up {
-            Up::Publish { packet_id, again, topic, payload, purpose } => {
+            OutboundPacket::Publish { packet_id, again, topic, payload, purpose } => {
                 let mut publish = Publish::from_bytes(topic, QoS::AtLeastOnce, payload);
                 (publish.pkid, publish.dup) = (packet_id, again);
                 self.traffic.sent(purpose, publish.size());
                 Request::Publish(publish)
             }
-            Up::Ack { packet_id, purpose } => {
+            OutboundPacket::Ack { packet_id, purpose } => {
                 let ack = PubAck::new(packet_id);
                 self.traffic.sent(purpose, ack.size());
                 let mut publish = Publish::new("", QoS::AtLeastOnce, Vec::new());
@@ -71,29 +75,29 @@ impl Link {
                 }
                 Request::PubAck(ack)
             }
-            Up::Signal { conversation, body } => {
+            OutboundPacket::Signal { conversation, body } => {
                 let publish = Publish::new(format!("live/{conversation}"), QoS::AtMostOnce, body);
                 self.traffic.sent(Purpose::Signals, publish.size());
                 Request::Publish(publish)
             }
-            Up::UnsubscribeLive => {
+            OutboundPacket::UnsubscribeLive => {
                 let mut unsubscribe = Unsubscribe::new("");
                 unsubscribe.topics = FILTERS[ALWAYS..].iter().map(|name| (*name).to_owned()).collect();
                 self.traffic.sent(Purpose::Connection, unsubscribe.size());
                 Request::Unsubscribe(unsubscribe)
             }
-            Up::Subscribe { live } => {
+            OutboundPacket::Subscribe { live } => {
                 let filters =
                     filters(live).iter().map(|name| SubscribeFilter::new((*name).to_owned(), QoS::AtLeastOnce));
                 let subscribe = Subscribe::new_many(filters);
                 self.traffic.sent(Purpose::Connection, subscribe.size());
                 Request::Subscribe(subscribe)
             }
-            Up::Ping => {
+            OutboundPacket::Ping => {
                 self.traffic.sent(Purpose::KeepAlive, 2);
                 Request::PingReq(rumqttc::PingReq)
             }
-            Up::Goodbye => {
+            OutboundPacket::Goodbye => {
                 self.traffic.sent(Purpose::Connection, 2);
                 Request::Disconnect(rumqttc::Disconnect)
             }
@@ -101,12 +105,13 @@ impl Link {
         self.events.pending.push_back(request);
     }
 
-    pub(super) async fn next(&mut self) -> Result<Down, Lost> {
+    pub(super) async fn next(&mut self) -> Result<InboundPacket, ConnectionLost> {
         loop {
-            match self.events.poll().await.map_err(lost)? {
+            let welcomed = self.connect_bytes == 0;
+            match self.events.poll().await.map_err(|error| lost(error, welcomed))? {
                 Event::Outgoing(_) => {
                     self.unwritten = self.unwritten.saturating_sub(1);
-                    return Ok(Down::Written);
+                    return Ok(InboundPacket::Written);
                 }
                 Event::Incoming(packet) => {
                     if let Some(down) = self.incoming(packet) {
@@ -117,39 +122,40 @@ impl Link {
         }
     }
 
-    fn incoming(&mut self, packet: Packet) -> Option<Down> {
+    fn incoming(&mut self, packet: Packet) -> Option<InboundPacket> {
         let bytes = packet.size();
         match packet {
             Packet::ConnAck(connack) => {
                 self.traffic.sent(Purpose::Connection, std::mem::take(&mut self.connect_bytes));
                 self.traffic.received(Purpose::Connection, bytes);
-                Some(Down::Welcome {
+                Some(InboundPacket::Welcome {
                     session_present: connack.session_present,
                     unanswered_max: UNANSWERED_MAX,
                     packet_bytes_max: SENT_PACKET_BYTES_MAX,
+                    origin: None,
                 })
             }
             Packet::Publish(publish) => {
                 let topic = Topic::parse(publish.topic.as_bytes());
                 self.traffic.received(topic.purpose(), bytes);
-                Some(Down::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
+                Some(InboundPacket::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
             }
             Packet::PubAck(ack) => {
-                let answer = Answer { reason: 0, text: String::new(), at: None, bytes };
-                Some(Down::Answer { packet_id: ack.pkid, answer })
+                let answer = PublishAck { reason: 0, text: String::new(), at: None, repeated: None, bytes };
+                Some(InboundPacket::Answer { packet_id: ack.pkid, answer })
             }
             Packet::SubAck(ack) => {
                 self.traffic.received(Purpose::Connection, bytes);
                 let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
-                Some(Down::Subscribed(ack.return_codes.iter().all(granted)))
+                Some(InboundPacket::Subscribed(ack.return_codes.iter().all(granted)))
             }
             Packet::UnsubAck(_) => {
                 self.traffic.received(Purpose::Connection, bytes);
-                Some(Down::Unsubscribed)
+                Some(InboundPacket::Unsubscribed)
             }
             Packet::PingResp => {
                 self.traffic.received(Purpose::KeepAlive, bytes);
-                Some(Down::Pong)
+                Some(InboundPacket::Pong)
             }
             _ => {
                 self.traffic.received(Purpose::Connection, bytes);
@@ -159,9 +165,9 @@ impl Link {
     }
 }
 
-fn lost(error: ConnectionError) -> Lost {
+fn lost(error: ConnectionError, welcomed: bool) -> ConnectionLost {
     match error {
-        ConnectionError::ConnectionRefused(code) => Lost::Refused(match code {
+        ConnectionError::ConnectionRefused(code) => ConnectionLost::Refused(match code {
             ConnectReturnCode::BadClientId => Reason::CLIENT_IDENTIFIER_NOT_VALID,
             ConnectReturnCode::BadUserNamePassword => Reason::BAD_USER_NAME_OR_PASSWORD,
             ConnectReturnCode::NotAuthorized => Reason::NOT_AUTHORIZED,
@@ -170,6 +176,16 @@ fn lost(error: ConnectionError) -> Lost {
             ConnectReturnCode::RefusedProtocolVersion => Reason::UNSUPPORTED_PROTOCOL_VERSION,
             _ => Reason::SERVER_UNAVAILABLE,
         }),
-        error => Lost::Broken(error.to_string()),
+        ConnectionError::NotConnAck(_) => ConnectionLost::NotMqtt("no CONNACK".to_owned()),
+        ConnectionError::MqttState(StateError::Deserialization(why)) if !welcomed => {
+            ConnectionLost::NotMqtt(why.to_string())
+        }
+        ConnectionError::MqttState(StateError::ConnectionAborted) if !welcomed => ConnectionLost::NoWelcome,
+        ConnectionError::NetworkTimeout if !welcomed => ConnectionLost::Unreachable("no answer".to_owned()),
+        #[cfg(feature = "websocket")]
+        ConnectionError::ResponseValidation(why) => ConnectionLost::NotMqtt(why.to_string()),
+        #[cfg(feature = "websocket")]
+        ConnectionError::Websocket(why) if !welcomed => diagnosis::of_handshake(&why),
+        error => diagnosis::lost(&error, welcomed),
     }
 }

@@ -13,16 +13,19 @@ use rumqttc::v5::mqttbytes::v5::{
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Request, StateError};
 
+use super::diagnosis;
 use super::traffic::{Purpose, Traffic};
 use super::{
-    ALWAYS, Answer, Dial, Down, FILTERS, INFLIGHT, Lost, PACKET_BYTES_MAX, TOPIC_ALIASES, Topic, Up, filters, place,
+    ALWAYS, ConnectOptions, ConnectionLost, FILTERS, INFLIGHT, InboundPacket, OutboundPacket, PACKET_BYTES_MAX,
+    PublishAck, TOPIC_ALIASES, Topic, filters, place,
 };
+use crate::ledger::ServerIdentity;
 
 /// Acknowledgements in rumqttc's channel; further ones wait in its queue of requests.
 const ACKS: usize = 64;
 
 /// See the module above.
-pub(crate) struct Link {
+pub(crate) struct LinkV5 {
     /// For acknowledgements: rumqttc takes a millisecond for each request of its own queue, and none for these.
     acks: AsyncClient,
     events: EventLoop,
@@ -34,8 +37,8 @@ pub(crate) struct Link {
     connect_bytes: usize,
 }
 
-impl Link {
-    pub(super) fn new(dial: &Dial) -> Self {
+impl LinkV5 {
+    pub(super) fn new(dial: &ConnectOptions) -> Self {
         let (host, port) = dial.endpoint.address();
         let mut options = MqttOptions::new(&dial.device, host, port);
         options
@@ -58,16 +61,16 @@ impl Link {
         Self { acks, events, aliases: HashMap::new(), traffic, unwritten: 0, connect_bytes }
     }
 
-    pub(super) fn push(&mut self, up: Up) {
+    pub(super) fn push(&mut self, up: OutboundPacket) {
         self.unwritten += 1;
         let request = match up {
-            Up::Publish { packet_id, again, topic, payload, purpose } => {
+            OutboundPacket::Publish { packet_id, again, topic, payload, purpose } => {
                 let mut publish = Publish::new(topic, QoS::AtLeastOnce, payload, None);
                 (publish.pkid, publish.dup) = (packet_id, again);
                 self.traffic.sent(purpose, publish.size());
                 Request::Publish(publish)
             }
-            Up::Ack { packet_id, purpose } => {
+            OutboundPacket::Ack { packet_id, purpose } => {
                 let ack = PubAck::new(packet_id, None);
                 self.traffic.sent(purpose, ack.size());
                 let publish = Publish { pkid: packet_id, qos: QoS::AtLeastOnce, ..Publish::default() };
@@ -76,28 +79,28 @@ impl Link {
                 }
                 Request::PubAck(ack)
             }
-            Up::Signal { conversation, body } => {
+            OutboundPacket::Signal { conversation, body } => {
                 let publish = Publish::new(format!("live/{conversation}"), QoS::AtMostOnce, body, None);
                 self.traffic.sent(Purpose::Signals, publish.size());
                 Request::Publish(publish)
             }
-            Up::UnsubscribeLive => {
+            OutboundPacket::UnsubscribeLive => {
                 let mut unsubscribe = Unsubscribe::new("", None);
                 unsubscribe.filters = FILTERS[ALWAYS..].iter().map(|name| (*name).to_owned()).collect();
                 self.traffic.sent(Purpose::Connection, unsubscribe.size());
                 Request::Unsubscribe(unsubscribe)
             }
-            Up::Subscribe { live } => {
+            OutboundPacket::Subscribe { live } => {
                 let filters = filters(live).iter().map(|name| Filter::new(*name, QoS::AtLeastOnce));
                 let subscribe = Subscribe::new_many(filters, None);
                 self.traffic.sent(Purpose::Connection, subscribe.size());
                 Request::Subscribe(subscribe)
             }
-            Up::Ping => {
+            OutboundPacket::Ping => {
                 self.traffic.sent(Purpose::KeepAlive, 2);
                 Request::PingReq
             }
-            Up::Goodbye => {
+            OutboundPacket::Goodbye => {
                 self.traffic.sent(Purpose::Connection, 2);
                 Request::Disconnect
             }
@@ -105,18 +108,19 @@ impl Link {
         self.events.pending.push_back(request);
     }
 
-    pub(super) async fn next(&mut self) -> Result<Down, Lost> {
+    pub(super) async fn next(&mut self) -> Result<InboundPacket, ConnectionLost> {
         loop {
             let polled = self.events.poll().await;
             // rumqttc cannot read what a server that knows only 3.1.1 answers, and then that server closes.
             let unread = |error: &_| matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted));
             if self.connect_bytes > 0 && polled.as_ref().is_err_and(unread) {
-                return Err(Lost::NoWelcome);
+                return Err(ConnectionLost::NoWelcome);
             }
-            match polled.map_err(lost)? {
+            let welcomed = self.connect_bytes == 0;
+            match polled.map_err(|error| lost(error, welcomed))? {
                 Event::Outgoing(_) => {
                     self.unwritten = self.unwritten.saturating_sub(1);
-                    return Ok(Down::Written);
+                    return Ok(InboundPacket::Written);
                 }
                 Event::Incoming(packet) => {
                     if let Some(down) = self.incoming(packet) {
@@ -127,7 +131,7 @@ impl Link {
         }
     }
 
-    fn incoming(&mut self, packet: Packet) -> Option<Down> {
+    fn incoming(&mut self, packet: Packet) -> Option<InboundPacket> {
         let bytes = packet.size();
         match packet {
             Packet::ConnAck(connack) => {
@@ -139,28 +143,32 @@ impl Link {
                 let alias = publish.properties.as_ref().and_then(|properties| properties.topic_alias);
                 let topic = self.topic(&publish.topic, alias);
                 self.traffic.received(topic.purpose(), bytes);
-                Some(Down::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
+                Some(InboundPacket::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
             }
             Packet::PubAck(ack) => {
-                let (text, at) = ack.properties.map_or((None, None), |properties| {
-                    let at = properties.user_properties.iter().find(|(name, _)| name == "at");
-                    (properties.reason_string, at.and_then(|(_, at)| place(at)))
-                });
-                let answer = Answer { reason: reason(ack.reason), text: text.unwrap_or_default(), at, bytes };
-                Some(Down::Answer { packet_id: ack.pkid, answer })
+                let (mut text, mut at, mut repeated) = (None, None, None);
+                if let Some(properties) = ack.properties {
+                    let told = |name| properties.user_properties.iter().find(|(told, _)| told == name);
+                    at = told("at").and_then(|(_, at)| place(at));
+                    repeated = told("repeated").and_then(|(_, last)| last.parse().ok());
+                    text = properties.reason_string;
+                }
+                let text = text.unwrap_or_default();
+                let answer = PublishAck { reason: reason(ack.reason), text, at, repeated, bytes };
+                Some(InboundPacket::Answer { packet_id: ack.pkid, answer })
             }
             Packet::SubAck(ack) => {
                 self.traffic.received(Purpose::Connection, bytes);
                 let granted = |code: &_| matches!(code, SubscribeReasonCode::Success(_));
-                Some(Down::Subscribed(ack.return_codes.iter().all(granted)))
+                Some(InboundPacket::Subscribed(ack.return_codes.iter().all(granted)))
             }
             Packet::UnsubAck(_) => {
                 self.traffic.received(Purpose::Connection, bytes);
-                Some(Down::Unsubscribed)
+                Some(InboundPacket::Unsubscribed)
             }
             Packet::PingResp(_) => {
                 self.traffic.received(Purpose::KeepAlive, bytes);
-                Some(Down::Pong)
+                Some(InboundPacket::Pong)
             }
             _ => {
                 self.traffic.received(Purpose::Connection, bytes);
@@ -189,9 +197,15 @@ fn connect_bytes(options: &MqttOptions) -> usize {
     Packet::Connect(connect, None, options.credentials()).size()
 }
 
-fn welcome(connack: &ConnAck) -> Down {
+fn welcome(connack: &ConnAck) -> InboundPacket {
     let properties = connack.properties.as_ref();
-    Down::Welcome {
+    let told = |name| {
+        let told = properties?.user_properties.iter().find(|(told, _)| told == name);
+        told.and_then(|(_, it)| u64::from_str_radix(it, 16).ok())
+    };
+    let origin = told("server").zip(told("epoch")).map(|(server, epoch)| ServerIdentity { server, epoch });
+    InboundPacket::Welcome {
+        origin,
         session_present: connack.session_present,
         unanswered_max: properties.and_then(|it| it.receive_max).unwrap_or(u16::MAX),
         packet_bytes_max: properties.and_then(|it| it.max_packet_size).unwrap_or(u32::MAX),
@@ -210,23 +224,32 @@ fn reason(reason: PubAckReason) -> u8 {
     }
 }
 
-fn lost(error: ConnectionError) -> Lost {
+fn lost(error: ConnectionError, welcomed: bool) -> ConnectionLost {
     match error {
         ConnectionError::ConnectionRefused(code) => refused(code),
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             match reason_string.as_deref().and_then(retry::parse) {
-                Some(wait) => Lost::Later(wait),
-                None => Lost::Closed(Reason::from_u32(reason_code as u32)),
+                Some(wait) => ConnectionLost::Later(wait),
+                None => ConnectionLost::Closed(Reason::from_u32(reason_code as u32)),
             }
         }
-        error => Lost::Broken(error.to_string()),
+        ConnectionError::NotConnAck(_) => ConnectionLost::NotMqtt("no CONNACK".to_owned()),
+        ConnectionError::MqttState(StateError::Deserialization(why)) if !welcomed => {
+            ConnectionLost::NotMqtt(why.to_string())
+        }
+        ConnectionError::Timeout(_) if !welcomed => ConnectionLost::Unreachable("no answer".to_owned()),
+        #[cfg(feature = "websocket")]
+        ConnectionError::ResponseValidation(why) => ConnectionLost::NotMqtt(why.to_string()),
+        #[cfg(feature = "websocket")]
+        ConnectionError::Websocket(why) if !welcomed => diagnosis::of_handshake(&why),
+        error => diagnosis::lost(&error, welcomed),
     }
 }
 
-fn refused(code: ConnectReturnCode) -> Lost {
-    Lost::Refused(match code {
+fn refused(code: ConnectReturnCode) -> ConnectionLost {
+    ConnectionLost::Refused(match code {
         ConnectReturnCode::RefusedProtocolVersion | ConnectReturnCode::UnsupportedProtocolVersion => {
-            return Lost::NoWelcome;
+            return ConnectionLost::NoWelcome;
         }
         ConnectReturnCode::BadClientId | ConnectReturnCode::ClientIdentifierNotValid => {
             Reason::CLIENT_IDENTIFIER_NOT_VALID

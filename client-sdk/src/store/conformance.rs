@@ -1,13 +1,13 @@
 //! What every store must do, as calls and answers. For the tests of stores, also of an app's own.
 
-use super::{Scan, Store};
+use super::{LocalStore, Scan};
 
 /// Panics with what is wrong. `open` opens the store of this name: a new one at first, afterwards the same one again,
 /// as an app would that was killed in between.
 ///
 /// # Panics
 /// If it is no store.
-pub fn check<S: Store>(mut open: impl FnMut(&str) -> S) {
+pub fn check<S: LocalStore>(mut open: impl FnMut(&str) -> S) {
     values(open("values"));
     scans(open("scans"));
     rollbacks(open("rollbacks"));
@@ -15,19 +15,19 @@ pub fn check<S: Store>(mut open: impl FnMut(&str) -> S) {
     much(open("much"));
 }
 
-fn get(store: &mut impl Store, key: &[u8]) -> Option<Vec<u8>> {
+fn get(store: &mut impl LocalStore, key: &[u8]) -> Option<Vec<u8>> {
     store.get(key).expect("read")
 }
 
-fn put(store: &mut impl Store, key: &[u8], value: &[u8]) {
+fn put(store: &mut impl LocalStore, key: &[u8], value: &[u8]) {
     store.put(key, value).expect("write");
 }
 
-fn keys(store: &mut impl Store, from: &[u8], to: &[u8], order: Scan, limit: usize) -> Vec<Vec<u8>> {
+fn keys(store: &mut impl LocalStore, from: &[u8], to: &[u8], order: Scan, limit: usize) -> Vec<Vec<u8>> {
     store.scan(from, to, order, limit).expect("read").into_iter().map(|(key, _)| key).collect()
 }
 
-fn values(mut store: impl Store) {
+fn values(mut store: impl LocalStore) {
     assert_eq!(get(&mut store, b"a"), None, "nothing is there at first");
     put(&mut store, b"a", b"one");
     assert_eq!(get(&mut store, b"a"), Some(b"one".to_vec()), "a read sees the write before it");
@@ -46,7 +46,7 @@ fn values(mut store: impl Store) {
     store.commit().expect("a commit of nothing");
 }
 
-fn scans(mut store: impl Store) {
+fn scans(mut store: impl LocalStore) {
     for key in [&b"b"[..], b"a", b"a\x00", b"a\xff", b"c", b"\xff"] {
         put(&mut store, key, key);
     }
@@ -64,7 +64,7 @@ fn scans(mut store: impl Store) {
     assert_eq!(store.scan(b"b", b"c", Scan::Forward, 9).expect("read"), [(b"b".to_vec(), b"b".to_vec())]);
 }
 
-fn rollbacks(mut store: impl Store) {
+fn rollbacks(mut store: impl LocalStore) {
     put(&mut store, b"kept", b"old");
     put(&mut store, b"kept too", b"old");
     store.commit().expect("commit");
@@ -81,7 +81,7 @@ fn rollbacks(mut store: impl Store) {
     assert_eq!(get(&mut store, b"other"), Some(b"again".to_vec()), "life goes on");
 }
 
-fn what_was_committed_is_there_again<S: Store>(open: &mut impl FnMut(&str) -> S) {
+fn what_was_committed_is_there_again<S: LocalStore>(open: &mut impl FnMut(&str) -> S) {
     let mut store = open("again");
     put(&mut store, b"committed", b"1");
     store.commit().expect("commit");
@@ -93,7 +93,7 @@ fn what_was_committed_is_there_again<S: Store>(open: &mut impl FnMut(&str) -> S)
     assert_eq!(get(&mut store, b"not committed"), None);
 }
 
-fn much(mut store: impl Store) {
+fn much(mut store: impl LocalStore) {
     let body = vec![7; 100_000];
     for number in 0..200_u64 {
         put(&mut store, &number.to_be_bytes(), &body[..number as usize * 500]);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Pair, Scan, Store, StoreError};
+use super::{KeyValue, LocalStore, LocalStoreError, Scan};
 
 /// Its clones are the same store, as if opened again: a test can "restart the app" on it.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryStore(Arc<Mutex<Contents>>);
+pub struct VolatileStore(Arc<Mutex<Contents>>);
 
 #[derive(Debug, Default)]
 struct Contents {
@@ -16,7 +16,7 @@ struct Contents {
     before: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
-impl MemoryStore {
+impl VolatileStore {
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
@@ -37,12 +37,12 @@ impl Contents {
     }
 }
 
-impl Store for MemoryStore {
-    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+impl LocalStore for VolatileStore {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, LocalStoreError> {
         Ok(self.lock().pairs.get(key).cloned())
     }
 
-    fn scan(&mut self, from: &[u8], to: &[u8], order: Scan, limit: usize) -> Result<Vec<Pair>, StoreError> {
+    fn scan(&mut self, from: &[u8], to: &[u8], order: Scan, limit: usize) -> Result<Vec<KeyValue>, LocalStoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
@@ -54,22 +54,22 @@ impl Store for MemoryStore {
         })
     }
 
-    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), LocalStoreError> {
         self.lock().set(key, Some(value.to_vec()));
         Ok(())
     }
 
-    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+    fn delete(&mut self, key: &[u8]) -> Result<(), LocalStoreError> {
         self.lock().set(key, None);
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), StoreError> {
+    fn commit(&mut self) -> Result<(), LocalStoreError> {
         self.lock().before.clear();
         Ok(())
     }
 
-    fn rollback(&mut self) -> Result<(), StoreError> {
+    fn rollback(&mut self) -> Result<(), LocalStoreError> {
         let mut contents = self.lock();
         while let Some((key, before)) = contents.before.pop() {
             match before {
@@ -89,8 +89,8 @@ mod tests {
     fn is_a_store() {
         let mut stores = Vec::new();
         super::super::conformance::check(|name| {
-            let known = stores.iter().find(|(known, _): &&(String, MemoryStore)| known == name);
-            let store = known.map_or_else(MemoryStore::new, |(_, store)| store.clone());
+            let known = stores.iter().find(|(known, _): &&(String, VolatileStore)| known == name);
+            let store = known.map_or_else(VolatileStore::new, |(_, store)| store.clone());
             // Opened anew: what a killed app had not committed is gone.
             store.clone().rollback().unwrap();
             stores.push((name.to_owned(), store.clone()));

@@ -1,22 +1,22 @@
-//! A file that is saved: by a link, which is asked for anew when it has expired; into `<path>.part`, where another attempt
-//! goes on; and to its place when it is whole, what was sent, and on the disk.
+//! A file that is saved: by a link, which is asked for anew when it has expired; into a file of the library's own (`part`)
+//! beside its place, where another attempt goes on; and to its place when it is whole, what was sent, and on the disk.
 
-use std::io::{self, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use http_body_util::Empty;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use hyper::{Response, StatusCode};
-use tokio::fs::{self, File, OpenOptions};
-use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::fs;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
 use super::handle::Progress;
 use super::http::Trouble;
-use super::{Context, file};
+use super::{TransferContext, file, part};
 use crate::client::files::{download_link, link_of};
 use crate::error::{Error, FileFailure};
 use crate::media::Media;
@@ -33,12 +33,10 @@ pub struct Saving {
 }
 
 impl Saving {
-    pub(crate) fn start(context: Context, conversation: ConversationId, media: Media, path: PathBuf) -> Self {
+    pub(crate) fn start(context: TransferContext, conversation: ConversationId, media: Media, path: PathBuf) -> Self {
         let (told, progress) = watch::channel(Progress { done: 0, total: media.size });
-        let mut part = path.clone().into_os_string();
-        part.push(".part");
         let download =
-            Download { context, conversation, media, path, part: part.into(), told, noes: 0, damaged: false };
+            RunningDownload { context, conversation, media, path, part: PathBuf::new(), told, noes: 0, damaged: false };
         Self { progress, task: tokio::spawn(download.run()) }
     }
 
@@ -66,11 +64,12 @@ impl Drop for Saving {
     }
 }
 
-struct Download {
-    context: Context,
+struct RunningDownload {
+    context: TransferContext,
     conversation: ConversationId,
     media: Media,
     path: PathBuf,
+    /// See `part`; empty until its name is known.
     part: PathBuf,
     told: watch::Sender<Progress>,
     noes: u32,
@@ -79,29 +78,31 @@ struct Download {
 }
 
 /// Why an attempt ended.
-enum Stop {
+enum DownloadStop {
     Later(String),
     No(FileFailure),
     Failed(Error),
 }
 
-impl From<FileFailure> for Stop {
+impl From<FileFailure> for DownloadStop {
     fn from(failure: FileFailure) -> Self {
         Self::Failed(failure.into())
     }
 }
 
-impl From<Error> for Stop {
+impl From<Error> for DownloadStop {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(refusal) if !refusal.retry_helps() => FileFailure::from(refusal).into(),
+            // Somebody may see to the password meanwhile.
+            Error::NotAdmitted(_) => Self::Later(error.to_string()),
             error if error.retry_helps() => Self::Later(error.to_string()),
             error => Self::Failed(error),
         }
     }
 }
 
-impl From<Trouble> for Stop {
+impl From<Trouble> for DownloadStop {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Network(why) => Self::Later(why),
@@ -110,18 +111,18 @@ impl From<Trouble> for Stop {
     }
 }
 
-impl Download {
+impl RunningDownload {
     async fn run(mut self) -> Result<(), Error> {
         loop {
             let why = match self.attempt().await {
                 Ok(()) => return Ok(()),
-                Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::No(failure)) if self.noes >= NOES_MAX => return Err(failure.into()),
-                Err(Stop::No(failure)) => {
+                Err(DownloadStop::Failed(error)) => return Err(error),
+                Err(DownloadStop::No(failure)) if self.noes >= NOES_MAX => return Err(failure.into()),
+                Err(DownloadStop::No(failure)) => {
                     self.noes += 1;
                     failure.to_string()
                 }
-                Err(Stop::Later(why)) => why,
+                Err(DownloadStop::Later(why)) => why,
             };
             let wait = self.context.backoff.next();
             debug!(%why, ?wait, "a download rests");
@@ -129,11 +130,15 @@ impl Download {
         }
     }
 
-    async fn attempt(&mut self) -> Result<(), Stop> {
-        let have = match fs::metadata(&self.part).await {
-            Ok(metadata) if metadata.len() <= self.media.size => metadata.len(),
-            _ => 0,
-        };
+    async fn attempt(&mut self) -> Result<(), DownloadStop> {
+        if self.part.as_os_str().is_empty() {
+            self.part = part::path(&self.context.shared.ledger, &self.media, &self.path).await?;
+        }
+        if fs::symlink_metadata(&self.path).await.is_ok() {
+            return if part::was_put(&self.part, &self.path).await { Ok(()) } else { Err(FileFailure::Exists.into()) };
+        }
+        let have = part::size(&self.part).await.map_err(|error| unwritable(&self.part, &error))?;
+        let have = if have <= self.media.size { have } else { 0 };
         if have < self.media.size {
             self.fetch(have).await?;
         }
@@ -143,13 +148,16 @@ impl Download {
             if std::mem::replace(&mut self.damaged, true) {
                 return Err(FileFailure::Damaged.into());
             }
-            return Err(Stop::Later(FileFailure::Damaged.to_string()));
+            return Err(DownloadStop::Later(FileFailure::Damaged.to_string()));
         }
-        put_in_place(&self.part, &self.path).await.map_err(|error| unwritable(&self.path, &error).into())
+        part::put_in_place(&self.part, &self.path).await.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => FileFailure::Exists.into(),
+            _ => unwritable(&self.path, &error).into(),
+        })
     }
 
     /// Everything from `have` on, if the object store gives it so.
-    async fn fetch(&mut self, have: u64) -> Result<(), Stop> {
+    async fn fetch(&mut self, have: u64) -> Result<(), DownloadStop> {
         self.context.online().await?;
         let call = download_link(&self.media.id, Some(self.conversation));
         let link = link_of(self.context.call(call).await?);
@@ -159,12 +167,14 @@ impl Download {
         let from = match answer.response.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT if begins_at(&answer.response, have) => have,
-            status if status.is_server_error() => return Err(Stop::Later(format!("the object store: {status}"))),
+            status if status.is_server_error() => {
+                return Err(DownloadStop::Later(format!("the object store: {status}")));
+            }
             // The link has expired, perhaps. The next one will show.
-            status => return Err(Stop::No(FileFailure::Storage(status.as_u16()))),
+            status => return Err(DownloadStop::No(FileFailure::Storage(status.as_u16()))),
         };
         let unwritable = |error: io::Error| unwritable(&self.part, &error);
-        let mut file = open(&self.part, from).await.map_err(unwritable)?;
+        let mut file = part::open(&self.part, from).await.map_err(unwritable)?;
         let (mut done, total) = (from, self.media.size);
         loop {
             self.told.send_replace(Progress { done, total });
@@ -178,28 +188,8 @@ impl Download {
             self.context.backoff.reset();
         }
         file.flush().await.map_err(unwritable)?;
-        if done < total { Err(Stop::Later("the answer was cut off".to_owned())) } else { Ok(()) }
+        if done < total { Err(DownloadStop::Later("the answer was cut off".to_owned())) } else { Ok(()) }
     }
-}
-
-/// The part that is there up to here, to be written on.
-async fn open(part: &Path, from: u64) -> io::Result<File> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(part).await?;
-    file.set_len(from).await?;
-    file.seek(SeekFrom::Start(from)).await?;
-    Ok(file)
-}
-
-/// On the disk before it has its name, and with it afterwards.
-async fn put_in_place(part: &Path, path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).open(part).await?.sync_all().await?;
-    fs::rename(part, path).await?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Not everywhere can a folder be synced.
-    if let Ok(folder) = File::open(folder).await {
-        _ = folder.sync_all().await;
-    }
-    Ok(())
 }
 
 /// `Content-Range: bytes 9-99/100`

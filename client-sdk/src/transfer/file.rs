@@ -19,13 +19,13 @@ const READ_BYTES: usize = 256 << 10;
 
 /// What a file was like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct FileStamp {
     pub(super) size: u64,
     /// Since 1970; 0 where the file system does not say.
     pub(super) modified_ns: u64,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let modified_ns = modified.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
@@ -44,10 +44,10 @@ impl Stamp {
 }
 
 /// Opens a file that must be what it was.
-pub(super) async fn open_unchanged(path: &Path, stamp: Stamp) -> Result<File, FileFailure> {
+pub(super) async fn open_unchanged(path: &Path, stamp: FileStamp) -> Result<File, FileFailure> {
     let file = File::open(path).await.map_err(|error| unreadable(path, &error))?;
     let metadata = file.metadata().await.map_err(|error| unreadable(path, &error))?;
-    if Stamp::of(&metadata) == stamp { Ok(file) } else { Err(FileFailure::Changed) }
+    if FileStamp::of(&metadata) == stamp { Ok(file) } else { Err(FileFailure::Changed) }
 }
 
 /// SHA-256 of a file, off the runtime. `told` hears now and then how many bytes are read. Stops when it is dropped.
@@ -90,10 +90,10 @@ mod tests {
     async fn a_file_is_known_by_what_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        assert_eq!(Stamp::look(&path).await, Err(FileFailure::Gone));
-        assert!(matches!(Stamp::look(folder.path()).await, Err(FileFailure::Io(_))));
+        assert_eq!(FileStamp::look(&path).await, Err(FileFailure::Gone));
+        assert!(matches!(FileStamp::look(folder.path()).await, Err(FileFailure::Io(_))));
         std::fs::write(&path, "abc").unwrap();
-        let stamp = Stamp::look(&path).await.unwrap();
+        let stamp = FileStamp::look(&path).await.unwrap();
         open_unchanged(&path, stamp).await.unwrap();
         // printf abc | sha256sum
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

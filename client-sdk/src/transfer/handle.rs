@@ -8,7 +8,7 @@ use bytes::Bytes;
 use godwit_schemas::ids::Seq;
 use tokio::sync::watch;
 
-use crate::engine::Shared;
+use crate::engine::EngineShared;
 use crate::error::{Error, FileFailure};
 use crate::media::FileId;
 use crate::send::{Draft, Recipient, SendHandle, SendId, SendState};
@@ -83,7 +83,7 @@ impl<P: Into<PathBuf>> From<P> for FileDraft {
 /// How much of a file is through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Bytes.
+    /// Bytes that were transferred.
     pub done: u64,
     /// Of so many.
     pub total: u64,
@@ -124,7 +124,7 @@ pub struct Sending {
     pub to: Recipient,
     /// What others will see it called.
     pub name: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// What goes with it.
     pub caption: Bytes,
@@ -134,16 +134,16 @@ pub struct Sending {
     pub state: FileState,
 }
 
-/// See the module.
+/// Follows one file until it is sent, saved or given up.
 #[derive(Debug, Clone)]
 pub struct FileHandle {
     id: FileId,
     states: watch::Receiver<FileState>,
-    shared: Weak<Shared>,
+    shared: Weak<EngineShared>,
 }
 
 impl FileHandle {
-    pub(crate) fn new(id: FileId, states: watch::Receiver<FileState>, shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(id: FileId, states: watch::Receiver<FileState>, shared: &Arc<EngineShared>) -> Self {
         Self { id, states, shared: Arc::downgrade(shared) }
     }
 
@@ -162,7 +162,7 @@ impl FileHandle {
         self.states.clone()
     }
 
-    fn shared(&self) -> Result<Arc<Shared>, Error> {
+    fn shared(&self) -> Result<Arc<EngineShared>, Error> {
         self.shared.upgrade().ok_or(Error::Closed)
     }
 

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::client::Link;
+use crate::client::MediaLink;
 use crate::network::traffic::{Purpose, Traffic};
 
 /// How long a connection may take to be made.
@@ -55,9 +55,9 @@ fn broken(error: impl std::error::Error) -> Trouble {
 }
 
 /// An answer whose body is still to come. The connection ends with it.
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) response: Response<Incoming>,
-    meter: Arc<Meter>,
+    meter: Arc<TrafficMeter>,
     silence: Duration,
     _connection: JoinSet<()>,
 }
@@ -66,17 +66,17 @@ impl Http {
     /// Does what a link says. `told` hears how many bytes of the request's body were given to the network.
     pub(super) async fn ask<B>(
         &self,
-        link: &Link,
+        link: &MediaLink,
         more: &[(HeaderName, HeaderValue)],
         body: B,
         told: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<Answer, Trouble>
+    ) -> Result<HttpResponse, Trouble>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: std::error::Error + Send + Sync + 'static,
     {
         let (uri, request) = request(link, more, body)?;
-        let meter = Arc::new(Meter {
+        let meter = Arc::new(TrafficMeter {
             traffic: self.traffic.clone(),
             head: head_bytes(&request),
             written: AtomicU64::new(0),
@@ -85,16 +85,16 @@ impl Http {
         });
         let stream = timeout(CONNECT, self.connect(&uri)).await;
         let stream = stream.map_err(|_| Trouble::Network("the object store does not answer".to_owned()))??;
-        let stream = TokioIo::new(Metered { stream, meter: meter.clone() });
+        let stream = TokioIo::new(MeteredStream { stream, meter: meter.clone() });
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(stream).await.map_err(broken)?;
         let mut driver = JoinSet::new();
         driver.spawn(async move { drop(connection.await) });
         let response = unless_silent(&meter, self.silence, sender.send_request(request)).await?.map_err(broken)?;
-        Ok(Answer { response, meter, silence: self.silence, _connection: driver })
+        Ok(HttpResponse { response, meter, silence: self.silence, _connection: driver })
     }
 
-    async fn connect(&self, uri: &Uri) -> Result<Box<dyn Stream>, Trouble> {
+    async fn connect(&self, uri: &Uri) -> Result<Box<dyn ByteStream>, Trouble> {
         let secure = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(host);
@@ -105,18 +105,18 @@ impl Http {
     }
 
     #[cfg(feature = "tls")]
-    async fn secure(&self, host: &str, stream: TcpStream) -> Result<Box<dyn Stream>, Trouble> {
+    async fn secure(&self, host: &str, stream: TcpStream) -> Result<Box<dyn ByteStream>, Trouble> {
         let stream = crate::network::tls::secured(&self.tls, host, stream).await.map_err(broken)?;
         Ok(Box::new(stream))
     }
 
     #[cfg(not(feature = "tls"))]
-    async fn secure(&self, host: &str, _: TcpStream) -> Result<Box<dyn Stream>, Trouble> {
+    async fn secure(&self, host: &str, _: TcpStream) -> Result<Box<dyn ByteStream>, Trouble> {
         Err(Trouble::Link(format!("https://{host}: this build has no TLS, see the feature `tls`")))
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// The next piece of the body; `None`: that was all.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Trouble> {
         let mut body = Pin::new(self.response.body_mut());
@@ -136,7 +136,7 @@ impl Answer {
     }
 }
 
-fn request<B>(link: &Link, more: &[(HeaderName, HeaderValue)], body: B) -> Result<(Uri, Request<B>), Trouble> {
+fn request<B>(link: &MediaLink, more: &[(HeaderName, HeaderValue)], body: B) -> Result<(Uri, Request<B>), Trouble> {
     let bad = |why: &dyn std::fmt::Display| Trouble::Link(format!("a link that is none: {why}"));
     let uri: Uri = link.url.parse().map_err(|error| bad(&error))?;
     let (Some("http" | "https"), Some(authority), Some(path)) =
@@ -164,7 +164,7 @@ fn head_bytes<B>(request: &Request<B>) -> u64 {
 }
 
 /// Waits for something as long as bytes move.
-async fn unless_silent<T>(meter: &Meter, silence: Duration, it: impl Future<Output = T>) -> Result<T, Trouble> {
+async fn unless_silent<T>(meter: &TrafficMeter, silence: Duration, it: impl Future<Output = T>) -> Result<T, Trouble> {
     let mut it = pin!(it);
     let mut before = meter.moved.load(Ordering::Relaxed);
     loop {
@@ -181,11 +181,11 @@ async fn unless_silent<T>(meter: &Meter, silence: Duration, it: impl Future<Outp
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
 /// Counts what a connection carries, above TLS.
-struct Meter {
+struct TrafficMeter {
     traffic: Arc<Traffic>,
     /// Of the request.
     head: u64,
@@ -195,7 +195,7 @@ struct Meter {
     told: Box<dyn Fn(u64) + Send + Sync>,
 }
 
-impl Meter {
+impl TrafficMeter {
     fn wrote(&self, bytes: usize) {
         self.traffic.sent(Purpose::Media, bytes);
         self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
@@ -211,12 +211,12 @@ impl Meter {
     }
 }
 
-struct Metered {
-    stream: Box<dyn Stream>,
-    meter: Arc<Meter>,
+struct MeteredStream {
+    stream: Box<dyn ByteStream>,
+    meter: Arc<TrafficMeter>,
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for MeteredStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
@@ -225,7 +225,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for MeteredStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes));
         if let Ok(bytes) = &written {
@@ -260,9 +260,9 @@ mod tests {
         }
     }
 
-    fn link(url: String) -> Link {
+    fn link(url: String) -> MediaLink {
         let headers = vec![("x-signed".to_owned(), "yes".to_owned())];
-        Link { method: "PUT".to_owned(), url, headers, expires_in: Duration::ZERO }
+        MediaLink { method: "PUT".to_owned(), url, headers, expires_in: Duration::ZERO }
     }
 
     /// Reads a request with a body of five bytes, answers, and returns what it has read.
@@ -275,7 +275,7 @@ mod tests {
         String::from_utf8(read).unwrap()
     }
 
-    async fn asks(http: &Http, link: &Link) -> u64 {
+    async fn asks(http: &Http, link: &MediaLink) -> u64 {
         let (told, last) = tokio::sync::watch::channel(0);
         let length = (hyper::header::CONTENT_LENGTH, HeaderValue::from(5));
         let told = move |bytes| _ = told.send_replace(bytes);
@@ -328,7 +328,7 @@ mod tests {
     async fn who_is_silent_is_given_up_and_a_link_must_be_one() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let silent = Http { silence: Duration::from_millis(20), ..http() };
-        let link = |url: String| Link { method: "GET".to_owned(), url, ..Link::default() };
+        let link = |url: String| MediaLink { method: "GET".to_owned(), url, ..MediaLink::default() };
         let to = link(format!("http://{}/", listener.local_addr().unwrap()));
         let asked = silent.ask(&to, &[], Full::<Bytes>::from(""), |_| {}).await;
         assert!(matches!(asked, Err(Trouble::Network(_))));

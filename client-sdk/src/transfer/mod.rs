@@ -6,12 +6,14 @@
 //!
 //! - `file`: a file on this device, which must stay as it was.
 //! - `http`: one request to the object store, by link.
+//! - `part`: a file that comes down and is not whole yet.
 //! - `upload`, `download`: one file. `handle`: what an app holds of it.
 
 mod download;
 mod file;
 mod handle;
 mod http;
+mod part;
 mod upload;
 
 use std::collections::HashMap;
@@ -27,16 +29,17 @@ use tokio::time::sleep;
 use tracing::debug;
 
 pub use self::download::Saving;
-use self::file::Stamp;
+use self::file::FileStamp;
 pub use self::handle::{FileDraft, FileHandle, FileState, Progress, Sending};
 pub(crate) use self::http::Http;
-use self::upload::Upload;
+use self::upload::RunningUpload;
 use crate::client::ask;
-use crate::engine::{Command, Shared, Status};
+use crate::engine::{EngineCommand, EngineShared};
 use crate::error::{Error, FileFailure};
 use crate::media::FileId;
 use crate::network::backoff::Backoff;
 use crate::send::SendHandle;
+use crate::status::Status;
 
 /// Files that are uploaded at a time; the others wait for their turn.
 const AT_ONCE: usize = 2;
@@ -119,16 +122,16 @@ impl Transfers {
 
 /// What a transfer needs. Does not keep the client open.
 #[derive(Debug, Clone)]
-pub(crate) struct Context {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) commands: mpsc::WeakSender<Command>,
+pub(crate) struct TransferContext {
+    pub(crate) shared: Arc<EngineShared>,
+    pub(crate) commands: mpsc::WeakSender<EngineCommand>,
     pub(crate) call_timeout: Duration,
     pub(crate) http: Http,
     /// For each transfer to begin with.
     pub(crate) backoff: Backoff,
 }
 
-impl Context {
+impl TransferContext {
     async fn call(&self, call: Call) -> Result<Response, Error> {
         let commands = self.commands.upgrade().ok_or(Error::Closed)?;
         ask(commands, self.call_timeout, call).await
@@ -163,32 +166,33 @@ impl Context {
 
 /// Size of a file that is to be sent, and when it was changed.
 pub(crate) async fn look(path: &Path) -> Result<(u64, u64), FileFailure> {
-    let Stamp { size, modified_ns } = Stamp::look(path).await?;
+    let FileStamp { size, modified_ns } = FileStamp::look(path).await?;
     Ok((size, modified_ns))
 }
 
 /// What is to be done with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Task {
+enum TransferTask {
     Upload,
     Discard,
 }
 
 /// Looks after the files that are to be sent, until the client is closed.
-pub(crate) async fn run(context: Context) {
+pub(crate) async fn run(context: TransferContext) {
     let shared = context.shared.clone();
     let mut status = shared.status.subscribe();
-    let mut running: HashMap<FileId, (Task, AbortHandle)> = HashMap::new();
+    let mut running: HashMap<FileId, (TransferTask, AbortHandle)> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
         let again = match shared.ledger.call(|it| it.files()).await {
             Ok(files) => {
                 let wanted = files.into_iter().filter(|(_, it)| it.cancelled || !it.paused);
-                let mut wanted: Vec<_> =
-                    wanted.map(|(id, it)| (id, if it.cancelled { Task::Discard } else { Task::Upload }, it)).collect();
+                let mut wanted: Vec<_> = wanted
+                    .map(|(id, it)| (id, if it.cancelled { TransferTask::Discard } else { TransferTask::Upload }, it))
+                    .collect();
                 // What is discarded takes nobody's turn.
-                wanted.sort_by_key(|(id, task, _)| (*task == Task::Upload, *id));
-                let discards = wanted.iter().filter(|(_, task, _)| *task == Task::Discard).count();
+                wanted.sort_by_key(|(id, task, _)| (*task == TransferTask::Upload, *id));
+                let discards = wanted.iter().filter(|(_, task, _)| *task == TransferTask::Discard).count();
                 wanted.truncate(discards + AT_ONCE);
                 running.retain(|id, (task, handle)| {
                     let goes_on = wanted.iter().any(|(it, what, _)| it == id && what == task);
@@ -201,10 +205,10 @@ pub(crate) async fn run(context: Context) {
                     if running.contains_key(&id) {
                         continue;
                     }
-                    let upload = Upload::new(context.clone(), id, record);
+                    let upload = RunningUpload::new(context.clone(), id, record);
                     let handle = match task {
-                        Task::Upload => tasks.spawn(upload.run()),
-                        Task::Discard => tasks.spawn(upload.discard()),
+                        TransferTask::Upload => tasks.spawn(upload.run()),
+                        TransferTask::Discard => tasks.spawn(upload.discard()),
                     };
                     running.insert(id, (task, handle));
                 }

@@ -16,12 +16,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::Context;
-use super::file::{self, Stamp};
+use super::TransferContext;
+use super::file::{self, FileStamp};
 use super::handle::{FileState, Progress};
 use super::http::Trouble;
 use crate::client::files::{complete_upload, create_upload, discard_upload, get_upload, upload};
-use crate::client::{self, Link, NewUpload};
+use crate::client::{self, MediaLink, UploadRequest};
 use crate::engine::now_s;
 use crate::error::{Error, FileFailure};
 use crate::ledger::files::FileRecord;
@@ -34,9 +34,9 @@ const NOES_MAX: u32 = 5;
 /// How often the server may find something else than what was announced.
 const REJECTED_MAX: u32 = 3;
 
-/// See the module.
-pub(super) struct Upload {
-    context: Context,
+/// One file on its way to the object store.
+pub(super) struct RunningUpload {
+    context: TransferContext,
     id: FileId,
     record: FileRecord,
     path: PathBuf,
@@ -47,7 +47,7 @@ pub(super) struct Upload {
 }
 
 /// Why an attempt ended.
-enum Stop {
+enum UploadStop {
     /// Another may succeed.
     Later(String),
     /// Another may succeed, but not many more.
@@ -58,13 +58,13 @@ enum Stop {
     Gone,
 }
 
-impl From<FileFailure> for Stop {
+impl From<FileFailure> for UploadStop {
     fn from(failure: FileFailure) -> Self {
         Self::Failed(failure)
     }
 }
 
-impl From<Error> for Stop {
+impl From<Error> for UploadStop {
     fn from(error: Error) -> Self {
         match error {
             Error::Closed => Self::Gone,
@@ -74,7 +74,7 @@ impl From<Error> for Stop {
     }
 }
 
-impl From<Trouble> for Stop {
+impl From<Trouble> for UploadStop {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Network(why) => Self::Later(why),
@@ -83,8 +83,8 @@ impl From<Trouble> for Stop {
     }
 }
 
-impl Upload {
-    pub(super) fn new(context: Context, id: FileId, record: FileRecord) -> Self {
+impl RunningUpload {
+    pub(super) fn new(context: TransferContext, id: FileId, record: FileRecord) -> Self {
         let path = PathBuf::from(&record.path);
         let watched = context.shared.transfers.follow(id, FileState::Waiting);
         Self { context, id, record, path, noes: 0, rejected: 0, _watched: watched }
@@ -94,14 +94,14 @@ impl Upload {
     pub(super) async fn run(mut self) {
         loop {
             let (again, why) = match self.attempt().await {
-                Ok(()) | Err(Stop::Gone) => return,
-                Err(Stop::Failed(failure)) => (Err(failure), String::new()),
-                Err(Stop::No(failure)) if self.noes >= NOES_MAX => (Err(failure), String::new()),
-                Err(Stop::No(failure)) => {
+                Ok(()) | Err(UploadStop::Gone) => return,
+                Err(UploadStop::Failed(failure)) => (Err(failure), String::new()),
+                Err(UploadStop::No(failure)) if self.noes >= NOES_MAX => (Err(failure), String::new()),
+                Err(UploadStop::No(failure)) => {
                     self.noes += 1;
                     (Ok(()), failure.to_string())
                 }
-                Err(Stop::Later(why)) => (Ok(()), why),
+                Err(UploadStop::Later(why)) => (Ok(()), why),
             };
             let again = match again {
                 Ok(()) => self.context.backoff.next(),
@@ -155,11 +155,11 @@ impl Upload {
         self.context.shared.transfers.goes(self.id, state);
     }
 
-    fn stamp(&self) -> Stamp {
-        Stamp { size: self.record.size, modified_ns: self.record.modified_ns }
+    fn stamp(&self) -> FileStamp {
+        FileStamp { size: self.record.size, modified_ns: self.record.modified_ns }
     }
 
-    async fn attempt(&mut self) -> Result<(), Stop> {
+    async fn attempt(&mut self) -> Result<(), UploadStop> {
         if self.record.sha256.is_empty() {
             let sha256 = self.hash().await?;
             self.note(sha256, String::new()).await?;
@@ -203,38 +203,38 @@ impl Upload {
     }
 
     /// Writes down what is known.
-    async fn note(&mut self, sha256: Bytes, media: String) -> Result<(), Stop> {
+    async fn note(&mut self, sha256: Bytes, media: String) -> Result<(), UploadStop> {
         (self.record.sha256, self.record.media) = (sha256.clone(), media.clone());
         let id = self.id;
         let noted = self.context.shared.ledger.call(move |it| it.note_file(id, sha256, media)).await?;
-        if noted { Ok(()) } else { Err(Stop::Gone) }
+        if noted { Ok(()) } else { Err(UploadStop::Gone) }
     }
 
     /// Begins an upload on the server, or goes on with one.
-    async fn begin(&mut self) -> Result<client::Upload, Stop> {
+    async fn begin(&mut self) -> Result<client::Upload, UploadStop> {
         if !self.record.media.is_empty() {
             match self.look(0).await {
                 // It waited for too long. Begin anew.
-                Err(Stop::No(_)) => {}
+                Err(UploadStop::No(_)) => {}
                 looked => return looked,
             }
         }
         let sha256 = self.record.sha256.to_vec().try_into();
-        let sha256 = sha256.map_err(|_| Stop::Failed(FileFailure::Changed))?;
+        let sha256 = sha256.map_err(|_| UploadStop::Failed(FileFailure::Changed))?;
         let record = self.record.clone();
         let conversation = self.context.shared.ledger.call(move |it| it.conversation_of(&record)).await?;
         let (size, content_type) = (self.record.size, self.record.content_type.clone());
-        let call = create_upload(NewUpload { sha256, size, content_type, conversation });
+        let call = create_upload(UploadRequest { sha256, size, content_type, conversation });
         let begun = upload(self.context.call(call).await?);
         self.note(self.record.sha256.clone(), begun.media.clone()).await?;
         Ok(begun)
     }
 
     /// How far an upload is, with links for parts above `after`.
-    async fn look(&self, after: u32) -> Result<client::Upload, Stop> {
+    async fn look(&self, after: u32) -> Result<client::Upload, UploadStop> {
         match self.context.call(get_upload(&self.record.media, after)).await {
             Ok(response) => Ok(upload(response)),
-            Err(Error::Refused(refusal)) if !refusal.retry_helps() => Err(Stop::No(refusal.into())),
+            Err(Error::Refused(refusal)) if !refusal.retry_helps() => Err(UploadStop::No(refusal.into())),
             Err(error) => Err(error.into()),
         }
     }
@@ -246,7 +246,7 @@ impl Upload {
     }
 
     /// Brings a piece of the file up; so much of it is `there` already.
-    async fn put(&self, link: &Link, (from, len): (u64, u64), there: u64) -> Result<(), Stop> {
+    async fn put(&self, link: &MediaLink, (from, len): (u64, u64), there: u64) -> Result<(), UploadStop> {
         let mut file = file::open_unchanged(&self.path, self.stamp()).await?;
         file.seek(io::SeekFrom::Start(from)).await.map_err(|error| file::unreadable(&self.path, &error))?;
         let (shared, id, total) = (self.context.shared.clone(), self.id, self.record.size);
@@ -286,24 +286,24 @@ impl Upload {
         if self.hash().await? == self.record.sha256 { Ok(()) } else { Err(FileFailure::Changed) }
     }
 
-    async fn complete(&mut self) -> Result<(), Stop> {
+    async fn complete(&mut self) -> Result<(), UploadStop> {
         match self.context.call(complete_upload(&self.record.media)).await {
             Ok(_) => Ok(()),
             Err(Error::Refused(refusal)) if !refusal.retry_helps() => {
                 self.must_be_the_same().await?;
                 self.rejected += 1;
                 let refusal = FileFailure::from(refusal);
-                Err(if self.rejected < REJECTED_MAX { Stop::Later(refusal.to_string()) } else { refusal.into() })
+                Err(if self.rejected < REJECTED_MAX { UploadStop::Later(refusal.to_string()) } else { refusal.into() })
             }
             Err(error) => Err(error.into()),
         }
     }
 
     /// Its message goes to the outbox.
-    async fn send(&self) -> Result<(), Stop> {
+    async fn send(&self) -> Result<(), UploadStop> {
         let (shared, id) = (&self.context.shared, self.id);
         let Some(send) = shared.ledger.call(move |it| it.file_uploaded(id, now_s())).await? else {
-            return Err(Stop::Gone);
+            return Err(UploadStop::Gone);
         };
         if let Some(handle) = shared.follow(send).await? {
             shared.transfers.is_message(id, handle);
@@ -314,13 +314,13 @@ impl Upload {
 }
 
 /// What an object store's no means.
-fn refused(status: StatusCode) -> Stop {
+fn refused(status: StatusCode) -> UploadStop {
     let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
     if status.is_server_error() || passing.contains(&status) {
-        return Stop::Later(format!("the object store answers with {status}"));
+        return UploadStop::Later(format!("the object store answers with {status}"));
     }
     // The link has expired, perhaps. The next one will show.
-    Stop::No(FileFailure::Storage(status.as_u16()))
+    UploadStop::No(FileFailure::Storage(status.as_u16()))
 }
 
 /// So many bytes of a file, from where it stands.

@@ -7,10 +7,11 @@ use godwit_schemas::reason::Reason;
 use prost::Message;
 
 use crate::media::{self, Media};
+use crate::properties::Properties;
 
 /// A member of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub struct OpenedMember {
     /// Its number in the conversation; messages and receipts name it by that.
     pub ordinal: Ordinal,
     /// Who it is.
@@ -21,7 +22,7 @@ pub struct Member {
 
 /// What changed about a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum ConversationUpdate {
     /// The first event of a conversation: how it was when this user entered it.
     Opened {
         /// Group rather than direct.
@@ -29,16 +30,16 @@ pub enum Change {
         /// Empty for direct conversations.
         title: String,
         /// In the order they joined.
-        members: Vec<Member>,
+        members: Vec<OpenedMember>,
     },
     /// A member joined.
-    Added(Member),
+    Added(OpenedMember),
     /// A member left or was removed. If it is this user: the last event of the conversation.
     Removed(Ordinal),
     /// A new title.
     Renamed(String),
     /// A member has another role. If it is the owner's, the former owner is an admin now.
-    Role(Member),
+    Role(OpenedMember),
     /// What members may do from here on.
     Settings(client::GroupSettings),
     /// The message of this sequence was taken back: forget its body. Believe it if the one who did it sent the message,
@@ -52,13 +53,13 @@ pub enum Change {
     Retention(client::Retention),
 }
 
-/// See the module. Within a conversation, messages and changes have consecutive sequences; one that was seen before
+/// A payload of the topic `inbox`, decoded. Within a conversation, messages and changes have consecutive sequences; one that was seen before
 /// is a redelivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum InboxEvent {
     /// A message.
     Message {
-        /// Where.
+        /// The conversation it belongs to.
         conversation: ConversationId,
         /// Its place there.
         sequence: Seq,
@@ -72,12 +73,14 @@ pub enum Event {
         reply_to: Seq,
         /// Files that it refers to.
         media: Vec<Media>,
+        /// What it says beside its body.
+        properties: Option<Box<Properties>>,
     },
     /// How far a member is. Replaces what was said of it before.
     Receipt {
-        /// Where.
+        /// The conversation whose messages it is about.
         conversation: ConversationId,
-        /// Who.
+        /// The member whose receipt it is.
         member: Ordinal,
         /// One of its devices has everything up to here.
         delivered_up_to: Seq,
@@ -86,20 +89,20 @@ pub enum Event {
     },
     /// The conversation changed.
     Changed {
-        /// Which.
+        /// The conversation that changed.
         conversation: ConversationId,
         /// The change's place among the messages.
         sequence: Seq,
         /// Who did it.
         by: Ordinal,
-        /// What.
-        change: Change,
+        /// The change.
+        change: ConversationUpdate,
     },
     /// MQTT 3.1.1 only: a publish was acknowledged, but refused.
     Refused {
         /// Its packet identifier.
         packet_id: u16,
-        /// Why.
+        /// The reason code of the refusal.
         reason: Reason,
         /// The same for people.
         text: String,
@@ -111,7 +114,7 @@ pub enum Event {
 #[error("malformed event: {0}")]
 pub struct Malformed(String);
 
-impl Event {
+impl InboxEvent {
     /// Reads a payload without copying bodies.
     ///
     /// # Errors
@@ -127,6 +130,7 @@ impl Event {
                 body: message.body,
                 reply_to: Seq::new(message.reply_to),
                 media: media::told(message.media),
+                properties: message.properties.map(|it| Box::new((*it).into())),
             }),
             event::Event::Receipt(receipt) => Ok(Self::Receipt {
                 conversation: ConversationId::new(receipt.conversation),
@@ -149,27 +153,29 @@ impl Event {
     }
 }
 
-fn parse_change(change: Option<change::Change>) -> Result<Change, Malformed> {
+fn parse_change(change: Option<change::Change>) -> Result<ConversationUpdate, Malformed> {
     match change.ok_or_else(|| Malformed("unknown change".to_owned()))? {
-        change::Change::Opened(opened) => Ok(Change::Opened {
+        change::Change::Opened(opened) => Ok(ConversationUpdate::Opened {
             group: opened.group,
             title: opened.title,
             members: opened.members.into_iter().map(parse_member).collect::<Result<_, _>>()?,
         }),
-        change::Change::Added(member) => parse_member(member).map(Change::Added),
-        change::Change::Removed(ordinal) => Ok(Change::Removed(Ordinal::new(ordinal))),
-        change::Change::Renamed(title) => Ok(Change::Renamed(title)),
-        change::Change::Role(member) => parse_member(member).map(Change::Role),
-        change::Change::Settings(settings) => Ok(Change::Settings(settings)),
-        change::Change::Recalled(sequence) => Ok(Change::Recalled(Seq::new(sequence))),
-        change::Change::Edited(edited) => Ok(Change::Edited(Seq::new(edited.sequence), edited.body)),
-        change::Change::Reacted(reacted) => Ok(Change::Reacted(Seq::new(reacted.sequence), reacted.reaction)),
-        change::Change::Retention(retention) => Ok(Change::Retention(retention)),
+        change::Change::Added(member) => parse_member(member).map(ConversationUpdate::Added),
+        change::Change::Removed(ordinal) => Ok(ConversationUpdate::Removed(Ordinal::new(ordinal))),
+        change::Change::Renamed(title) => Ok(ConversationUpdate::Renamed(title)),
+        change::Change::Role(member) => parse_member(member).map(ConversationUpdate::Role),
+        change::Change::Settings(settings) => Ok(ConversationUpdate::Settings(settings)),
+        change::Change::Recalled(sequence) => Ok(ConversationUpdate::Recalled(Seq::new(sequence))),
+        change::Change::Edited(edited) => Ok(ConversationUpdate::Edited(Seq::new(edited.sequence), edited.body)),
+        change::Change::Reacted(reacted) => {
+            Ok(ConversationUpdate::Reacted(Seq::new(reacted.sequence), reacted.reaction))
+        }
+        change::Change::Retention(retention) => Ok(ConversationUpdate::Retention(retention)),
     }
 }
 
-pub(crate) fn parse_member(member: client::Member) -> Result<Member, Malformed> {
-    Ok(Member {
+pub(crate) fn parse_member(member: client::Member) -> Result<OpenedMember, Malformed> {
+    Ok(OpenedMember {
         ordinal: Ordinal::new(member.ordinal),
         user: UserId::new(&member.user).map_err(|error| Malformed(error.to_string()))?,
         role: Role::try_from(member.role).map_err(|error| Malformed(error.to_string()))?,
@@ -180,8 +186,8 @@ pub(crate) fn parse_member(member: client::Member) -> Result<Member, Malformed> 
 mod tests {
     use super::*;
 
-    fn parse(event: event::Event) -> Result<Event, Malformed> {
-        Event::parse(client::Event { event: Some(event) }.encode_to_vec().into())
+    fn parse(event: event::Event) -> Result<InboxEvent, Malformed> {
+        InboxEvent::parse(client::Event { event: Some(event) }.encode_to_vec().into())
     }
 
     #[test]
@@ -195,19 +201,27 @@ mod tests {
             body: body.clone(),
             reply_to: 1,
             media: vec![client::Media { id: "m".into(), name: "a.jpg".into(), size: 9, ..Default::default() }],
+            properties: Some(Box::new(client::Properties { payload_format: Some(1), ..Default::default() })),
             ..Default::default()
         };
         let (conversation, sequence) = (ConversationId::new(65), Seq::new(2));
         let (sender, reply_to) = (Ordinal::new(1), Seq::new(1));
         let media = vec![Media { size: 9, ..Media::new("m", "a.jpg") }];
-        let expected = Event::Message { conversation, sequence, sender, age_s: 9, body, reply_to, media };
+        let properties = Some(Box::new(Properties { is_text: Some(true), ..Properties::default() }));
+        let expected =
+            InboxEvent::Message { conversation, sequence, sender, age_s: 9, body, reply_to, media, properties };
         assert_eq!(parse(event::Event::Message(message)), Ok(expected));
 
         let member = client::Member { ordinal: 1, user: "bob".into(), role: Role::Admin.into() };
         let change = Some(change::Change::Added(member));
-        let added = client::Change { conversation: 65, sequence: 2, by: 0, change };
-        let bob = Member { ordinal: Ordinal::new(1), user: UserId::new("bob").unwrap(), role: Role::Admin };
-        let expected = Event::Changed { conversation, sequence, by: Ordinal::default(), change: Change::Added(bob) };
+        let added = client::Change { conversation: 65, sequence: 2, change, ..Default::default() };
+        let bob = OpenedMember { ordinal: Ordinal::new(1), user: UserId::new("bob").unwrap(), role: Role::Admin };
+        let expected = InboxEvent::Changed {
+            conversation,
+            sequence,
+            by: Ordinal::default(),
+            change: ConversationUpdate::Added(bob),
+        };
         assert_eq!(parse(event::Event::Change(added)), Ok(expected));
     }
 
@@ -226,7 +240,7 @@ mod tests {
             assert!(parse(bad.clone()).is_err(), "{bad:?}");
         }
         for bytes in [&b""[..], b"\xff\xff", b"\x0a\x05x"] {
-            assert!(Event::parse(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+            assert!(InboxEvent::parse(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
         }
     }
 }

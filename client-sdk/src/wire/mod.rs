@@ -5,5 +5,5 @@ mod event;
 mod publication;
 
 pub(crate) use event::parse_member;
-pub use event::{Change, Event, Malformed, Member};
+pub use event::{ConversationUpdate, InboxEvent, Malformed, OpenedMember};
 pub use publication::Publication;

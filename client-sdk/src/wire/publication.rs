@@ -23,28 +23,29 @@ impl Publication {
     /// `client_sequence` must be above that of every earlier message to the same recipient, and survive the app: it is
     /// what makes a retry safe.
     pub fn to_user(user: &UserId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
-        Self::send(send::To::User(user.to_string()), client_sequence, Draft::new(body))
+        Self::send(send::To::User(user.to_string()), (0, client_sequence), Draft::new(body))
     }
 
     /// A message to a conversation. See [`Self::to_user`] for `client_sequence`.
     pub fn to_conversation(conversation: ConversationId, client_sequence: u64, body: impl Into<Bytes>) -> Self {
-        Self::send(send::To::Conversation(conversation.get()), client_sequence, Draft::new(body))
+        Self::send(send::To::Conversation(conversation.get()), (0, client_sequence), Draft::new(body))
     }
 
-    /// A send from the outbox.
-    pub(crate) fn of(id: SendId, to: &Recipient, draft: Draft) -> Self {
+    /// A send from the outbox, numbered in this count.
+    pub(crate) fn of(counter: u64, id: SendId, to: &Recipient, draft: Draft) -> Self {
         let to = match to {
             Recipient::User(user) => send::To::User(user.to_string()),
             Recipient::Conversation(conversation) => send::To::Conversation(conversation.get()),
             Recipient::Phone(number) => send::To::Phone(number.to_string()),
         };
-        Self::send(to, id.get(), draft)
+        Self::send(to, (counter, id.get()), draft)
     }
 
-    fn send(to: send::To, client_sequence: u64, draft: Draft) -> Self {
+    fn send(to: send::To, (counter, client_sequence): (u64, u64), draft: Draft) -> Self {
         let Draft { body, expires_in_s, reply_to, media } = draft;
         let (reply_to, media) = (reply_to.get(), media.into_iter().map(announced).collect());
-        let send = Send { to: Some(to), client_sequence, body, expires_in_s, reply_to, media };
+        let send =
+            Send { to: Some(to), client_sequence, body, expires_in_s, reply_to, media, counter, ..Send::default() };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 

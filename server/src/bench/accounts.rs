@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use godwit_load::Account;
 use godwit_schemas::ids::UserId;
 
-use crate::admin::{AdminClient, Credentials, device_name, user_name};
-use crate::exit::Failure;
-use crate::notice::AdminNotice;
+use crate::admin::{AdminClient, DeviceCredentials, device_name, user_name};
+use crate::exit::CommandFailure;
+use crate::runtime_files::AdminNotice;
 
 /// Requests at once. The server commits those that arrive together with one fsync.
 const THREADS: usize = 32;
@@ -18,14 +18,14 @@ const THREADS: usize = 32;
 const SETTLE: Duration = Duration::from_secs(2);
 
 /// Accounts on a server.
-pub(super) struct Accounts {
+pub(super) struct LoadAccounts {
     server: AdminClient,
-    made: Vec<Credentials>,
+    made: Vec<DeviceCredentials>,
 }
 
-impl Accounts {
+impl LoadAccounts {
     /// Makes `count` accounts, of names that no earlier run used.
-    pub(super) fn make(notice: AdminNotice, count: usize) -> Result<Self, Failure> {
+    pub(super) fn make(notice: AdminNotice, count: usize) -> Result<Self, CommandFailure> {
         say("making", count);
         let server = AdminClient::new(notice, THREADS);
         let run = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
@@ -38,15 +38,15 @@ impl Accounts {
 
     /// As the load generator wants them.
     pub(super) fn list(&self) -> Vec<Account> {
-        let account = |made: &Credentials| {
-            let Credentials { user, device, password } = made.clone();
+        let account = |made: &DeviceCredentials| {
+            let DeviceCredentials { user, device, password } = made.clone();
             Account { user, device, password }
         };
         self.made.iter().map(account).collect()
     }
 
     /// Removes them and all they left behind.
-    pub(super) fn remove(self) -> Result<(), Failure> {
+    pub(super) fn remove(self) -> Result<(), CommandFailure> {
         say("removing", self.made.len());
         let remove = |n: usize| self.server.remove_user(&name(&self.made[n])?);
         in_parallel(self.made.len(), remove).map(drop)
@@ -58,14 +58,17 @@ fn say(doing: &str, count: usize) {
     eprintln!("{doing} {count} accounts");
 }
 
-fn name(made: &Credentials) -> Result<UserId, Failure> {
+fn name(made: &DeviceCredentials) -> Result<UserId, CommandFailure> {
     user_name(&made.user)
 }
 
 /// `work` for 0 to `count` on several threads; results in order. Stops at the first failure.
-fn in_parallel<T: Send>(count: usize, work: impl Fn(usize) -> Result<T, Failure> + Sync) -> Result<Vec<T>, Failure> {
+fn in_parallel<T: Send>(
+    count: usize,
+    work: impl Fn(usize) -> Result<T, CommandFailure> + Sync,
+) -> Result<Vec<T>, CommandFailure> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-    let one_thread = || -> Result<(), Failure> {
+    let one_thread = || -> Result<(), CommandFailure> {
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
             if n >= count {
@@ -98,7 +101,7 @@ mod tests {
         let fail = |n| {
             calls.fetch_add(1, Ordering::Relaxed);
             thread::yield_now();
-            if n == 3 { Err(Failure::new(FAILED, "no")) } else { Ok(()) }
+            if n == 3 { Err(CommandFailure::new(FAILED, "no")) } else { Ok(()) }
         };
         assert!(in_parallel(1_000_000, fail).is_err());
         assert!(calls.into_inner() < 1_000_000);

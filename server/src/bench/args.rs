@@ -1,11 +1,11 @@
-//! Arguments of `godwit bench`.
+//! Arguments of `godwit-bench`.
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
-use godwit_load::{Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Storm, Tls, Workload};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use godwit_load::{ClientTls, Connections, Disk, Fanout, Hold, Paced, Pairs, Replay, Storm, Workload};
 
-use crate::cli::Place;
+use crate::cli::SettingsArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,9 +16,9 @@ Examples:
 
 Accounts are made on the running server that --data names, and removed in the end.";
 
-/// What to measure, and where.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+/// Measure a running server, or any MQTT broker
+#[derive(Debug, Parser)]
+#[command(name = "godwit-bench", bin_name = "godwit bench", version, disable_help_subcommand = true, after_help = EXAMPLES)]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     workload: WorkloadArgs,
@@ -60,13 +60,13 @@ pub(crate) struct TargetArgs {
 
 impl TargetArgs {
     /// What clients trust, if they use TLS.
-    pub(super) fn tls(&self) -> anyhow::Result<Option<Tls>> {
-        self.cafile.as_deref().map(Tls::trusting).transpose()
+    pub(super) fn tls(&self) -> anyhow::Result<Option<ClientTls>> {
+        self.cafile.as_deref().map(ClientTls::trusting).transpose()
     }
 
     /// Where the server's settings and data are.
-    pub(super) fn place(&self) -> Place {
-        Place { config: self.config.clone(), data: self.data.clone() }
+    pub(super) fn place(&self) -> SettingsArgs {
+        SettingsArgs { config: self.config.clone(), data: self.data.clone() }
     }
 }
 
@@ -204,11 +204,11 @@ struct Messages {
 pub(super) enum Subject {
     Server(Workload),
     Disk(Disk),
-    Within(Within),
+    Within(InProcessWorkload),
 }
 
 /// What has its server in this process.
-pub(super) enum Within {
+pub(super) enum InProcessWorkload {
     Fill { users: usize, entries: u64 },
     Hold(Hold),
 }
@@ -233,10 +233,10 @@ impl BenchArgs {
                 Workload::Replay(Replay { messages, emptied, senders, body_bytes })
             }
             WorkloadArgs::Fill { users, entries } => {
-                return (Subject::Within(Within::Fill { users, entries }), self.target);
+                return (Subject::Within(InProcessWorkload::Fill { users, entries }), self.target);
             }
             WorkloadArgs::Hold { connections, rate } => {
-                return (Subject::Within(Within::Hold(Hold { connections, rate })), self.target);
+                return (Subject::Within(InProcessWorkload::Hold(Hold { connections, rate })), self.target);
             }
             WorkloadArgs::Disk { writes, bytes } => return (Subject::Disk(Disk { writes, bytes }), self.target),
             WorkloadArgs::Storm { clients, rate, pairs, messages_rate, messages } => {

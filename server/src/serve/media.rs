@@ -1,40 +1,51 @@
 //! Where files are kept: an S3 server elsewhere, or the embedded one, which is started here.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use godwit_bridge::http;
 use godwit_bridge::media::MediaSettings;
 use godwit_bridge::media::s3::{S3, S3Settings};
-use godwit_objects::{Folder, Keys, Objects};
-use tokio::net::TcpListener;
+use godwit_broker::tls::Tls;
+use godwit_http::{self as http, ClientAddress, ConnectionSlots, HeaderMap, HttpConnectionSlot, SlotHandle};
+use godwit_objects::{Folder, Keys, ObjectServer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::reachable;
-use crate::settings::{Media, Settings, Storage};
+use super::web::{self, WebAddresses, WebListeners};
+use super::{proxies, reachable};
+use crate::private;
+use crate::settings::{FileSettings, ServerSettings, Storage};
 
 /// The embedded object store.
-pub(super) struct Embedded {
-    pub(super) address: SocketAddr,
+pub(super) struct EmbeddedStore {
+    pub(super) addresses: WebAddresses,
     task: JoinHandle<()>,
     stop: CancellationToken,
 }
 
-impl Embedded {
+impl EmbeddedStore {
+    /// Resolves when it has ended, without having been told to.
+    pub(super) async fn ended(&mut self) {
+        _ = (&mut self.task).await;
+    }
+
     /// Finishes what has begun, as far as there is time.
     pub(super) async fn stop(self, until: Instant) {
         self.stop.cancel();
-        if tokio::time::timeout_at(until, self.task).await.is_err() {
+        if !self.task.is_finished() && tokio::time::timeout_at(until, self.task).await.is_err() {
             tracing::warn!("uploads or downloads were cut off by shutdown.deadline_s");
         }
     }
 }
 
 /// What the bridge is told, and the embedded store if it is to run.
-pub(super) async fn start(settings: &Settings) -> anyhow::Result<(Option<MediaSettings>, Option<Embedded>)> {
+pub(super) async fn start(
+    settings: &ServerSettings,
+    tls: Option<&Tls>,
+) -> anyhow::Result<(Option<MediaSettings>, Option<EmbeddedStore>)> {
     let media = &settings.media;
     let (s3, embedded) = match &media.storage {
         Storage::Nowhere => return Ok((None, None)),
@@ -42,25 +53,29 @@ pub(super) async fn start(settings: &Settings) -> anyhow::Result<(Option<MediaSe
             let public_url = media.public_url.clone().unwrap_or_else(|| endpoint.clone());
             (s3(media, endpoint.clone(), public_url, *path_style, None), None)
         }
-        Storage::Embedded { listen, connections_max } => {
+        Storage::Embedded { listen, tls_listen, connections_max } => {
             let folder = settings.data_dir.join("media");
+            private::folder(&folder)?;
             let opened = Folder::open(&folder, settings.reserve_bytes)
                 .await
                 .with_context(|| format!("open {}", folder.display()))?;
             let file = settings.data_dir.join("media.keys");
+            private::file(&file);
             let keys = Keys::load_or_make(&file).with_context(|| format!("read {}", file.display()))?;
-            let listener = TcpListener::bind(listen).await;
-            let listener = listener.with_context(|| format!("media.listen: listen on {listen}"))?;
-            let address = listener.local_addr().context("media.listen")?;
-            let own_url = format!("http://{}", reachable(address));
+            let secure = tls_listen.map(|listen| ("media.tls_listen", listen));
+            let doors = WebListeners::open("object store", ("media.listen", *listen), secure, tls).await?;
+            let addresses = doors.addresses;
+            let own_url = format!("http://{}", reachable(addresses.plain));
             let public_url = media.public_url.clone().unwrap_or_else(|| own_url.clone());
             let pair = Some((keys.access.clone(), keys.secret.clone()));
             let s3 = s3(media, own_url, public_url, true, pair);
             let stop = CancellationToken::new();
-            let objects = Objects::new(opened, media.bucket.clone(), keys, settings.doors.websocket_origins.clone());
-            let converse = move |stream, stop| objects.clone().converse(stream, stop);
-            let serving = http::accept("object store", listener, *connections_max, stop.clone(), converse);
-            (s3, Some(Embedded { address, task: tokio::spawn(serving), stop }))
+            let objects =
+                ObjectServer::new(opened, media.bucket.clone(), keys, settings.listeners.websocket_origins.clone());
+            let places = ConnectionSlots::new(*connections_max, proxies(settings));
+            let plain = http::accept(doors.plain, places.clone(), stop.clone(), conversation(objects.clone()));
+            let secure = doors.secure.map(|door| http::accept(door, places, stop.clone(), conversation(objects)));
+            (s3, Some(EmbeddedStore { addresses, task: tokio::spawn(web::both(plain, secure)), stop }))
         }
     };
     let bridge = MediaSettings {
@@ -76,8 +91,50 @@ pub(super) async fn start(settings: &Settings) -> anyhow::Result<(Option<MediaSe
     Ok((Some(bridge), embedded))
 }
 
+/// What becomes of a connection to the embedded store.
+fn conversation<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    objects: ObjectServer,
+) -> impl Fn(S, HttpConnectionSlot, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Clone + Send + 'static
+{
+    move |stream, place, stop| {
+        let objects = objects.clone();
+        Box::pin(async move { objects.converse(stream, Arc::new(ObjectsCaller::of(&place)), stop).await })
+    }
+}
+
+/// A connection to the embedded store, and whose request it has.
+struct ObjectsCaller {
+    visitor: SlotHandle,
+    caller: Mutex<ClientAddress>,
+}
+
+impl ObjectsCaller {
+    fn of(place: &HttpConnectionSlot) -> Self {
+        Self { visitor: place.handle().clone(), caller: Mutex::default() }
+    }
+}
+
+impl godwit_objects::Guest for ObjectsCaller {
+    fn begins(&self, headers: &HeaderMap) -> bool {
+        // Until it has shown a signature it waits for its client.
+        self.visitor.waits_for_client();
+        let Ok(caller) = self.visitor.begin_request(headers) else { return false };
+        *self.caller.lock().unwrap_or_else(PoisonError::into_inner) = caller;
+        true
+    }
+
+    fn is_known(&self, bridge: bool) {
+        if bridge {
+            self.visitor.is_administrator();
+            self.visitor.waits_for_server();
+        } else {
+            self.visitor.is_authorized(*self.caller.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+}
+
 fn s3(
-    media: &Media,
+    media: &FileSettings,
     endpoint: String,
     public_url: String,
     path_style: bool,

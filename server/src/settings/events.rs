@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use godwit_bridge::events::Kind;
+use godwit_bridge::events::EventKind;
 use ureq::http::Uri;
 
 use super::layers::Layers;
 
 /// See `deploy/godwit.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Events {
-    pub(crate) kinds: Vec<Kind>,
+pub(crate) struct EventSettings {
+    pub(crate) kinds: Vec<EventKind>,
     /// On the service listener.
     pub(crate) mqtt: bool,
     /// User of a reader at the service listener, and the file with the password.
@@ -19,7 +19,7 @@ pub(crate) struct Events {
     pub(crate) webhook: Option<(String, PathBuf)>,
 }
 
-impl Events {
+impl EventSettings {
     /// Somebody wants to know.
     pub(crate) fn are_told(&self) -> bool {
         self.mqtt || self.webhook.is_some()
@@ -27,7 +27,7 @@ impl Events {
 }
 
 /// `service_has_login`: bridges have to say who they are.
-pub(super) fn events(from: &mut Layers, service_has_login: bool) -> Events {
+pub(super) fn events(from: &mut Layers, service_has_login: bool) -> EventSettings {
     let kinds = from.take("events.kinds", kinds);
     let mqtt = from.take("events.mqtt", Ok::<bool, String>);
     let login = super::user_and_file(from, "events.user", "events.password_file");
@@ -44,12 +44,12 @@ pub(super) fn events(from: &mut Layers, service_has_login: bool) -> Events {
     if url.is_some() && file.is_empty() {
         from.refuse("events.webhook_secret_file", "needed with events.webhook_url".to_owned());
     }
-    Events { kinds, mqtt, login, webhook: url.map(|url| (url, PathBuf::from(file))) }
+    EventSettings { kinds, mqtt, login, webhook: url.map(|url| (url, PathBuf::from(file))) }
 }
 
-fn kinds(text: String) -> Result<Vec<Kind>, String> {
-    let known = || Kind::ALL.map(Kind::name).join(", ");
-    let kind = |name: &str| Kind::ALL.into_iter().find(|kind| kind.name() == name);
+fn kinds(text: String) -> Result<Vec<EventKind>, String> {
+    let known = || EventKind::ALL.map(EventKind::name).join(", ");
+    let kind = |name: &str| EventKind::ALL.into_iter().find(|kind| kind.name() == name);
     let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(|name| kind(name).ok_or_else(|| format!("{name:?} is none of {}", known()))).collect()
 }

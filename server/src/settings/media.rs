@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use super::doors::optional;
 use super::layers::Layers;
+use super::listeners::optional;
 use super::{number, refuse_plaintext};
 
 /// See `deploy/godwit.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Media {
+pub(crate) struct FileSettings {
     pub(crate) storage: Storage,
     /// Where apps reach it, if not where the bridge does.
     pub(crate) public_url: Option<String>,
@@ -30,31 +30,45 @@ pub(crate) enum Storage {
     /// None: there are no files.
     Nowhere,
     /// The one in this process.
-    Embedded { listen: SocketAddr, connections_max: usize },
+    Embedded { listen: SocketAddr, tls_listen: Option<SocketAddr>, connections_max: usize },
     /// Another S3 server.
     Elsewhere { endpoint: String, path_style: bool },
+}
+
+impl FileSettings {
+    pub(super) fn tls_listen(&self) -> Option<SocketAddr> {
+        match self.storage {
+            Storage::Embedded { tls_listen, .. } => tls_listen,
+            Storage::Nowhere | Storage::Elsewhere { .. } => None,
+        }
+    }
 }
 
 const DAY_S: u64 = 24 * 3_600;
 /// S3's longest life of a link.
 const LINK_S_MAX: u64 = 7 * DAY_S;
 
-pub(super) fn parse(from: &mut Layers) -> Media {
+pub(super) fn parse(from: &mut Layers) -> FileSettings {
     let endpoint = from.take("media.endpoint", |text: String| url(&text));
     let public_url = from.take("media.public_url", |text: String| url(&text));
     let listen = from.take("media.listen", |text: String| optional(&text));
     let plaintext = from.take("media.allow_plaintext", Ok::<bool, String>);
+    let tls_listen = from.take("media.tls_listen", |text: String| optional(&text));
     let connections_max = number(from, "media.connections_max", 1..=65_536);
     let path_style = from.take("media.path_style", Ok::<bool, String>);
     let storage = match (endpoint, listen) {
         (Some(endpoint), _) => Storage::Elsewhere { endpoint, path_style },
         (None, Some(listen)) => {
             refuse_plaintext(from, "media.listen", listen, "media.allow_plaintext", plaintext);
-            Storage::Embedded { listen, connections_max }
+            if tls_listen.is_some() && public_url.is_none() {
+                // The certificate's name is not known.
+                from.refuse("media.public_url", "needed with media.tls_listen: how links begin".to_owned());
+            }
+            Storage::Embedded { listen, tls_listen, connections_max }
         }
         (None, None) => Storage::Nowhere,
     };
-    Media {
+    FileSettings {
         storage,
         public_url,
         region: from.take("media.region", |text: String| filled(text)),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use godwit_bridge::registration::Limits;
+use godwit_bridge::registration::RegistrationLimits;
 
 use super::events::url_of;
 use super::layers::Layers;
@@ -10,12 +10,12 @@ use super::number;
 
 /// See `deploy/godwit.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Registration {
+pub(crate) struct RegistrationKeys {
     pub(crate) provider: Provider,
     pub(crate) code_digits: u32,
     pub(crate) code_ttl_s: u32,
     pub(crate) tries: u32,
-    pub(crate) limits: Limits,
+    pub(crate) limits: RegistrationLimits,
 }
 
 /// How codes get to phones.
@@ -28,17 +28,17 @@ pub(crate) enum Provider {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
+enum ProviderName {
     Console,
     Webhook,
 }
 
 /// `None`: nobody may. `public`: a listener that is more than loopback, and its key.
-pub(super) fn parse(from: &mut Layers, public: Option<&str>) -> Option<Registration> {
+pub(super) fn parse(from: &mut Layers, public: Option<&str>) -> Option<RegistrationKeys> {
     let enabled = from.take("registration.enabled", Ok::<bool, String>);
     let named = from.take("registration.provider", |name: String| match name.as_str() {
-        "console" => Ok(Named::Console),
-        "webhook" => Ok(Named::Webhook),
+        "console" => Ok(ProviderName::Console),
+        "webhook" => Ok(ProviderName::Webhook),
         other => Err(format!("{other:?} is neither \"console\" nor \"webhook\"")),
     });
     let in_public = from.take("registration.console_in_public", Ok::<bool, String>);
@@ -47,7 +47,7 @@ pub(super) fn parse(from: &mut Layers, public: Option<&str>) -> Option<Registrat
     let code_digits = number(from, "registration.code_digits", 4..=10);
     let code_ttl_s = number(from, "registration.code_ttl_s", 30..=3_600);
     let tries = number(from, "registration.tries", 1..=10);
-    let limits = Limits {
+    let limits = RegistrationLimits {
         per_number_per_hour: number(from, "registration.per_number_per_hour", 0..=1_000),
         per_address_per_hour: number(from, "registration.per_address_per_hour", 0..=1_000_000),
         per_minute: number(from, "registration.per_minute", 1..=10_000),
@@ -56,24 +56,24 @@ pub(super) fn parse(from: &mut Layers, public: Option<&str>) -> Option<Registrat
         return None;
     }
     let provider = match (named, url) {
-        (Named::Console, _) => {
+        (ProviderName::Console, _) => {
             if let Some(listener) = public.filter(|_| !in_public) {
                 let text = format!("\"console\" is for development, and {listener} is not loopback: use \"webhook\"");
                 from.refuse("registration.provider", format!("{text}, or set registration.console_in_public = true"));
             }
             Provider::Console
         }
-        (Named::Webhook, Some(url)) => {
+        (ProviderName::Webhook, Some(url)) => {
             if secret_file.as_os_str().is_empty() {
                 let text = "needed with registration.provider = \"webhook\"".to_owned();
                 from.refuse("registration.webhook_secret_file", text);
             }
             Provider::Webhook { url, secret_file }
         }
-        (Named::Webhook, None) => {
+        (ProviderName::Webhook, None) => {
             from.refuse("registration.webhook_url", "needed with registration.provider = \"webhook\"".to_owned());
             return None;
         }
     };
-    Some(Registration { provider, code_digits, code_ttl_s, tries, limits })
+    Some(RegistrationKeys { provider, code_digits, code_ttl_s, tries, limits })
 }

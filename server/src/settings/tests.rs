@@ -6,15 +6,15 @@ fn environment(variables: &[(&str, &str)]) -> Option<Map<String, String>> {
     Some(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
 }
 
-fn check(file: &str, variables: &[(&str, &str)], data: Option<&str>) -> Result<Settings, Vec<String>> {
+fn check(file: &str, variables: &[(&str, &str)], data: Option<&str>) -> Result<ServerSettings, Vec<String>> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("godwit.toml");
     fs::write(&path, file).expect("written");
     let loaded = load_with(Some(&path), environment(variables), data.map(Path::new));
-    loaded.map(|(settings, _)| settings).map_err(|refused| refused.0.iter().map(Problem::to_string).collect())
+    loaded.map(|(settings, _)| settings).map_err(|refused| refused.0.iter().map(SettingProblem::to_string).collect())
 }
 
-fn defaults() -> Settings {
+fn defaults() -> ServerSettings {
     load_with(None, environment(&[]), None).expect("the defaults are good").0
 }
 
@@ -23,7 +23,7 @@ fn the_example_is_exactly_the_defaults() {
     let example = include_str!("../../../deploy/godwit.toml");
     assert_eq!(check(example, &[], None).expect("good"), defaults());
     let as_promised = defaults();
-    assert_eq!(as_promised.doors.listen[0].1.addr.to_string(), "127.0.0.1:1883");
+    assert_eq!(as_promised.listeners.listen[0].1.addr.to_string(), "127.0.0.1:1883");
     assert_eq!(as_promised.http_listen.to_string(), "127.0.0.1:8080");
     assert_eq!(as_promised.data_dir, Path::new("./godwit-data"));
     assert_eq!(as_promised.undelivered_s, 30 * 86_400);
@@ -165,7 +165,7 @@ fn tls_needs_a_certificate() {
     let problems = check("mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'", &[], None).expect_err("a conflict");
     assert_eq!(problems, ["tls.certificates: needed with mqtt.tls_listen"]);
     let whole = "mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'\ntls.certificates = 'c'";
-    assert!(check(whole, &[], None).expect("good").doors.tls.is_some());
+    assert!(check(whole, &[], None).expect("good").listeners.tls.is_some());
     let problems =
         check("mqtt.websocket_tls_listen = '0.0.0.0:8443'\ntls.key = 'k'", &[], None).expect_err("a conflict");
     assert_eq!(problems, ["tls.certificates: needed with mqtt.websocket_tls_listen"]);
@@ -190,10 +190,10 @@ fn websocket_listeners_are_as_careful_as_the_others() {
 fn certificates_of_clients_need_a_root() {
     let tls = "mqtt.tls_listen = '0.0.0.0:8883'\ntls.key = 'k'\ntls.certificates = 'c'\n";
     let wanted = |more: &str| check(&format!("{tls}{more}"), &[], None);
-    assert_eq!(wanted("").expect("good").doors.tls.expect("TLS").clients, None);
+    assert_eq!(wanted("").expect("good").listeners.tls.expect("TLS").clients, None);
     let problems = wanted("tls.client_certificates = 'optional'").expect_err("no root");
     assert_eq!(problems, ["tls.client_ca: needed with tls.client_certificates"]);
-    let clients = wanted("tls.client_certificates = 'required'\ntls.client_ca = 'r'").expect("good").doors.tls;
+    let clients = wanted("tls.client_certificates = 'required'\ntls.client_ca = 'r'").expect("good").listeners.tls;
     assert!(clients.and_then(|tls| tls.clients).expect("wanted").required);
     assert_eq!(wanted("tls.client_certificates = 'yes'").expect_err("wrong").len(), 1);
 }
@@ -207,7 +207,7 @@ fn proxies_are_named() {
     let problems = check("mqtt.proxy_protocol = true\nmqtt.proxy_from = ['10.0.0.0/40']", &[], None);
     assert!(problems.expect_err("no network")[0].contains("not a network like 10.0.0.0/8"));
     let good = check("mqtt.proxy_protocol = true\nmqtt.proxy_from = ['10.0.0.0/8', '::1']", &[], None).expect("good");
-    assert_eq!(good.doors.proxies.expect("proxies").len(), 2);
+    assert_eq!(good.listeners.proxies.expect("proxies").len(), 2);
 }
 
 #[test]
@@ -231,7 +231,7 @@ fn what_is_printed_has_the_same_effect() {
 }
 
 #[test]
-fn codes_are_not_shown_in_the_log_of_a_public_server_unless_that_is_said() {
+fn a_public_server_logs_codes_only_if_told_to() {
     let file = "registration.enabled = true\n[mqtt]\ntls_listen = '0.0.0.0:8883'\n[tls]\ncertificates = 'c'\nkey = 'k'";
     let problems = check(file, &[], None).expect_err("in public");
     assert_eq!(problems.len(), 1, "{problems:?}");

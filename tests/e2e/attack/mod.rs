@@ -2,15 +2,17 @@
 //! that two bystanders go on exchanging messages, that new ones get in, and that the server does not grow.
 //!
 //! How long the bystanders' messages took is told, before and meanwhile (`make attack`, or `--nocapture`); it decides no
-//! test. `GODWIT_ATTACKS` says how many packets `packets` sends, `GODWIT_SLOW` how many connections `slow` has; in every
-//! test run it is a few thousand and a thousand.
+//! test. `GODWIT_ATTACKS` says how many packets `packets` sends and how many calls `calls` makes, `GODWIT_SLOW` how many
+//! connections `slow` has; in every test run it is a few thousand and a thousand.
 
+mod calls;
 mod greedy;
 mod guesses;
 mod memory;
 mod names;
 mod packets;
 mod slow;
+mod strangers;
 mod tokens;
 
 use std::thread;

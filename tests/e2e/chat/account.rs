@@ -52,7 +52,7 @@ fn a_user_removes_a_lost_device_which_is_cut_off_at_once() {
         User::connect(&server, &alice, way).send("to/bob", "secret");
         let mut phone = User::connect(&server, &bob, way);
         phone.done(Call::LabelDevice(client::LabelDevice { device: "phone".into(), label: "Bob's".into() }));
-        let expected = Device { device: "phone".into(), label: "Bob's".into(), connected: true };
+        let expected = Device { device: "phone".into(), label: "Bob's".into(), connected: true, ..Default::default() };
         let devices = || Call::ListDevices(client::ListDevices {});
         let listed = phone.done(devices()).devices;
         assert_eq!((listed.len(), &listed[0]), (2, &expected));

@@ -138,7 +138,8 @@ fn a_reply_names_what_it_replies_to_and_a_retry_takes_effect_once() {
     let message = || Some(json!({ "body": base64("hi"), "reply_to": 2, "client_sequence": 1 }));
     let sent = web.done("POST", &path, message());
     assert_eq!(sent, json!({ "conversation": id, "sequence": 3 }));
-    assert_eq!(web.done("POST", &path, message()), sent, "a retry is told where it stands");
+    let again = json!({ "conversation": id, "sequence": 3, "repeated": true, "last_client_sequence": 1 });
+    assert_eq!(web.ask("POST", &path, message()), (200, again), "a retry is told where it stands, and that it is one");
     let reply = alice.message();
     assert_eq!((&reply.body[..], reply.reply_to, reply.sender), (&b"hi"[..], 2, 1));
 
@@ -181,7 +182,7 @@ fn members_agree_that_messages_vanish() {
         let mut alice = User::connect(&server, &alice, way);
         let id = alice.done(open_direct("bob")).conversation;
         alice.done(set_retention(id, 31, 1));
-        let described = alice.done(Call::Describe(client::Describe { conversation: id })).description;
+        let described = alice.done(Call::Describe(client::Describe { conversation: id, counter: 0 })).description;
         let retention = described.and_then(|it| it.retention).expect("a retention");
         assert_eq!((retention.history_days_plus_one, retention.expires_in_s), (31, 1), "{way:?}");
         alice.send("to/bob", "gone in a second");

@@ -5,6 +5,8 @@
 //! - `media`: files. Everything else is tests.
 
 mod account;
+mod blocked;
+mod contract;
 mod crowded;
 mod data;
 mod groups;
@@ -13,8 +15,11 @@ mod live;
 pub(crate) mod media;
 mod messages;
 mod numbers;
+mod once;
 mod people;
 pub(crate) mod phone;
+mod restored;
 mod route;
+mod strangers;
 mod user;
-mod web;
+pub(crate) mod web;

@@ -52,8 +52,9 @@ fn a_retry_to_a_number_takes_effect_once() {
     let alice = server.add_user("alice", "phone");
     let message = || Some(json!({ "phone": NUMBER, "body": base64("hello"), "client_sequence": 1 }));
     let web = Web::of(&server, &alice);
-    let place = web.done("POST", "/messages", message());
-    assert_eq!(web.done("POST", "/messages", message()), place);
+    let (status, place) = web.ask("POST", "/messages", message());
+    let (again, same) = web.ask("POST", "/messages", message());
+    assert_eq!((status, again, &same["sequence"]), (201, 200, &place["sequence"]));
     User::connect(&server, &alice, Way::Http).send("phone/4930123456", "end");
     let mut inbox = Client::connect(server.mqtt(), &register(&server, &[]), Version::V5, RESUME);
     inbox.subscribe("inbox/+");

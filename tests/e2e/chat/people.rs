@@ -1,6 +1,6 @@
 //! Profiles and contacts, and who is told that somebody is online.
 
-use godwit_schemas::client::{self, Audience, Presence, request::Call};
+use godwit_schemas::client::{self, Audience, GroupsFrom, Presence, request::Call};
 use prost::Message as _;
 use serde_json::json;
 
@@ -30,6 +30,10 @@ fn show_to(audience: Audience) -> Call {
     Call::SetProfile(client::SetProfile { presence_to: Some(audience.into()), ..Default::default() })
 }
 
+fn groups_from(from: GroupsFrom) -> Call {
+    Call::SetProfile(client::SetProfile { groups_from: Some(from.into()), ..Default::default() })
+}
+
 fn listen(phone: &mut Phone) {
     assert_eq!(phone.client.subscribe("presence/+"), 1);
 }
@@ -44,7 +48,7 @@ fn news(phone: &mut Phone, of: &str) -> Presence {
 }
 
 /// What somebody is told who asks.
-fn asked(user: &mut User, of: &str) -> Presence {
+pub(super) fn asked(user: &mut User, of: &str) -> Presence {
     let call = Call::GetPresence(client::GetPresence { users: vec![of.into()] });
     let [presence] = &user.done(call).presences[..] else { panic!("not one presence") };
     Presence { user: String::new(), ..presence.clone() }
@@ -100,21 +104,23 @@ fn a_user_has_a_profile() {
         let [mut alice, mut bob] = [&alice, &bob].map(|it| User::connect(&server, it, way));
         let set = |name: Option<&str>, about: Option<&str>, picture: Option<&str>| {
             let [name, about, picture] = [name, about, picture].map(|text| text.map(str::to_owned));
-            Call::SetProfile(client::SetProfile { name, about, picture, presence_to: None })
+            Call::SetProfile(client::SetProfile { name, about, picture, ..Default::default() })
         };
         bob.done(set(Some("Bob"), None, Some("m1")));
         bob.done(set(None, Some("busy"), None));
         bob.done(show_to(Audience::Nobody));
+        bob.done(groups_from(GroupsFrom::Contacts));
         bob.refused(set(Some(&"x".repeat(129)), None, None), 0x83);
         let profile = |of: &str| Call::GetProfile(client::GetProfile { user: of.into() });
         let [user, name, about, picture] = ["bob", "Bob", "busy", "m1"].map(str::to_owned);
-        let own = client::Profile { user, name, about, picture, presence_to: Audience::Nobody.into() };
+        let (presence_to, groups_from) = (Audience::Nobody.into(), GroupsFrom::Contacts.into());
+        let own = client::Profile { user, name, about, picture, presence_to, groups_from };
         assert_eq!(bob.done(profile("")).profile, Some(own.clone()), "{way:?}");
         let shown = alice.done(profile("bob")).profile.expect("a profile");
         assert_eq!(
             shown,
-            client::Profile { presence_to: shown.presence_to, ..own },
-            "but for whom it shows presence to"
+            client::Profile { presence_to: shown.presence_to, groups_from: shown.groups_from, ..own },
+            "but for whom it shows presence to, and who may add it to groups"
         );
         web.refused("PATCH", "/profile", Some(json!({ "presence_to": "friends" })), 422);
         bob.done(block("alice"));

@@ -34,10 +34,15 @@ impl Phone {
         self.calls += 1;
         let request = Request { id: self.calls, call: Some(call) };
         assert_eq!(self.client.publish("rpc", &request.encode_to_vec()), 0);
-        let answer = self.take("a response", "rpc");
-        let response = Response::decode(&answer.payload[..]).expect("a Response");
+        let response = self.response();
         assert_eq!(response.id, self.calls);
         response
+    }
+
+    /// The answer to a call.
+    pub(crate) fn response(&mut self) -> Response {
+        let answer = self.take("a response", "rpc");
+        Response::decode(&answer.payload[..]).expect("a Response")
     }
 
     /// Calls what has its connection closed; returns the reason that is told.
@@ -50,6 +55,7 @@ impl Phone {
     }
 
     /// Calls what must succeed.
+    #[track_caller]
     pub(crate) fn done(&mut self, call: Call) -> Response {
         let response = self.call(call);
         assert_eq!(response.reason, 0, "{}", response.text);
@@ -57,6 +63,7 @@ impl Phone {
     }
 
     /// Calls what must be refused with this reason.
+    #[track_caller]
     pub(crate) fn refused(&mut self, call: Call, reason: u32) {
         let response = self.call(call);
         assert_eq!(response.reason, reason, "{}", response.text);

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use godwit_schemas::client::event::Event;
-use godwit_schemas::client::{self, Audience, Response, Role, request::Call};
+use godwit_schemas::client::{self, Audience, GroupsFrom, Response, Role, request::Call};
 use serde_json::{Map, Value, json};
 
 use super::web::base64;
@@ -77,6 +77,7 @@ pub(super) fn asked(user: &str, call: &Call) -> Asked {
         Call::React(it) => {
             with("PUT", at(it.conversation, it.sequence, "/reaction"), json!({ "reaction": it.reaction }))
         }
+        Call::Accept(it) => ask("PUT", of(it.conversation, "/accepted")),
         Call::GetProfile(it) if it.user.is_empty() => ask("GET", "/profile"),
         Call::GetProfile(it) => ask("GET", format!("/people/{}/profile", it.user)),
         Call::SetProfile(it) => with("PATCH", "/profile", profile(it)),
@@ -125,6 +126,12 @@ fn profile(call: &client::SetProfile) -> Value {
         Audience::Everybody => "everybody",
     });
     change.extend(audience.map(|audience| ("presence_to".to_owned(), audience.into())));
+    let groups_from = call.groups_from.map(|_| match call.groups_from() {
+        GroupsFrom::Everybody => "everybody",
+        GroupsFrom::Contacts => "contacts",
+        GroupsFrom::Nobody => "nobody",
+    });
+    change.extend(groups_from.map(|from| ("groups_from".to_owned(), from.into())));
     change.into()
 }
 
@@ -143,6 +150,8 @@ pub(super) fn answered(call: &Call, answer: &Value) -> Response {
         device: string(&it["device"]),
         label: string(&it["label"]),
         connected: it["connected"] == true,
+        inbox_full: it["inbox_full"] == true,
+        full_age_s: it["full_age_s"].as_u64(),
     });
     response.invites.extend(each(&answer["invites"], invite));
     response.found = each(&answer["found"], |it| client::FoundPhone {
@@ -186,8 +195,8 @@ pub(super) fn unhex(text: &str) -> Vec<u8> {
 }
 
 fn invite(it: &Value) -> client::Invite {
-    let expires_in_plus_one_s = it["expires_in_s"].as_u64().map_or(0, |left| left + 1);
-    client::Invite { invite: string(&it["invite"]), by: it["by"].as_u64().unwrap_or(0) as u32, expires_in_plus_one_s }
+    let expires_in_s = it["expires_in_s"].as_u64();
+    client::Invite { invite: string(&it["invite"]), by: it["by"].as_u64().unwrap_or(0) as u32, expires_in_s }
 }
 
 fn shown(it: &Value) -> client::Profile {
@@ -197,7 +206,13 @@ fn shown(it: &Value) -> client::Profile {
         _ => Audience::Contacts,
     };
     let [user, name, about, picture] = ["user", "name", "about", "picture"].map(|key| string(&it[key]));
-    client::Profile { user, name, about, picture, presence_to: presence_to.into() }
+    let groups_from = match it["groups_from"].as_str() {
+        Some("contacts") => GroupsFrom::Contacts,
+        Some("nobody") => GroupsFrom::Nobody,
+        _ => GroupsFrom::Everybody,
+    };
+    let (presence_to, groups_from) = (presence_to.into(), groups_from.into());
+    client::Profile { user, name, about, picture, presence_to, groups_from }
 }
 
 fn description(it: &Value) -> client::Opened {
@@ -220,6 +235,7 @@ fn description(it: &Value) -> client::Opened {
         members: each(&it["members"], member),
         settings: None,
         retention: (retention != client::Retention::default()).then_some(retention),
+        request: it["request"] == true,
     }
 }
 

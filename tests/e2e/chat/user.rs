@@ -50,6 +50,7 @@ impl User {
     }
 
     /// Calls what must succeed.
+    #[track_caller]
     pub(super) fn done(&mut self, call: Call) -> Response {
         match self.way {
             Way::Mqtt(_) => self.phone.done(call),
@@ -97,7 +98,7 @@ impl User {
     }
 }
 
-/// The HTTP status that stands for a reason, as docs/http.md has it.
+/// The HTTP status that stands for a reason, as docs/users/http.md has it.
 fn status(reason: u32) -> u16 {
     match reason {
         0x83 => 422,

@@ -1,4 +1,5 @@
-//! Bytes that are not what was written: in a log, in a table, in the files that say what belongs to the store.
+//! Bytes that are not what was written: in a log, in a table, in the files that say what belongs to the store. (Every file,
+//! damaged in every way, is in `bridge/store/src/rocks/tests/damage.rs`.)
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,11 @@ impl Scene {
         file
     }
 
+    /// What an operator does who has nothing better.
+    fn accept_what_is_there(&self) {
+        fs::remove_file(self.store().join("SYNCED")).expect("it is there");
+    }
+
     /// It does not start, and names the file.
     fn refuses(&mut self, file: &Path) {
         let (code, log) = self.server.try_start_again().expect_err("damaged");
@@ -66,6 +72,10 @@ fn copy_files(from: &Path, to: &Path) {
     }
 }
 
+fn is_manifest(name: &str) -> bool {
+    name.starts_with("MANIFEST-")
+}
+
 fn is_log(name: &str) -> bool {
     name.ends_with(".log")
 }
@@ -74,7 +84,7 @@ fn is_table(name: &str) -> bool {
     name.ends_with(".sst")
 }
 
-/// Where the records of a log begin: see `bridge/src/store/rocks/wal.rs`.
+/// Where the records of a log begin: see `bridge/store/src/rocks/journal.rs`.
 fn records(log: &[u8]) -> Vec<usize> {
     const BLOCK: usize = 32 << 10;
     let (mut at, mut begins) = (0, Vec::new());
@@ -107,9 +117,16 @@ fn a_log_that_ends_within_a_record_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn a_log_that_is_cut_off_loses_what_was_cut_off_and_says_so() {
+fn a_log_that_was_cut_off_or_is_gone_is_refused_until_the_operator_says_that_this_is_all() {
     let mut scene = Scene::new(Server::kill);
-    scene.with(is_log, |log| log.truncate(log.len() - 1));
+    let file = scene.with(is_log, |log| log.truncate(records(log)[MESSAGES / 2]));
+    scene.refuses(&file);
+    let file = scene.with(is_log, |_| ());
+    fs::remove_file(&file).expect("it is there");
+    scene.refuses(&file);
+    let file = scene.with(is_log, |log| log.truncate(log.len() - 1));
+    scene.refuses(&file);
+    scene.accept_what_is_there();
     scene.server.start_again();
     scene.server.wait_for_log(&["the store's log ends within a record"]);
     let received = scene.chat.received(&scene.server).expect("all there is");
@@ -169,6 +186,8 @@ fn a_damaged_log_that_is_cut_off_where_the_message_says_is_read_up_to_there() {
     let place = place.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
     let log = fs::File::options().write(true).open(&file).expect("a file");
     log.set_len(place.expect("a number")).expect("cut off");
+    scene.refuses(&file);
+    scene.accept_what_is_there();
     scene.server.start_again();
     let received = scene.chat.received(&scene.server).expect("all there is");
     let count = received.len();
@@ -215,12 +234,38 @@ fn without_the_file_that_says_what_belongs_to_it_a_store_is_not_taken_for_a_new_
     let file = scene.with(is_table, |_| ());
     fs::remove_file(&file).expect("it is there");
     scene.refuses(&file);
-    let file = scene.with(
-        |name| name.starts_with("MANIFEST-"),
-        |manifest| {
-            let middle = manifest.len() / 2;
-            manifest[middle] ^= 1;
-        },
-    );
+    let file = scene.with(is_manifest, |manifest| {
+        let middle = manifest.len() / 2;
+        manifest[middle] ^= 1;
+    });
     scene.refuses(&file);
+}
+
+#[test]
+fn a_manifest_that_was_cut_off_takes_no_table_with_it() {
+    let mut scene = Scene::new(|server| assert_eq!(server.stop(), Some(0)));
+    let mut begins = Vec::new();
+    scene.with(is_manifest, |manifest| begins = records(manifest));
+    let last = begins.len() - 1;
+    let mut refused = 0;
+    for record in [0, 1, last / 2, last - 1, last] {
+        let file = scene.with(is_manifest, |manifest| manifest.truncate(begins[record]));
+        let Err((code, log)) = scene.server.try_start_again() else {
+            // What was cut off said nothing new.
+            assert!(scene.chat.received(&scene.server).expect("all there is") == scene.chat.acknowledged);
+            scene.server.kill();
+            continue;
+        };
+        assert_eq!(code, Some(1), "{log}");
+        scene.tells(&log, &file);
+        refused += 1;
+        for entry in fs::read_dir(scene.copy.path()).expect("a folder") {
+            let name = entry.expect("a file").file_name();
+            assert!(scene.store().join(&name).exists(), "{} is gone", name.display());
+        }
+    }
+    assert!(refused >= 3, "{refused}");
+    scene.with(is_manifest, |_| ());
+    scene.server.start_again();
+    scene.chat.check(&scene.server);
 }

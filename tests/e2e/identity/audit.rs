@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::registration::{PHONE, code_for, verify};
-use super::web::post;
+use super::web::{authorization, post};
 use crate::mqtt::{Client, RESUME, Version};
 use crate::server::{Account, Server};
 use crate::until;
@@ -46,6 +46,13 @@ fn who_gets_in_and_what_becomes_of_accounts_is_noted_and_nothing_that_is_secret(
         401
     );
     assert_eq!(post(&server, "/v1/admin/users", &[], &json!({})).status, 401);
+    for (user, device) in [("alice", "phone"), ("alice", "tablet"), ("nobody", "phone")] {
+        let account = Account { user: user.to_owned(), device: device.to_owned(), password: "guessed".to_owned() };
+        let path = format!("/v1/users/{user}/conversations");
+        let body = json!({ "user": "bob" });
+        let answer = post(&server, &path, &[("authorization", &authorization(&account))], &body);
+        assert_eq!((answer.status, &answer.body["detail"]), (401, &json!("unknown device, or wrong password")));
+    }
     let code = code_for(&server, PHONE);
     assert_eq!(verify(&server, PHONE, "000", "phone").status, 403);
     let registered = verify(&server, PHONE, &code, "phone").body;
@@ -53,7 +60,7 @@ fn who_gets_in_and_what_becomes_of_accounts_is_noted_and_nothing_that_is_secret(
     assert_eq!(server.run(&["device", "remove", "alice", "phone"]).code, Some(0));
     assert_eq!(server.run(&["user", "remove", "alice"]).code, Some(0));
 
-    let lines = wait_for(&file, 13);
+    let lines = wait_for(&file, 16);
     // Clients of a test come from the same machine, but not from the same address.
     let address = lines[2]["address"].clone();
     assert!(address.as_str().is_some_and(|address| address.starts_with("127.")), "{address} {from}");
@@ -66,10 +73,13 @@ fn who_gets_in_and_what_becomes_of_accounts_is_noted_and_nothing_that_is_secret(
         json!({ "event": "login", "user": "alice", "device": "phone", "address": address, "with": "password" }),
         json!({
             "event": "login_refused", "user": "alice", "device": "phone", "address": address, "with": "password",
-            "reason": "credentials",
+            "reason": "wrong password",
         }),
         json!({ "event": "http_refused", "user": "alice", "address": address, "reason": "credentials" }),
         json!({ "event": "http_refused", "address": address, "reason": "credentials" }),
+        json!({ "event": "http_refused", "user": "alice", "address": address, "reason": "wrong password" }),
+        json!({ "event": "http_refused", "user": "alice", "address": address, "reason": "unknown device" }),
+        json!({ "event": "http_refused", "user": "nobody", "address": address, "reason": "unknown user" }),
         of_registration("code_sent"),
         refused,
         of_registration("code_right"),

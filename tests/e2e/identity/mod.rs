@@ -6,5 +6,6 @@ pub(crate) mod issuer;
 mod password;
 pub(crate) mod registration;
 mod renewal;
+mod revoked;
 mod tokens;
 pub(crate) mod web;

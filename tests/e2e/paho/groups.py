@@ -1,7 +1,7 @@
 """A group's life over rpc, as its members and others see it in `inbox`."""
 
 from phone import ACCOUNTS, V5, Phone
-from wire import decode, encode, first
+from protobuf import decode, encode, first
 
 MEMBER, OWNER = 0, 2
 CREATE, ADD, REMOVE, LEAVE, RENAME, DESCRIBE = 2, 3, 4, 5, 6, 7

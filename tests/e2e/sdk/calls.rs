@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use godwit_client::ids::{ConversationId, DeviceName, Seq};
 use godwit_client::{
-    Audience, Change, Client, Draft, Error, Event, Events, GroupSettings, Past, ProfileChange, Range, Role, Signal,
-    TYPING,
+    Audience, Client, ConversationUpdate, Draft, Error, Event, Events, GroupSettings, PageRange, Past, ProfileUpdate,
+    Role, Signal, TYPING,
 };
 
 use super::{message, next, open, soon, text, user};
 use crate::server::Server;
 
-async fn change(events: &mut Events) -> Change {
+async fn change(events: &mut Events) -> ConversationUpdate {
     loop {
         if let Event::Changed { change, .. } = next(events).await {
             return change;
@@ -49,14 +49,14 @@ async fn a_reply_an_edit_a_reaction_a_recall_and_what_history_makes_of_them() {
     let oops = message(&mut events).await;
 
     alice.edit(id, hello.sequence, "hello there").await.expect("edited");
-    assert_eq!(change(&mut events).await, Change::Edited(hello.sequence, "hello there".into()));
+    assert_eq!(change(&mut events).await, ConversationUpdate::Edited(hello.sequence, "hello there".into()));
     bob.react(id, hello.sequence, "+1").await.expect("reacted");
     alice.recall(id, oops.sequence).await.expect("taken back");
-    assert_eq!(change(&mut events).await, Change::Reacted(hello.sequence, "+1".to_owned()));
-    assert_eq!(change(&mut events).await, Change::Recalled(oops.sequence));
+    assert_eq!(change(&mut events).await, ConversationUpdate::Reacted(hello.sequence, "+1".to_owned()));
+    assert_eq!(change(&mut events).await, ConversationUpdate::Recalled(oops.sequence));
     refused(bob.edit(id, hello.sequence, "mine").await, 0x87);
 
-    let all = bob.history(id, Range { oldest_first: true, limit: 4, ..Range::default() }).await.expect("kept");
+    let all = bob.history(id, PageRange { oldest_first: true, limit: 4, ..PageRange::default() }).await.expect("kept");
     let messages = all.items.iter().filter_map(|past| match past {
         Past::Message(it) => Some((it.body.clone(), it.edited, it.recalled, it.reply_to.is_some(), it.reactions.len())),
         Past::Changed { .. } => None,
@@ -68,7 +68,7 @@ async fn a_reply_an_edit_a_reaction_a_recall_and_what_history_makes_of_them() {
     ];
     assert_eq!(messages.collect::<Vec<_>>(), expected);
     assert_eq!(all.next, Some(oops.sequence));
-    let rest = Range { after: oops.sequence, oldest_first: true, ..Range::default() };
+    let rest = PageRange { after: oops.sequence, oldest_first: true, ..PageRange::default() };
     let rest = bob.history(id, rest).await.expect("kept");
     assert_eq!((rest.items.len(), rest.next), (3, None));
 
@@ -77,7 +77,7 @@ async fn a_reply_an_edit_a_reaction_a_recall_and_what_history_makes_of_them() {
     bob.delete_conversation(id).await.expect("deleted");
     assert_eq!(bob.all_conversations(None).await.expect("listed").items, []);
     alice.set_retention(id, Some(7), Some(Duration::from_secs(60))).await.expect("set");
-    assert!(matches!(change(&mut events).await, Change::Retention(it) if it.expires_in_s == 60));
+    assert!(matches!(change(&mut events).await, ConversationUpdate::Retention(it) if it.expires_in_s == 60));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +173,7 @@ async fn devices_blocked_users_and_phone_numbers() {
 async fn profiles_contacts_and_who_is_online() {
     let server = Server::with(&[("limits.offline_after_s", "1")]);
     let (alice, bob, _) = two(&server).await;
-    let change = ProfileChange { name: Some("Bob".to_owned()), about: Some("walks".to_owned()), ..Default::default() };
+    let change = ProfileUpdate { name: Some("Bob".to_owned()), about: Some("walks".to_owned()), ..Default::default() };
     bob.set_profile(change).await.expect("set");
     let profile = alice.profile(Some(&user("bob"))).await.expect("shown");
     assert_eq!((profile.name.as_str(), profile.about.as_str()), ("Bob", "walks"));
@@ -195,7 +195,7 @@ async fn profiles_contacts_and_who_is_online() {
     bob.close().await.expect("closed");
     let gone = presence(&mut signals).await;
     assert!(!gone.online && gone.last_seen.is_some(), "{gone:?}");
-    let hidden = ProfileChange { presence_to: Some(Audience::Nobody), ..Default::default() };
+    let hidden = ProfileUpdate { presence_to: Some(Audience::Nobody), ..Default::default() };
     alice.set_profile(hidden).await.expect("set");
     assert_eq!(alice.profile(None).await.expect("shown").presence_to, Audience::Nobody);
     alice.remove_contact(&user("bob")).await.expect("removed");

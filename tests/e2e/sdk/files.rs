@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use godwit_client::ids::{ConversationId, UserId};
 use godwit_client::{
-    Client, Draft, Error, Event, FileDraft, FileFailure, FileHandle, FileId, FileState, Media, Message, Past,
-    PhoneNumber, Protocol, Purpose, Range, Recipient, SendState,
+    Client, Draft, Error, Event, FileDraft, FileFailure, FileHandle, FileId, FileState, Media, Message, PageRange,
+    Past, PhoneNumber, Protocol, Purpose, Recipient, SendState,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -59,6 +59,13 @@ async fn saved(client: &Client, id: ConversationId, media: &Media, path: &Path) 
     Ok(fs::read(path).expect("a file"))
 }
 
+/// The file in this folder that is not whole.
+fn part(folder: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path());
+    let mut parts = files.filter(|path| path.extension().is_some_and(|it| it == "part"));
+    parts.next()
+}
+
 fn failure(error: Error) -> FileFailure {
     match error {
         Error::File(failure) => failure,
@@ -86,12 +93,14 @@ async fn a_photo_is_sent_and_saved_by_who_may_see_it() {
     // She sees the same of her own message, before and after she asked the server.
     let own = alice.messages(got.conversation, None, 9).await.expect("kept").remove(0).0;
     assert_eq!((&own.media, own.send), (&got.media, Some(soon("it", sent.uploaded()).await.expect("sent").id())));
-    let past = bob.history(got.conversation, Range::default()).await.expect("kept").items.remove(0);
+    let past = bob.history(got.conversation, PageRange::default()).await.expect("kept").items.remove(0);
     assert!(matches!(past, Past::Message(past) if past.media == got.media));
 
     let target = folder.path().join("saved");
     assert_eq!(saved(&bob, got.conversation, media, &target).await.expect("saved"), photo);
-    assert!(!folder.path().join("saved.part").exists());
+    assert_eq!(part(folder.path()), None);
+    let again = saved(&bob, got.conversation, media, &target).await.expect_err("nothing is replaced");
+    assert_eq!(failure(again), FileFailure::Exists);
     let other = saved(&carol, got.conversation, media, &folder.path().join("stolen")).await.expect_err("not hers");
     assert!(matches!(failure(other), FileFailure::Refused(refusal) if refusal.reason.get() == 0x90));
     let traffic = [alice.traffic().of(Purpose::Media), bob.traffic().of(Purpose::Media)];
@@ -101,7 +110,8 @@ async fn a_photo_is_sent_and_saved_by_who_may_see_it() {
     let passed = Draft::new("").attach(Media::new(&media.id, "from alice"));
     soon("sent", bob.send_draft(user("carol"), passed).await.expect("queued").sent()).await.expect("taken");
     let again = message(&mut carol.events()).await;
-    assert_eq!(saved(&carol, again.conversation, &again.media[0], &target).await.expect("saved"), photo);
+    let hers = folder.path().join("hers");
+    assert_eq!(saved(&carol, again.conversation, &again.media[0], &hers).await.expect("saved"), photo);
     assert_eq!(files(&server, "objects"), 1);
 }
 
@@ -326,7 +336,7 @@ async fn links_that_expire_are_asked_for_anew() {
     soon("half of it", saving.watch().wait_for(|it| it.done > 500_000)).await.expect("under way");
     drop(saving);
     proxy.cut();
-    assert!(path.with_extension("part").exists());
+    assert!(part(folder.path()).is_some());
     assert_eq!(saved(&bob, got.conversation, &got.media[0], &path).await.expect("saved"), film);
 }
 
@@ -339,11 +349,26 @@ async fn what_is_there_in_part_is_compared_with_what_was_sent() {
     let (folder, path) = folder_with("photo.png", &photo);
     alice.send_file(user("bob"), path).await.expect("kept");
     let got = message(&mut bob.events()).await;
-    let (path, part) = (folder.path().join("saved"), folder.path().join("saved.part"));
+    let path = folder.path().join("saved");
+    // Where it begins: an answer that is not what was sent stays for another attempt.
+    let longer = Media { size: 5_001, ..got.media[0].clone() };
+    let saving = bob.save_file(got.conversation, &longer, &path);
+    soon("all of it", saving.watch().wait_for(|it| it.done == 5_000)).await.expect("under way");
+    drop(saving);
+    let part = part(folder.path()).expect("a part");
     for there in [content(2_000, 9), content(5_000, 9), content(9_000, 9), photo[..4_000].to_vec(), photo.clone()] {
         fs::write(&part, there).expect("written");
         assert_eq!(saved(&bob, got.conversation, &got.media[0], &path).await.expect("saved"), photo);
+        fs::remove_file(&path).expect("removed");
     }
+    // Nobody else's file is written, wherever a link leads.
+    let mine = folder.path().join("mine");
+    fs::write(&mine, "mine").expect("written");
+    std::os::unix::fs::symlink(&mine, &part).expect("linked");
+    let linked = saved(&bob, got.conversation, &got.media[0], &path).await.expect_err("a link");
+    assert!(matches!(failure(linked), FileFailure::Io(_)));
+    assert_eq!((fs::read(&mine).expect("a file"), path.exists()), (b"mine".to_vec(), false));
+    fs::remove_file(&part).expect("removed");
     let wrong = Media { sha256: vec![0; 32].into(), ..got.media[0].clone() };
     let error = saved(&bob, got.conversation, &wrong, &folder.path().join("wrong")).await.expect_err("not that");
     assert_eq!(failure(error), FileFailure::Damaged);
@@ -383,8 +408,10 @@ async fn another_s3_server_will_do() {
     for (path, bytes) in [(path, small), (other, large)] {
         alice.send_file(user("bob"), path).await.expect("kept");
         let got: Message = message(&mut events).await;
-        let target = folder.path().join("saved");
-        fs::write(target.with_extension("part"), &bytes[..1_000]).expect("written");
+        let target = folder.path().join(format!("saved {}", bytes.len()));
+        let saving = bob.save_file(got.conversation, &got.media[0], &target);
+        soon("some of it", saving.watch().wait_for(|it| it.done > 0)).await.expect("under way");
+        drop(saving);
         assert_eq!(saved(&bob, got.conversation, &got.media[0], &target).await.expect("saved"), bytes);
     }
     assert_eq!(moto.holds(), (2, 0));

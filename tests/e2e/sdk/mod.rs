@@ -3,15 +3,21 @@
 mod apps;
 mod calls;
 mod files;
+mod fill;
 mod network;
 mod password;
 mod proxy;
+mod restored;
+mod stores;
 mod wire;
 
 use std::path::Path;
 
 use godwit_client::ids::{ConversationId, DeviceName, UserId};
-use godwit_client::{Builder, Change, Client, Delivery, Error, Event, Events, Message, Protocol, SendState, Status};
+use godwit_client::{
+    Builder, Client, ConversationUpdate, Delivery, Error, Event, Events, Message, OfflineCause, Protocol, SendState,
+    Status,
+};
 use tokio::time::timeout;
 
 use crate::PATIENCE;
@@ -161,7 +167,9 @@ async fn groups() {
     clients[0].rename(walk, "long walk").await.expect("renamed");
     let mut carols = clients[2].events();
     let opened = next(&mut carols).await;
-    assert!(matches!(&opened, Event::Changed { change: Change::Opened { members, .. }, .. } if members.len() == 3));
+    assert!(
+        matches!(&opened, Event::Changed { change: ConversationUpdate::Opened { members, .. }, .. } if members.len() == 3)
+    );
     let mut bobs = clients[1].events();
     assert_eq!(text(&message(&mut bobs).await), "who comes?");
     for (client, place) in [(&clients[1], "bob"), (&clients[2], "carol")] {
@@ -230,11 +238,17 @@ async fn a_wrong_password_is_said_and_a_second_connection_takes_the_place_of_the
     let client = open(&server, &wrong).await;
     let refused = |status: &Status| matches!(status, Status::Refused(reason) if reason.get() == 0x86);
     drop(soon("a refusal", client.status().wait_for(refused)).await.expect("it is open"));
+    // Nobody waits half a minute for what will not come.
+    let error = soon("an answer", client.devices()).await.expect_err("refused");
+    assert!(matches!(error, Error::NotAdmitted(reason) if reason.get() == 0x86), "{error}");
+    assert!(!error.retry_helps());
 
     let first = open(&server, &account).await;
     drop(soon("online", first.status().wait_for(|it| *it == Status::Online)).await.expect("it is open"));
     let second = open(&server, &account).await;
-    drop(soon("its end", first.status().wait_for(|it| *it != Status::Online)).await.expect("it is open"));
+    // It is told so, and waits for long.
+    let taken_over = |it: &Status| *it == Status::Offline(OfflineCause::TakenOver);
+    drop(soon("its end", first.status().wait_for(taken_over)).await.expect("it is open"));
     drop(soon("online", second.status().wait_for(|it| *it == Status::Online)).await.expect("it is open"));
 }
 
@@ -286,7 +300,11 @@ async fn over_tls_with_a_certificate_that_it_trusts_and_no_other() {
     }
     let client = builder(&address, &account).open().await.expect("it opens");
     let mut status = client.status();
-    drop(soon("its end", status.wait_for(|it| *it == Status::Offline)).await.expect("it is open"));
+    drop(
+        soon("its end", status.wait_for(|it| matches!(it, Status::Offline(OfflineCause::NotTrusted(_)))))
+            .await
+            .expect("it is open"),
+    );
     let sent = client.send(user("alice"), "to a stranger").await.expect("queued");
     assert_eq!(sent.state(), SendState::Queued);
     assert!(matches!(builder(&address, &account).trust("none").open().await, Err(Error::Address(_))));
@@ -300,7 +318,7 @@ async fn over_websocket_with_and_without_tls() {
     let bob = builder(&format!("wss://{}/mqtt", server.wss()), &bob).trust(trusted).open().await.expect("it opens");
     let mut events = bob.events();
     // One store: a device that loses it within 16 ms counts on from where it was.
-    let store = godwit_client::store::MemoryStore::new();
+    let store = godwit_client::store::VolatileStore::new();
     for protocol in [Protocol::V5, Protocol::V311] {
         let alice = builder(&format!("ws://{}", server.ws()), &alice).protocol(protocol).store(store.clone());
         let alice = alice.open().await.expect("it opens");

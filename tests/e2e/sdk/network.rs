@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use godwit_client::Client;
-use godwit_client::store::MemoryStore;
+use godwit_client::store::VolatileStore;
 use tokio::time::sleep;
 
 use super::proxy::{Proxy, Weather};
@@ -23,7 +23,7 @@ async fn through(weather: Weather, messages: usize, patience: Duration) {
         // Who only waits for messages notices a path that has fallen silent by its next ping.
         let pings = Duration::from_secs(10);
         let client =
-            builder(&proxy.address(), account).store(MemoryStore::new()).patience(patience).keep_alive(pings, pings);
+            builder(&proxy.address(), account).store(VolatileStore::new()).patience(patience).keep_alive(pings, pings);
         sides.push((proxy, client.open().await.expect("it opens"), user(&account.user)));
     }
     let [(one, alice, _), (two, bob, _)] = &sides[..] else { panic!("two") };
@@ -100,7 +100,7 @@ async fn saver_mode_wakes_the_radio_less_often() {
     let mut bursts = Vec::new();
     for saver in [false, true] {
         let proxy = Proxy::start(server.mqtt(), Weather::default(), 0).await;
-        let alice = builder(&proxy.address(), &account).saver(saver).open().await.expect("it opens");
+        let alice = builder(&proxy.address(), &account).fill(false).saver(saver).open().await.expect("it opens");
         let mut handles = Vec::new();
         for number in 0..MESSAGES {
             handles.push(alice.send(user("bob"), number.to_string()).await.expect("queued"));

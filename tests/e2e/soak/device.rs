@@ -102,7 +102,7 @@ impl Device {
                     self.received(&publish, shared);
                     client.try_acknowledge(&publish)?;
                 }
-                Some(Packet::Puback { packet_id, reason, at }) => self.acknowledged(packet_id, reason, at, shared),
+                Some(Packet::Puback { packet_id, reason, at, .. }) => self.acknowledged(packet_id, reason, at, shared),
                 Some(Packet::Suback { codes, .. }) => assert_eq!(codes, [1]),
                 Some(other) => panic!("{}: {other:?}", self.name()),
                 None => {}

@@ -1,5 +1,5 @@
 //! The headline, tried hard: a server under load is killed with SIGKILL, again and again on the same data: at random
-//! moments, at named ones (`godwit_bridge::crash`), and while it starts; then every acknowledged message is everywhere exactly once and in order, and no other more than once.
+//! moments, at named ones (`godwit_store::crash`), and while it starts; then every acknowledged message is everywhere exactly once and in order, and no other more than once.
 //!
 //! Six users with two devices each talk in six direct conversations and one group. Half of the senders retry as plain
 //! MQTT clients do, with DUP; half count their messages (`client_sequence`). Some messages are given up after a crash,

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_bar_ends_where_it_should_and_others_are_in_proportion() {
+    fn bars_are_in_proportion_to_the_longest() {
         let bar = |series, value| Bar { series, spread: Spread { median: value, low: value, high: value, failed: 0 } };
         let groups = vec![Group { name: "g", bars: vec![bar(0, 200.0), bar(1, 50.0)] }];
         let plot = Plot { title: "t", unit: "msg/s", series: vec!["a", "b"], groups };

@@ -25,7 +25,7 @@ struct Run {
     report: Value,
 }
 
-/// See the module.
+/// All lines of a file of results.
 #[derive(Debug)]
 pub(crate) struct Results {
     pub(crate) machine: Machine,

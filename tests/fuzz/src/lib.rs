@@ -55,7 +55,7 @@ pub async fn websocket(data: &[u8]) {
         }
     };
     let stream = server::offer([before, bytes.to_vec()].concat());
-    if let Some(stream) = websocket::upgrade(stream, &["*".to_owned()]).await {
+    if let Ok(stream) = websocket::upgrade(stream, &["*".to_owned()]).await {
         server.serve(stream).await;
     }
     server.serves_others().await;

@@ -7,14 +7,17 @@ use axum::Router;
 use godwit_bridge::admin::Admin;
 use godwit_bridge::audit::Audit;
 use godwit_bridge::decide::Rules;
-use godwit_bridge::http::{self, AdminToken, Api};
 use godwit_bridge::retention::{History, Policy};
-use godwit_bridge::store::memory::MemoryStore;
-use godwit_bridge::{Settings, assemble};
-use godwit_broker::Doors;
+use godwit_bridge::{BridgeSettings, assemble};
+use godwit_broker::EmbeddedBroker;
 use godwit_broker::local_bus::LocalBus;
-use godwit_broker::token::Claims;
+use godwit_broker::token::TokenClaims;
+use godwit_http::{self as http, AdminToken, Api};
 use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_store::ClockS;
+use godwit_store::memory::MemoryStore;
+use godwit_test_mqtt::Version;
+use godwit_test_mqtt::encode::{self, Connect, Publish};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -26,7 +29,7 @@ const NOW_S: u32 = 1_000_000_000;
 const AGES: Duration = Duration::from_secs(3_600);
 
 pub(crate) struct Server {
-    doors: Doors,
+    doors: EmbeddedBroker,
     pub(crate) bus: LocalBus,
     pub(crate) api: Router,
     admin: Admin,
@@ -36,12 +39,16 @@ pub(crate) struct Server {
     _running: JoinSet<()>,
 }
 
-fn settings() -> Settings {
-    Settings {
+fn settings() -> BridgeSettings {
+    BridgeSettings {
         rules: Rules {
             body_bytes_max: 1_000,
+            properties_bytes_max: 4_096,
+            user_properties_max: 32,
             group_members_max: 4,
             conversations_per_user: 10,
+            stranger_adds_per_day: 0,
+            request_messages: 0,
             retention_s: 3_600,
             history: Policy::up_to(History::None),
             recall_window_s: 60,
@@ -50,9 +57,12 @@ fn settings() -> Settings {
         lanes: 1,
         window_messages: 4,
         window_bytes: 2_000,
+        memory: Default::default(),
         devices_per_user_max: 4,
+        unanswered_publishes_max: 128,
         inbox_entries: 10_000,
         inbox_bytes: 10 << 20,
+        idle_device_days: 0,
         phone_lookups_per_day: 1_000,
         offline_after: Duration::from_secs(1),
         cached_per_lane: 100,
@@ -68,16 +78,17 @@ impl Server {
     #[expect(clippy::expect_used, reason = "a store in memory does not fail")]
     pub(crate) async fn start() -> Self {
         let bus = LocalBus::default();
-        let clock = Arc::new(|| NOW_S);
+        let clock: ClockS = Arc::new(|| NOW_S);
         let store = MemoryStore::new(clock.clone());
-        let bridge = assemble(settings(), store, clock, bus.clone(), 7, None).await.expect("a bridge");
+        let bridge = assemble(settings(), store, clock.clone(), bus.clone(), 7, None).await.expect("a bridge");
         let (admin, chat) = (bridge.admin(), bridge.chat());
         let mut running = JoinSet::new();
         for task in bridge.into_tasks() {
             running.spawn(async move { task.await.expect("it does not fail") });
         }
-        let claims = Claims { user: "sub".to_owned(), device: "device".to_owned() };
-        let doors = Doors::new(EDGE, godwit_broker::Settings { tokens: Some(claims), ..Default::default() });
+        let claims = TokenClaims { user: "sub".to_owned(), device: "device".to_owned() };
+        let doors =
+            EmbeddedBroker::new(EDGE, godwit_broker::BrokerSettings { tokens: Some(claims), ..Default::default() });
         running.spawn(doors.clone().run(bus.clone()));
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
@@ -88,6 +99,9 @@ impl Server {
             token: AdminToken::new(TOKEN),
             audit: Audit::default(),
             tokens: None,
+            time: clock.into(),
+            check: Arc::new(|| Box::pin(std::future::ready(Ok(())))),
+            body_bytes_max: 1_000,
         });
         Self { doors, bus, api, admin, password, _running: running }
     }
@@ -118,8 +132,10 @@ impl Server {
             }
         };
         let topic = format!("to/{from}");
-        let publish = [&[0x32, topic.len() as u8 + 7, 0, topic.len() as u8], topic.as_bytes(), b"\0\x07hey"].concat();
-        let bytes = [connect(&from, &password, 4), publish].concat();
+        let mut bytes = connect(&from, &password, 4);
+        let publish =
+            Publish { version: Version::V4, flags: 2, topic: topic.as_bytes(), packet_id: 7, properties: &[] };
+        encode::publish(&mut bytes, &publish, b"hey");
         let (near, mut far) = tokio::io::duplex(1 << 16);
         let (mut reads, mut writes) = tokio::io::split(near);
         let mut answers = Vec::new();
@@ -146,12 +162,9 @@ async fn add(admin: &Admin, user: &str) -> Option<String> {
 
 /// A CONNECT of a user's phone, of less than 128 bytes.
 fn connect(user: &str, password: &str, level: u8) -> Vec<u8> {
-    let properties: &[u8] = if level == 5 { &[0] } else { &[] };
-    let text = |text: &str| [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat();
-    let fields = [text("phone"), text(user), text(password)].concat();
-    // Keep-alive of a minute, clean start, user name and password.
-    let body = [&text("MQTT")[..], &[level, 0xC2, 0, 60], properties, &fields].concat();
-    [&[0x10, body.len() as u8][..], &body].concat()
+    let login = Some((user, password));
+    let connect = Connect { level, clean: true, keep_alive_s: 60, client_id: "phone", login, properties: &[] };
+    encode::bytes(|out| encode::connect(out, &connect))
 }
 
 /// A client that says this, hangs up, and takes whatever is answered.

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use godwit_load::{Account, Connections, Control, Fanout, Paced, Pairs, Replay, Target, TopicStyle, Workload};
+use godwit_load::{Account, Connections, Control, Fanout, LoadTarget, Paced, Pairs, Replay, TopicStyle, Workload};
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -38,7 +38,7 @@ fn main() -> Result<()> {
         _ => bail!("which workload?"),
     };
     let number = |name| env::var(name).ok().map(|value| value.parse().context(name)).transpose();
-    let target = Target {
+    let target = LoadTarget {
         tls: None,
         addr: addr.parse()?,
         style: TopicStyle::Plain,

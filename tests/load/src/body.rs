@@ -8,7 +8,7 @@ pub(crate) const BODY_BYTES_MAX: usize = 200 * 1024;
 
 /// The beginning of every body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct BodyStamp {
     /// Random for each run: an inbox may still hold messages of an earlier one.
     pub(crate) run: u32,
     pub(crate) sender: u32,
@@ -18,7 +18,7 @@ pub(crate) struct Stamp {
     pub(crate) at: u64,
 }
 
-impl Stamp {
+impl BodyStamp {
     /// Fills a whole body of at least [`STAMP_BYTES`].
     pub(crate) fn write(&self, body: &mut [u8]) {
         let (stamp, fill) = body.split_at_mut(STAMP_BYTES);
@@ -58,7 +58,7 @@ impl Stamp {
     }
 }
 
-/// SplitMix64.
+/// A SplitMix64 generator: fills bodies with bytes that do not compress.
 struct Noise(u64);
 
 impl Noise {
@@ -76,19 +76,19 @@ mod tests {
 
     #[test]
     fn round_trip_and_damage() {
-        let stamp = Stamp { run: 1, sender: 2, sequence: 3, at: 4 };
+        let stamp = BodyStamp { run: 1, sender: 2, sequence: 3, at: 4 };
         for bytes in [STAMP_BYTES, 25, 100, 1000] {
             let mut body = vec![0; bytes];
             stamp.write(&mut body);
-            assert_eq!(Stamp::read(&body), Some(stamp));
+            assert_eq!(BodyStamp::read(&body), Some(stamp));
             assert!(stamp.fits(&body));
             for at in 0..bytes {
                 body[at] ^= 1;
-                let read = Stamp::read(&body).unwrap();
+                let read = BodyStamp::read(&body).unwrap();
                 assert!(read != stamp || !read.fits(&body), "byte {at} of {bytes}");
                 body[at] ^= 1;
             }
         }
-        assert_eq!(Stamp::read(&[0; STAMP_BYTES - 1]), None);
+        assert_eq!(BodyStamp::read(&[0; STAMP_BYTES - 1]), None);
     }
 }

@@ -14,8 +14,8 @@ use crate::control::Control;
 use crate::handshake::{Hello, connect_all};
 use crate::packet::{self, Packet};
 use crate::process::{self, Sample};
-use crate::target::Target;
-use crate::wire::{Clock, Handler, Outbox, Wire};
+use crate::target::LoadTarget;
+use crate::wire::{Clock, Outbox, PacketHandler, Wire};
 
 /// What clients promise in CONNECT; each pings twice as often.
 const KEEP_ALIVE_S: u16 = 60;
@@ -74,15 +74,15 @@ pub struct ConnectionsUse {
     pub memory_after_bytes: u64,
 }
 
-enum Note {
+enum ConnectionsNote {
     Ready,
     /// How many of a thread's clients were alive at the end.
     Ended(Result<usize>),
 }
 
-struct Shared<'a> {
+struct ConnectionsShared<'a> {
     workload: &'a Connections,
-    target: &'a Target,
+    target: &'a LoadTarget,
     control: &'a Control,
     clock: Clock,
     connected: AtomicU64,
@@ -91,9 +91,9 @@ struct Shared<'a> {
 }
 
 impl Connections {
-    pub(crate) fn run(&self, target: &Target, control: &Control) -> Result<ConnectionsReport> {
+    pub(crate) fn run(&self, target: &LoadTarget, control: &Control) -> Result<ConnectionsReport> {
         ensure!(self.count > 0, "needs at least one connection");
-        let shared = Shared {
+        let shared = ConnectionsShared {
             workload: self,
             target,
             control,
@@ -109,7 +109,7 @@ impl Connections {
                 scope.spawn(move || {
                     let result = client_thread(shared, thread, threads, &notes);
                     // Nobody listens any more when another thread has failed.
-                    let _ = notes.send(Note::Ended(result));
+                    let _ = notes.send(ConnectionsNote::Ended(result));
                 });
             }
             drop(notes);
@@ -119,15 +119,20 @@ impl Connections {
         })
     }
 
-    fn conduct(&self, shared: &Shared<'_>, threads: usize, notes: &mpsc::Receiver<Note>) -> Result<ConnectionsReport> {
-        let Shared { target, control, clock, .. } = shared;
+    fn conduct(
+        &self,
+        shared: &ConnectionsShared<'_>,
+        threads: usize,
+        notes: &mpsc::Receiver<ConnectionsNote>,
+    ) -> Result<ConnectionsReport> {
+        let ConnectionsShared { target, control, clock, .. } = shared;
         let before = target.sample()?;
         let (start, own_before) = (clock.now(), process::own_cpu());
         let mut ready = 0;
         while ready < threads {
             match notes.recv_timeout(Duration::from_secs(1)) {
-                Ok(Note::Ready) => ready += 1,
-                Ok(Note::Ended(result)) => drop(result?),
+                Ok(ConnectionsNote::Ready) => ready += 1,
+                Ok(ConnectionsNote::Ended(result)) => drop(result?),
                 Err(RecvTimeoutError::Timeout) => {
                     control.say(&format!("connections: {} connected", shared.connected.load(Relaxed)));
                 }
@@ -142,12 +147,12 @@ impl Connections {
         let (mut alive, mut ended, mut held_until) = (0, 0, None);
         while ended < threads {
             match notes.recv_timeout(Duration::from_secs(1)) {
-                Ok(Note::Ended(count)) => {
+                Ok(ConnectionsNote::Ended(count)) => {
                     alive += count?;
                     ended += 1;
                     held_until.get_or_insert_with(|| clock.now());
                 }
-                Ok(Note::Ready) => {}
+                Ok(ConnectionsNote::Ready) => {}
                 Err(RecvTimeoutError::Timeout) => control.say(&format!("connections: holding {}", self.count)),
                 Err(RecvTimeoutError::Disconnected) => bail!("a thread of the load generator has panicked"),
             }
@@ -167,8 +172,13 @@ impl Connections {
 }
 
 /// Connects this thread's share, holds it, and counts who is left.
-fn client_thread(shared: &Shared<'_>, thread: usize, threads: usize, notes: &Sender<Note>) -> Result<usize> {
-    let Shared { workload, target, control, clock, .. } = shared;
+fn client_thread(
+    shared: &ConnectionsShared<'_>,
+    thread: usize,
+    threads: usize,
+    notes: &Sender<ConnectionsNote>,
+) -> Result<usize> {
+    let ConnectionsShared { workload, target, control, clock, .. } = shared;
     let (first, end) = (thread * workload.count / threads, (thread + 1) * workload.count / threads);
     let hello = |nth: usize| {
         let filter = workload.subscribe.then(|| target.filter(nth));
@@ -180,7 +190,7 @@ fn client_thread(shared: &Shared<'_>, thread: usize, threads: usize, notes: &Sen
         shared.connected.fetch_add(1, Relaxed);
     })?;
     drop(hellos);
-    let _ = notes.send(Note::Ready);
+    let _ = notes.send(ConnectionsNote::Ready);
     let mut idle = Idle { answers: 0, open: vec![true; end - first] };
     idle.hold(&mut wire, shared)?;
     let alive = idle.roll_call(&mut wire)?;
@@ -199,7 +209,7 @@ struct Idle {
 
 impl Idle {
     /// Pings everybody in turn, spread evenly, until the hold ends.
-    fn hold(&mut self, wire: &mut Wire, shared: &Shared<'_>) -> Result<()> {
+    fn hold(&mut self, wire: &mut Wire, shared: &ConnectionsShared<'_>) -> Result<()> {
         let (start, count) = (wire.clock.now(), self.open.len());
         let period_ns = f64::from(KEEP_ALIVE_S) / 2.0 * 1e9;
         let mut pinged = 0;
@@ -231,7 +241,7 @@ impl Idle {
     }
 }
 
-impl Handler for Idle {
+impl PacketHandler for Idle {
     fn packet(&mut self, out: &mut Outbox, connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
         match packet {
             Packet::Pingresp => self.answers += 1,
@@ -298,7 +308,7 @@ mod tests {
     fn check(fault: Fault, alive: usize) {
         let (addr, accounts) = (start(fault), Account::anonymous(100));
         let server_pid = Some(std::process::id());
-        let target = Target { addr, tls: None, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
+        let target = LoadTarget { addr, tls: None, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
         let workload = Connections { count: 100, subscribe: true, hold: Duration::ZERO };
         let report = workload.run(&target, &Control::new(|_| {})).unwrap();
         assert_eq!((report.connections, report.alive), (100, alive));

@@ -25,7 +25,7 @@ pub struct Disk {
 /// What it took.
 #[derive(Debug, Clone, Serialize)]
 pub struct DiskReport {
-    /// Where.
+    /// The folder that was written to.
     pub folder: PathBuf,
     /// Size of each write.
     pub bytes: usize,

@@ -21,7 +21,7 @@ use crate::messages::MessagesReport;
 use crate::process::{self, Sample, ServerUse};
 use crate::receiver::Expected;
 use crate::sender::check_body;
-use crate::target::Target;
+use crate::target::LoadTarget;
 use crate::wire::Clock;
 
 #[cfg(test)]
@@ -68,8 +68,8 @@ struct Times {
 }
 
 /// What the threads have in common.
-struct Shared<'a> {
-    target: &'a Target,
+struct ExchangeShared<'a> {
+    target: &'a LoadTarget,
     plan: &'a Plan,
     control: &'a Control,
     expected: Expected,
@@ -81,7 +81,7 @@ struct Shared<'a> {
 }
 
 /// From a thread to the one that started it.
-enum Note {
+enum ExchangeNote {
     Ready,
     Ended(Result<Box<Tally>>),
 }
@@ -90,10 +90,10 @@ enum Note {
 ///
 /// # Errors
 /// A client is refused or loses its connection, nothing is delivered at all, or the run is stopped before it measures.
-pub(crate) fn run(target: &Target, plan: &Plan, control: &Control) -> Result<MessagesReport> {
+pub(crate) fn run(target: &LoadTarget, plan: &Plan, control: &Control) -> Result<MessagesReport> {
     check_body(plan.body_bytes)?;
     ensure!(!plan.duration.is_zero(), "the duration is zero");
-    let shared = Shared {
+    let shared = ExchangeShared {
         target,
         plan,
         control,
@@ -118,19 +118,19 @@ pub(crate) fn run(target: &Target, plan: &Plan, control: &Control) -> Result<Mes
     })
 }
 
-fn run_thread(shared: &Shared<'_>, thread: usize, threads: usize, notes: &Sender<Note>) {
+fn run_thread(shared: &ExchangeShared<'_>, thread: usize, threads: usize, notes: &Sender<ExchangeNote>) {
     let ready = || {
         // Nobody listens any more when another thread has failed.
-        let _ = notes.send(Note::Ready);
+        let _ = notes.send(ExchangeNote::Ready);
     };
     let result = work(shared, thread, threads, ready).map(Box::new);
-    let _ = notes.send(Note::Ended(result));
+    let _ = notes.send(ExchangeNote::Ended(result));
 }
 
 /// Leads the threads through the run and puts together what they found.
-fn conduct(shared: &Shared<'_>, threads: usize, notes: &Receiver<Note>) -> Result<MessagesReport> {
-    let Shared { plan, clock, .. } = shared;
-    let mut stage = Stage { shared, notes, ready: 0, tallies: Vec::new(), last: (clock.now(), 0) };
+fn conduct(shared: &ExchangeShared<'_>, threads: usize, notes: &Receiver<ExchangeNote>) -> Result<MessagesReport> {
+    let ExchangeShared { plan, clock, .. } = shared;
+    let mut stage = ExchangeStage { shared, notes, ready: 0, tallies: Vec::new(), last: (clock.now(), 0) };
     while stage.ready < threads {
         stage.listen(clock.now() + 1_000_000_000)?;
         let connected = shared.connected.load(Relaxed);
@@ -143,9 +143,9 @@ fn conduct(shared: &Shared<'_>, threads: usize, notes: &Receiver<Note>) -> Resul
 
     stage.pass(from, "warming up")?;
     ensure!(!shared.control.is_stopped(), "stopped before anything was measured");
-    let before = Usage::now(shared)?;
+    let before = CpuUsage::now(shared)?;
     stage.pass(until, "measuring")?;
-    let after = Usage::now(shared)?;
+    let after = CpuUsage::now(shared)?;
     shared.control.say(&format!("{}: waiting for what is under way", plan.title));
     let end = clock.now() + plan.drain.as_nanos() as u64 + 5_000_000_000;
     while stage.tallies.len() < threads {
@@ -156,35 +156,35 @@ fn conduct(shared: &Shared<'_>, threads: usize, notes: &Receiver<Note>) -> Resul
 }
 
 /// Processor time and more at one moment.
-struct Usage {
+struct CpuUsage {
     at: u64,
     own_cpu: Duration,
     server: Option<Sample>,
 }
 
-impl Usage {
-    fn now(shared: &Shared<'_>) -> Result<Self> {
+impl CpuUsage {
+    fn now(shared: &ExchangeShared<'_>) -> Result<Self> {
         let server = shared.target.sample().context("the server has ended")?;
         Ok(Self { at: shared.clock.now(), own_cpu: process::own_cpu(), server })
     }
 }
 
-struct Stage<'a> {
-    shared: &'a Shared<'a>,
-    notes: &'a Receiver<Note>,
+struct ExchangeStage<'a> {
+    shared: &'a ExchangeShared<'a>,
+    notes: &'a Receiver<ExchangeNote>,
     ready: usize,
     tallies: Vec<Tally>,
     /// When progress was last told, and the deliveries at that time.
     last: (u64, u64),
 }
 
-impl Stage<'_> {
+impl ExchangeStage<'_> {
     /// Waits for a note, at most until `end`.
     fn listen(&mut self, end: u64) -> Result<()> {
         let wait = Duration::from_nanos(end.saturating_sub(self.shared.clock.now()));
         match self.notes.recv_timeout(wait) {
-            Ok(Note::Ready) => self.ready += 1,
-            Ok(Note::Ended(tally)) => self.tallies.push(*tally?),
+            Ok(ExchangeNote::Ready) => self.ready += 1,
+            Ok(ExchangeNote::Ended(tally)) => self.tallies.push(*tally?),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => anyhow::bail!("a thread of the load generator has panicked"),
         }
@@ -193,7 +193,7 @@ impl Stage<'_> {
 
     /// Lets time pass until `end` or until the run is stopped, and tells how it goes.
     fn pass(&mut self, end: u64, what: &str) -> Result<()> {
-        let Shared { plan, clock, control, delivered, .. } = self.shared;
+        let ExchangeShared { plan, clock, control, delivered, .. } = self.shared;
         self.last = (clock.now(), delivered.load(Relaxed));
         loop {
             let now = clock.now();
@@ -212,7 +212,7 @@ impl Stage<'_> {
     }
 }
 
-fn report(plan: &Plan, before: &Usage, after: &Usage, tallies: &[Tally]) -> Result<MessagesReport> {
+fn report(plan: &Plan, before: &CpuUsage, after: &CpuUsage, tallies: &[Tally]) -> Result<MessagesReport> {
     let mut all = Tally::default();
     tallies.iter().for_each(|tally| all.add(tally));
     ensure!(all.delivered > 0, "nothing was delivered within {:?}", plan.duration);

@@ -10,8 +10,8 @@ use crate::group;
 use crate::handshake::{Hello, connect_all};
 use crate::messages::MessagesReport;
 use crate::packet::{self, Packet};
-use crate::target::{Target, TopicStyle};
-use crate::wire::{Clock, Handler, Outbox, Wire};
+use crate::target::{LoadTarget, TopicStyle};
+use crate::wire::{Clock, Outbox, PacketHandler, Wire};
 
 /// Longest wait for the answer to a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    pub(crate) fn run(&self, target: &Target, control: &Control) -> Result<MessagesReport> {
+    pub(crate) fn run(&self, target: &LoadTarget, control: &Control) -> Result<MessagesReport> {
         let Self { members, window, body_bytes, warmup, duration } = *self;
         ensure!(members >= 2, "a group has at least two members");
         ensure!(window > 0, "the window is zero");
@@ -57,14 +57,14 @@ impl Fanout {
 }
 
 /// Lets the first account create a group with the next ones; returns its number.
-fn create_group(target: &Target, members: usize, control: &Control) -> Result<u64> {
+fn create_group(target: &LoadTarget, members: usize, control: &Control) -> Result<u64> {
     let clock = Clock::start();
     let mut wire = Wire::new(clock, target.tls.clone())?;
     let hello = Hello::receiver(&target.accounts[0], group::TOPIC.into());
     connect_all(&mut wire, target.addr, &[hello], 0, control, || {})?;
     let id = u64::from(std::process::id());
     group::create(wire.out.to(0), id, &target.accounts[1..members]);
-    let mut caller = Caller { id, created: None };
+    let mut caller = GroupCreation { id, created: None };
     let end = clock.now() + PATIENCE.as_nanos() as u64;
     while caller.created.is_none() {
         ensure!(clock.now() < end, "no response within {PATIENCE:?}");
@@ -76,12 +76,12 @@ fn create_group(target: &Target, members: usize, control: &Control) -> Result<u6
 }
 
 /// Waits for the response to one request.
-struct Caller {
+struct GroupCreation {
     id: u64,
     created: Option<u64>,
 }
 
-impl Handler for Caller {
+impl PacketHandler for GroupCreation {
     fn packet(&mut self, out: &mut Outbox, connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
         let Packet::Publish(publish) = packet else { return Ok(()) };
         out.acknowledge(connection, &publish);

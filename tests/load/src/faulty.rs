@@ -39,7 +39,7 @@ pub(crate) fn start(fault: Fault) -> SocketAddr {
     let receivers = Receivers::default();
     thread::spawn(move || {
         for stream in listener.incoming() {
-            let client = Client { fault, receivers: receivers.clone(), seen: 0, held: None };
+            let client = FaultyConnection { fault, receivers: receivers.clone(), seen: 0, held: None };
             // Ends with an error when the client leaves.
             thread::spawn(move || client.serve(&stream.unwrap()));
         }
@@ -47,14 +47,14 @@ pub(crate) fn start(fault: Fault) -> SocketAddr {
     addr
 }
 
-struct Client {
+struct FaultyConnection {
     fault: Fault,
     receivers: Receivers,
     seen: u64,
     held: Option<Vec<u8>>,
 }
 
-impl Client {
+impl FaultyConnection {
     fn serve(mut self, stream: &TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream);

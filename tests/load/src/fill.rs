@@ -16,7 +16,7 @@ use crate::control::Control;
 use crate::group;
 use crate::packet::{self, Packet};
 use crate::receiver::Expected;
-use crate::sender::Sender;
+use crate::sender::LoadSender;
 use crate::stream::StreamClient;
 use crate::target::Account;
 use crate::wire::Clock;
@@ -52,7 +52,7 @@ pub struct FillReport {
     pub seconds: f64,
 }
 
-struct Shared {
+struct FillShared {
     accounts: Vec<Account>,
     members: usize,
     messages: u64,
@@ -78,7 +78,7 @@ impl Fill {
         let messages = self.entries.div_ceil((groups * (members - 1)) as u64);
         let start = Instant::now();
         let (clock, next_group, entries) = (Clock::start(), AtomicUsize::new(0), AtomicU64::new(0));
-        let shared = Arc::new(Shared { accounts, members, messages, clock, next_group, entries });
+        let shared = Arc::new(FillShared { accounts, members, messages, clock, next_group, entries });
         let mut fillers = JoinSet::new();
         for _ in 0..PARALLEL.min(groups) {
             fillers.spawn(filler(shared.clone(), groups, serve.clone()));
@@ -97,7 +97,7 @@ impl Fill {
 }
 
 /// Fills one group after the other.
-async fn filler(shared: Arc<Shared>, groups: usize, serve: impl Fn(DuplexStream)) -> Result<()> {
+async fn filler(shared: Arc<FillShared>, groups: usize, serve: impl Fn(DuplexStream)) -> Result<()> {
     loop {
         let group = shared.next_group.fetch_add(1, Relaxed);
         if group >= groups {
@@ -111,7 +111,7 @@ async fn filler(shared: Arc<Shared>, groups: usize, serve: impl Fn(DuplexStream)
     }
 }
 
-async fn fill_group(shared: &Shared, members: &[Account], stream: DuplexStream) -> Result<()> {
+async fn fill_group(shared: &FillShared, members: &[Account], stream: DuplexStream) -> Result<()> {
     let mut client = StreamClient::new(stream, BUFFER_BYTES);
     client.connect(&members[0], group::TOPIC).await?;
     group::create(&mut client.out, 1, &members[1..]);
@@ -129,7 +129,7 @@ async fn fill_group(shared: &Shared, members: &[Account], stream: DuplexStream) 
         })?;
     }
     let topic = format!("send/{}", conversation.unwrap_or_default());
-    let mut sender = Sender::new(Expected::new(BODY_BYTES).run, 0, &topic, BODY_BYTES);
+    let mut sender = LoadSender::new(Expected::new(BODY_BYTES).run, 0, &topic, BODY_BYTES);
     let mut acknowledged = 0;
     while acknowledged < shared.messages {
         while sender.next() < shared.messages && sender.has_room(WINDOW) {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::control::Control;
-use crate::packet::{self, Connect, Packet};
+use crate::packet::{self, ConnectPacket, Packet};
 use crate::target::Account;
-use crate::wire::{Handler, Outbox, Wire};
+use crate::wire::{Outbox, PacketHandler, Wire};
 
 /// Handshakes under way at once, for each thread: enough to keep a server busy, too few to overflow its accept queue.
 const PARALLEL: usize = 64;
@@ -64,7 +64,7 @@ impl<'a> Hello<'a> {
     fn say(&self, wire: &mut Wire, connection: usize) {
         let Account { user, device, password } = self.account;
         let Self { clean_session, keep_alive_s, .. } = *self;
-        let connect = Connect { client_id: device, user, password, clean_session, keep_alive_s };
+        let connect = ConnectPacket { client_id: device, user, password, clean_session, keep_alive_s };
         packet::connect(wire.out.to(connection), &connect);
     }
 }
@@ -93,7 +93,7 @@ pub(crate) fn connect_all(
     each: impl FnMut(),
 ) -> Result<()> {
     let first = wire.len();
-    let mut greeter = Greeter { hellos, first, waiting: HashMap::new(), ready: 0, each };
+    let mut greeter = HandshakeHandler { hellos, first, waiting: HashMap::new(), ready: 0, each };
     let mut last = (0, wire.clock.now());
     while greeter.ready < hellos.len() {
         while greeter.waiting.len() < PARALLEL && wire.len() - first < hellos.len() {
@@ -119,7 +119,7 @@ enum Step {
     Suback,
 }
 
-struct Greeter<'a, F> {
+struct HandshakeHandler<'a, F> {
     hellos: &'a [Hello<'a>],
     first: usize,
     waiting: HashMap<usize, Step>,
@@ -127,7 +127,7 @@ struct Greeter<'a, F> {
     each: F,
 }
 
-impl<F: FnMut()> Greeter<'_, F> {
+impl<F: FnMut()> HandshakeHandler<'_, F> {
     fn ready(&mut self, connection: usize) {
         self.waiting.remove(&connection);
         self.ready += 1;
@@ -135,7 +135,7 @@ impl<F: FnMut()> Greeter<'_, F> {
     }
 }
 
-impl<F: FnMut()> Handler for Greeter<'_, F> {
+impl<F: FnMut()> PacketHandler for HandshakeHandler<'_, F> {
     fn packet(&mut self, out: &mut Outbox, connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
         match (packet, self.waiting.get(&connection)) {
             (Packet::Connack { code, .. }, Some(Step::Connack)) => {

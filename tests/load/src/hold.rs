@@ -20,10 +20,10 @@ use crate::control::Control;
 use crate::latency::{Latency, Percentiles};
 use crate::process;
 use crate::receiver::Expected;
-use crate::target::{Account, Target, TopicStyle};
+use crate::target::{Account, LoadTarget, TopicStyle};
 use crate::violation::Violations;
 use crate::wire::Clock;
-use client::{Count, Found, Shared, Stage, client};
+use client::{EventCount, HoldOutcome, HoldShared, HoldStage, client};
 
 /// Bytes that a stream holds in each direction: its buffers are not what is measured.
 const STREAM_BYTES: usize = 64;
@@ -90,7 +90,7 @@ impl Hold {
             process::sample(std::process::id()).map(|sample| sample.anonymous_bytes as f64 / count as f64)
         };
         let bare = memory().await?;
-        let (mut crowd, ends) = Crowd::gather(self.rate, accounts, count, control);
+        let (mut crowd, ends) = HeldClients::gather(self.rate, accounts, count, control);
         let with_streams = memory().await?;
         ends.into_iter().for_each(serve);
         let connects_per_second = crowd.connect().await?;
@@ -114,29 +114,29 @@ impl Hold {
 }
 
 /// All clients.
-struct Crowd<'a> {
+struct HeldClients<'a> {
     count: usize,
-    shared: Arc<Shared>,
-    stage: watch::Sender<Stage>,
+    shared: Arc<HoldShared>,
+    stage: watch::Sender<HoldStage>,
     clients: JoinSet<Result<()>>,
-    found: mpsc::UnboundedReceiver<Found>,
+    found: mpsc::UnboundedReceiver<HoldOutcome>,
     control: &'a Control,
 }
 
-impl<'a> Crowd<'a> {
+impl<'a> HeldClients<'a> {
     /// Makes clients that wait, and the server's ends of their streams.
     fn gather(rate: f64, accounts: Vec<Account>, count: usize, control: &'a Control) -> (Self, Vec<DuplexStream>) {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let shared = Arc::new(Shared {
-            target: Target { addr, tls: None, style: TopicStyle::Godwit, accounts, server_pid: None, threads: 1 },
+        let shared = Arc::new(HoldShared {
+            target: LoadTarget { addr, tls: None, style: TopicStyle::Godwit, accounts, server_pid: None, threads: 1 },
             rate,
             expected: Expected::new(BODY_BYTES),
             clock: Clock::start(),
             connecting: Semaphore::new(PARALLEL),
-            connected: Count::default(),
-            delivered: Count::default(),
+            connected: EventCount::default(),
+            delivered: EventCount::default(),
         });
-        let (stage, told) = watch::channel(Stage::Wait);
+        let (stage, told) = watch::channel(HoldStage::Wait);
         let (results, found) = mpsc::unbounded_channel();
         let (mut clients, mut ends) = (JoinSet::new(), Vec::with_capacity(count));
         for nth in 0..count {
@@ -150,7 +150,7 @@ impl<'a> Crowd<'a> {
     /// Connects all; returns how many did per second.
     async fn connect(&mut self) -> Result<f64> {
         let start = self.shared.clock.now();
-        self.stage.send_replace(Stage::Connect);
+        self.stage.send_replace(HoldStage::Connect);
         self.reach("connected", None, |shared| &shared.connected).await?;
         Ok(self.shared.connected.per_second(start))
     }
@@ -158,14 +158,19 @@ impl<'a> Crowd<'a> {
     /// Lets each send its message; returns how many were delivered per second.
     async fn exchange(&mut self) -> Result<f64> {
         let (from, at) = (Instant::now(), self.shared.clock.now());
-        self.stage.send_replace(Stage::Exchange { from, at });
+        self.stage.send_replace(HoldStage::Exchange { from, at });
         let until = from + Duration::from_secs_f64(self.count as f64 / self.shared.rate) + DRAIN;
         self.reach("messages delivered", Some(until), |shared| &shared.delivered).await?;
         Ok(self.shared.delivered.per_second(at))
     }
 
     /// Waits until something has happened to all, or until the time is up; fails as soon as a client does.
-    async fn reach(&mut self, what: &str, until: Option<Instant>, count: impl Fn(&Shared) -> &Count) -> Result<()> {
+    async fn reach(
+        &mut self,
+        what: &str,
+        until: Option<Instant>,
+        count: impl Fn(&HoldShared) -> &EventCount,
+    ) -> Result<()> {
         let so_far = || count(&self.shared).get();
         while so_far() < self.count && until.is_none_or(|until| Instant::now() < until) {
             ensure!(!self.control.is_stopped(), "stopped at {} {what}", so_far());
@@ -180,7 +185,7 @@ impl<'a> Crowd<'a> {
 
     /// Disconnects all; returns what they found.
     async fn end(mut self) -> Result<(Latency, Violations)> {
-        self.stage.send_replace(Stage::End);
+        self.stage.send_replace(HoldStage::End);
         while let Some(ended) = self.clients.join_next().await {
             ended.context("a client has panicked")??;
         }

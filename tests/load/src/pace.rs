@@ -1,9 +1,9 @@
 //! When each message of an open loop is due. Messages are numbered over all channels, round robin: number k is due
 //! k / rate seconds after the start and belongs to channel k % channels. A thread sees its own channels' only.
 
-/// See the module.
+/// When this thread's messages are due.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct SendSchedule {
     /// This thread's channels, ascending.
     mine: Vec<usize>,
     channels: usize,
@@ -12,7 +12,7 @@ pub(crate) struct Pace {
     at: usize,
 }
 
-impl Pace {
+impl SendSchedule {
     /// `mine` is not empty; `per_second` is above zero.
     pub(crate) fn new(mine: Vec<usize>, channels: usize, per_second: f64) -> Self {
         Self { mine, channels, ns_per_message: 1e9 / per_second, round: 0, at: 0 }
@@ -50,7 +50,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn all(pace: &mut Pace, end: u64) -> Vec<(usize, u64)> {
+    fn all(pace: &mut SendSchedule, end: u64) -> Vec<(usize, u64)> {
         let mut all = Vec::new();
         while pace.next().1 < end {
             assert_eq!(pace.count_until(end), { count(pace, end) });
@@ -62,8 +62,8 @@ mod tests {
         all
     }
 
-    fn count(pace: &Pace, end: u64) -> u64 {
-        let mut pace = Pace { mine: pace.mine.clone(), ..*pace };
+    fn count(pace: &SendSchedule, end: u64) -> u64 {
+        let mut pace = SendSchedule { mine: pace.mine.clone(), ..*pace };
         let mut count = 0;
         while pace.next().1 < end {
             pace.advance();
@@ -78,7 +78,7 @@ mod tests {
         let mut merged = Vec::new();
         for thread in 0..threads {
             let mine = (thread..channels).step_by(threads).collect();
-            merged.extend(all(&mut Pace::new(mine, channels, rate), end));
+            merged.extend(all(&mut SendSchedule::new(mine, channels, rate), end));
         }
         merged.sort_by_key(|&(_, due)| due);
         let expected: Vec<_> = (0..21).map(|k| (k % channels, k as u64 * 1_000_000)).collect();
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn the_rate_holds_for_hours() {
-        let pace = Pace { round: 100_000_000, ..Pace::new(vec![0], 1, 3000.0) };
+        let pace = SendSchedule { round: 100_000_000, ..SendSchedule::new(vec![0], 1, 3000.0) };
         assert_eq!(pace.next().1 / 1_000_000_000, 33_333);
     }
 }

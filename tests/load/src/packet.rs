@@ -1,8 +1,11 @@
-//! The part of MQTT 3.1.1 that a load generator needs, written to cost as little as possible: packets are appended to
-//! a buffer and read in place. Called by [`crate::wire`] and by whoever writes to it. Section numbers are of the OASIS
-//! standard, MQTT 3.1.1.
+//! MQTT 3.1.1 as the load generator speaks it, by the codec of the tests: packets are appended to a buffer and read in place. Called
+//! by [`crate::wire`] and by whoever writes to it.
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
+use godwit_test_mqtt::{Version, decode, encode};
+
+pub(crate) use godwit_test_mqtt::decode::Publish;
+pub(crate) use godwit_test_mqtt::encode::{disconnect, pingreq, puback};
 
 /// A packet from the server. Borrows the read buffer.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,16 +17,8 @@ pub(crate) enum Packet<'a> {
     Pingresp,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Publish<'a> {
-    pub(crate) topic: &'a [u8],
-    /// `None`: QoS 0.
-    pub(crate) packet_id: Option<u16>,
-    pub(crate) payload: &'a [u8],
-}
-
 /// What CONNECT says.
-pub(crate) struct Connect<'a> {
+pub(crate) struct ConnectPacket<'a> {
     pub(crate) client_id: &'a str,
     /// Empty: the CONNECT carries neither user name nor password.
     pub(crate) user: &'a str,
@@ -36,102 +31,43 @@ pub(crate) struct Connect<'a> {
 ///
 /// # Errors
 /// Not a packet that a server sends to this client, or longer than `bytes_max`.
+#[inline]
 pub(crate) fn read(bytes: &[u8], bytes_max: usize) -> Result<Option<(Packet<'_>, usize)>> {
-    let Some((head, body_bytes)) = remaining_length(bytes)? else { return Ok(None) };
-    ensure!(head + body_bytes <= bytes_max, "a packet of {body_bytes} bytes, more than was ever sent");
-    let Some(body) = bytes.get(head..head + body_bytes) else { return Ok(None) };
-    let packet = match (bytes[0], body) {
-        (0x30..=0x3F, _) => Packet::Publish(publish(bytes[0], body)?),
-        (0x40, &[high, low]) => Packet::Puback(u16::from_be_bytes([high, low])),
-        (0x20, &[flags, code]) => Packet::Connack { session_present: flags & 1 == 1, code },
-        (0x90, &[high, low, code]) => Packet::Suback { packet_id: u16::from_be_bytes([high, low]), code },
-        (0xD0, []) => Packet::Pingresp,
-        (first, _) => bail!("not a packet for this client: first byte {first:#04x}, {body_bytes} more"),
-    };
-    Ok(Some((packet, head + body_bytes)))
-}
-
-/// Length of the fixed header, and what follows it (section 2.2.3).
-fn remaining_length(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
-    let mut value = 0;
-    for (at, &byte) in bytes.iter().skip(1).take(4).enumerate() {
-        value |= usize::from(byte & 0x7F) << (7 * at);
-        if byte < 0x80 {
-            return Ok(Some((at + 2, value)));
+    let malformed = |_| anyhow!("malformed remaining length");
+    let Some((header, len)) = decode::length(bytes).map_err(malformed)? else { return Ok(None) };
+    ensure!(len <= bytes_max, "a packet of {} bytes, more than was ever sent", len - header);
+    let Some(body) = bytes.get(header..len) else { return Ok(None) };
+    let undecoded = decode::Undecoded { first: bytes[0], body, len };
+    let packet = match undecoded.decode(Version::V4) {
+        Ok(decode::Packet::Publish(publish)) => Packet::Publish(publish),
+        Ok(decode::Packet::Puback(ack)) => Packet::Puback(ack.packet_id),
+        Ok(decode::Packet::Connack { session_present, reason, .. }) => {
+            Packet::Connack { session_present, code: reason }
         }
-    }
-    ensure!(bytes.len() < 5, "malformed remaining length");
-    Ok(None)
+        Ok(decode::Packet::Suback { packet_id, codes: &[code], .. }) => Packet::Suback { packet_id, code },
+        Ok(decode::Packet::Pingresp) => Packet::Pingresp,
+        _ => bail!("not a packet for this client: first byte {:#04x}, {} more", bytes[0], body.len()),
+    };
+    Ok(Some((packet, len)))
 }
 
-fn publish(first: u8, body: &[u8]) -> Result<Publish<'_>> {
-    let malformed = || anyhow::anyhow!("malformed PUBLISH");
-    let (length, rest) = body.split_first_chunk().ok_or_else(malformed)?;
-    let (topic, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or_else(malformed)?;
-    if first & 0b0110 == 0 {
-        return Ok(Publish { topic, packet_id: None, payload: rest });
-    }
-    let (packet_id, payload) = rest.split_first_chunk().ok_or_else(malformed)?;
-    Ok(Publish { topic, packet_id: Some(u16::from_be_bytes(*packet_id)), payload })
+/// Appends a CONNECT.
+pub(crate) fn connect(out: &mut Vec<u8>, connect: &ConnectPacket<'_>) {
+    let login = (!connect.user.is_empty()).then_some((connect.user, connect.password));
+    let ConnectPacket { client_id, clean_session: clean, keep_alive_s, .. } = *connect;
+    encode::connect(out, &encode::Connect { level: 4, clean, keep_alive_s, client_id, login, properties: &[] });
 }
 
-/// Appends a CONNECT (section 3.1).
-pub(crate) fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
-    let login = !connect.user.is_empty();
-    let fields: &[&str] =
-        if login { &[connect.client_id, connect.user, connect.password] } else { &[connect.client_id] };
-    head(out, 0x10, 10 + fields.iter().map(|field| 2 + field.len()).sum::<usize>());
-    text(out, "MQTT");
-    out.push(4);
-    out.push(if login { 0xC0 } else { 0 } | if connect.clean_session { 2 } else { 0 });
-    out.extend(connect.keep_alive_s.to_be_bytes());
-    fields.iter().for_each(|field| text(out, field));
-}
-
-/// Appends a QoS 1 PUBLISH (section 3.3) up to its payload of `payload_bytes`, which the caller appends.
+/// Appends a QoS 1 PUBLISH up to its payload of `payload_bytes`, which the caller appends.
 pub(crate) fn publish_head(out: &mut Vec<u8>, topic: &str, packet_id: u16, payload_bytes: usize) {
-    head(out, 0x32, 2 + topic.len() + 2 + payload_bytes);
-    text(out, topic);
-    out.extend(packet_id.to_be_bytes());
+    let topic = topic.as_bytes();
+    let publish = encode::Publish { version: Version::V4, flags: 2, topic, packet_id, properties: &[] };
+    encode::publish_head(out, &publish, payload_bytes);
 }
 
-/// Appends a PUBACK (section 3.4).
-pub(crate) fn puback(out: &mut Vec<u8>, packet_id: u16) {
-    let [high, low] = packet_id.to_be_bytes();
-    out.extend([0x40, 2, high, low]);
-}
-
-/// Appends a SUBSCRIBE (section 3.8) for one filter at QoS 1.
+/// Appends a SUBSCRIBE for one filter at QoS 1.
 pub(crate) fn subscribe(out: &mut Vec<u8>, packet_id: u16, filter: &str) {
-    head(out, 0x82, 2 + 2 + filter.len() + 1);
-    out.extend(packet_id.to_be_bytes());
-    text(out, filter);
-    out.push(1);
-}
-
-/// Appends a PINGREQ (section 3.12).
-pub(crate) fn pingreq(out: &mut Vec<u8>) {
-    out.extend([0xC0, 0]);
-}
-
-/// Appends a DISCONNECT (section 3.14).
-pub(crate) fn disconnect(out: &mut Vec<u8>) {
-    out.extend([0xE0, 0]);
-}
-
-fn head(out: &mut Vec<u8>, first: u8, mut remaining: usize) {
-    out.push(first);
-    while remaining >= 0x80 {
-        out.push(remaining as u8 | 0x80);
-        remaining >>= 7;
-    }
-    out.push(remaining as u8);
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    let length = u16::try_from(text.len()).expect("topics and names are shorter than 64 KiB");
-    out.extend(length.to_be_bytes());
-    out.extend(text.as_bytes());
+    encode::subscribe(out, Version::V4, packet_id, [(filter, 1)]);
 }
 
 #[cfg(test)]
@@ -140,13 +76,6 @@ mod tests {
 
     const MAX: usize = 1 << 20;
 
-    fn check(bytes: &[u8], packet: Packet<'_>) {
-        assert_eq!(read(bytes, MAX).unwrap(), Some((packet, bytes.len())));
-        for cut in 0..bytes.len() {
-            assert_eq!(read(&bytes[..cut], MAX).unwrap(), None, "cut at {cut}");
-        }
-    }
-
     #[test]
     fn publish_round_trip() {
         for payload_bytes in [0, 1, 100, 117, 118, 16_373, 16_374, 70_000] {
@@ -154,38 +83,11 @@ mod tests {
             let mut bytes = Vec::new();
             publish_head(&mut bytes, "to/bob", 513, payload_bytes);
             bytes.extend(&payload);
-            let expected = Publish { topic: b"to/bob", packet_id: Some(513), payload: &payload };
-            assert_eq!(read(&bytes, MAX).unwrap(), Some((Packet::Publish(expected), bytes.len())));
+            let Some((Packet::Publish(publish), len)) = read(&bytes, MAX).unwrap() else { panic!("a PUBLISH") };
+            assert_eq!((publish.topic, publish.packet_id, len), (&b"to/bob"[..], Some(513), bytes.len()));
+            assert_eq!(publish.payload, payload);
             assert_eq!(read(&bytes[..bytes.len() - 1], MAX).unwrap(), None);
         }
-    }
-
-    #[test]
-    fn answers() {
-        check(&[0x20, 2, 1, 0], Packet::Connack { session_present: true, code: 0 });
-        check(&[0x20, 2, 0, 5], Packet::Connack { session_present: false, code: 5 });
-        check(&[0x90, 3, 0, 9, 0x80], Packet::Suback { packet_id: 9, code: 0x80 });
-        check(&[0xD0, 0], Packet::Pingresp);
-        let mut bytes = Vec::new();
-        puback(&mut bytes, 0xABCD);
-        check(&bytes, Packet::Puback(0xABCD));
-        let qos0 = Publish { topic: b"t", packet_id: None, payload: b"xy" };
-        check(&[0x30, 5, 0, 1, b't', b'x', b'y'], Packet::Publish(qos0));
-    }
-
-    #[test]
-    fn requests_as_in_the_standard() {
-        let mut bytes = Vec::new();
-        let mut hello = Connect { client_id: "c", user: "u", password: "p", clean_session: true, keep_alive_s: 258 };
-        connect(&mut bytes, &hello);
-        assert_eq!(bytes, b"\x10\x13\x00\x04MQTT\x04\xC2\x01\x02\x00\x01c\x00\x01u\x00\x01p");
-        bytes.clear();
-        (hello.user, hello.clean_session) = ("", false);
-        connect(&mut bytes, &hello);
-        assert_eq!(bytes, b"\x10\x0D\x00\x04MQTT\x04\x00\x01\x02\x00\x01c");
-        bytes.clear();
-        subscribe(&mut bytes, 1, "a/#");
-        assert_eq!(bytes, b"\x82\x08\x00\x01\x00\x03a/#\x01");
     }
 
     #[test]

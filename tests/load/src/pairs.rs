@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::control::Control;
 use crate::exchange::{self, Channel, DRAIN, Drive, Plan};
 use crate::messages::MessagesReport;
-use crate::target::Target;
+use crate::target::LoadTarget;
 
 /// Closed loop: how much goes through when everybody sends as soon as they may.
 ///
@@ -44,7 +44,7 @@ pub struct Paced {
 }
 
 impl Pairs {
-    pub(crate) fn run(&self, target: &Target, control: &Control) -> Result<MessagesReport> {
+    pub(crate) fn run(&self, target: &LoadTarget, control: &Control) -> Result<MessagesReport> {
         let Self { pairs, window, body_bytes, warmup, duration } = *self;
         ensure!(window > 0, "the window is zero");
         let title = format!("pairs: {pairs} pairs, window {window}");
@@ -56,7 +56,7 @@ impl Pairs {
 }
 
 impl Paced {
-    pub(crate) fn run(&self, target: &Target, control: &Control) -> Result<MessagesReport> {
+    pub(crate) fn run(&self, target: &LoadTarget, control: &Control) -> Result<MessagesReport> {
         let Self { pairs, rate, body_bytes, warmup, duration } = *self;
         ensure!(rate.is_finite() && rate > 0.0, "the rate is not above zero");
         let title = format!("paced: {pairs} pairs, {rate} msg/s");
@@ -75,7 +75,7 @@ impl Paced {
 }
 
 /// Accounts 2n and 2n + 1 are a pair.
-fn channels(target: &Target, pairs: usize) -> Result<Vec<Channel>> {
+fn channels(target: &LoadTarget, pairs: usize) -> Result<Vec<Channel>> {
     ensure!(pairs > 0, "needs at least one pair");
     let channel = |n: usize| {
         let (sender, receiver) = (2 * n, 2 * n + 1);

@@ -11,10 +11,10 @@ use crate::handshake::{Hello, check_connack, connect_all};
 use crate::packet::{self, Packet};
 use crate::process::{self, ServerUse};
 use crate::receiver::Expected;
-use crate::sender::{Sender, check_body};
-use crate::target::{Account, Target, TopicStyle};
-use crate::violation::{Tracker, Violations};
-use crate::wire::{Clock, Handler, Outbox, Wire};
+use crate::sender::{LoadSender, check_body};
+use crate::target::{Account, LoadTarget, TopicStyle};
+use crate::violation::{DeliveryTracker, Violations};
+use crate::wire::{Clock, Outbox, PacketHandler, Wire};
 
 /// Unacknowledged publishes of each sender while the inbox is filled.
 const WINDOW: usize = 200;
@@ -65,11 +65,14 @@ pub struct ReplayReport {
 }
 
 impl Replay {
-    pub(crate) fn run(&self, target: &Target, control: &Control) -> Result<ReplayReport> {
+    pub(crate) fn run(&self, target: &LoadTarget, control: &Control) -> Result<ReplayReport> {
         check_body(self.body_bytes)?;
         ensure!(self.messages > 0 && self.senders > 0, "needs at least one message and one sender");
         let clock = Clock::start();
         let receiver = &target.accounts[0];
+        if target.style == TopicStyle::Godwit {
+            self.greet(target, clock, control).context("greet the senders")?;
+        }
         let prepare = || visit(target, clock, receiver, false, control);
         prepare().context("subscribe the receiver")?;
         let mut violations = Violations::default();
@@ -109,21 +112,39 @@ impl Replay {
         })
     }
 
+    /// The receiver writes to each sender first: who was written to is no stranger, whose messages wait only by the thousand.
+    fn greet(&self, target: &LoadTarget, clock: Clock, control: &Control) -> Result<()> {
+        let mut wire = Wire::new(clock, target.tls.clone())?;
+        connect_all(&mut wire, target.addr, &[Hello::sender(&target.accounts[0])], 0, control, || {})?;
+        for (sender, packet_id) in (1..=self.senders).zip(1..) {
+            packet::publish_head(wire.out.to(0), &target.topic(sender), packet_id, 0);
+        }
+        let mut greeter = PubackCounter { left: self.senders };
+        let end = clock.now() + PATIENCE.as_nanos() as u64;
+        while greeter.left > 0 {
+            ensure!(clock.now() < end, "no PUBACK for {PATIENCE:?}");
+            wire.turn(QUIET, &mut greeter)?;
+        }
+        packet::disconnect(wire.out.to(0));
+        wire.turn(Duration::ZERO, &mut Drain)?;
+        Ok(())
+    }
+
     /// Publishes `messages`; returns the receiver that expects them, and how many seconds it took.
     fn fill<'a>(
         &self,
         messages: u64,
-        target: &'a Target,
+        target: &'a LoadTarget,
         clock: Clock,
         control: &Control,
-    ) -> Result<(Reader<'a>, f64)> {
+    ) -> Result<(ReturningReceiver<'a>, f64)> {
         let expected = Expected::new(self.body_bytes);
         let mut wire = Wire::new(clock, target.tls.clone())?;
         let hellos: Vec<Hello<'_>> = target.accounts[1..=self.senders].iter().map(Hello::sender).collect();
         connect_all(&mut wire, target.addr, &hellos, 0, control, || {})?;
         let start = clock.now();
         let topic = target.topic(0);
-        let sender = |number| Sender::new(expected.run, number as u32, &topic, self.body_bytes);
+        let sender = |number| LoadSender::new(expected.run, number as u32, &topic, self.body_bytes);
         let share = |n: u64| messages / self.senders as u64 + u64::from(n < messages % self.senders as u64);
         let mut filler = Filler {
             senders: (0..self.senders).map(sender).collect(),
@@ -152,13 +173,13 @@ impl Replay {
             packet::disconnect(wire.out.to(connection));
         }
         wire.turn(Duration::ZERO, &mut filler)?;
-        Ok((Reader::new(&target.accounts[0], target.filter(0), expected, filler.shares), seconds))
+        Ok((ReturningReceiver::new(&target.accounts[0], target.filter(0), expected, filler.shares), seconds))
     }
 }
 
 /// Connects a receiver, acknowledges what is there, and disconnects: with `forget` its session ends, without it stays
 /// behind, subscribed.
-fn visit(target: &Target, clock: Clock, account: &Account, forget: bool, control: &Control) -> Result<()> {
+fn visit(target: &LoadTarget, clock: Clock, account: &Account, forget: bool, control: &Control) -> Result<()> {
     let mut wire = Wire::new(clock, target.tls.clone())?;
     let hello = Hello { clean_session: forget, ..Hello::receiver(account, target.filter(0)) };
     connect_all(&mut wire, target.addr, &[hello], 0, control, || {})?;
@@ -169,10 +190,22 @@ fn visit(target: &Target, clock: Clock, account: &Account, forget: bool, control
     Ok(())
 }
 
+/// Counts what is acknowledged.
+struct PubackCounter {
+    left: usize,
+}
+
+impl PacketHandler for PubackCounter {
+    fn packet(&mut self, _out: &mut Outbox, _connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
+        self.left -= usize::from(matches!(packet, Packet::Puback(_))).min(self.left);
+        Ok(())
+    }
+}
+
 /// Acknowledges and forgets.
 struct Drain;
 
-impl Handler for Drain {
+impl PacketHandler for Drain {
     fn packet(&mut self, out: &mut Outbox, connection: usize, _now: u64, packet: Packet<'_>) -> Result<()> {
         if let Packet::Publish(packet::Publish { packet_id: Some(packet_id), .. }) = packet {
             packet::puback(out.to(connection), packet_id);
@@ -188,7 +221,7 @@ impl Handler for Drain {
 
 struct Filler {
     /// By connection.
-    senders: Vec<Sender>,
+    senders: Vec<LoadSender>,
     /// How many messages each is to send.
     shares: Vec<u64>,
     acknowledged: u64,
@@ -203,7 +236,7 @@ impl Filler {
     }
 }
 
-impl Handler for Filler {
+impl PacketHandler for Filler {
     fn packet(&mut self, out: &mut Outbox, connection: usize, now: u64, packet: Packet<'_>) -> Result<()> {
         let Packet::Puback(identifier) = packet else { bail!("unexpected: {packet:?}") };
         self.senders[connection].acknowledge(identifier)?;
@@ -220,22 +253,22 @@ impl Handler for Filler {
 }
 
 /// The receiver that comes back.
-struct Reader<'a> {
+struct ReturningReceiver<'a> {
     account: &'a Account,
     filter: String,
     expected: Expected,
     /// By sender.
     sent: Vec<u64>,
-    trackers: Vec<Tracker>,
+    trackers: Vec<DeliveryTracker>,
     received: u64,
     first: u64,
     last: u64,
     violations: Violations,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ReturningReceiver<'a> {
     fn new(account: &'a Account, filter: String, expected: Expected, sent: Vec<u64>) -> Self {
-        let trackers = sent.iter().map(|_| Tracker::default()).collect();
+        let trackers = sent.iter().map(|_| DeliveryTracker::default()).collect();
         Self {
             account,
             filter,
@@ -250,7 +283,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads until everything is there and the server is quiet, or nothing comes for [`PATIENCE`].
-    fn read_all(&mut self, target: &Target, clock: Clock, control: &Control) -> Result<()> {
+    fn read_all(&mut self, target: &LoadTarget, clock: Clock, control: &Control) -> Result<()> {
         let mut wire = Wire::new(clock, target.tls.clone())?;
         let hello = Hello { clean_session: false, ..Hello::sender(self.account) };
         hello.open(&mut wire, target.addr, None)?;
@@ -281,7 +314,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl Handler for Reader<'_> {
+impl PacketHandler for ReturningReceiver<'_> {
     fn packet(&mut self, out: &mut Outbox, connection: usize, now: u64, packet: Packet<'_>) -> Result<()> {
         match packet {
             Packet::Connack { session_present, code } => {
@@ -335,10 +368,10 @@ mod tests {
     fn read(sequences: &[(u32, u64)]) -> Violations {
         let account = Account::anonymous(1).remove(0);
         let expected = Expected::new(50);
-        let mut reader = Reader::new(&account, "t".into(), expected, vec![3, 2]);
+        let mut reader = ReturningReceiver::new(&account, "t".into(), expected, vec![3, 2]);
         let (mut out, mut packets) = (Outbox::with_connections(1), Vec::new());
         for &(sender, sequence) in sequences {
-            let mut sender = Sender::new(expected.run, sender, "t", 50);
+            let mut sender = LoadSender::new(expected.run, sender, "t", 50);
             for at in 0..=sequence {
                 packets.clear();
                 sender.publish(&mut packets, at);

@@ -4,29 +4,29 @@ use std::collections::VecDeque;
 
 use anyhow::{Result, bail, ensure};
 
-use crate::body::{BODY_BYTES_MAX, STAMP_BYTES, Stamp};
+use crate::body::{BODY_BYTES_MAX, BodyStamp, STAMP_BYTES};
 use crate::packet;
 
 /// Packet identifiers there are: 1 to 65,535, used in turn.
 const IDENTIFIERS: u64 = 65_535;
 
-/// See the module.
-pub(crate) struct Sender {
+/// The publishes of one connection, with their window.
+pub(crate) struct LoadSender {
     run: u32,
     number: u32,
     /// A whole PUBLISH; identifier and body are replaced each time.
     template: Vec<u8>,
     identifier_at: usize,
     next: u64,
-    in_flight: VecDeque<InFlight>,
+    in_flight: VecDeque<UnackedSend>,
 }
 
-struct InFlight {
+struct UnackedSend {
     sequence: u64,
     at: u64,
 }
 
-impl Sender {
+impl LoadSender {
     /// `number` is unique within `run`. `body_bytes` was checked by [`check_body`].
     pub(crate) fn new(run: u32, number: u32, topic: &str, body_bytes: usize) -> Self {
         let mut template = Vec::new();
@@ -54,12 +54,12 @@ impl Sender {
 
     /// Appends the next message, stamped with the time `at`.
     pub(crate) fn publish(&mut self, out: &mut Vec<u8>, at: u64) {
-        let stamp = Stamp { run: self.run, sender: self.number, sequence: self.next, at };
+        let stamp = BodyStamp { run: self.run, sender: self.number, sequence: self.next, at };
         let (identifier, body) = self.template[self.identifier_at..].split_at_mut(2);
         identifier.copy_from_slice(&identifier_of(self.next).to_be_bytes());
         stamp.write(body);
         out.extend_from_slice(&self.template);
-        self.in_flight.push_back(InFlight { sequence: self.next, at });
+        self.in_flight.push_back(UnackedSend { sequence: self.next, at });
         self.next += 1;
     }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn publishes_what_a_receiver_can_check() {
-        let mut sender = Sender::new(9, 5, "to/bob", 100);
+        let mut sender = LoadSender::new(9, 5, "to/bob", 100);
         let mut out = Vec::new();
         for sequence in 0..3 {
             out.clear();
@@ -101,15 +101,15 @@ mod tests {
             assert_eq!(used, out.len());
             let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
             assert_eq!((publish.topic, publish.packet_id), (&b"to/bob"[..], Some(1 + sequence as u16)));
-            let stamp = Stamp { run: 9, sender: 5, sequence, at: 1000 + sequence };
-            assert_eq!(Stamp::read(publish.payload), Some(stamp));
+            let stamp = BodyStamp { run: 9, sender: 5, sequence, at: 1000 + sequence };
+            assert_eq!(BodyStamp::read(publish.payload), Some(stamp));
             assert!(stamp.fits(publish.payload) && publish.payload.len() == 100);
         }
     }
 
     #[test]
     fn acknowledgements_in_any_order() {
-        let mut sender = Sender::new(1, 1, "t", STAMP_BYTES);
+        let mut sender = LoadSender::new(1, 1, "t", STAMP_BYTES);
         let mut out = Vec::new();
         (0..3).for_each(|at| sender.publish(&mut out, at));
         assert!(!sender.has_room(3) && sender.has_room(4));
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn identifiers_are_never_zero_and_never_in_use_twice() {
-        let mut sender = Sender::new(1, 1, "t", STAMP_BYTES);
+        let mut sender = LoadSender::new(1, 1, "t", STAMP_BYTES);
         let mut out = Vec::new();
         for at in 0..IDENTIFIERS {
             assert!(sender.has_room(usize::MAX));

@@ -16,9 +16,9 @@ use socket2::SockRef;
 
 /// What all clients that use TLS share.
 #[derive(Debug, Clone)]
-pub struct Tls(Arc<ClientConfig>);
+pub struct ClientTls(Arc<ClientConfig>);
 
-impl Tls {
+impl ClientTls {
     /// Trusts the certificates of a PEM file, and nothing else.
     ///
     /// # Errors
@@ -36,15 +36,15 @@ impl Tls {
     }
 }
 
-/// See the module.
-pub(crate) enum Stream {
+/// A client's socket, with or without TLS.
+pub(crate) enum ClientSocket {
     Plain(TcpStream),
     Tls(TcpStream, Box<ClientConnection>),
 }
 
-impl Stream {
-    pub(crate) fn new(socket: TcpStream, to: IpAddr, tls: Option<&Tls>) -> Result<Self> {
-        let Some(Tls(config)) = tls else { return Ok(Self::Plain(socket)) };
+impl ClientSocket {
+    pub(crate) fn new(socket: TcpStream, to: IpAddr, tls: Option<&ClientTls>) -> Result<Self> {
+        let Some(ClientTls(config)) = tls else { return Ok(Self::Plain(socket)) };
         let session = ClientConnection::new(config.clone(), ServerName::from(to))?;
         Ok(Self::Tls(socket, Box::new(session)))
     }
@@ -57,7 +57,7 @@ impl Stream {
     }
 }
 
-impl Read for Stream {
+impl Read for ClientSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let (socket, session) = match self {
             Self::Plain(socket) => return socket.read(buffer),
@@ -85,7 +85,7 @@ impl Read for Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for ClientSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Plain(socket) => socket.write(bytes),

@@ -15,8 +15,8 @@ use crate::latency::{Latency, Percentiles};
 use crate::messages::MessagesReport;
 use crate::packet::Packet;
 use crate::pairs::Paced;
-use crate::target::Target;
-use crate::wire::{Clock, Handler, Outbox, Wire};
+use crate::target::LoadTarget;
+use crate::wire::{Clock, Outbox, PacketHandler, Wire};
 
 /// Clients lose their connection, in turn and without a word, and resume their session at once: for as long as it takes
 /// to measure the latency of others' messages, which is measured without them first.
@@ -52,7 +52,7 @@ pub struct StormReport {
 }
 
 impl Storm {
-    pub(crate) fn run(&self, target: &Target, control: &Control) -> Result<StormReport> {
+    pub(crate) fn run(&self, target: &LoadTarget, control: &Control) -> Result<StormReport> {
         ensure!(self.clients > 0, "needs at least one client that comes back");
         ensure!(self.rate.is_finite() && self.rate > 0.0, "the rate is not above zero");
         let calm = self.paced.run(target, control).context("before the storm")?;
@@ -74,7 +74,7 @@ impl Storm {
     }
 
     /// Says when it begins, and lasts until it is over.
-    fn blow(&self, target: &Target, control: &Control, over: &AtomicBool, began: Sender<()>) -> Result<Returned> {
+    fn blow(&self, target: &LoadTarget, control: &Control, over: &AtomicBool, began: Sender<()>) -> Result<Returned> {
         let first = 2 * self.paced.pairs;
         let hello = |nth: usize| Hello {
             filter: Some(target.filter(first + nth)),
@@ -148,7 +148,7 @@ impl Returned {
     }
 }
 
-impl Handler for Returned {
+impl PacketHandler for Returned {
     fn packet(&mut self, out: &mut Outbox, connection: usize, now: u64, packet: Packet<'_>) -> Result<()> {
         match packet {
             Packet::Connack { code: 0, .. } => {
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn who_comes_back_is_counted_and_so_is_what_others_notice() {
-        let target = Target {
+        let target = LoadTarget {
             addr: start(Fault::Nothing),
             tls: None,
             style: TopicStyle::Plain,

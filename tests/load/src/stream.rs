@@ -5,10 +5,10 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::handshake::check_connack;
-use crate::packet::{self, Connect, Packet};
+use crate::packet::{self, ConnectPacket, Packet};
 use crate::target::Account;
 
-/// See the module. Takes no more memory after it is made, if nothing longer than its buffer is written.
+/// An MQTT client on any asynchronous stream. Takes no more memory after it is made, if nothing longer than its buffer is written.
 pub(crate) struct StreamClient<S> {
     stream: S,
     read: Box<[u8]>,
@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> StreamClient<S> {
     /// Refused, or the stream is over.
     pub(crate) async fn connect(&mut self, account: &Account, filter: &str) -> Result<()> {
         let Account { user, device, password } = account;
-        let connect = Connect { client_id: device, user, password, clean_session: true, keep_alive_s: 0 };
+        let connect = ConnectPacket { client_id: device, user, password, clean_session: true, keep_alive_s: 0 };
         packet::connect(&mut self.out, &connect);
         packet::subscribe(&mut self.out, 1, filter);
         self.flush().await?;

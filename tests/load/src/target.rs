@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, Sample};
-use crate::socket::Tls;
+use crate::socket::ClientTls;
 
 /// What a run is directed at.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub struct LoadTarget {
     /// MQTT over TCP, with TLS if there is `tls`.
     pub addr: SocketAddr,
     /// What clients trust.
-    pub tls: Option<Tls>,
+    pub tls: Option<ClientTls>,
     /// How topics are named.
     pub style: TopicStyle,
     /// At least as many as [`crate::Workload::accounts_needed`]; each is one client.
@@ -40,7 +40,7 @@ pub struct Account {
     pub user: String,
     /// Client id.
     pub device: String,
-    /// Password.
+    /// The password of the device.
     pub password: String,
 }
 
@@ -52,7 +52,7 @@ impl Account {
     }
 }
 
-impl Target {
+impl LoadTarget {
     pub(crate) fn check(&self, accounts_needed: usize) -> Result<()> {
         let accounts = self.accounts.len();
         ensure!(accounts >= accounts_needed, "needs {accounts_needed} accounts and was given {accounts}");

@@ -48,14 +48,14 @@ impl fmt::Display for Violations {
 
 /// What one receiver has seen of one sender.
 #[derive(Debug, Default)]
-pub(crate) struct Tracker {
+pub(crate) struct DeliveryTracker {
     /// One above the highest sequence seen.
     next: u64,
     /// Not seen below `next`; ascending, apart.
     gaps: Vec<Range<u64>>,
 }
 
-impl Tracker {
+impl DeliveryTracker {
     /// One above the highest sequence seen.
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn check(sequence: &[u64], sent: u64, lost: u64, duplicated: u64, reordered: u64) {
-        let (mut tracker, mut violations) = (Tracker::default(), Violations::default());
+        let (mut tracker, mut violations) = (DeliveryTracker::default(), Violations::default());
         sequence.iter().for_each(|&s| tracker.see(s, &mut violations));
         violations.lost = tracker.lost(sent, std::iter::empty());
         let expected = Violations { lost, duplicated, reordered, ..Violations::default() };
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn what_was_never_acknowledged_is_not_lost() {
-        let (mut tracker, mut violations) = (Tracker::default(), Violations::default());
+        let (mut tracker, mut violations) = (DeliveryTracker::default(), Violations::default());
         [0, 1, 4].iter().for_each(|&s| tracker.see(s, &mut violations));
         assert_eq!(tracker.lost(6, [4, 5].into_iter()), 2);
         assert_eq!(tracker.lost(6, [2, 3, 5].into_iter()), 0);

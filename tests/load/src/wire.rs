@@ -19,7 +19,7 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 use socket2::{Domain, Socket, Type};
 
 use crate::packet::{self, Packet, Publish};
-use crate::socket::{Stream, Tls};
+use crate::socket::{ClientSocket, ClientTls};
 
 /// Size of the read buffer, and so of the largest packet.
 const READ_BYTES: usize = 256 * 1024;
@@ -40,7 +40,7 @@ impl Clock {
 }
 
 /// What a workload does with what arrives.
-pub(crate) trait Handler {
+pub(crate) trait PacketHandler {
     /// A packet was read from `connection` at `now`.
     ///
     /// # Errors
@@ -59,13 +59,13 @@ pub(crate) trait Handler {
 /// What is still to be written, for each connection.
 #[derive(Default)]
 pub(crate) struct Outbox {
-    pending: Vec<Pending>,
+    pending: Vec<UnwrittenBytes>,
     /// Connections with something to write, each once.
     dirty: Vec<usize>,
 }
 
 #[derive(Default)]
-struct Pending {
+struct UnwrittenBytes {
     bytes: Vec<u8>,
     written: usize,
     queued: bool,
@@ -76,7 +76,7 @@ struct Pending {
 impl Outbox {
     #[cfg(test)]
     pub(crate) fn with_connections(count: usize) -> Self {
-        Self { pending: (0..count).map(|_| Pending::default()).collect(), dirty: Vec::new() }
+        Self { pending: (0..count).map(|_| UnwrittenBytes::default()).collect(), dirty: Vec::new() }
     }
 
     /// Buffer to append packets to; they leave at the end of the round.
@@ -104,12 +104,12 @@ impl Outbox {
 }
 
 /// One connection's socket, and the beginning of a packet whose end did not arrive yet.
-struct Line {
-    stream: Option<Stream>,
+struct WireSocket {
+    stream: Option<ClientSocket>,
     partial: Vec<u8>,
 }
 
-/// See the module.
+/// All sockets of a thread, and the poll loop over them.
 pub(crate) struct Wire {
     poll: Poll,
     events: Events,
@@ -118,14 +118,14 @@ pub(crate) struct Wire {
     armed: u64,
     pub(crate) clock: Clock,
     pub(crate) out: Outbox,
-    lines: Vec<Line>,
+    lines: Vec<WireSocket>,
     buffer: Box<[u8]>,
-    tls: Option<Tls>,
+    tls: Option<ClientTls>,
 }
 
 impl Wire {
     /// With `tls` all connections use it.
-    pub(crate) fn new(clock: Clock, tls: Option<Tls>) -> Result<Self> {
+    pub(crate) fn new(clock: Clock, tls: Option<ClientTls>) -> Result<Self> {
         let poll = Poll::new().context("create epoll")?;
         let timer = rustix::time::timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
@@ -143,8 +143,8 @@ impl Wire {
     pub(crate) fn open(&mut self, to: SocketAddr, from: Option<IpAddr>) -> Result<usize> {
         let index = self.lines.len();
         let stream = self.dial(index, to, from)?;
-        self.lines.push(Line { stream: Some(stream), partial: Vec::new() });
-        self.out.pending.push(Pending::default());
+        self.lines.push(WireSocket { stream: Some(stream), partial: Vec::new() });
+        self.out.pending.push(UnwrittenBytes::default());
         Ok(index)
     }
 
@@ -154,14 +154,14 @@ impl Wire {
             stream.reset();
         }
         let stream = self.dial(index, to, from)?;
-        self.lines[index] = Line { stream: Some(stream), partial: Vec::new() };
+        self.lines[index] = WireSocket { stream: Some(stream), partial: Vec::new() };
         // It may stand among those that have something to write.
         let queued = self.out.pending[index].queued;
-        self.out.pending[index] = Pending { queued, ..Pending::default() };
+        self.out.pending[index] = UnwrittenBytes { queued, ..UnwrittenBytes::default() };
         Ok(())
     }
 
-    fn dial(&mut self, index: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<Stream> {
+    fn dial(&mut self, index: usize, to: SocketAddr, from: Option<IpAddr>) -> Result<ClientSocket> {
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).context("open a socket")?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
@@ -176,7 +176,7 @@ impl Wire {
         }
         let mut stream = TcpStream::from_std(socket.into());
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        Stream::new(stream, to.ip(), self.tls.as_ref())
+        ClientSocket::new(stream, to.ip(), self.tls.as_ref())
     }
 
     /// Ends the wait of [`Wire::turn`] at this time, to the microsecond rather than to epoll's millisecond. Replaces
@@ -195,7 +195,7 @@ impl Wire {
 
     /// One round: write what is pending, wait for events, at most `wait`, handle what arrived, write what that caused.
     /// Returns whether anything arrived.
-    pub(crate) fn turn(&mut self, wait: Duration, handler: &mut impl Handler) -> Result<bool> {
+    pub(crate) fn turn(&mut self, wait: Duration, handler: &mut impl PacketHandler) -> Result<bool> {
         self.flush(handler)?;
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(false),
@@ -212,7 +212,7 @@ impl Wire {
         Ok(any)
     }
 
-    fn flush(&mut self, handler: &mut impl Handler) -> Result<()> {
+    fn flush(&mut self, handler: &mut impl PacketHandler) -> Result<()> {
         let mut at = 0;
         while let Some(&index) = self.out.dirty.get(at) {
             at += 1;
@@ -232,7 +232,7 @@ impl Wire {
     }
 }
 
-fn write_out(stream: &mut Stream, pending: &mut Pending) -> io::Result<()> {
+fn write_out(stream: &mut ClientSocket, pending: &mut UnwrittenBytes) -> io::Result<()> {
     loop {
         let rest = &pending.bytes[pending.written..];
         match if rest.is_empty() { stream.flush().map(|()| 0) } else { stream.write(rest) } {
@@ -254,11 +254,11 @@ fn write_out(stream: &mut Stream, pending: &mut Pending) -> io::Result<()> {
 fn serve(
     event: &Event,
     index: usize,
-    line: &mut Line,
+    line: &mut WireSocket,
     out: &mut Outbox,
     buffer: &mut [u8],
     clock: Clock,
-    handler: &mut impl Handler,
+    handler: &mut impl PacketHandler,
 ) -> Result<()> {
     if event.is_writable() && !out.pending[index].writable {
         out.pending[index].writable = true;
@@ -289,13 +289,13 @@ fn serve(
     }
 }
 
-fn lose(line: &mut Line, handler: &mut impl Handler, index: usize, why: &str) -> Result<()> {
+fn lose(line: &mut WireSocket, handler: &mut impl PacketHandler, index: usize, why: &str) -> Result<()> {
     line.stream = None;
     handler.closed(index, why)
 }
 
 /// Hands every complete packet to the handler; returns how many bytes those had.
-fn handle(bytes: &[u8], index: usize, out: &mut Outbox, now: u64, handler: &mut impl Handler) -> Result<usize> {
+fn handle(bytes: &[u8], index: usize, out: &mut Outbox, now: u64, handler: &mut impl PacketHandler) -> Result<usize> {
     let mut used = 0;
     while let Some((packet, length)) =
         packet::read(&bytes[used..], READ_BYTES).with_context(|| format!("connection {index}"))?

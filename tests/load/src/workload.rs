@@ -16,7 +16,7 @@ use crate::pairs::{Paced, Pairs};
 use crate::process;
 use crate::replay::{Replay, ReplayReport};
 use crate::storm::{Storm, StormReport};
-use crate::target::Target;
+use crate::target::LoadTarget;
 
 /// Open files that are not clients': standard streams, epoll, timers.
 const OWN_FILES: u64 = 64;
@@ -74,7 +74,7 @@ impl Workload {
     /// # Errors
     /// The server refuses, goes away or does not answer; the parameters make no sense; the run was stopped before it
     /// had measured anything.
-    pub fn run(&self, target: &Target, control: &Control) -> Result<Report> {
+    pub fn run(&self, target: &LoadTarget, control: &Control) -> Result<Report> {
         self.allow_open_files()?;
         target.check(self.accounts_needed())?;
         Ok(match self {

@@ -23,6 +23,13 @@ type Payloads = mpsc::UnboundedSender<(Instant, Bytes)>;
 struct Subscriber {
     topics: Vec<String>,
     payloads: Payloads,
+    frozen_until: Option<Instant>,
+}
+
+impl Subscriber {
+    fn is_edge(&self) -> bool {
+        self.topics.iter().any(|topic| topic == bus::EDGES)
+    }
 }
 
 struct State {
@@ -67,6 +74,18 @@ impl SimBus {
         self.0.subscribers.lock().remove(&link);
     }
 
+    /// One of the edges stands still for so long.
+    pub(crate) fn freeze(&self, time: Duration) {
+        let mut subscribers = self.0.subscribers.lock();
+        let mut edges: Vec<_> = subscribers.values_mut().filter(|it| it.is_edge()).collect();
+        if edges.is_empty() {
+            return;
+        }
+        let edge = self.0.dice.below(edges.len());
+        edges[edge].frozen_until = Some(Instant::now() + time);
+        self.0.record.note(format!("an edge stands still for {} ms", time.as_millis()));
+    }
+
     fn copies(&self) -> u64 {
         let State { dice, plan, turmoil, .. } = &*self.0;
         match turmoil.reigns() {
@@ -83,6 +102,7 @@ impl SimBus {
                 self.0.record.with(|facts| facts.cost.asked += asked(payload));
             }
             let soon = Instant::now() + Duration::from_micros(dice.within(0..=2_000));
+            let soon = subscriber.frozen_until.map_or(soon, |until| soon.max(until));
             if turmoil.reigns() && dice.chance(plan.frames_late) {
                 let (payloads, payload, late) = (subscriber.payloads.clone(), payload.clone(), dice.ms(1..=1_500));
                 tokio::spawn(async move {
@@ -130,7 +150,7 @@ impl Bus for SimBus {
                 }
             }
         });
-        let subscriber = Subscriber { topics: topics.to_vec(), payloads };
+        let subscriber = Subscriber { topics: topics.to_vec(), payloads, frozen_until: None };
         self.0.subscribers.lock().insert(link, subscriber);
         Ok((SimTx { bus: self.clone(), link }, SimRx { bus: self.clone(), link, payloads: received }))
     }
@@ -142,8 +162,11 @@ impl bus::Tx for SimTx {
         if turmoil.reigns() && dice.chance(plan.links_broken) {
             self.bus.close(self.link);
         }
-        if !subscribers.lock().contains_key(&self.link) {
+        let Some(frozen_until) = subscribers.lock().get(&self.link).map(|it| it.frozen_until) else {
             return Err(LinkClosed("broken by the simulation".to_owned()));
+        };
+        if frozen_until > Some(Instant::now()) {
+            return Ok(());
         }
         for _ in 0..self.bus.copies() {
             self.bus.hand_out(topic, &payload);

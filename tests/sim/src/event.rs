@@ -37,6 +37,17 @@ pub(crate) enum Event {
     Gone {
         device: usize,
     },
+    /// The operator asks for a user to be erased, with all its devices.
+    Erasing {
+        user: String,
+    },
+    /// The operator asks for a new password.
+    Renewing {
+        device: usize,
+    },
+    Renewed {
+        device: usize,
+    },
     /// On disk: the device's number.
     Numbered {
         user: String,
@@ -51,16 +62,20 @@ pub(crate) enum Event {
     Subscribed {
         device: usize,
     },
-    /// A client publishes something that takes a place. `titled`: its words will stand there.
+    /// A client publishes something that takes a place. `counted_to`: it is counted, and for the user of this name.
+    /// `titled`: its words will stand there.
     Sent {
         device: usize,
+        credential: usize,
         say: String,
+        counted_to: Option<String>,
         again: bool,
         titled: bool,
     },
     /// PUBACK, or for a call its response.
     Answered {
         device: usize,
+        credential: usize,
         say: String,
         reason: u32,
         at: Option<Place>,
@@ -84,6 +99,7 @@ pub(crate) enum Event {
     /// A client has read a PUBLISH. `from`: the sender's name, where it is told.
     Received {
         device: usize,
+        credential: usize,
         #[expect(dead_code, reason = "for the reader of a trace")]
         connection: u64,
         place: Place,
@@ -100,6 +116,7 @@ pub(crate) enum Event {
     /// A client is told how far a member is.
     Ticked {
         device: usize,
+        credential: usize,
         receipt: client::Receipt,
     },
     ReadSent {

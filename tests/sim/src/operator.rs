@@ -1,24 +1,32 @@
-//! The operator: adds users and devices, also while messages flow, and removes some devices again.
+//! The operator: adds users and devices, also while messages flow, removes some devices again, and shuts out whoever has got
+//! hold of a password: by a new one, or by another device or user of the same name.
 
-use godwit_bridge::admin::{Admin, AdminError, Credentials};
+use godwit_bridge::admin::{Admin, AdminError, DeviceCredentials};
 use godwit_schemas::ids::{DeviceName, UserId};
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::event::Event;
 use crate::world::World;
 
+/// Before a command is repeated whose answer was lost.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Attempts to remove a device.
+const TRIES: u32 = 10;
+
 /// See the module.
 pub(crate) struct Operator {
     world: World,
     dice: Dice,
+    revoking: Dice,
     devices: usize,
 }
 
 impl Operator {
     pub(crate) fn new(seed: u64, world: World) -> Self {
-        Self { world, dice: Dice::new(seed, "operator"), devices: 0 }
+        let revoking = Dice::new(seed, "operator, revoking");
+        Self { world, dice: Dice::new(seed, "operator"), revoking, devices: 0 }
     }
 
     /// Everybody who is there from the beginning.
@@ -35,29 +43,80 @@ impl Operator {
         }
     }
 
-    /// Changes devices for as long as there is turmoil.
+    /// Changes devices, and makes credentials void, for as long as there is turmoil.
     pub(crate) async fn run(mut self) {
-        let Some(mean_ms) = self.world.plan.devices_change_ms else { return };
-        while self.world.turmoil.reigns() {
-            sleep(self.dice.ms(0..=2 * mean_ms)).await;
-            let users = self.world.users.lock().clone();
-            let Some(user) = self.dice.pick(&users) else { continue };
-            if self.dice.chance(0.5) {
-                self.add(user).await;
+        let (change_ms, revoke_ms) = (self.world.plan.devices_change_ms, self.world.plan.revoke_ms);
+        let at = |mean_ms: Option<u64>, dice: &Dice| Some(Instant::now() + dice.ms(0..=2 * mean_ms?));
+        let (mut change_at, mut revoke_at) = (at(change_ms, &self.dice), at(revoke_ms, &self.revoking));
+        while let Some(next) = [change_at, revoke_at].into_iter().flatten().min() {
+            sleep_until(next).await;
+            if !self.world.turmoil.reigns() {
+                return;
+            }
+            if change_at == Some(next) {
+                self.change().await;
+                change_at = at(change_ms, &self.dice);
             } else {
-                self.remove(user).await;
+                self.revoke().await;
+                revoke_at = at(revoke_ms, &self.revoking);
             }
         }
     }
 
+    async fn change(&mut self) {
+        let users = self.world.users.lock().clone();
+        let Some(user) = self.dice.pick(&users) else { return };
+        if self.dice.chance(0.5) {
+            return self.add(user).await;
+        }
+        // Not the only one.
+        let staying = self.staying(user);
+        if let Some((index, name)) = self.dice.pick(&staying).filter(|_| staying.len() > 1) {
+            self.remove(user, *index, name).await;
+        }
+    }
+
+    async fn revoke(&mut self) {
+        let users = self.world.users.lock().clone();
+        let Some(user) = self.revoking.pick(&users) else { return };
+        let staying = self.staying(user);
+        let Some((index, name)) = self.revoking.pick(&staying) else { return };
+        match self.revoking.within(0..=9) {
+            0..=5 => self.renew(user, *index, name).await,
+            6 | 7 => {
+                if self.remove(user, *index, name).await {
+                    self.add_as(user, name).await;
+                }
+            }
+            _ => {
+                self.erase(user).await;
+                for (_, name) in &staying {
+                    self.add_as(user, name).await;
+                }
+            }
+        }
+    }
+
+    /// The user's devices that are there to stay.
+    fn staying(&self, user: &str) -> Vec<(usize, String)> {
+        self.world.record.with(|facts| {
+            let staying = facts.devices.iter().enumerate().filter(|(_, it)| it.user == user && it.stays());
+            staying.map(|(index, it)| (index, it.name.clone())).collect()
+        })
+    }
+
     async fn add(&mut self, user: &str) {
-        let World { record, plan, server, .. } = &self.world;
-        let (index, traits) = (record.with(|facts| facts.devices.len()), plan.traits(&self.dice));
         let name = format!("d{}", self.devices);
         self.devices += 1;
-        record.emit(Event::Adding { user: user.to_owned(), name: name.clone(), traits });
-        let (Ok(id), Ok(device)) = (UserId::new(user), DeviceName::new(&name)) else { return };
-        let added = server.command(async move |admin: Admin| -> Result<Credentials, AdminError> {
+        self.add_as(user, &name).await;
+    }
+
+    async fn add_as(&self, user: &str, name: &str) {
+        let World { record, plan, server, .. } = &self.world;
+        let (index, traits) = (record.with(|facts| facts.devices.len()), plan.traits(&self.dice));
+        record.emit(Event::Adding { user: user.to_owned(), name: name.to_owned(), traits });
+        let (Ok(id), Ok(device)) = (UserId::new(user), DeviceName::new(name)) else { return };
+        let added = server.command(async move |admin: Admin| -> Result<DeviceCredentials, AdminError> {
             match admin.add_device(id.clone(), device.clone()).await {
                 Err(AdminError::NoUser(_)) => admin.add_user(id, device).await,
                 added => added,
@@ -66,7 +125,7 @@ impl Operator {
         match added.await {
             Some(Ok(credentials)) => {
                 record.emit(Event::Added { device: index });
-                self.world.spawn(Client::new(self.world.clone(), index, credentials, traits).run());
+                self.world.spawn(Client::new(self.world.clone(), index, 0, credentials, traits).run());
             }
             // Whether it is there is not known, nor its password: it is left alone.
             Some(Err(error)) => record.note(format!("{name} is not added: {error}")),
@@ -74,21 +133,65 @@ impl Operator {
         }
     }
 
-    /// Removes a device of the user, unless it is the only one. An answer that was lost is asked for again.
-    async fn remove(&mut self, user: &str) {
+    /// An answer that was lost is asked for again. Whether it came.
+    async fn remove(&self, user: &str, index: usize, name: &str) -> bool {
         let World { record, server, .. } = &self.world;
-        let staying = record.with(|facts| {
-            let staying = facts.devices.iter().enumerate().filter(|(_, it)| it.user == user && it.stays());
-            staying.map(|(index, it)| (index, it.name.clone())).collect::<Vec<_>>()
-        });
-        let Some((index, name)) = self.dice.pick(&staying).filter(|_| staying.len() > 1) else { return };
-        record.emit(Event::Leaving { device: *index });
-        for _ in 0..10 {
-            let (Ok(id), Ok(device)) = (UserId::new(user), DeviceName::new(name)) else { return };
+        let (Ok(id), Ok(device)) = (UserId::new(user), DeviceName::new(name)) else { return false };
+        record.emit(Event::Leaving { device: index });
+        for _ in 0..TRIES {
+            let (id, device) = (id.clone(), device.clone());
             match server.command(async move |admin: Admin| admin.remove_device(id, device).await).await {
-                Some(Ok(()) | Err(AdminError::NoDevice(..))) => return record.emit(Event::Gone { device: *index }),
-                _ => sleep(Duration::from_secs(1)).await,
+                Some(Ok(()) | Err(AdminError::NoDevice(..))) => {
+                    record.emit(Event::Gone { device: index });
+                    return true;
+                }
+                _ => sleep(AGAIN).await,
             }
         }
+        false
+    }
+
+    /// Gives a device a new password, and with it to another client. The one that it had is a thief's from here on.
+    async fn renew(&self, user: &str, index: usize, name: &str) {
+        let World { record, server, .. } = &self.world;
+        let (Ok(id), Ok(device)) = (UserId::new(user), DeviceName::new(name)) else { return };
+        record.emit(Event::Renewing { device: index });
+        loop {
+            let (id, device) = (id.clone(), device.clone());
+            match server.command(async move |admin: Admin| admin.renew_password(id, device).await).await {
+                Some(Ok(credentials)) => {
+                    record.emit(Event::Renewed { device: index });
+                    let (credential, traits) = record.with(|facts| {
+                        let device = &facts.devices[index];
+                        (device.renewed.len(), device.traits)
+                    });
+                    let client = Client::new(self.world.clone(), index, credential, credentials, traits);
+                    return self.world.spawn(client.run());
+                }
+                _ => sleep(AGAIN).await,
+            }
+        }
+    }
+
+    /// Erases a user with all its devices.
+    async fn erase(&self, user: &str) {
+        let World { record, server, .. } = &self.world;
+        let Ok(id) = UserId::new(user) else { return };
+        let devices: Vec<_> = record.with(|facts| {
+            let there = facts.devices.iter().enumerate().filter(|(_, it)| it.user == user && it.gone.is_none());
+            there.map(|(index, it)| (index, it.leaving.is_some())).collect()
+        });
+        record.emit(Event::Erasing { user: user.to_owned() });
+        for (device, _) in devices.iter().filter(|(_, leaving)| !leaving) {
+            record.emit(Event::Leaving { device: *device });
+        }
+        loop {
+            let id = id.clone();
+            match server.command(async move |admin: Admin| admin.remove_user(id).await).await {
+                Some(Ok(()) | Err(AdminError::NoUser(_))) => break,
+                _ => sleep(AGAIN).await,
+            }
+        }
+        devices.iter().for_each(|(device, _)| record.emit(Event::Gone { device: *device }));
     }
 }

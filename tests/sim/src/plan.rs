@@ -36,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) cached: usize,
     /// Entries that an inbox takes.
     pub(crate) inbox_entries: u32,
+    /// Messages that wait in a conversation which its other side has not accepted; 0: however many.
+    pub(crate) request_messages: u32,
     /// Logins under way at a time.
     pub(crate) logins_max: usize,
     /// Milliseconds between the moments when an edge is short of memory for a while.
@@ -63,6 +65,10 @@ pub(crate) struct Plan {
     pub(crate) disk_full: f64,
     pub(crate) clock_jump_ms: Option<u64>,
     pub(crate) devices_change_ms: Option<u64>,
+    /// Milliseconds between the moments when somebody's credentials are made void.
+    pub(crate) revoke_ms: Option<u64>,
+    /// Milliseconds between the moments when an edge stands still for a while, as far as the bus sees.
+    pub(crate) edge_freeze_ms: Option<u64>,
     pub(crate) hang_up: f64,
     pub(crate) black_hole: f64,
     pub(crate) deaf: f64,
@@ -77,7 +83,9 @@ impl Plan {
         let every = |probability: f64, range| dice.chance(probability).then(|| dice.within(range));
         // What came later has dice of its own: plans of older seeds stay what they were.
         let later = Dice::new(seed, "plan, later");
+        let latest = Dice::new(seed, "plan, latest");
         let (burst, slow) = if later.chance(0.15) { (later.within(5..=20) as usize, 1_000) } else { (1, 0) };
+        let revoking = Dice::new(seed, "plan, revoking");
         Self {
             users: dice.within(2..=5) as usize,
             devices_max: dice.within(1..=3) as usize,
@@ -87,6 +95,8 @@ impl Plan {
             receive_maximum: dice.within(1..=20) as u16,
             cached: dice.within(1..=8) as usize,
             inbox_entries: if later.chance(0.25) { later.within(8..=40) as u32 } else { INBOX_LARGE },
+            // More than the last words of a user's devices.
+            request_messages: if latest.chance(0.2) { latest.within(12..=30) as u32 } else { 0 },
             logins_max: if later.chance(0.3) { 1 } else { 16 },
             short_of_memory_ms: later.chance(0.3).then(|| later.within(1_000..=8_000)),
             burst,
@@ -108,6 +118,8 @@ impl Plan {
             disk_full: often(0.2, 0.5),
             clock_jump_ms: every(0.3, 2_000..=20_000),
             devices_change_ms: every(0.4, 1_000..=8_000),
+            revoke_ms: revoking.chance(0.4).then(|| revoking.within(500..=6_000)),
+            edge_freeze_ms: revoking.chance(0.3).then(|| revoking.within(3_000..=15_000)),
             hang_up: often(0.7, 0.1),
             black_hole: often(0.5, 0.1),
             deaf: often(0.3, 0.1),
@@ -117,6 +129,11 @@ impl Plan {
     /// None is ever full.
     pub(crate) fn inboxes_are_large(&self) -> bool {
         self.inbox_entries == INBOX_LARGE
+    }
+
+    /// Whether a message to a user is never refused: no inbox is full, none waits for acceptance, and nobody is erased.
+    pub(crate) fn sends_are_taken(&self) -> bool {
+        self.inboxes_are_large() && self.request_messages == 0 && self.revoke_ms.is_none()
     }
 
     /// A device's traits.

@@ -29,9 +29,10 @@ struct Inner {
 
 impl Inner {
     fn tell_time(&mut self) {
-        // What has expired stays so when the clock is set back.
+        // What has expired stays so when a start knows less of the time.
         self.facts.now_s = self.facts.now_s.max(self.clock.now_s());
         self.facts.now_ms = self.clock.elapsed_ms();
+        self.facts.followed_ms = self.clock.followed_ms();
     }
 }
 
@@ -47,6 +48,7 @@ impl Record {
     pub(crate) fn new(clock: Clock, plan: &Plan, lines_max: usize) -> Self {
         let (mut facts, checks) = (Facts::default(), check::all());
         facts.inbox_entries = plan.inbox_entries;
+        facts.requests_limited = plan.request_messages > 0;
         let inner = Inner { clock, facts, checks, tail: VecDeque::new(), lines_max, hash: 0, violation: None };
         Self(Arc::new(Mutex::new(inner)))
     }

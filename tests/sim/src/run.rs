@@ -1,20 +1,25 @@
 //! One run: everybody comes, turmoil reigns for a while, then all is calm and everything must come right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use godwit_bridge::store::{Row, Table, keys};
+use godwit_core::conversation::Conversation;
 use godwit_core::entry::Entry;
+use godwit_core::recent::Sent;
+use godwit_core::stored::{ConversationRecord, StateRecord};
+use godwit_schemas::ids::ConversationId;
+use godwit_store::{Row, Table, keys};
+use prost::Message as _;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
-use crate::facts::Left;
+use crate::facts::{Count, Left};
 use crate::operator::Operator;
 use crate::plan::{Plan, Turmoil};
 use crate::record::{Record, Trace};
-use crate::server::Server;
+use crate::server::{RETENTION_S, Server};
 use crate::store::device_of;
 use crate::world::World;
 
@@ -91,8 +96,9 @@ fn left(world: &World) -> Left {
     let rows = world.server.store().rows();
     let referred = references(&rows);
     // A crash in the middle of a removal leaves a body that nobody will ask for, until it expires.
-    let let_go = world.plan.devices_change_ms.is_none() || world.plan.bridge_crash_ms.is_none();
-    for (table, (key, value)) in rows {
+    let removed = world.plan.devices_change_ms.is_some() || world.plan.revoke_ms.is_some();
+    let let_go = !removed || world.plan.bridge_crash_ms.is_none();
+    for (table, (key, value)) in rows.iter().cloned() {
         match table {
             Table::Messages if let_go && !key.first_chunk::<16>().is_some_and(|place| referred.contains(place)) => {
                 let expired = value
@@ -120,7 +126,44 @@ fn left(world: &World) -> Left {
             left.full.extend(device.filter(|(_, stays)| full && *stays).map(|(index, _)| index));
         }
     }
+    left.counts = counts(world, &rows);
     left
+}
+
+/// What counts as unread, of all members of all conversations.
+fn counts(world: &World, rows: &[(Table, Row)]) -> Vec<Count> {
+    let conversations = rows.iter().filter(|(table, _)| *table == Table::Conversations);
+    let stored: BTreeMap<_, _> = conversations.map(|(_, (key, value))| (&key[..], value)).collect();
+    let (ids, now_s) = world.record.with(|facts| {
+        let ids: BTreeSet<_> = facts.log.keys().map(|place| place.conversation).collect();
+        (ids, facts.now_s)
+    });
+    let find = |(_, key): keys::StoreKey| stored.get(&key[..]).copied();
+    let found = ids.into_iter().map(ConversationId::new).filter_map(|id| {
+        let record = ConversationRecord::decode(find(keys::conversation(id))?.clone()).ok()?;
+        let state = StateRecord::decode(find(keys::state(id))?.clone()).ok()?;
+        Conversation::from_records(id, &record, &state)
+    });
+    let is_there = |sent: &Sent| {
+        let life_s = if sent.life_s == 0 { RETENTION_S } else { sent.life_s };
+        sent.at_s + life_s > now_s
+    };
+    found
+        .flat_map(|it| {
+            let count = |member| {
+                let asked = it.asked(member);
+                let rows = asked.slots().filter_map(|slot| find(keys::recent(it.id, slot)));
+                Count {
+                    conversation: it.id.get(),
+                    by: asked.by.get(),
+                    read: asked.read.get(),
+                    last: asked.last.get(),
+                    unread: asked.unread(&it.recent, rows, is_there),
+                }
+            };
+            it.members.iter().map(count).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Places of the messages that inboxes refer to, as keys have them.
@@ -139,13 +182,14 @@ fn should_have_none(world: &World, table: Table, id: u64, key: &[u8], value: &By
         Entry::decode(value.clone()).ok().filter(|_| table == Table::Inbox).map(|entry| entry.expires_at_s);
     world.record.with(|facts| {
         let (index, device) = facts.device_of(id)?;
-        // It had expired before the clock was set back.
+        // It had expired before a start that knew less of the time.
         if expires_at_s.is_some_and(|at_s| at_s <= facts.now_s) {
             return None;
         }
         // What was told of or to one who has left, or of a message that no device has to acknowledge any more (it
         // expired, or the devices are gone), stays until the next connection.
-        let acknowledged = !world.plan.expiry && world.plan.devices_change_ms.is_none();
+        let removed = world.plan.devices_change_ms.is_some() || world.plan.revoke_ms.is_some();
+        let acknowledged = !world.plan.expiry && !removed;
         let about = keys::parse_receipt(key).filter(|_| table == Table::Receipts && acknowledged);
         let there = about.is_some_and(|(id, ordinal)| facts.are_members(id.get(), ordinal.get(), &device.user));
         let listens = table == Table::Inbox || device.traits.events && there;

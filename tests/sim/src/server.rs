@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use godwit_bridge::admin::Admin;
 use godwit_bridge::decide::Rules;
-use godwit_bridge::{Settings, assemble};
-use godwit_broker::Doors;
+use godwit_bridge::{BridgeSettings, assemble};
+use godwit_broker::EmbeddedBroker;
+use godwit_broker::connection_limits::NetworkLimits;
 use godwit_broker::pressure::Pressure;
 use parking_lot::Mutex;
 use tokio::io::DuplexStream;
@@ -27,6 +28,8 @@ use crate::store::SimStore;
 pub(crate) const RETENTION_S: u32 = 30 * 24 * 3_600;
 /// Publishes without an answer that an edge takes.
 pub(crate) const UNANSWERED_MAX: u16 = 8;
+/// Largest packet that an edge takes.
+const PACKET_BYTES_MAX: u32 = 96 * 1024;
 
 struct Shared {
     plan: Plan,
@@ -34,6 +37,8 @@ struct Shared {
     clock: Clock,
     record: Record,
     dice: Dice,
+    /// What is done to the clock while the bridge is down: it came later.
+    clock_dice: Dice,
     bus: SimBus,
     store: SimStore,
     admin: Mutex<Option<Admin>>,
@@ -60,6 +65,7 @@ impl Server {
             clock: clock.clone(),
             record: record.clone(),
             dice: Dice::new(seed, "server"),
+            clock_dice: Dice::new(seed, "server, clock"),
             bus: SimBus::new(seed, plan, turmoil.clone(), record.clone()),
             store: SimStore::new(seed, plan, turmoil.clone(), clock.clone(), record.clone()),
             admin: Mutex::default(),
@@ -68,6 +74,7 @@ impl Server {
         let mut tasks = vec![tokio::spawn(server.clone().keep_bridge())];
         tasks.extend((0..plan.edges).map(|place| tokio::spawn(server.clone().keep_edge(place))));
         tasks.push(tokio::spawn(server.clone().set_clock()));
+        tasks.push(tokio::spawn(server.clone().freeze_edges()));
         (server, tasks.into_iter().map(AbortOnDropHandle::new).collect())
     }
 
@@ -114,6 +121,9 @@ impl Server {
             *self.0.admin.lock() = None;
             power_lost = dice.chance(plan.power_loss);
             self.0.store.crash(power_lost);
+            if plan.clock_jump_ms.is_some() && turmoil.reigns() && self.0.clock_dice.chance(0.3) {
+                self.jump(&self.0.clock_dice);
+            }
             let most = if turmoil.reigns() { 3_000 } else { 100 };
             sleep(dice.ms(0..=most)).await;
         }
@@ -122,11 +132,15 @@ impl Server {
     /// Until a task of it fails. Dropped: all of them end where they are.
     async fn run_bridge(&self, lanes: u32) {
         let Shared { plan, clock, bus, store, dice, .. } = &*self.0;
-        let settings = Settings {
+        let settings = BridgeSettings {
             rules: Rules {
                 body_bytes_max: 1_000,
+                properties_bytes_max: 4_096,
+                user_properties_max: 32,
                 group_members_max: 4,
                 conversations_per_user: 0,
+                stranger_adds_per_day: 0,
+                request_messages: plan.request_messages,
                 retention_s: RETENTION_S,
                 history: godwit_bridge::retention::Policy::up_to(godwit_bridge::retention::History::None),
                 recall_window_s: 3_600,
@@ -135,9 +149,12 @@ impl Server {
             lanes,
             window_messages: plan.window,
             window_bytes: 2_000,
+            memory: Default::default(),
             devices_per_user_max: 8,
+            unanswered_publishes_max: 128,
             inbox_entries: plan.inbox_entries,
             inbox_bytes: 0,
+            idle_device_days: 0,
             phone_lookups_per_day: 5_000,
             offline_after: Duration::from_secs(10),
             cached_per_lane: plan.cached,
@@ -146,8 +163,8 @@ impl Server {
             audit: Default::default(),
             tokens: None,
         };
-        let Ok(bridge) = assemble(settings, store.clone(), clock.handed_out(), bus.clone(), dice.number(), None).await
-        else {
+        let time = clock.begin(store.time());
+        let Ok(bridge) = assemble(settings, store.clone(), time, bus.clone(), dice.number(), None).await else {
             return;
         };
         *self.0.admin.lock() = Some(bridge.admin());
@@ -161,15 +178,20 @@ impl Server {
     async fn keep_edge(self, place: usize) {
         let Shared { plan, record, dice, turmoil, bus, .. } = &*self.0;
         loop {
-            let settings = godwit_broker::Settings {
+            let settings = godwit_broker::BrokerSettings {
                 unanswered_publishes_max: UNANSWERED_MAX,
                 connect_deadline: Duration::from_secs(5),
                 drain_deadline: Duration::from_secs(8),
                 logins_max: plan.logins_max,
+                packet_bytes_max: PACKET_BYTES_MAX,
+                // Clients are not limited: what they send is up to the plan.
+                packets_per_s: 0,
+                bytes_per_s: 0,
+                connection_limits: NetworkLimits::UNLIMITED,
                 ..Default::default()
             };
             let pressure = settings.pressure.clone();
-            let doors = Doors::new(dice.number(), settings);
+            let doors = EmbeddedBroker::new(dice.number(), settings);
             let (streams, mut dialled) = mpsc::unbounded_channel();
             self.0.edges.lock()[place] = Some(streams);
             let serve = async {
@@ -209,15 +231,29 @@ impl Server {
         }
     }
 
+    /// An edge stands still, until the run calms down: what it sends is lost, and what it is sent waits.
+    async fn freeze_edges(self) {
+        loop {
+            self.until_broken(self.0.plan.edge_freeze_ms).await;
+            self.0.bus.freeze(self.0.dice.ms(500..=14_000));
+        }
+    }
+
     async fn set_clock(self) {
         loop {
             self.until_broken(self.0.plan.clock_jump_ms).await;
-            let seconds = self.0.dice.within(1..=7_200) as i64;
-            let seconds = if self.0.dice.chance(0.3) { -seconds } else { seconds };
-            // First, so that the record knows what time it was.
-            self.0.record.note(format!("the clock jumps {seconds} s"));
-            self.0.clock.jump(seconds);
+            self.jump(&self.0.dice);
         }
+    }
+
+    fn jump(&self, dice: &Dice) {
+        let (drawn, back) = (dice.within(1..=7_200) as i64, dice.chance(0.3));
+        // Some seconds, which are followed slowly, or hours, up to 40 days.
+        let seconds = if drawn <= 1_000 { 1 + drawn % 5 } else { 3_600 * (1 + drawn % 960) };
+        let seconds = if back { -seconds } else { seconds };
+        // First, so that the record knows what time it was.
+        self.0.record.note(format!("the clock jumps {seconds} s"));
+        self.0.clock.jump(seconds);
     }
 
     /// An operator's command; `None`: whether it was carried out is not known.

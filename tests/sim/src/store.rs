@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use godwit_bridge::store::memory::MemoryStore;
-use godwit_bridge::store::{Durability, Row, Store, StoreError, Table, Write, keys};
 use godwit_core::entry::Entry;
-use godwit_core::record::{StateRecord, UserRecord};
+use godwit_core::stored::{StateRecord, UserRecord};
+use godwit_store::memory::MemoryStore;
+use godwit_store::{Durability, Row, Store, StoreError, Table, Write, keys};
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::time::sleep;
@@ -73,7 +73,17 @@ impl SimStore {
         }
         // Whoever starts again reads the log, and syncs what it finds there.
         self.sync(disk);
+        if !self.0.clock.may_delete() {
+            self.0.clock.stop(power_lost);
+        }
+        // What has expired is compacted away.
         disk.current = copy(&disk.synced, &self.0.clock);
+        self.0.clock.stop(power_lost);
+    }
+
+    /// What it knows of the time.
+    pub(crate) fn time(&self) -> Option<Bytes> {
+        now(self.0.disk.lock().current.multi_get(&[keys::time()])).pop().flatten()
     }
 
     /// All rows of all tables.

@@ -3,60 +3,56 @@
 use godwit_schemas::client::{self, Role, change};
 use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
 use godwit_schemas::partition::Partition;
-use godwit_schemas::reason::Reason;
 
-use super::call::{NO_INVITE, done};
-use super::{Decision, INBOX_FULL, NO_CONVERSATION, NO_USER, Refused, TITLE_BYTES_MAX, opened};
-use crate::group::{Invite, Secret, Settings};
-use crate::outcome::Change;
+use super::call::done;
+use super::room::limit;
+use super::{Decision, TITLE_BYTES_MAX, opened};
+use crate::entry::Entry;
+use crate::group::{GroupInvite, GroupSettings, InviteSecret};
+use crate::outcome::StoreChange;
+use crate::recent::PlaceContent;
+use crate::refusal::{self, Refusal};
 
 /// Most invites of a group.
 const INVITES_MAX: usize = 16;
-
-const BAD_TITLE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "title over 256 bytes");
-const BAD_ROLE: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "unknown role");
-const TOO_FEW: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a group has at least two members");
-const ALREADY: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "a member already");
-const NOT_A_MEMBER: Refused = (Reason::IMPLEMENTATION_SPECIFIC, "that user is not a member");
-const NOT_THE_OWNER: Refused = (Reason::NOT_AUTHORIZED, "nobody removes the owner");
-const OWNER_ONLY: Refused = (Reason::NOT_AUTHORIZED, "only the owner may do that");
-const FULL: Refused = (Reason::QUOTA_EXCEEDED, "the group is full");
-const TOO_MANY_INVITES: Refused = (Reason::QUOTA_EXCEEDED, "the group has 16 invites");
 
 impl Decision<'_> {
     pub(super) fn create_group(
         &mut self,
         caller: &UserId,
         call: &client::CreateGroup,
-    ) -> Result<ConversationId, Refused> {
+    ) -> Result<ConversationId, Refusal> {
         if call.title.len() > TITLE_BYTES_MAX {
-            return Err(BAD_TITLE);
+            return Err(refusal::TITLE_TOO_LARGE);
         }
         if call.users.len() > self.rules.group_members_max {
-            return Err(FULL);
+            return Err(refusal::GROUP_FULL);
         }
         let mut users = vec![caller.clone()];
         for name in &call.users {
             let user = self.known_user(name)?;
+            self.may_add(caller, &user)?;
             if !users.contains(&user) {
                 users.push(user);
             }
         }
         match users.len() {
-            len if len < 2 => Err(TOO_FEW),
-            len if len > self.rules.group_members_max => Err(FULL),
-            _ if !self.world.has_room(&users, None) => Err(INBOX_FULL),
+            len if len < 2 => Err(refusal::TOO_FEW_MEMBERS),
+            len if len > self.rules.group_members_max => Err(refusal::GROUP_FULL),
             _ => {
+                let others = users.iter().filter(|user| *user != caller);
+                self.any_takes(others.map(|user| (user, limit(self.is_stranger(user, caller)))), None)?;
                 self.may_be_in_more(caller, &users)?;
+                self.may_add_more(caller, &users)?;
                 Ok(self.create(Partition::of_user(caller), true, &call.title, &users))
             }
         }
     }
 
-    fn known_user(&self, name: &str) -> Result<UserId, Refused> {
-        let user = UserId::new(name).map_err(|_| NO_USER)?;
+    fn known_user(&self, name: &str) -> Result<UserId, Refusal> {
+        let user = UserId::new(name).map_err(|_| refusal::NO_USER)?;
         // Who has not registered yet reads nothing that would have to wait in a group's name.
-        self.world.user(&user).filter(|it| !it.record.waiting).ok_or(NO_USER)?;
+        self.cache.user(&user).filter(|it| !it.record.waiting).ok_or(refusal::NO_USER)?;
         Ok(user)
     }
 
@@ -65,32 +61,40 @@ impl Decision<'_> {
         id: ConversationId,
         by: &UserId,
         name: &str,
-    ) -> Result<ConversationId, Refused> {
+    ) -> Result<ConversationId, Refusal> {
         let user = self.known_user(name)?;
+        self.may_add(by, &user)?;
         self.enrol(id, user, by)
     }
 
     /// A new member joins, added by another or on its own.
-    fn enrol(&mut self, id: ConversationId, user: UserId, by: &UserId) -> Result<ConversationId, Refused> {
+    fn enrol(&mut self, id: ConversationId, user: UserId, by: &UserId) -> Result<ConversationId, Refusal> {
         let members_max = self.rules.group_members_max;
-        let room = self.has_room(id, None).is_ok() && self.world.has_room([&user], None);
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
+        let stranger = user != *by && self.is_stranger(&user, by);
+        let room = if user == *by { Ok(()) } else { self.any_takes([(&user, limit(stranger))], None) };
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
         if conversation.member(&user).is_some() {
-            return Err(ALREADY);
+            return Err(refusal::ALREADY_A_MEMBER);
         }
         if conversation.members.len() >= members_max {
-            return Err(FULL);
+            return Err(refusal::GROUP_FULL);
         }
-        if !room {
-            return Err(INBOX_FULL);
-        }
+        room?;
         self.may_be_in_more(by, [&user])?;
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        let sequence = conversation.advance();
+        self.may_add_more(by, [&user])?;
+        let mut new = self.devices_of(&user);
+        let devices: Vec<_> = new.iter().map(|(device, _)| *device).collect();
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
+        let sequence = conversation.advance(None, PlaceContent::Other);
         let ordinal = conversation.join(user.clone(), Role::Member);
-        let snapshot = opened(conversation);
-        self.out.changes.push(Change::Conversation(id));
-        self.count(&user, id, true);
+        conversation.counts.come_back(&user, &devices);
+        if stranger {
+            conversation.set_pending(&user);
+        }
+        conversation.accept(by);
+        let snapshot = client::Opened { request: stranger, ..opened(conversation) };
+        self.out.changes.push(StoreChange::Conversation(id));
+        self.count(&user, id, self.begun(stranger));
         self.out.durable = true;
         let joined = client::Member { ordinal: ordinal.get(), user: user.to_string(), role: Role::Member.into() };
         let added = change::Change::Added(joined);
@@ -98,7 +102,8 @@ impl Decision<'_> {
         let by = self.ordinal(id, by);
         let for_others = self.change_entry(id, sequence, by, added);
         let for_the_new = self.change_entry(id, sequence, by, change::Change::Opened(snapshot));
-        let (new, mut others) = (self.devices_of(&user), self.recipients(id, |_| true));
+        let mut others = self.recipients(id, |_| true);
+        new.retain(|recipient| others.contains(recipient));
         others.retain(|recipient| !new.contains(recipient));
         self.spread(for_others, others);
         self.enter(&for_the_new, new);
@@ -110,23 +115,23 @@ impl Decision<'_> {
         id: ConversationId,
         by: &UserId,
         name: &str,
-    ) -> Result<ConversationId, Refused> {
-        let user = UserId::new(name).map_err(|_| NO_USER)?;
-        let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
-        let member = conversation.member(&user).ok_or(NOT_A_MEMBER)?;
+    ) -> Result<ConversationId, Refusal> {
+        let user = UserId::new(name).map_err(|_| refusal::NO_USER)?;
+        let conversation = self.cache.conversation(id).ok_or(refusal::NO_CONVERSATION)?;
+        let member = conversation.member(&user).ok_or(refusal::NOT_A_MEMBER)?;
         if member.role == Role::Owner && user != *by {
-            return Err(NOT_THE_OWNER);
+            return Err(refusal::OWNER_STAYS);
         }
         self.part(id, &user, by);
         Ok(id)
     }
 
-    pub(super) fn rename(&mut self, id: ConversationId, by: &UserId, title: &str) -> Result<ConversationId, Refused> {
+    pub(super) fn rename(&mut self, id: ConversationId, by: &UserId, title: &str) -> Result<ConversationId, Refusal> {
         if title.len() > TITLE_BYTES_MAX {
-            return Err(BAD_TITLE);
+            return Err(refusal::TITLE_TOO_LARGE);
         }
-        self.has_room(id, None)?;
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
+        self.has_room(id, by, None)?;
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
         title.clone_into(&mut conversation.title);
         Ok(self.changed(id, by, change::Change::Renamed(title.to_owned())))
     }
@@ -136,22 +141,22 @@ impl Decision<'_> {
         id: ConversationId,
         by: &UserId,
         call: &client::SetRole,
-    ) -> Result<ConversationId, Refused> {
-        let user = UserId::new(&call.user).map_err(|_| NO_USER)?;
-        let role = Role::try_from(call.role).map_err(|_| BAD_ROLE)?;
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
+    ) -> Result<ConversationId, Refusal> {
+        let user = UserId::new(&call.user).map_err(|_| refusal::NO_USER)?;
+        let role = Role::try_from(call.role).map_err(|_| refusal::UNKNOWN_ROLE)?;
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
         let owner = conversation.member(by).is_some_and(|member| member.role == Role::Owner);
-        let before = conversation.member(&user).ok_or(NOT_A_MEMBER)?.role;
+        let before = conversation.member(&user).ok_or(refusal::NOT_A_MEMBER)?.role;
         if before == role {
             return Ok(id);
         }
         let promotes = before == Role::Member && role == Role::Admin;
         // An owner stays until it names another.
         if before == Role::Owner || (!owner && !promotes) {
-            return Err(OWNER_ONLY);
+            return Err(refusal::OWNER_ONLY);
         }
-        self.has_room(id, None)?;
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
+        self.has_room(id, by, None)?;
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
         for member in &mut conversation.members {
             if role == Role::Owner && member.role == Role::Owner {
                 member.role = Role::Admin;
@@ -170,31 +175,43 @@ impl Decision<'_> {
         id: ConversationId,
         by: &UserId,
         settings: Option<&client::GroupSettings>,
-    ) -> Result<ConversationId, Refused> {
-        let settings = Settings::parse(&settings.copied().unwrap_or_default()).ok_or(BAD_ROLE)?;
-        self.has_room(id, None)?;
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
+    ) -> Result<ConversationId, Refusal> {
+        let settings = GroupSettings::parse(&settings.copied().unwrap_or_default()).ok_or(refusal::UNKNOWN_ROLE)?;
+        self.has_room(id, by, None)?;
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
         conversation.settings = settings;
         Ok(self.changed(id, by, change::Change::Settings(settings.to_message())))
     }
 
     /// A change that was made takes its place, and everybody is told.
     pub(super) fn changed(&mut self, id: ConversationId, by: &UserId, change: change::Change) -> ConversationId {
-        let ordinal = self.ordinal(id, by);
-        let Some(conversation) = self.world.conversation_mut(id) else { return id };
-        let sequence = conversation.advance();
-        self.out.changes.push(Change::Conversation(id));
+        self.changed_to(id, by, change, PlaceContent::Other)
+    }
+
+    /// The same, with what becomes of what members have not read.
+    pub(super) fn changed_to(
+        &mut self,
+        id: ConversationId,
+        by: &UserId,
+        change: change::Change,
+        what: PlaceContent,
+    ) -> ConversationId {
+        let (ordinal, blocker) = (self.ordinal(id, by), self.blocker(id, by));
+        let Some(conversation) = self.cache.conversation_mut(id) else { return id };
+        let sequence = conversation.advance(blocker.as_ref(), what);
+        conversation.accept(by);
+        conversation.waits_until(self.now_s.saturating_add(self.rules.retention_s));
+        self.out.changes.push(StoreChange::Conversation(id));
         self.out.durable = true;
         self.note_change(id, sequence, Some(by), &change, None);
-        let entry = self.change_entry(id, sequence, ordinal, change);
-        let group = self.world.conversation(id).is_some_and(|conversation| conversation.group);
-        let recipients = self.recipients(id, |user| group || !user.blocks(by));
+        let entry = Entry { unseen: blocker.is_some(), ..self.change_entry(id, sequence, ordinal, change) };
+        let recipients = self.recipients(id, |user| blocker.is_none() || !user.blocks(by));
         self.spread(entry, recipients);
         id
     }
 
     fn ordinal(&self, id: ConversationId, user: &UserId) -> Ordinal {
-        let member = self.world.conversation(id).and_then(|conversation| conversation.member(user));
+        let member = self.cache.conversation(id).and_then(|conversation| conversation.member(user));
         member.map_or_else(Default::default, |member| member.ordinal)
     }
 
@@ -203,34 +220,38 @@ impl Decision<'_> {
         id: ConversationId,
         by: &UserId,
         expires_in_s: u32,
-        secret: Secret,
-    ) -> Result<client::Response, Refused> {
+        secret: InviteSecret,
+    ) -> Result<client::Response, Refusal> {
         let (by, now_s) = (self.ordinal(id, by), self.now_s);
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
         conversation.invites.retain(|invite| invite.expires_at_s > now_s);
         if conversation.invites.len() >= INVITES_MAX {
-            return Err(TOO_MANY_INVITES);
+            return Err(refusal::TOO_MANY_INVITES);
         }
         let expires_at_s = if expires_in_s == 0 { u32::MAX } else { now_s.saturating_add(expires_in_s) };
-        let invite = Invite { secret, by, expires_at_s };
+        let invite = GroupInvite { secret, by, expires_at_s };
         let shown = invite.to_message(id, now_s);
         conversation.invites.push(invite);
-        self.out.changes.push(Change::Conversation(id));
+        self.out.changes.push(StoreChange::Conversation(id));
         self.out.durable = true;
         Ok(client::Response { invites: vec![shown], ..done(id) })
     }
 
-    pub(super) fn revoke_invite(&mut self, id: ConversationId, secret: Secret) -> Result<ConversationId, Refused> {
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        let index = conversation.invites.iter().position(|invite| invite.secret == secret).ok_or(NO_INVITE)?;
+    pub(super) fn revoke_invite(
+        &mut self,
+        id: ConversationId,
+        secret: InviteSecret,
+    ) -> Result<ConversationId, Refusal> {
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
+        let index = conversation.invites.iter().position(|invite| invite.secret == secret).ok_or(refusal::NO_INVITE)?;
         conversation.invites.remove(index);
-        self.out.changes.push(Change::Conversation(id));
+        self.out.changes.push(StoreChange::Conversation(id));
         self.out.durable = true;
         Ok(id)
     }
 
     pub(super) fn invites(&self, id: ConversationId) -> Vec<client::Invite> {
-        let invites = self.world.conversation(id).into_iter().flat_map(|conversation| &conversation.invites);
+        let invites = self.cache.conversation(id).into_iter().flat_map(|conversation| &conversation.invites);
         let open = invites.filter(|invite| invite.expires_at_s > self.now_s);
         open.map(|invite| invite.to_message(id, self.now_s)).collect()
     }
@@ -239,12 +260,12 @@ impl Decision<'_> {
         &mut self,
         id: ConversationId,
         user: &UserId,
-        secret: Secret,
-    ) -> Result<ConversationId, Refused> {
+        secret: InviteSecret,
+    ) -> Result<ConversationId, Refusal> {
         // Who does not know the secret does not learn either whether there is such a group.
-        let conversation = self.world.conversation(id).ok_or(NO_INVITE)?;
-        let open = |invite: &&Invite| invite.secret == secret && invite.expires_at_s > self.now_s;
-        conversation.invites.iter().find(open).ok_or(NO_INVITE)?;
+        let conversation = self.cache.conversation(id).ok_or(refusal::NO_INVITE)?;
+        let open = |invite: &&GroupInvite| invite.secret == secret && invite.expires_at_s > self.now_s;
+        conversation.invites.iter().find(open).ok_or(refusal::NO_INVITE)?;
         self.enrol(id, user.clone(), user)
     }
 }

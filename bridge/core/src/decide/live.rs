@@ -3,31 +3,29 @@
 use bytes::Bytes;
 use godwit_schemas::client;
 use godwit_schemas::ids::ConversationId;
-use godwit_schemas::reason::Reason;
 use prost::Message as _;
 
-use super::{Decision, NO_CONVERSATION, NO_MEMBER, Refused};
-use crate::command::Origin;
+use super::Decision;
+use crate::command::CommandOrigin;
 use crate::outcome::{Effect, EffectKind};
+use crate::refusal::{self, Refusal};
 
 /// Largest live signal in bytes.
 const LIVE_BYTES_MAX: usize = 256;
 
-const TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "a live signal has up to 256 bytes");
-
 impl Decision<'_> {
     /// For the devices of all other members; between two of whom one has blocked the other, for nobody.
-    pub(super) fn live(&mut self, origin: &Origin, id: ConversationId, body: Bytes) -> Result<(), Refused> {
+    pub(super) fn live(&mut self, origin: &CommandOrigin, id: ConversationId, body: Bytes) -> Result<(), Refusal> {
         if body.len() > LIVE_BYTES_MAX {
-            return Err(TOO_LARGE);
+            return Err(refusal::LIVE_SIGNAL_TOO_LARGE);
         }
-        let conversation = self.world.conversation(id).ok_or(NO_CONVERSATION)?;
-        let member = conversation.member(&origin.user).ok_or(NO_MEMBER)?;
+        let conversation = self.cache.conversation(id).ok_or(refusal::NO_CONVERSATION)?;
+        let member = conversation.member(&origin.user).ok_or(refusal::NOT_IN_CONVERSATION)?;
         let payload: Bytes = client::Live { member: member.ordinal.get(), body }.encode_to_vec().into();
-        let sender = self.world.user(&origin.user);
+        let sender = self.cache.user(&origin.user);
         let others = conversation.members.iter().map(|member| &member.user).filter(|user| **user != origin.user);
         let hidden = |other: &_, name: &_| sender.is_some_and(|it| it.blocks(name)) || is_blocked(other, origin);
-        for (name, other) in others.filter_map(|name| Some((name, self.world.user(name)?))) {
+        for (name, other) in others.filter_map(|name| Some((name, self.cache.user(name)?))) {
             if !conversation.group && hidden(other, name) {
                 continue;
             }
@@ -40,6 +38,6 @@ impl Decision<'_> {
     }
 }
 
-fn is_blocked(by: &crate::world::User, origin: &Origin) -> bool {
+fn is_blocked(by: &crate::state_cache::CachedUser, origin: &CommandOrigin) -> bool {
     by.blocks(&origin.user)
 }

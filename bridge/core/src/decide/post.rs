@@ -1,131 +1,139 @@
 //! Messages: who may send, and to whom.
 
 use bytes::Bytes;
-use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
+use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use super::{Decision, INBOX_FULL, NO_CONVERSATION, NO_MEMBER, NO_USER, Refused};
-use crate::command::{Draft, Origin, To};
-use crate::conversation::Sent;
-use crate::entry::{Entry, Kind};
-use crate::fact::Fact;
-use crate::outcome::Change;
-use crate::world::World;
-
-const MAY_NOT_SEND: Refused = (Reason::NOT_AUTHORIZED, "not allowed to send in this group");
-// PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
-pub(super) const BODY_TOO_LARGE: Refused = (Reason::QUOTA_EXCEEDED, "body over the limit");
+use super::content::content;
+use super::room::limit;
+use super::{Decision, Placed};
+use crate::command::{CommandOrigin, Draft, To};
+use crate::conversation::Conversation;
+use crate::entry::{Entry, EntryKind};
+use crate::event::DomainEvent;
+use crate::outcome::StoreChange;
+use crate::refusal::{self, Refusal};
+use crate::send_count::SendNumber;
+use crate::state_cache::StateCache;
 
 impl Decision<'_> {
-    pub(super) fn post(&mut self, origin: &Origin, to: &To, draft: Draft) -> Result<(ConversationId, Seq), Refused> {
-        let media = match self.attach(&origin.user, &draft.media) {
-            Ok(media) => media,
-            // What a retry refers to may have gone since it was accepted.
-            Err(refused) => return self.accepted_before(origin, to, draft.client_sequence).ok_or(refused),
-        };
-        if draft.body.len() + media.len() > self.rules.body_bytes_max {
-            return Err(BODY_TOO_LARGE);
+    pub(super) fn post(&mut self, origin: &CommandOrigin, to: &To, draft: Draft) -> Result<Placed, Refusal> {
+        let number = origin.number_of(&draft);
+        // First of all: what has changed since it was accepted does not make a retry another message.
+        if let Some(number) = &number
+            && let Some(again) = self.accepted_before(origin, to, number)?
+        {
+            return Ok(again);
         }
+        // What is handed over was within the limit when it was sent.
+        let known = |id| self.cache.media(id, &origin.user);
+        let extras = content(self.rules, self.spared.is_some(), &draft, known)?;
         let id = match to {
             To::Conversation(id) => *id,
             To::User(user) => self.open_direct(&origin.user, user)?,
         };
         let blocker = self.blocker(id, &origin.user);
-        let room = self.has_room(id, Some(origin.device)).is_ok();
-        if draft.client_sequence > 0 {
-            self.forget_old_counts(id, origin.device);
+        let room = self.has_room(id, &origin.user, Some(origin.device));
+        if let Some(number) = &number {
+            self.forget_old_counts(id, number);
         }
-        let conversation = self.world.conversation_mut(id).ok_or(NO_CONVERSATION)?;
-        conversation.member(&origin.user).ok_or(NO_MEMBER)?;
+        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
+        let member = conversation.member(&origin.user).ok_or(refusal::NOT_IN_CONVERSATION)?;
+        let retention = if blocker.is_some() { conversation.retention_of(member) } else { conversation.retention };
         if !conversation.may(&origin.user, conversation.settings.may_send) {
-            return Err(MAY_NOT_SEND);
+            return Err(refusal::MAY_NOT_SEND);
         }
         let group = conversation.group;
-        let life_s = conversation.retention.life_s(draft.expires_in_s);
-        let sent = conversation.send(&origin.user, origin.device, draft.client_sequence, blocker.as_ref(), room);
-        let sent = sent.map_err(|reason| match reason {
-            Reason::QUOTA_EXCEEDED => INBOX_FULL,
-            reason => (reason, NO_USER.1),
+        let life_s = retention.life_s(draft.expires_in_s);
+        let sent = conversation.send(&origin.user, blocker.as_ref(), room.is_ok(), (self.now_s, life_s));
+        let (sequence, sender) = sent.map_err(|reason| match (reason, room) {
+            (Reason::QUOTA_EXCEEDED, Err(full)) => full,
+            (reason, _) => Refusal { reason, ..refusal::NO_USER },
         })?;
-        let (sequence, sender) = match sent {
-            Sent::New(sequence, sender) => (sequence, sender),
-            Sent::Again(sequence) => return Ok((id, sequence)),
+        if let Some(number) = number {
+            conversation.counts.accept(number, sequence);
+        }
+        let lifetime_s = match life_s {
+            _ if draft.expires_at_once => 0,
+            0 => self.rules.retention_s,
+            life_s => life_s.min(self.rules.retention_s),
         };
-        self.out.changes.push(Change::State(id));
+        let expires_at_s = self.now_s.saturating_add(lifetime_s);
+        conversation.waits_until(expires_at_s);
+        self.out.changes.push(StoreChange::State(id));
         self.out.durable = true;
         self.out.note(|| {
             let (sender, bytes) = (origin.user.clone(), draft.body.len());
-            Fact::Message { conversation: id, sequence, sender, bytes, group }
+            DomainEvent::Message { conversation: id, sequence, sender, bytes, group }
         });
-        let lifetime_s = if life_s == 0 { self.rules.retention_s } else { life_s.min(self.rules.retention_s) };
         let entry = Entry {
-            expires_at_s: self.now_s.saturating_add(lifetime_s),
-            kind: Kind::Message,
+            expires_at_s,
+            kind: EntryKind::Message,
             conversation: id,
             sequence,
             sender,
             sender_name: Bytes::copy_from_slice(origin.user.as_str().as_bytes()),
             stored_at_s: self.now_s,
-            limited: life_s != 0,
+            limited: life_s != 0 || draft.expires_at_once,
             reply_to: draft.reply_to,
             unseen: blocker.is_some(),
-            media,
+            extras,
             content: draft.body,
             ..Entry::default()
         };
         let mut recipients = self.recipients(id, |user| blocker.is_none() || !user.blocks(&origin.user));
         recipients.retain(|(device, _)| *device != origin.device);
         self.spread(entry, recipients);
-        Ok((id, sequence))
+        Ok(Placed { conversation: id, sequence, repeated: None })
     }
 
-    /// Where a send stands that was accepted before.
-    fn accepted_before(&self, origin: &Origin, to: &To, client_sequence: u64) -> Option<(ConversationId, Seq)> {
+    /// What a send became that was accepted before; `None`: it is new, as far as its number says.
+    fn accepted_before(&self, origin: &CommandOrigin, to: &To, number: &SendNumber) -> Result<Option<Placed>, Refusal> {
         let id = match to {
-            To::Conversation(id) => *id,
-            To::User(user) => self.world.direct(&World::pair(&origin.user, user))?,
+            To::Conversation(id) => Some(*id),
+            To::User(user) => self.cache.direct(&StateCache::pair(&origin.user, user)),
         };
-        let conversation = self.world.conversation(id)?;
-        conversation.member(&origin.user)?;
-        let place = conversation.place_of_accepted(origin.device, client_sequence)?;
-        Some((id, place))
-    }
-
-    /// Makes room for the count of a device that has none yet.
-    fn forget_old_counts(&mut self, id: ConversationId, device: DeviceId) {
-        let Some(conversation) = self.world.conversation(id).filter(|it| it.accepted(device) == 0) else { return };
-        let users = conversation.members.iter().filter_map(|member| self.world.user(&member.user));
-        let devices: Vec<_> = users.flat_map(|user| &user.devices).map(|device| device.id).collect();
-        if let Some(conversation) = self.world.conversation_mut(id) {
-            conversation.keep_counts_of(&devices);
+        let conversation = id.and_then(|id| self.cache.conversation(id));
+        let known = conversation.and_then(|it| Some((it.id, it.counts.get(&number.by, number.counter)?)));
+        let last = known.map_or(0, |(_, count)| count.last);
+        if number.is_absurd_after(last) {
+            return Err(refusal::CLIENT_SEQUENCE_TOO_FAR);
         }
+        Ok(known.filter(|_| number.number <= last).map(|(conversation, count)| {
+            let sequence = if number.number == last { count.at } else { Seq::default() };
+            Placed { conversation, sequence, repeated: Some(last) }
+        }))
     }
 
-    /// The other side of a direct conversation, if it has blocked the user.
-    fn blocker(&self, id: ConversationId, user: &UserId) -> Option<UserId> {
-        let conversation = self.world.conversation(id).filter(|conversation| !conversation.group)?;
-        let blocks = |other: &&UserId| self.world.user(other).is_some_and(|other| other.blocks(user));
-        conversation.members.iter().map(|member| &member.user).find(blocks).cloned()
+    /// Makes room for a count that is not there yet.
+    fn forget_old_counts(&mut self, id: ConversationId, number: &SendNumber) {
+        let new = |it: &&Conversation| it.counts.get(&number.by, number.counter).is_none();
+        let Some(conversation) = self.cache.conversation(id).filter(new) else { return };
+        let users = conversation.members.iter().filter_map(|member| self.cache.user(&member.user));
+        let devices: Vec<_> = users.flat_map(|user| &user.devices).map(|device| device.id).collect();
+        if let Some(conversation) = self.cache.conversation_mut(id) {
+            conversation.counts.forget_strangers(&devices);
+        }
     }
 
     /// The direct conversation of the two, made if there is none.
-    pub(super) fn open_direct(&mut self, from: &UserId, to: &UserId) -> Result<ConversationId, Refused> {
-        let pair = World::pair(from, to);
-        if let Some(id) = self.world.direct(&pair) {
+    pub(super) fn open_direct(&mut self, from: &UserId, to: &UserId) -> Result<ConversationId, Refusal> {
+        let pair = StateCache::pair(from, to);
+        if let Some(id) = self.cache.direct(&pair) {
             return Ok(id);
         }
-        if self.world.user(from).is_none() || self.world.user(to).is_none() {
-            return Err(NO_USER);
+        if self.cache.user(from).is_none() || self.cache.user(to).is_none() {
+            return Err(refusal::NO_USER);
         }
-        if !self.world.has_room([from, to], None) {
-            return Err(INBOX_FULL);
-        }
-        self.may_be_in_more(from, [from, to])?;
+        self.any_takes([(to, limit(self.is_stranger(to, from)))], None)?;
+        // Whose messages are handed over holds up nobody but itself.
+        let asked = [from, to].into_iter().filter(|user| self.spared.as_ref() != Some(*user));
+        self.may_be_in_more(from, asked)?;
         let users = if from == to { vec![from.clone()] } else { vec![from.clone(), to.clone()] };
         let id = self.create(Partition::of_pair(from, to), false, "", &users);
-        self.world.set_direct(pair.clone(), Some(id));
-        self.out.changes.push(Change::Pair(pair.0, pair.1, Some(id)));
+        self.cache.set_direct(pair.clone(), Some(id));
+        self.out.changes.push(StoreChange::Pair(pair.0, pair.1, Some(id)));
         Ok(id)
     }
 }

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-/// See the module.
-pub(super) struct Queue<T> {
+/// First in, first out; what is queued already is not queued again.
+pub(super) struct UniqueQueue<T> {
     order: VecDeque<T>,
     queued: BTreeSet<T>,
 }
 
-impl<T> Default for Queue<T> {
+impl<T> Default for UniqueQueue<T> {
     fn default() -> Self {
         Self { order: VecDeque::new(), queued: BTreeSet::new() }
     }
 }
 
-impl<T: Ord + Clone> Queue<T> {
+impl<T: Ord + Clone> UniqueQueue<T> {
     /// Puts it at the end, unless it stands there already.
     pub(super) fn push(&mut self, it: T) {
         if self.queued.insert(it.clone()) {

@@ -8,7 +8,7 @@ use godwit_schemas::topic::Filters;
 
 use super::edge::to_user;
 use super::{ALICE, BOB, bodies, scene};
-use crate::store::Table;
+use godwit_store::Table;
 
 fn block(user: &str) -> Call {
     Call::Block(client::Block { user: user.into() })
@@ -94,8 +94,12 @@ async fn a_user_removes_a_lost_device_from_another_one() {
     let label = client::LabelDevice { device: "tablet".into(), label: "Bob's tablet".into() };
     assert_eq!(scene.call(BOB, 1, Call::LabelDevice(label)).await.reason, 0);
     let list = || Call::ListDevices(client::ListDevices {});
-    let device =
-        |device: &str, label: &str, connected| client::Device { device: device.into(), label: label.into(), connected };
+    let device = |device: &str, label: &str, connected| client::Device {
+        device: device.into(),
+        label: label.into(),
+        connected,
+        ..Default::default()
+    };
     let all = [device("phone", "", true), device("tablet", "Bob's tablet", true)];
     assert_eq!(scene.call(BOB, 2, list()).await.devices, all);
     let rows = scene.store.rows(Table::Inbox);

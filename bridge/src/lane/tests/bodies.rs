@@ -7,9 +7,9 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
 use super::edge::{INBOX_BYTES, Scene};
-use super::{ALICE, BOB, scene};
-use crate::store::Table;
-use crate::store::memory::MemoryStore;
+use super::{ALICE, BOB, knows_alice, scene};
+use godwit_store::Table;
+use godwit_store::memory::MemoryStore;
 
 const CAROL: u64 = 3;
 
@@ -23,6 +23,8 @@ async fn waiting() -> (Scene<MemoryStore>, u64) {
     let mut scene = scene().await;
     scene.add("bob", "tablet").await;
     scene.add("carol", "phone").await;
+    knows_alice(&scene, "bob").await;
+    knows_alice(&scene, "carol").await;
     scene.enter(ALICE, "alice", "phone", Filters::RAW.with(Filters::RPC)).await;
     let users = vec!["bob".to_owned(), "carol".to_owned()];
     let group = scene.call(ALICE, 1, Call::CreateGroup(CreateGroup { title: String::new(), users })).await;

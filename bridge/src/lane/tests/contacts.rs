@@ -7,8 +7,8 @@ use godwit_schemas::topic::Filters;
 
 use super::edge::Scene;
 use super::{ALICE, BOB, scene};
-use crate::store::memory::MemoryStore;
-use crate::store::{Store, Table, keys};
+use godwit_store::memory::MemoryStore;
+use godwit_store::{Store, Table, keys};
 
 pub(super) fn add(user: &str, label: &str) -> Call {
     Call::AddContact(client::AddContact { user: user.into(), label: label.into() })
@@ -119,6 +119,7 @@ async fn a_profile_changes_in_parts_and_is_hidden_from_whom_its_user_blocks() {
         about: "busy".into(),
         picture: "m1".into(),
         presence_to: Audience::Everybody.into(),
+        ..Default::default()
     };
     assert_eq!(scene.call(ALICE, 1, profile_of("")).await.profile, Some(profile.clone()));
     profile.presence_to = 0;
@@ -138,8 +139,8 @@ async fn a_user_has_so_many_contacts_and_no_more() {
     assert_eq!(scene.ask(alice.clone(), add("bob", "")).await.reason, 0);
     // As if 4,999 others were there.
     let (table, key) = keys::contact_count(&alice);
-    let count = crate::store::Write::Put(table, key, crate::writes::counter(5_000));
-    scene.store.commit(vec![count], crate::store::Durability::Synced).await.unwrap();
+    let count = godwit_store::Write::Put(table, key, crate::writes::counter(5_000));
+    scene.store.commit(vec![count], godwit_store::Durability::Synced).await.unwrap();
     scene.add("carol", "phone").await;
     let refused = scene.ask(alice.clone(), add("carol", "")).await;
     assert_eq!(Reason::from_u32(refused.reason), Reason::QUOTA_EXCEEDED);

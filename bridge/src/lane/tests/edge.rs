@@ -1,6 +1,7 @@
 //! An edge played by a test, on a bus in memory, before a bridge that runs on the test's own thread and clock.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,11 +20,11 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::admin::{Admin, Credentials};
-use crate::chat::{Chat, Who};
-use crate::events::{Kind as Of, Queue, Sink};
-use crate::store::{Store, Table, keys};
-use crate::{Settings, assemble};
+use crate::admin::{Admin, DeviceCredentials};
+use crate::chat::{Chat, Principal};
+use crate::events::{EventKind as Of, EventQueue, EventSink};
+use crate::{BridgeSettings, assemble};
+use godwit_store::{ClockS, Store, Table, keys};
 
 pub(super) const LANES: u32 = 2;
 pub(super) const NOW_S: u32 = 1_000_000;
@@ -32,12 +33,16 @@ pub(super) const INBOX_ENTRIES: u32 = 100;
 pub(super) const INBOX_BYTES: u64 = 50_000;
 pub(super) const OFFLINE_AFTER: Duration = Duration::from_secs(10);
 
-pub(super) fn settings() -> Settings {
-    Settings {
+pub(super) fn settings() -> BridgeSettings {
+    BridgeSettings {
         rules: Rules {
             body_bytes_max: 1_000,
+            properties_bytes_max: 4_096,
+            user_properties_max: 32,
             group_members_max: 10,
             conversations_per_user: 0,
+            stranger_adds_per_day: 0,
+            request_messages: 0,
             retention_s: 3_600,
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,
@@ -46,9 +51,12 @@ pub(super) fn settings() -> Settings {
         lanes: LANES,
         window_messages: WINDOW,
         window_bytes: 100_000,
+        memory: Default::default(),
         devices_per_user_max: 3,
+        unanswered_publishes_max: 128,
         inbox_entries: INBOX_ENTRIES,
         inbox_bytes: INBOX_BYTES,
+        idle_device_days: 0,
         phone_lookups_per_day: 100,
         offline_after: OFFLINE_AFTER,
         cached_per_lane: 1_000,
@@ -61,9 +69,22 @@ pub(super) fn settings() -> Settings {
 
 type Subscribers = HashMap<String, Vec<mpsc::UnboundedSender<Bytes>>>;
 
-/// Hands payloads to whoever subscribed before.
+/// What the edge has sent so far.
+#[derive(Default)]
+struct Uplink {
+    generation: u64,
+    sequences: HashMap<u32, u64>,
+    /// Number of the last batch that came from each lane.
+    received: HashMap<u32, u64>,
+    /// It does not say how far it has got.
+    hides_how_far: bool,
+    /// It closes nothing that it is told to.
+    frozen: bool,
+}
+
+/// Hands payloads to whoever subscribed before. The edge closes at once what it is told to, and says so.
 #[derive(Clone, Default)]
-pub(super) struct MemoryBus(Arc<Mutex<Subscribers>>);
+pub(super) struct MemoryBus(Arc<Mutex<Subscribers>>, Arc<Mutex<Uplink>>);
 
 pub(super) struct MemoryRx(mpsc::UnboundedReceiver<Bytes>);
 
@@ -71,6 +92,35 @@ impl MemoryBus {
     fn deliver(&self, topic: &str, payload: &Bytes) {
         if let Some(subscribers) = self.0.lock().unwrap().get_mut(topic) {
             subscribers.retain(|subscriber| subscriber.send(payload.clone()).is_ok());
+        }
+    }
+
+    /// Sends frames of the edge's to a lane, in one batch.
+    fn up(&self, lane: u32, frames: Vec<Up>) {
+        let (generation, sequence, received) = {
+            let uplink = &mut *self.1.lock().unwrap();
+            let sequence = uplink.sequences.entry(lane).or_default();
+            *sequence += u64::from(!frames.is_empty());
+            let received = uplink.received.get(&lane).copied().filter(|_| !uplink.hides_how_far);
+            (uplink.generation, *sequence, received.unwrap_or_default())
+        };
+        let batch = UpBatch { edge: EDGE, generation, sequence, frames, received };
+        self.deliver(&bus::up(lane), &batch.encode_to_vec().into());
+    }
+
+    fn close(&self, payload: Bytes) {
+        let DownBatch { lane, generation, frames, .. } = DownBatch::decode(payload).unwrap();
+        let uplink = self.1.lock().unwrap();
+        if uplink.frozen || uplink.generation != generation {
+            return;
+        }
+        drop(uplink);
+        let closed = frames.into_iter().filter(|down| matches!(down.frame, Some(down::Frame::Close(_))));
+        let goodbye =
+            |down: Down| Up { connection: down.connection, frame: Some(up::Frame::Disconnect(Disconnect::default())) };
+        let goodbyes: Vec<_> = closed.map(goodbye).collect();
+        if !goodbyes.is_empty() {
+            self.up(lane, goodbyes);
         }
     }
 
@@ -95,6 +145,9 @@ impl Bus for MemoryBus {
 impl bus::Tx for MemoryBus {
     async fn publish(&mut self, topic: &str, payload: Bytes) -> Result<(), LinkClosed> {
         self.deliver(topic, &payload);
+        if topic == bus::down(EDGE) {
+            self.close(payload);
+        }
         Ok(())
     }
 }
@@ -111,18 +164,19 @@ impl bus::Rx for MemoryRx {
 
 /// A bridge and an edge before it.
 pub(super) struct Scene<S> {
-    settings: Settings,
+    /// What time it is for the lanes.
+    pub(super) now_s: Arc<AtomicU32>,
+    settings: BridgeSettings,
     pub(super) store: S,
     pub(super) admin: Admin,
     pub(super) chat: Chat,
     bus: MemoryBus,
-    events: Queue,
+    events: EventQueue,
     tasks: Vec<JoinHandle<()>>,
     rx: MemoryRx,
     generation: u64,
-    sequences: HashMap<u32, u64>,
     owners: HashMap<u64, Partition>,
-    ranks: HashMap<u64, u64>,
+    accepted: HashMap<u64, Connected>,
     passwords: HashMap<(String, String), String>,
     pending: Vec<Down>,
 }
@@ -134,11 +188,14 @@ impl<S: Store> Scene<S> {
         Self::with(store, settings()).await
     }
 
-    pub(super) async fn with(store: S, settings: Settings) -> Self {
+    pub(super) async fn with(store: S, settings: BridgeSettings) -> Self {
         let bus = MemoryBus::default();
+        bus.1.lock().unwrap().generation = 1;
         let rx = bus.subscribe(&[bus::down(EDGE)]);
-        let ((admin, chat), events, tasks) = run(settings.clone(), store.clone(), bus.clone(), 1).await;
+        let now_s = Arc::new(AtomicU32::new(NOW_S));
+        let ((admin, chat), events, tasks) = run(settings.clone(), store.clone(), bus.clone(), 1, &now_s).await;
         Self {
+            now_s,
             settings,
             store,
             admin,
@@ -148,9 +205,8 @@ impl<S: Store> Scene<S> {
             tasks,
             rx,
             generation: 1,
-            sequences: HashMap::new(),
             owners: HashMap::new(),
-            ranks: HashMap::new(),
+            accepted: HashMap::new(),
             passwords: HashMap::new(),
             pending: Vec::new(),
         }
@@ -163,7 +219,7 @@ impl<S: Store> Scene<S> {
             let _ = task.await;
         }
         ((self.admin, self.chat), self.events, self.tasks) =
-            run(self.settings.clone(), self.store.clone(), self.bus.clone(), 2).await;
+            run(self.settings.clone(), self.store.clone(), self.bus.clone(), 2, &self.now_s).await;
         // An edge waits until it hears of the new one.
         self.settle().await;
         self.next_generation();
@@ -177,12 +233,24 @@ impl<S: Store> Scene<S> {
         inboxes.map(|inbox| (device(&inbox[0].0), inbox.iter().map(|(key, _)| key.clone()).collect())).collect()
     }
 
+    /// Whether the edge says how far it has got with what lanes send it. It does, unless told otherwise.
+    pub(super) fn says_how_far(&mut self, says: bool) {
+        self.bus.1.lock().unwrap().hides_how_far = !says;
+    }
+
     /// Frames were lost: the stream begins anew.
     pub(super) fn next_generation(&mut self) {
         self.generation += 1;
-        self.sequences.clear();
+        let uplink = &mut *self.bus.1.lock().unwrap();
+        let hides_how_far = uplink.hides_how_far;
+        *uplink = Uplink { generation: self.generation, hides_how_far, ..Uplink::default() };
         self.pending.clear();
         while bus::Rx::try_next(&mut self.rx).is_some() {}
+    }
+
+    /// From here on, until frames are lost, the edge does nothing that it is told to.
+    pub(super) fn freeze(&mut self) {
+        self.bus.1.lock().unwrap().frozen = true;
     }
 
     pub(super) async fn add(&mut self, user: &str, device: &str) {
@@ -195,7 +263,7 @@ impl<S: Store> Scene<S> {
     }
 
     /// A device that was added otherwise.
-    pub(super) fn knows(&mut self, added: &Credentials) {
+    pub(super) fn knows(&mut self, added: &DeviceCredentials) {
         self.passwords.insert((added.user.clone(), added.device.clone()), added.password.clone());
     }
 
@@ -206,11 +274,7 @@ impl<S: Store> Scene<S> {
     /// Sends frames of one connection in one batch.
     pub(super) fn send(&mut self, connection: u64, frames: impl IntoIterator<Item = up::Frame>) {
         let lane = self.owners[&connection].lane(LANES);
-        let sequence = self.sequences.entry(lane).or_default();
-        *sequence += 1;
-        let frames = frames.into_iter().map(|frame| Up { connection, frame: Some(frame) }).collect();
-        let batch = UpBatch { edge: EDGE, generation: self.generation, sequence: *sequence, frames };
-        self.bus.deliver(&bus::up(lane), &batch.encode_to_vec().into());
+        self.bus.up(lane, frames.into_iter().map(|frame| Up { connection, frame: Some(frame) }).collect());
     }
 
     /// Sends a frame of Alice's to a lane that does not own her, in a batch of its own.
@@ -235,15 +299,20 @@ impl<S: Store> Scene<S> {
     }
 
     pub(super) async fn connect(&mut self, connection: u64, connect: Connect) -> Connected {
-        self.owners.insert(connection, Partition::of_user(&UserId::new(&connect.user).unwrap()));
-        self.send(connection, [up::Frame::Connect(connect)]);
+        self.begin_to_connect(connection, connect);
         let connected = self.expect(connection, |frame| match frame {
-            down::Frame::Connected(connected) => Some(*connected),
+            down::Frame::Connected(connected) => Some(connected.clone()),
             _ => None,
         });
         let connected = connected.await;
-        self.ranks.insert(connection, connected.rank);
+        self.accepted.insert(connection, connected.clone());
         connected
+    }
+
+    /// Connects, without waiting for the answer.
+    pub(super) fn begin_to_connect(&mut self, connection: u64, connect: Connect) {
+        self.owners.insert(connection, Partition::of_user(&UserId::new(&connect.user).unwrap()));
+        self.send(connection, [up::Frame::Connect(connect)]);
     }
 
     /// Connects with these filters.
@@ -265,7 +334,8 @@ impl<S: Store> Scene<S> {
     }
 
     pub(super) fn resume_frame(&self, connection: u64, user: &str, device: &str, resume: Resume) -> Connect {
-        let resume = Resume { rank: self.ranks[&connection], ..resume };
+        let Connected { rank, ends_at_s, device: number, fingerprint, .. } = self.accepted[&connection];
+        let resume = Resume { rank, ends_at_s, device: number, fingerprint, ..resume };
         Connect { password: Bytes::new(), resume: Some(resume), ..self.connect_frame(user, device) }
     }
 
@@ -273,22 +343,20 @@ impl<S: Store> Scene<S> {
         self.send(connection, [up::Frame::Publish(publish)]);
     }
 
-    /// Calls, and returns the answer. The connection is subscribed to `rpc`.
+    /// Calls, and returns the answer, which the client acknowledges. The connection is subscribed to `rpc`.
     pub(super) async fn call(&mut self, connection: u64, number: u64, call: Call) -> client::Response {
-        let request = client::Request { id: number, call: Some(call) };
-        self.publish(
-            connection,
-            Publish {
-                number,
-                packet_id: number as u32,
-                kind: Kind::Rpc.into(),
-                payload: request.encode_to_vec().into(),
-                ..Default::default()
-            },
-        );
+        self.publish(connection, calling(number, call));
+        let (order, response) = self.answered(connection, number).await;
+        self.acknowledge(connection, vec![order]);
+        response
+    }
+
+    /// The answer to a call, and the order it came with.
+    pub(super) async fn answered(&mut self, connection: u64, number: u64) -> (u64, client::Response) {
         self.expect(connection, |frame| match frame {
             down::Frame::Deliver(deliver) if deliver.shape() == Shape::Response => {
-                client::Response::decode(deliver.payload.clone()).ok().filter(|response| response.id == number)
+                let response = client::Response::decode(deliver.payload.clone()).ok()?;
+                (response.id == number).then_some((deliver.order, response))
             }
             _ => None,
         })
@@ -297,7 +365,7 @@ impl<S: Store> Scene<S> {
 
     /// Calls in a user's name, without a connection.
     pub(super) async fn ask(&self, user: UserId, call: Call) -> client::Response {
-        self.chat.call(user, Who::Administrator, call).await.unwrap()
+        self.chat.call(user, Principal::Administrator, call).await.unwrap()
     }
 
     /// What operators were told so far and nobody has looked at: without number, epoch and time.
@@ -310,6 +378,19 @@ impl<S: Store> Scene<S> {
             event
         };
         events.map(without).collect()
+    }
+
+    /// Sends so many messages to a user, all at once, numbered from `first`. Returns the conversation, of which the first
+    /// message has sequence 2.
+    pub(super) async fn send_messages(&mut self, connection: u64, to: &str, first: u64, count: u64) -> u64 {
+        self.send(connection, (first..first + count).map(|number| up::Frame::Publish(to_user(number, to, "x"))));
+        let mut conversation = 0;
+        for _ in 0..count {
+            let published = self.published(connection).await;
+            assert_eq!(published.reason, 0);
+            conversation = published.conversation;
+        }
+        conversation
     }
 
     pub(super) async fn published(&mut self, connection: u64) -> Published {
@@ -341,11 +422,8 @@ impl<S: Store> Scene<S> {
     pub(super) async fn wait(&mut self, time: Duration) {
         let end = tokio::time::Instant::now() + time;
         while tokio::time::Instant::now() < end {
-            for (lane, sequence) in &self.sequences {
-                let beat =
-                    UpBatch { edge: EDGE, generation: self.generation, sequence: *sequence, ..Default::default() };
-                self.bus.deliver(&bus::up(*lane), &beat.encode_to_vec().into());
-            }
+            let lanes: Vec<_> = self.bus.1.lock().unwrap().sequences.keys().copied().collect();
+            lanes.into_iter().for_each(|lane| self.bus.up(lane, Vec::new()));
             let left = end.saturating_duration_since(tokio::time::Instant::now());
             tokio::time::sleep(left.min(Duration::from_secs(1))).await;
         }
@@ -404,22 +482,37 @@ impl<S: Store> Scene<S> {
     fn receive(&mut self, payload: Bytes) {
         let batch = DownBatch::decode(payload).unwrap();
         if batch.generation == self.generation {
+            self.bus.1.lock().unwrap().received.insert(batch.lane, batch.sequence);
             self.pending.extend(batch.frames);
         }
     }
 }
 
 async fn run<S: Store>(
-    settings: Settings,
+    settings: BridgeSettings,
     store: S,
     bus: MemoryBus,
     epoch: u64,
-) -> ((Admin, Chat), Queue, Vec<JoinHandle<()>>) {
-    let mut sink = Sink::new(Of::ALL.to_vec());
+    now_s: &Arc<AtomicU32>,
+) -> ((Admin, Chat), EventQueue, Vec<JoinHandle<()>>) {
+    let mut sink = EventSink::new(Of::ALL.to_vec());
     let events = sink.consumer("test");
-    let assembly = assemble(settings, store, Arc::new(|| NOW_S), bus, epoch, Some(sink)).await.unwrap();
-    let run = |task: crate::Task| tokio::spawn(async move { task.await.unwrap() });
+    let now_s = now_s.clone();
+    let clock: ClockS = Arc::new(move || now_s.load(Ordering::Relaxed));
+    let assembly = assemble(settings, store, clock, bus, epoch, Some(sink)).await.unwrap();
+    let run = |task: crate::BridgeTask| tokio::spawn(async move { task.await.unwrap() });
     ((assembly.admin(), assembly.chat()), events, assembly.into_tasks().map(run).collect())
+}
+
+/// A publish of a call, whose id is the publish's number.
+pub(super) fn calling(number: u64, call: Call) -> Publish {
+    Publish {
+        number,
+        packet_id: number as u32,
+        kind: Kind::Rpc.into(),
+        payload: client::Request { id: number, call: Some(call) }.encode_to_vec().into(),
+        ..Default::default()
+    }
 }
 
 /// A publish of a raw body to a user.

@@ -10,10 +10,10 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
 use super::edge::{NOW_S, Scene, settings, to_user};
-use super::{ALICE, BOB};
-use crate::chat::Who;
-use crate::store::memory::MemoryStore;
-use crate::store::{Store as _, Table, Write, keys};
+use super::{ALICE, BOB, knows_alice};
+use crate::chat::Principal;
+use godwit_store::memory::MemoryStore;
+use godwit_store::{Store as _, Table, Write, keys};
 
 /// Kept apart where it is for many.
 const LARGE: &str = match std::str::from_utf8(&[b'#'; 600]) {
@@ -170,13 +170,13 @@ async fn what_a_crash_left_to_be_cleared_is_cleared_by_the_next_start() {
     // As a crash leaves it between the commit that ends something and the one that clears it away.
     let device =
         scene.store.scan(Table::Inbox, &[], &[0xFF], 1, usize::MAX).await.unwrap()[0].0[..8].try_into().unwrap();
-    let device = keys::Marked::Device(godwit_schemas::ids::DeviceId::new(u64::from_be_bytes(device)));
-    let conversation = keys::Marked::Conversation(godwit_schemas::ids::ConversationId::new(conversation));
-    let gone = keys::Marked::User(user("carol"));
+    let device = keys::Tombstone::Device(godwit_schemas::ids::DeviceId::new(u64::from_be_bytes(device)));
+    let conversation = keys::Tombstone::Conversation(godwit_schemas::ids::ConversationId::new(conversation));
+    let gone = keys::Tombstone::User(user("carol"));
     let left = keys::profile(&user("carol"));
     let marks = [left.clone(), keys::mark(&gone), keys::mark(&device), keys::mark(&conversation)];
     let marks = marks.map(|(table, key)| Write::Put(table, key, bytes::Bytes::new()));
-    scene.store.commit(marks.to_vec(), crate::store::Durability::Synced).await.unwrap();
+    scene.store.commit(marks.to_vec(), godwit_store::Durability::Synced).await.unwrap();
     scene.crash().await;
     scene.settle().await;
     assert_eq!(scene.store.rows(Table::Messages), 0);
@@ -189,6 +189,9 @@ async fn what_a_crash_left_to_be_cleared_is_cleared_by_the_next_start() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_listed_by_pages_where_history_does_not_keep_it() {
     let mut scene = scene(History::None).await;
+    for user in ["bob", "carol"] {
+        knows_alice(&scene, user).await;
+    }
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     create(&scene, "alice", &["bob", "carol", "dave"]).await;
     for number in 1..=150 {
@@ -201,11 +204,13 @@ async fn what_waits_is_listed_by_pages_where_history_does_not_keep_it() {
         scene.settle().await;
     }
     let waiting = async |device: &str, after| {
-        scene.chat.waiting(user("bob"), Who::Administrator, device.to_owned(), Order::new(after)).await.unwrap()
+        scene.chat.waiting(user("bob"), Principal::Administrator, device.to_owned(), Order::new(after)).await.unwrap()
     };
     let first = waiting("phone", 0).await;
     let second = waiting("phone", first.next).await;
+    let third = waiting("phone", second.next).await;
     // The openings of the group and of the direct conversation are changes.
-    assert_eq!((first.history.len(), second.history.len(), second.next), (92, 0, 0));
+    let pages = [&first, &second, &third].map(|page| page.history.len());
+    assert_eq!((pages, third.next), ([64, 28, 0], 0));
     assert_eq!(Reason::from_u32(waiting("watch", 0).await.reason), Reason::TOPIC_NAME_INVALID);
 }

@@ -11,13 +11,13 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
 use super::edge::{INBOX_ENTRIES, NOW_S, Scene, settings, to_user};
-use super::{ALICE, BOB, bodies, scene};
-use crate::Settings;
-use crate::store::Table;
-use crate::store::memory::MemoryStore;
+use super::{ALICE, BOB, bodies, knows_alice, scene};
+use crate::BridgeSettings;
+use godwit_store::Table;
+use godwit_store::memory::MemoryStore;
 
 async fn remembering() -> Scene<MemoryStore> {
-    let mut settings: Settings = settings();
+    let mut settings: BridgeSettings = settings();
     settings.rules.history = Policy::up_to(History::Days(30));
     let mut scene = Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), settings).await;
     for user in ["alice", "bob", "carol"] {
@@ -203,6 +203,7 @@ async fn history_shows_what_became_of_a_message() {
 #[tokio::test(start_paused = true)]
 async fn what_was_taken_back_does_not_fill_an_inbox() {
     let mut scene = scene().await;
+    knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
     let mut conversation = 0;
     for number in 1..u64::from(INBOX_ENTRIES) {

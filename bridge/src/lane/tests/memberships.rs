@@ -9,10 +9,10 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
 use super::edge::{Scene, settings, to_user};
-use super::{ALICE, NOW_S};
-use crate::Settings;
-use crate::store::memory::MemoryStore;
-use crate::store::{Store, keys};
+use super::{ALICE, NOW_S, knows_alice};
+use crate::BridgeSettings;
+use godwit_store::memory::MemoryStore;
+use godwit_store::{Store, keys};
 
 const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
@@ -23,7 +23,7 @@ fn id(user: &str) -> UserId {
 /// Everybody may be in two conversations.
 async fn scene() -> Scene<MemoryStore> {
     let rules = Rules { conversations_per_user: 2, ..settings().rules };
-    let mut scene = Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), Settings { rules, ..settings() }).await;
+    let mut scene = Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), BridgeSettings { rules, ..settings() }).await;
     for user in USERS {
         scene.add(user, "phone").await;
     }
@@ -40,7 +40,8 @@ async fn send(scene: &mut Scene<MemoryStore>, connection: u64, number: u64, user
 async fn counts(scene: &Scene<MemoryStore>) -> [u64; 4] {
     let keys = USERS.map(|user| keys::membership_count(&id(user)));
     let found = scene.store.multi_get(&keys).await.unwrap();
-    let mut counts = found.iter().map(|value| value.as_deref().and_then(keys::parse_counter).unwrap_or(0));
+    let crowd = |value: &Option<bytes::Bytes>| value.as_deref().and_then(keys::parse_crowd).unwrap_or_default();
+    let mut counts = found.iter().map(|value| crowd(value).conversations);
     std::array::from_fn(|_| counts.next().unwrap())
 }
 
@@ -62,6 +63,8 @@ async fn a_user_is_in_so_many_conversations_also_after_a_crash() {
 #[tokio::test(start_paused = true)]
 async fn who_leaves_or_is_removed_is_counted_no_more() {
     let mut scene = scene().await;
+    // A stranger brings him into no more than half of his two.
+    knows_alice(&scene, "bob").await;
     let users = vec!["bob".to_owned(), "carol".to_owned()];
     let create = Call::CreateGroup(client::CreateGroup { title: String::new(), users });
     let group = ConversationId::new(scene.ask(id("alice"), create).await.conversation);

@@ -4,29 +4,40 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use godwit_schemas::bus::{Acks, Publish, Published, Resume, down::Frame, up};
-use godwit_schemas::client::{self, event};
+use godwit_schemas::client::{self, event, request::Call};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 use prost::Message;
 
 use self::edge::{INBOX_BYTES, INBOX_ENTRIES, NOW_S, Scene, WINDOW, to_user};
-use crate::store::memory::MemoryStore;
-use crate::store::{ClockS, Table};
+use godwit_store::memory::MemoryStore;
+use godwit_store::{ClockS, Table};
 
 mod account;
 mod alike;
 mod bodies;
+mod calls;
 mod contacts;
+mod counted;
 mod edge;
 mod erase;
 mod events;
+mod flow;
+mod grown;
 mod history;
 mod memberships;
+mod numbers;
+mod pages;
 mod phone;
 mod presence;
+mod recall;
 mod replay;
+mod revoked;
 mod room;
+mod slices;
+mod trace;
+mod unread;
 
 async fn scene() -> Scene<MemoryStore> {
     scene_by(Arc::new(|| NOW_S)).await
@@ -38,6 +49,12 @@ async fn scene_by(clock: ClockS) -> Scene<MemoryStore> {
     scene.add("alice", "phone").await;
     scene.add("bob", "phone").await;
     scene
+}
+
+/// The user has Alice as a contact: to it she is no stranger, whose messages take but half of an inbox.
+async fn knows_alice(scene: &Scene<MemoryStore>, user: &str) {
+    let add = client::AddContact { user: "alice".into(), label: String::new() };
+    assert_eq!(scene.ask(UserId::new(user).unwrap(), Call::AddContact(add)).await.reason, 0);
 }
 
 const ALICE: u64 = 1;
@@ -168,7 +185,8 @@ async fn a_repetition_takes_effect_once() {
     scene.enter(3, "alice", "phone", Filters::NONE).await;
     let again = Publish { packet_id: 7, duplicate: true, ..to_user(1, "bob", "hello") };
     scene.publish(3, again.clone());
-    assert_eq!(scene.published(3).await, Published { number: 1, ..first.clone() });
+    let known = Published { number: 1, repeated_up_to: Some(0), ..first.clone() };
+    assert_eq!(scene.published(3).await, known, "and is told so");
     // Without DUP it is another message.
     scene.publish(3, Publish { packet_id: 7, ..to_user(2, "bob", "hello") });
     assert_eq!(scene.published(3).await.sequence, first.sequence + 1);
@@ -435,6 +453,7 @@ async fn a_refusal_says_why_and_mqtt_3_1_1_hears_it_as_an_event() {
 #[tokio::test(start_paused = true)]
 async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
     let mut scene = scene().await;
+    knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     let mut number = 0;
     let mut send = async |scene: &mut Scene<MemoryStore>, connection| {
@@ -469,6 +488,7 @@ async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
 async fn an_inbox_is_full_of_bytes_until_its_device_has_fetched_a_quarter_of_them() {
     const BODY_BYTES: u64 = 1_000;
     let mut scene = scene().await;
+    knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     let body: &'static str = "x".repeat(BODY_BYTES as usize).leak();
     let mut number = 0;
@@ -503,6 +523,7 @@ async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
     let now_s = Arc::new(AtomicU32::new(NOW_S));
     let clock = now_s.clone();
     let mut scene = scene_by(Arc::new(move || clock.load(Ordering::Relaxed))).await;
+    knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..=u64::from(INBOX_ENTRIES) {
         scene.publish(ALICE, Publish { expires_in_s: 60, ..to_user(number, "bob", "hello") });
@@ -524,6 +545,7 @@ async fn an_inbox_that_is_caught_up_while_acknowledgements_are_under_way_is_meas
     let now_s = Arc::new(AtomicU32::new(NOW_S));
     let clock = now_s.clone();
     let mut scene = scene_by(Arc::new(move || clock.load(Ordering::Relaxed))).await;
+    knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..u64::from(INBOX_ENTRIES) {
         let expires_in_s = if number <= u64::from(WINDOW) { 0 } else { 60 };

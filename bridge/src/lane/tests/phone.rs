@@ -11,12 +11,12 @@ use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
 use super::edge::{INBOX_ENTRIES, Scene, settings, to_user};
-use super::{ALICE, BOB, NOW_S, bodies, scene};
+use super::{ALICE, BOB, NOW_S, bodies, knows_alice, scene};
 use crate::admin::AdminError;
-use crate::lane::Settings;
+use crate::lane::BridgeSettings;
 use crate::phone::hash;
-use crate::store::memory::MemoryStore;
-use crate::store::{Durability, Store, Table, Write, keys};
+use godwit_store::memory::MemoryStore;
+use godwit_store::{Durability, Store, Table, Write, keys};
 
 const NUMBER: &str = "+4930123456";
 
@@ -113,6 +113,7 @@ async fn who_has_another_name_gets_it_too_and_nothing_is_left() {
 #[tokio::test(start_paused = true)]
 async fn handing_over_goes_on_after_a_full_inbox_without_sending_twice() {
     let mut scene = written().await;
+    knows_alice(&scene, "bob").await;
     for at in 1..u64::from(INBOX_ENTRIES) {
         scene.publish(ALICE, to_user(at + 10, "bob", "filler"));
         assert_eq!(scene.published(ALICE).await.reason, 0);
@@ -130,12 +131,32 @@ async fn handing_over_goes_on_after_a_full_inbox_without_sending_twice() {
     assert_eq!([before, after].concat(), ["1", "2", "3"]);
 }
 
+/// Of what a sender's own devices have no room for others are not deprived, nor is anybody blamed for another's inbox.
+#[tokio::test(start_paused = true)]
+async fn a_full_inbox_of_its_sender_does_not_hold_up_what_is_handed_over() {
+    let mut scene = written().await;
+    scene.add("alice", "tablet").await;
+    scene.add("carol", "phone").await;
+    scene.enter(3, "carol", "phone", Filters::NONE).await;
+    // The last ones may be refused already.
+    for number in 1..=u64::from(INBOX_ENTRIES) {
+        scene.publish(3, to_user(number, "alice", "filler"));
+        scene.published(3).await;
+    }
+    scene.settle().await;
+    scene.publish(3, to_user(1_000, "alice", "one more"));
+    assert_eq!(Reason::from_u32(scene.published(3).await.reason), Reason::QUOTA_EXCEEDED);
+    scene.admin.set_phone(id("bob"), Some(number())).await.unwrap();
+    scene.enter(BOB, "bob", "phone", Filters::RAW).await;
+    assert_eq!(all(&mut scene, BOB).await, ["1", "2", "3"]);
+}
+
 /// More than a page of an inbox waits for the number.
 #[tokio::test(start_paused = true)]
 async fn what_is_damaged_or_has_just_expired_holds_up_nothing_when_it_is_handed_over() {
     const MESSAGES: u64 = 150;
     let mut scene =
-        Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), Settings { inbox_entries: 1_000, ..settings() }).await;
+        Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), BridgeSettings { inbox_entries: 1_000, ..settings() }).await;
     for (user, device) in [("alice", "phone"), ("alice", "tablet"), ("alice", "laptop"), ("bob", "phone")] {
         scene.add(user, device).await;
     }

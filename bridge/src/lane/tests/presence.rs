@@ -1,10 +1,7 @@
 //! Who is told that somebody comes or goes, and who is not.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use godwit_schemas::bus::{Resume, Shape, down::Frame};
 use godwit_schemas::client::{self, Audience, Presence, request::Call};
 use godwit_schemas::ids::{DeviceName, UserId};
@@ -12,10 +9,11 @@ use godwit_schemas::topic::Filters;
 use prost::Message;
 
 use super::contacts::{add, remove};
+use super::counted::Counted;
 use super::edge::{NOW_S, OFFLINE_AFTER, Scene};
 use super::{ALICE, BOB, scene};
-use crate::store::memory::MemoryStore;
-use crate::store::{Durability, Row, Store, StoreError, Table, Write};
+use godwit_store::Store;
+use godwit_store::memory::MemoryStore;
 
 const LISTENS: Filters = Filters::PRESENCE;
 
@@ -276,45 +274,13 @@ async fn a_removed_device_was_there_until_then() {
     assert_eq!(NOW_S % 60, 40, "the clock stands still");
 }
 
-/// Counts what is read.
-#[derive(Clone)]
-pub(super) struct Counted {
-    pub(super) store: MemoryStore,
-    pub(super) reads: Arc<AtomicUsize>,
-    pub(super) scans: Arc<AtomicUsize>,
-}
-
-impl Store for Counted {
-    async fn multi_get(&self, keys: &[(Table, Vec<u8>)]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        self.reads.fetch_add(keys.len(), Ordering::Relaxed);
-        self.store.multi_get(keys).await
-    }
-
-    async fn scan(
-        &self,
-        table: Table,
-        from: &[u8],
-        to: &[u8],
-        rows_max: usize,
-        bytes_max: usize,
-    ) -> Result<Vec<Row>, StoreError> {
-        self.scans.fetch_add(1, Ordering::Relaxed);
-        self.store.scan(table, from, to, rows_max, bytes_max).await
-    }
-
-    async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
-        self.store.commit(writes, durability).await
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn whom_nobody_watches_costs_a_look_and_whom_nobody_may_see_or_who_flaps_nothing() {
-    let (reads, scans) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
-    let store = Counted { store: MemoryStore::new(Arc::new(|| NOW_S)), reads: reads.clone(), scans: scans.clone() };
-    let mut scene = Scene::new(store).await;
+    let store = Counted::new();
+    let mut scene = Scene::new(store.clone()).await;
     scene.add("alice", "phone").await;
     scene.add("bob", "phone").await;
-    let cost = || (reads.swap(0, Ordering::Relaxed), scans.swap(0, Ordering::Relaxed));
+    let cost = || store.cost();
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     cost();
     scene.wait(Duration::from_millis(300)).await;

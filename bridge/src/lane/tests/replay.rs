@@ -7,7 +7,8 @@ use godwit_schemas::topic::Filters;
 
 use super::edge::{NOW_S, Scene, to_user};
 use super::{ALICE, BOB, bodies};
-use crate::store::rocks::{self, RocksSettings, RocksStore};
+use godwit_store::ClockS;
+use godwit_store::rocks::{self, RocksSettings, RocksStore};
 
 const DELIVERED_BEFORE: u64 = 8_000;
 const SMALL: RocksSettings = RocksSettings { memtable_bytes: 64 << 20, cache_bytes: 1 << 20, reserve_bytes: 1 };
@@ -15,7 +16,8 @@ const SMALL: RocksSettings = RocksSettings { memtable_bytes: 64 << 20, cache_byt
 #[tokio::test(start_paused = true)]
 async fn deleted_entries_do_not_slow_a_replay() {
     let folder = tempfile::tempdir().unwrap();
-    let store = RocksStore::open(folder.path(), &SMALL, Arc::new(|| NOW_S)).unwrap();
+    let clock: ClockS = Arc::new(|| NOW_S);
+    let store = RocksStore::open(folder.path(), &SMALL, clock).unwrap();
     let mut scene = Scene::new(store).await;
     scene.add("alice", "phone").await;
     scene.add("bob", "phone").await;

@@ -12,8 +12,8 @@ use prost::Message as _;
 use super::edge::{Scene, to_user};
 use super::{ALICE, BOB, bodies, scene};
 use crate::admin::AdminError;
-use crate::store::Table;
-use crate::store::memory::MemoryStore;
+use godwit_store::Table;
+use godwit_store::memory::MemoryStore;
 
 /// Lanes look some times a second.
 async fn set_nearly_full(scene: &Scene<MemoryStore>, nearly_full: bool) {
@@ -30,7 +30,9 @@ async fn messages_wait_in_order_and_deliveries_go_on() {
     set_nearly_full(&scene, true).await;
     scene.publish(ALICE, to_user(2, "bob", "two"));
     scene.publish(ALICE, to_user(3, "bob", "three"));
-    scene.publish(ALICE, to_user(0, "bob", "dropped, with QoS 0"));
+    let qos_0 = to_user(4, "bob", "dropped, with QoS 0");
+    scene.publish(ALICE, Publish { packet_id: 0, at_most_once: true, ..qos_0 });
+    assert_eq!(scene.published(ALICE).await.number, 4, "under way no more");
     assert_eq!(scene.rest(ALICE).await, [], "not answered");
 
     scene.enter(BOB, "bob", "phone", Filters::RAW).await;

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, Seq};
 use tokio::time::Instant;
 
-use super::super::Over;
-use super::super::batch::Batch;
-use super::{Connection, InFlight};
+use super::super::DisconnectCause;
+use super::super::batch::InboundBatch;
+use super::{EngineConnection, UnackedPublish};
 use crate::network::traffic::Purpose;
-use crate::network::{FIRST_PACKET_ID, LAST_PACKET_ID, Up};
+use crate::network::{FIRST_PACKET_ID, LAST_PACKET_ID, OutboundPacket};
 use crate::wire::Publication;
 
 /// Sends without an answer at a time.
@@ -18,16 +18,16 @@ const WINDOW_BYTES: usize = 64 * 1024;
 /// Fixed header, topic, packet identifier and property length of a publish.
 const OVERHEAD: usize = 16;
 
-impl Connection<'_> {
+impl EngineConnection<'_> {
     /// Reads on in the outbox.
-    pub(super) async fn load(&mut self) -> Result<(), Over> {
-        if !self.more || !self.outbox.is_empty() || self.is_held() {
+    pub(super) async fn load(&mut self) -> Result<(), DisconnectCause> {
+        if !self.more || !self.outbox.is_empty() || self.is_reconciling() || self.is_held() {
             return Ok(());
         }
         let after = self.read_up_to;
         let ledger = &self.engine.shared.ledger;
         let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW)?, it.untold_reads()?))).await;
-        let (outbox, reads) = read.map_err(Over::Failed)?;
+        let (outbox, reads) = read.map_err(DisconnectCause::Failed)?;
         self.more = outbox.len() == WINDOW;
         self.read_up_to = outbox.last().map_or(after, |last| last.id.get());
         self.outbox = outbox.into();
@@ -47,17 +47,16 @@ impl Connection<'_> {
         match self.held_until {
             Some(until) => now < until,
             None => {
-                self.held_until = Some(now + self.engine.habits.gather);
+                self.held_until = Some(now + self.engine.config.gather);
                 false
             }
         }
     }
 
     fn tell_read(&mut self, conversation: ConversationId, up_to: Seq) {
-        let told = self
-            .in_flight
-            .values()
-            .any(|it| matches!(it, InFlight::Read { conversation: c, up_to: u } if (*c, *u) == (conversation, up_to)));
+        let told = self.in_flight.values().any(
+            |it| matches!(it, UnackedPublish::Read { conversation: c, up_to: u } if (*c, *u) == (conversation, up_to)),
+        );
         if told {
             return;
         }
@@ -65,21 +64,21 @@ impl Connection<'_> {
             && let Some(packet_id) = self.free_packet_id()
         {
             let payload = Publication::read(conversation, up_to).payload;
-            self.in_flight.insert(packet_id, InFlight::Read { conversation, up_to });
+            self.in_flight.insert(packet_id, UnackedPublish::Read { conversation, up_to });
             self.publish(packet_id, false, "receipt", payload, Purpose::Receipts);
         }
     }
 
     /// Puts as much into the link as there is room for.
-    pub(super) async fn fill(&mut self) -> Result<(), Over> {
+    pub(super) async fn fill(&mut self) -> Result<(), DisconnectCause> {
         while let Some(next) = self.outbox.front() {
-            let payload = Publication::of(next.id, &next.to, next.draft.clone()).payload;
+            let payload = Publication::of(next.counter, next.id, &next.to, next.draft.clone()).payload;
             let (id, bytes) = (next.id, payload.len() + OVERHEAD);
             if bytes > self.packet_bytes_max {
                 // The server would close the connection, and the next one, and the next.
                 self.outbox.pop_front();
                 let refused = vec![(id, 0x95, "larger than the server takes".to_owned())];
-                self.commit(Batch { refused, ..Batch::default() }).await?;
+                self.commit(InboundBatch { refused, ..InboundBatch::default() }).await?;
                 continue;
             }
             let room = self.bytes_in_flight == 0 || self.bytes_in_flight + bytes <= WINDOW_BYTES;
@@ -89,13 +88,13 @@ impl Connection<'_> {
             let Some(packet_id) = self.free_packet_id() else { break };
             self.outbox.pop_front();
             self.bytes_in_flight += bytes;
-            self.in_flight.insert(packet_id, InFlight::Send { id, bytes });
+            self.in_flight.insert(packet_id, UnackedPublish::Send { id, bytes });
             self.publish(packet_id, false, "send", payload, Purpose::Messages);
         }
         while self.in_flight.len() < self.unanswered_max {
             let free = self.free_packet_id();
             let Some(call) = self.engine.calls.next(free) else { break };
-            self.in_flight.insert(call.packet_id, InFlight::Call { id: call.id });
+            self.in_flight.insert(call.packet_id, UnackedPublish::Call { id: call.id });
             self.publish(call.packet_id, call.again, "rpc", call.payload, Purpose::Calls);
         }
         Ok(())
@@ -103,7 +102,7 @@ impl Connection<'_> {
 
     fn publish(&mut self, packet_id: u16, again: bool, topic: &'static str, payload: Bytes, purpose: Purpose) {
         self.waiting_since.get_or_insert_with(Instant::now);
-        self.link.push(Up::Publish { packet_id, again, topic, payload, purpose });
+        self.link.push(OutboundPacket::Publish { packet_id, again, topic, payload, purpose });
     }
 
     fn free_packet_id(&mut self) -> Option<u16> {

@@ -3,7 +3,8 @@
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::Error;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAck, PubAckProperties, PubAckReason, Publish, SubAck,
+    SubscribeReasonCode,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
-/// See the module.
+/// A listener on which a test plays the broker, packet by packet.
 pub(super) struct Broker(TcpListener);
 
 /// A connection of the client.
@@ -103,10 +104,17 @@ impl Peer {
         self.send(Packet::ConnAck(ConnAck { session_present: false, code, properties: None })).await;
     }
 
-    /// Answers a publish, with the place if the message has one.
+    /// Answers a publish.
     pub(super) async fn puback(&mut self, publish: &Publish) {
         let ack = PubAck { pkid: publish.pkid, reason: PubAckReason::Success, properties: None };
         self.send(Packet::PubAck(ack)).await;
+    }
+
+    /// Answers a publish as one that was known, as all up to this number.
+    pub(super) async fn puback_known(&mut self, publish: &Publish, last: u64) {
+        let user_properties = vec![("repeated".to_owned(), last.to_string())];
+        let properties = Some(PubAckProperties { reason_string: None, user_properties });
+        self.send(Packet::PubAck(PubAck { pkid: publish.pkid, reason: PubAckReason::Success, properties })).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The traps of rumqttc, each with a server that springs it, and what the engine does when servers misbehave.
 
 mod broker;
+mod numbers;
 mod passwords;
 
 use std::collections::BTreeSet;
@@ -15,22 +16,22 @@ use rumqttc::v5::mqttbytes::v5::{Packet, PingResp, Publish, PublishProperties};
 use tokio::time::{Instant, timeout};
 
 use self::broker::{Broker, Peer};
-use crate::store::MemoryStore;
+use crate::store::VolatileStore;
 use crate::{Builder, Client, Error, Event, Protocol, SendState, Status};
 
 /// How long anything may take on a slow and busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 const HERE: ConversationId = ConversationId::new(65);
 
-fn builder(broker: &Broker, store: &MemoryStore) -> Builder {
+fn builder(broker: &Broker, store: &VolatileStore) -> Builder {
     let (user, device) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
     let builder =
         Client::builder(&broker.address(), user, device, "secret").store(store.clone()).protocol(Protocol::V5);
-    builder.longest_wait(Duration::from_millis(20)).seed(1)
+    builder.longest_wait(Duration::from_millis(20)).fill(false).seed(1)
 }
 
 async fn client(broker: &Broker) -> Client {
-    builder(broker, &MemoryStore::new()).open().await.unwrap()
+    builder(broker, &VolatileStore::new()).open().await.unwrap()
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -64,9 +65,9 @@ async fn acked(peer: &mut Peer) -> u16 {
 
 /// Trap: publish and poll in one task wait for each other, when the network takes nothing.
 #[tokio::test]
-async fn a_network_that_takes_nothing_holds_up_no_caller_and_is_given_up() {
+async fn a_stalled_network_blocks_no_caller_and_is_given_up() {
     let broker = Broker::start().await;
-    let store = MemoryStore::new();
+    let store = VolatileStore::new();
     let client = builder(&broker, &store).patience(Duration::from_millis(500)).open().await.unwrap();
     let deaf = broker.welcome(false, 128).await;
     let mut handles = Vec::new();
@@ -86,7 +87,7 @@ async fn a_network_that_takes_nothing_holds_up_no_caller_and_is_given_up() {
 
 /// Trap: what was pending is cleared when the server has no session; what breaks a connection is repeated for ever.
 #[tokio::test]
-async fn what_was_not_answered_is_sent_again_on_every_connection_until_it_is() {
+async fn an_unanswered_send_is_repeated_on_every_connection() {
     let broker = Broker::start().await;
     let client = client(&broker).await;
     let mut peer = broker.welcome(false, 128).await;
@@ -118,7 +119,7 @@ async fn what_was_not_answered_is_sent_again_on_every_connection_until_it_is() {
 
 /// Trap: two publishes get one packet identifier when the server does not answer in order.
 #[tokio::test]
-async fn identifiers_are_used_once_at_a_time_though_answers_come_backwards() {
+async fn packet_ids_stay_unique_though_answers_come_in_reverse() {
     let broker = Broker::start().await;
     let client = client(&broker).await;
     let mut handles = Vec::new();
@@ -223,7 +224,7 @@ async fn a_burst_larger_than_a_batch_loses_nothing() {
 #[tokio::test]
 async fn a_delivery_is_acknowledged_after_it_is_in_the_store() {
     let broker = Broker::start().await;
-    let store = MemoryStore::new();
+    let store = VolatileStore::new();
     let client = builder(&broker, &store).open().await.unwrap();
     let mut peer = broker.welcome(false, 128).await;
     peer.send(inbox(7, 1, "inbox", None)).await;
@@ -238,7 +239,7 @@ async fn a_delivery_is_acknowledged_after_it_is_in_the_store() {
 #[tokio::test]
 async fn a_server_that_answers_pings_may_take_its_time() {
     let broker = Broker::start().await;
-    let client = builder(&broker, &MemoryStore::new()).patience(Duration::from_millis(400)).open().await.unwrap();
+    let client = builder(&broker, &VolatileStore::new()).patience(Duration::from_millis(400)).open().await.unwrap();
     let mut peer = broker.welcome(false, 128).await;
     let sent = client.send(HERE, "x").await.unwrap();
     let publish = peer.publish().await;
@@ -265,9 +266,9 @@ async fn a_payload_that_nobody_understands_is_passed_over() {
 
 /// Trap: a dead connection is noticed after two keep-alives; the interval is fixed.
 #[tokio::test]
-async fn a_silent_connection_is_pinged_less_and_less_often_and_given_up_when_it_does_not_answer() {
+async fn a_silent_connection_is_pinged_less_often_until_it_fails() {
     let broker = Broker::start().await;
-    let mut builder = builder(&broker, &MemoryStore::new()).patience(Duration::from_secs(1));
+    let mut builder = builder(&broker, &VolatileStore::new()).patience(Duration::from_secs(1));
     builder.keep_alive = (Duration::from_millis(200), Duration::from_secs(60));
     let _client = builder.open().await.unwrap();
     let mut peer = broker.welcome(false, 128).await;
@@ -301,7 +302,7 @@ async fn a_new_network_ends_a_connection_at_once() {
 #[tokio::test]
 async fn a_server_that_speaks_only_the_old_version_is_spoken_to_in_it() {
     let broker = Broker::start().await;
-    let client = builder(&broker, &MemoryStore::new()).protocol(Protocol::Auto).open().await.unwrap();
+    let client = builder(&broker, &VolatileStore::new()).protocol(Protocol::Auto).open().await.unwrap();
     for _ in 0..2 {
         let mut peer = broker.connection().await;
         assert!(matches!(peer.next().await, Some(Packet::Connect(..))));
@@ -316,7 +317,7 @@ async fn a_server_that_speaks_only_the_old_version_is_spoken_to_in_it() {
 #[tokio::test]
 async fn calls_wait_for_a_connection_and_say_how_they_failed() {
     let broker = Broker::start().await;
-    let client = builder(&broker, &MemoryStore::new()).call_timeout(Duration::from_millis(300)).open().await.unwrap();
+    let client = builder(&broker, &VolatileStore::new()).call_timeout(Duration::from_millis(300)).open().await.unwrap();
     let offline = soon(client.leave(HERE)).await;
     assert!(matches!(offline, Err(Error::Offline)), "{offline:?}");
     let mut peer = broker.welcome(false, 128).await;
@@ -330,7 +331,7 @@ async fn calls_wait_for_a_connection_and_say_how_they_failed() {
 }
 
 #[tokio::test]
-async fn a_call_is_repeated_under_its_identifier_on_the_next_connection() {
+async fn a_call_keeps_its_packet_id_on_the_next_connection() {
     let broker = Broker::start().await;
     let client = client(&broker).await;
     let mut peer = broker.welcome(false, 128).await;
@@ -389,4 +390,85 @@ async fn a_gap_is_fetched_from_history() {
         let Event::Message(message) = delivery.event else { panic!("{delivery:?}") };
         assert_eq!(message.sequence.get(), expected);
     }
+}
+
+/// The server does not let the device in: nobody waits for what will not come, and nothing else is lost by it.
+#[tokio::test]
+async fn calls_of_a_device_that_is_not_let_in_fail_at_once() {
+    let broker = Broker::start().await;
+    let client = client(&broker).await;
+    let leaving = client.clone();
+    let call = tokio::spawn(async move { leaving.leave(HERE).await });
+    let (mut peer, _) = broker.knock().await;
+    peer.refuse().await;
+    let error = soon(call).await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::NotAdmitted(reason) if reason.get() == 0x86), "{error}");
+    assert!(!error.retry_helps());
+    let mut status = client.status();
+    soon(status.wait_for(|status| matches!(status, Status::Refused(_)))).await.unwrap();
+    // Either before the next attempt, or refused by it.
+    let leaving = client.clone();
+    let call = tokio::spawn(async move { leaving.leave(HERE).await });
+    let serve = async {
+        loop {
+            broker.knock().await.0.refuse().await;
+        }
+    };
+    let error = tokio::select! {
+        error = soon(call) => error.unwrap().unwrap_err(),
+        () = serve => unreachable!(),
+    };
+    assert!(matches!(error, Error::NotAdmitted(_)), "{error}");
+}
+
+/// Asked by the device itself, over connections that break, until it is answered.
+#[tokio::test]
+async fn a_new_device_asks_for_what_was_before_it() {
+    let broker = Broker::start().await;
+    let store = VolatileStore::new();
+    let client = builder(&broker, &store).fill(true).open().await.unwrap();
+    let published = async |peer: &mut Peer| loop {
+        match peer.next().await {
+            Some(Packet::Publish(publish)) => return publish,
+            Some(_) => {}
+            None => panic!("closed"),
+        }
+    };
+    let asked = async |peer: &mut Peer| {
+        let publish = published(peer).await;
+        peer.puback(&publish).await;
+        let request = client::Request::decode(publish.payload.clone()).unwrap();
+        (request.id, request.call.unwrap())
+    };
+    let answer = async |peer: &mut Peer, response: client::Response| {
+        let mut publish = Publish::new("rpc", QoS::AtLeastOnce, response.encode_to_vec(), None);
+        publish.pkid = 1;
+        peer.send(Packet::Publish(publish)).await;
+    };
+    let mut peer = broker.welcome(false, 128).await;
+    assert!(matches!(asked(&mut peer).await.1, Call::ListConversations(_)));
+    drop(peer);
+    let mut peer = broker.welcome(true, 128).await;
+    let (id, call) = asked(&mut peer).await;
+    assert!(matches!(call, Call::ListConversations(call) if call.after == 0));
+    let message = client::Message { conversation: 65, sequence: 9, body: "old".into(), ..Default::default() };
+    let last = client::Event { event: Some(event::Event::Message(message)) };
+    let member = |ordinal, user: &str| client::Member { ordinal, user: user.into(), role: 0 };
+    let members = vec![member(0, "bob"), member(1, "alice")];
+    let description = Some(client::Opened { group: true, members, ..Default::default() });
+    let summary = client::Summary { conversation: 65, description, last: Some(last.clone()), ..Default::default() };
+    answer(&mut peer, client::Response { id, conversations: vec![summary], ..Default::default() }).await;
+    let (id, call) = asked(&mut peer).await;
+    assert!(matches!(call, Call::GetHistory(call) if (call.conversation, call.oldest_first) == (65, false)));
+    let mut changes = client.changes();
+    changes.mark_unchanged();
+    answer(&mut peer, client::Response { id, history: vec![last], ..Default::default() }).await;
+    soon(changes.changed()).await.unwrap();
+    let (message, _) = client.messages(HERE, None, 9).await.unwrap().remove(0);
+    assert_eq!((&message.body[..], message.user), (&b"old"[..], Some(UserId::new("bob").unwrap())));
+    client.close().await.unwrap();
+    let client = builder(&broker, &store).fill(true).open().await.unwrap();
+    let mut peer = broker.welcome(true, 128).await;
+    client.send(HERE, "new").await.unwrap();
+    assert_eq!(said(&published(&mut peer).await).1, "new", "nothing else is asked for");
 }

@@ -28,8 +28,8 @@ async fn give(peer: &mut Peer, password: &str) {
 }
 
 #[tokio::test]
-async fn a_new_password_is_on_disk_before_it_is_used_and_stays_whatever_the_app_brings() {
-    let (broker, store) = (Broker::start().await, MemoryStore::new());
+async fn a_new_password_is_stored_before_use_and_outlives_the_apps() {
+    let (broker, store) = (Broker::start().await, VolatileStore::new());
     let client = builder(&broker, &store).open().await.unwrap();
     let mut peer = welcome(&broker, "secret").await;
     let renewal = tokio::spawn(async move { (client.renew_password().await, client) });
@@ -55,7 +55,7 @@ async fn a_new_password_is_on_disk_before_it_is_used_and_stays_whatever_the_app_
 /// The call was carried out twice, and its first answer came last: what it said is void.
 #[tokio::test]
 async fn where_the_new_password_is_void_the_one_before_is_good() {
-    let (broker, store) = (Broker::start().await, MemoryStore::new());
+    let (broker, store) = (Broker::start().await, VolatileStore::new());
     let client = builder(&broker, &store).open().await.unwrap();
     let mut peer = welcome(&broker, "secret").await;
     let renewal = tokio::spawn(async move { (client.renew_password().await, client) });
@@ -75,8 +75,8 @@ async fn where_the_new_password_is_void_the_one_before_is_good() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_lost_changes_nothing_and_is_asked_for_again() {
-    let (broker, store) = (Broker::start().await, MemoryStore::new());
+async fn a_lost_answer_changes_nothing_and_is_requested_again() {
+    let (broker, store) = (Broker::start().await, VolatileStore::new());
     let client = builder(&broker, &store).open().await.unwrap();
     let mut peer = welcome(&broker, "secret").await;
     let renewal = tokio::spawn(async move { (client.renew_password().await, client) });
@@ -90,8 +90,8 @@ async fn an_answer_that_is_lost_changes_nothing_and_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn what_an_operator_gave_the_app_is_found_behind_what_the_store_has() {
-    let (broker, store) = (Broker::start().await, MemoryStore::new());
+async fn an_operators_password_is_tried_after_the_stored_ones() {
+    let (broker, store) = (Broker::start().await, VolatileStore::new());
     let client = builder(&broker, &store).open().await.unwrap();
     let mut peer = welcome(&broker, "secret").await;
     let renewal = tokio::spawn(async move { (client.renew_password().await, client) });

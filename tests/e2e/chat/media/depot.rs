@@ -20,31 +20,31 @@ pub(crate) fn content(len: usize, seed: u32) -> Vec<u8> {
         .collect()
 }
 
-pub(super) fn announcement(bytes: &[u8]) -> Value {
+pub(crate) fn announcement(bytes: &[u8]) -> Value {
     let sha256 = STANDARD.encode(Sha256::digest(bytes));
     json!({ "sha256": sha256, "size": bytes.len(), "content_type": "image/jpeg" })
 }
 
-pub(super) fn create_upload(bytes: &[u8]) -> client::CreateUpload {
+pub(crate) fn create_upload(bytes: &[u8]) -> client::CreateUpload {
     let (sha256, content_type) = (Sha256::digest(bytes).to_vec().into(), "image/jpeg".to_owned());
     client::CreateUpload { sha256, size: bytes.len() as u64, content_type, conversation: 0 }
 }
 
 /// Announces, uploads and completes; returns the name.
-pub(super) fn upload(web: &Web, bytes: &[u8]) -> String {
+pub(crate) fn upload(web: &Web, bytes: &[u8]) -> String {
     let upload = web.done("POST", "/media", Some(announcement(bytes)));
     put_all(&upload, bytes);
     complete(web, &upload)
 }
 
-pub(super) fn complete(web: &Web, upload: &Value) -> String {
+pub(crate) fn complete(web: &Web, upload: &Value) -> String {
     let media = upload["media"].as_str().expect("a name").to_owned();
     assert_eq!(web.done("POST", &format!("/media/{media}/complete"), None)["complete"], true);
     media
 }
 
 /// Uploads what there are links for.
-pub(super) fn put_all(upload: &Value, bytes: &[u8]) {
+pub(crate) fn put_all(upload: &Value, bytes: &[u8]) {
     if upload["link"].is_object() {
         assert_eq!(put(&upload["link"], bytes), 200);
     }
@@ -53,20 +53,20 @@ pub(super) fn put_all(upload: &Value, bytes: &[u8]) {
     }
 }
 
-pub(super) fn part_of<'a>(upload: &Value, part: &Value, bytes: &'a [u8]) -> &'a [u8] {
+pub(crate) fn part_of<'a>(upload: &Value, part: &Value, bytes: &'a [u8]) -> &'a [u8] {
     let (number, size) = (part["part"].as_u64().expect("a number"), upload["part_bytes"].as_u64().expect("bytes"));
     let from = (number as usize - 1) * size as usize;
     &bytes[from..bytes.len().min(from + size as usize)]
 }
 
 /// A link as JSON, from the one in a response.
-pub(super) fn shown(link: &client::Link) -> Value {
+pub(crate) fn shown(link: &client::Link) -> Value {
     let headers = link.headers.iter().map(|header| (header.name.clone(), header.value.clone().into()));
     json!({ "method": link.method, "url": link.url, "headers": headers.collect::<serde_json::Map<_, _>>() })
 }
 
 /// PUT by link; returns the status.
-pub(super) fn put(link: &Value, bytes: &[u8]) -> u16 {
+pub(crate) fn put(link: &Value, bytes: &[u8]) -> u16 {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
     fs::write(&file, bytes).expect("written");
@@ -74,11 +74,11 @@ pub(super) fn put(link: &Value, bytes: &[u8]) -> u16 {
 }
 
 /// GET by link; returns status and body.
-pub(super) fn get(link: &Value) -> (u16, Vec<u8>) {
+pub(crate) fn get(link: &Value) -> (u16, Vec<u8>) {
     curl(link, &[])
 }
 
-pub(super) fn curl(link: &Value, arguments: &[&str]) -> (u16, Vec<u8>) {
+pub(crate) fn curl(link: &Value, arguments: &[&str]) -> (u16, Vec<u8>) {
     let mut command = Command::new("curl");
     command.args([
         "--silent",
@@ -100,7 +100,7 @@ pub(super) fn curl(link: &Value, arguments: &[&str]) -> (u16, Vec<u8>) {
 }
 
 /// Opens the direct conversation and sends a message with this file; returns conversation and sequence.
-pub(super) fn send(web: &Web, to: &str, media: &str, more: Value) -> (u64, u64) {
+pub(crate) fn send(web: &Web, to: &str, media: &str, more: Value) -> (u64, u64) {
     let id =
         web.done("POST", "/conversations", Some(json!({ "user": to })))["conversation"].as_u64().expect("a number");
     let mut message = json!({ "body": base64("look"), "media": [{ "id": media, "name": "pic.jpg" }] });

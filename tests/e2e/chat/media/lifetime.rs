@@ -132,6 +132,11 @@ fn a_picture_stays_as_long_as_a_profile_shows_it() {
         web.done("PATCH", "/profile", show(&media));
         let link = at_bob.done("GET", &format!("/media/{media}/download"), None);
         assert_eq!(get(&link), (200, picture.clone()));
+        web.done("PUT", "/blocked/bob", None);
+        at_bob.refused("GET", &format!("/media/{media}/download"), None, 404);
+        at_bob.refused("PATCH", "/profile", show(&media), 404);
+        web.done("DELETE", "/blocked/bob", None);
+        at_bob.done("GET", &format!("/media/{media}/download"), None);
         if changes {
             web.done("PATCH", "/profile", show(""));
         } else {

@@ -9,7 +9,7 @@ use crate::violation::Violations;
 
 const CLOSED: Drive = Drive::Closed { window: 4 };
 
-fn plan(target: &Target, drive: Drive) -> Plan {
+fn plan(target: &LoadTarget, drive: Drive) -> Plan {
     let channel = |n: usize| Channel {
         sender: 2 * n,
         topic: target.topic(2 * n + 1),
@@ -29,7 +29,7 @@ fn plan(target: &Target, drive: Drive) -> Plan {
 fn run_against(fault: Fault, drive: Drive) -> Result<MessagesReport> {
     let (addr, accounts) = (start(fault), Account::anonymous(6));
     let server_pid = Some(std::process::id());
-    let target = Target { addr, tls: None, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
+    let target = LoadTarget { addr, tls: None, style: TopicStyle::Plain, accounts, server_pid, threads: 2 };
     run(&target, &plan(&target, drive), &Control::new(|_| {}))
 }
 
@@ -85,7 +85,7 @@ fn nobody_there() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     drop(listener);
-    let target = Target {
+    let target = LoadTarget {
         addr,
         tls: None,
         style: TopicStyle::Plain,
@@ -99,7 +99,7 @@ fn nobody_there() {
 
 #[test]
 fn a_stopped_run_reports_what_it_has() {
-    let target = Target {
+    let target = LoadTarget {
         tls: None,
         addr: start(Fault::Nothing),
         style: TopicStyle::Plain,

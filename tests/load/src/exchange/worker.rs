@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Drive, Shared, Times};
+use super::{Drive, ExchangeShared, Times};
 use crate::handshake::{Hello, connect_all};
 use crate::latency::Latency;
-use crate::pace::Pace;
+use crate::pace::SendSchedule;
 use crate::packet::{self, Packet, Publish};
-use crate::sender::Sender;
-use crate::violation::{Tracker, Violations};
-use crate::wire::{Handler, Outbox, Wire};
+use crate::sender::LoadSender;
+use crate::violation::{DeliveryTracker, Violations};
+use crate::wire::{Outbox, PacketHandler, Wire};
 
 /// How often a thread looks up from its sockets.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -61,22 +61,28 @@ impl Tally {
 }
 
 /// Connects this thread's share of the channels, says `ready`, and takes part in the run.
-pub(super) fn work(shared: &Shared<'_>, thread: usize, threads: usize, ready: impl FnOnce()) -> Result<Tally> {
-    let Shared { target, plan, .. } = shared;
+pub(super) fn work(shared: &ExchangeShared<'_>, thread: usize, threads: usize, ready: impl FnOnce()) -> Result<Tally> {
+    let ExchangeShared { target, plan, .. } = shared;
     let mut wire = Wire::new(shared.clock, shared.target.tls.clone())?;
     let mine: Vec<usize> = (thread..plan.channels.len()).step_by(threads).collect();
     let (mut hellos, mut channels, mut roles) = (Vec::new(), Vec::new(), Vec::new());
     for &number in &mine {
         let channel = &plan.channels[number];
-        let sender = Sender::new(shared.expected.run, number as u32, &channel.topic, plan.body_bytes);
-        roles.push(Role::Sender(channels.len()));
+        let sender = LoadSender::new(shared.expected.run, number as u32, &channel.topic, plan.body_bytes);
+        roles.push(ConnectionRole::Sender(channels.len()));
         hellos.push(Hello::sender(&target.accounts[channel.sender]));
         for (receiver, filter) in &channel.receivers {
-            roles.push(Role::Receiver { channel: channels.len(), tracker: Tracker::default() });
+            roles.push(ConnectionRole::Receiver { channel: channels.len(), tracker: DeliveryTracker::default() });
             hellos.push(Hello::receiver(&target.accounts[*receiver], filter.clone()));
         }
         let receivers = channel.receivers.len();
-        channels.push(Lane { sender, number, connection: roles.len() - 1 - receivers, receivers, advanced: 0 });
+        channels.push(RunningChannel {
+            sender,
+            number,
+            connection: roles.len() - 1 - receivers,
+            receivers,
+            advanced: 0,
+        });
     }
     connect_all(&mut wire, target.addr, &hellos, thread * hellos.len(), shared.control, || {
         shared.connected.fetch_add(1, Relaxed);
@@ -85,7 +91,7 @@ pub(super) fn work(shared: &Shared<'_>, thread: usize, threads: usize, ready: im
     // Until the run begins, everybody only acknowledges what is left over from another one.
     let never = Times { begin: u64::MAX, from: u64::MAX, until: 0 };
     let pace = match plan.drive {
-        Drive::Open { per_second } => Some(Pace::new(mine, plan.channels.len(), per_second)),
+        Drive::Open { per_second } => Some(SendSchedule::new(mine, plan.channels.len(), per_second)),
         Drive::Closed { .. } => None,
     };
     let mut worker = Worker { shared, times: never, lanes: channels, roles, pace, tally: Tally::default(), fresh: 0 };
@@ -94,8 +100,8 @@ pub(super) fn work(shared: &Shared<'_>, thread: usize, threads: usize, ready: im
 }
 
 /// A channel while it runs.
-struct Lane {
-    sender: Sender,
+struct RunningChannel {
+    sender: LoadSender,
     /// The sender's, among all threads'.
     number: usize,
     /// The sender's.
@@ -106,19 +112,19 @@ struct Lane {
 }
 
 /// What a connection is for.
-enum Role {
+enum ConnectionRole {
     Sender(usize),
-    Receiver { channel: usize, tracker: Tracker },
+    Receiver { channel: usize, tracker: DeliveryTracker },
 }
 
 struct Worker<'a> {
-    shared: &'a Shared<'a>,
+    shared: &'a ExchangeShared<'a>,
     times: Times,
-    lanes: Vec<Lane>,
+    lanes: Vec<RunningChannel>,
     /// By connection.
-    roles: Vec<Role>,
+    roles: Vec<ConnectionRole>,
     /// Of an open loop.
-    pace: Option<Pace>,
+    pace: Option<SendSchedule>,
     tally: Tally,
     /// Deliveries that were not added to the shared count yet.
     fresh: u64,
@@ -209,7 +215,9 @@ impl Worker<'_> {
     fn deliver(&mut self, out: &mut Outbox, connection: usize, now: u64, publish: &Publish<'_>) {
         let violations = &mut self.tally.violations;
         let stamp = self.shared.expected.take(out.to(connection), publish, violations);
-        let (Some(stamp), Role::Receiver { channel, tracker }) = (stamp, &mut self.roles[connection]) else { return };
+        let (Some(stamp), ConnectionRole::Receiver { channel, tracker }) = (stamp, &mut self.roles[connection]) else {
+            return;
+        };
         let lane = &mut self.lanes[*channel];
         if stamp.sender as usize != lane.number {
             violations.misrouted += 1;
@@ -236,8 +244,10 @@ impl Worker<'_> {
         let sent = self.pace.as_ref().is_none_or(|pace| self.times.begin + pace.next().1 >= self.times.until);
         sent && self.lanes.iter().all(|lane| lane.sender.in_flight().len() == 0)
             && self.roles.iter().all(|role| match role {
-                Role::Sender(_) => true,
-                Role::Receiver { channel, tracker } => tracker.is_complete(self.lanes[*channel].sender.next()),
+                ConnectionRole::Sender(_) => true,
+                ConnectionRole::Receiver { channel, tracker } => {
+                    tracker.is_complete(self.lanes[*channel].sender.next())
+                }
             })
     }
 
@@ -245,7 +255,7 @@ impl Worker<'_> {
     fn finish(mut self, wire: &mut Wire) -> Tally {
         for (connection, role) in self.roles.iter().enumerate() {
             packet::disconnect(wire.out.to(connection));
-            if let Role::Receiver { channel, tracker } = role {
+            if let ConnectionRole::Receiver { channel, tracker } = role {
                 let sender = &self.lanes[*channel].sender;
                 self.tally.violations.lost += tracker.lost(sender.next(), sender.in_flight());
             }
@@ -262,11 +272,11 @@ impl Worker<'_> {
     }
 }
 
-impl Handler for Worker<'_> {
+impl PacketHandler for Worker<'_> {
     fn packet(&mut self, out: &mut Outbox, connection: usize, now: u64, packet: Packet<'_>) -> Result<()> {
         match (packet, &self.roles[connection]) {
             (Packet::Publish(publish), _) => self.deliver(out, connection, now, &publish),
-            (Packet::Puback(identifier), &Role::Sender(lane)) => {
+            (Packet::Puback(identifier), &ConnectionRole::Sender(lane)) => {
                 let at = self.lanes[lane].sender.acknowledge(identifier)?;
                 if self.is_measured(at) {
                     self.tally.acknowledged.record(at, now);
@@ -279,7 +289,7 @@ impl Handler for Worker<'_> {
     }
 
     fn closed(&mut self, connection: usize, why: &str) -> Result<()> {
-        let (Role::Sender(lane) | Role::Receiver { channel: lane, .. }) = self.roles[connection];
+        let (ConnectionRole::Sender(lane) | ConnectionRole::Receiver { channel: lane, .. }) = self.roles[connection];
         let lane = &self.lanes[lane];
         let channel = &self.shared.plan.channels[lane.number];
         let account = match connection - lane.connection {

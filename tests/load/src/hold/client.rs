@@ -12,35 +12,35 @@ use tokio::time::{Instant, sleep_until};
 use super::BODY_BYTES;
 use crate::packet::Packet;
 use crate::receiver::Expected;
-use crate::sender::Sender;
+use crate::sender::LoadSender;
 use crate::stream::StreamClient;
-use crate::target::Target;
-use crate::violation::{Tracker, Violations};
+use crate::target::LoadTarget;
+use crate::violation::{DeliveryTracker, Violations};
 use crate::wire::Clock;
 
 /// Longest packet.
 const PACKET_BYTES: usize = 512;
 
 /// What clients have in common.
-pub(super) struct Shared {
-    pub(super) target: Target,
+pub(super) struct HoldShared {
+    pub(super) target: LoadTarget,
     pub(super) rate: f64,
     pub(super) expected: Expected,
     pub(super) clock: Clock,
     /// Clients that may be between CONNECT and SUBACK.
     pub(super) connecting: Semaphore,
-    pub(super) connected: Count,
-    pub(super) delivered: Count,
+    pub(super) connected: EventCount,
+    pub(super) delivered: EventCount,
 }
 
 /// How often something has happened, and when last.
 #[derive(Default)]
-pub(super) struct Count {
+pub(super) struct EventCount {
     count: AtomicUsize,
     last: AtomicU64,
 }
 
-impl Count {
+impl EventCount {
     fn add(&self, now: u64) {
         self.last.fetch_max(now, Relaxed);
         self.count.fetch_add(1, Relaxed);
@@ -58,7 +58,7 @@ impl Count {
 
 /// What a client is told.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Stage {
+pub(super) enum HoldStage {
     Wait,
     Connect,
     Exchange { from: Instant, at: u64 },
@@ -66,7 +66,7 @@ pub(super) enum Stage {
 }
 
 /// What a client found.
-pub(super) struct Found {
+pub(super) struct HoldOutcome {
     pub(super) latency_from: u64,
     pub(super) latency_to: u64,
     pub(super) violations: Violations,
@@ -74,30 +74,30 @@ pub(super) struct Found {
 
 /// The `nth` client: connects, sends one message to its neighbour when its turn comes, gets one from it.
 pub(super) async fn client(
-    shared: Arc<Shared>,
+    shared: Arc<HoldShared>,
     nth: usize,
     stream: DuplexStream,
-    mut stage: watch::Receiver<Stage>,
-    results: mpsc::UnboundedSender<Found>,
+    mut stage: watch::Receiver<HoldStage>,
+    results: mpsc::UnboundedSender<HoldOutcome>,
 ) -> Result<()> {
-    let Shared { target, expected, clock, .. } = &*shared;
+    let HoldShared { target, expected, clock, .. } = &*shared;
     let mut client = StreamClient::new(stream, PACKET_BYTES);
-    stage.wait_for(|stage| *stage != Stage::Wait).await?;
+    stage.wait_for(|stage| *stage != HoldStage::Wait).await?;
     {
         let _permit = shared.connecting.acquire().await?;
         client.connect(&target.accounts[nth], "inbox/#").await?;
         shared.connected.add(clock.now());
     }
     let mut sender = None;
-    let mut tracker = Tracker::default();
-    let mut found = Found { latency_from: 0, latency_to: 0, violations: Violations::default() };
+    let mut tracker = DeliveryTracker::default();
+    let mut found = HoldOutcome { latency_from: 0, latency_to: 0, violations: Violations::default() };
     let offset = Duration::from_secs_f64(nth as f64 / shared.rate);
     let mut turn = None;
     loop {
         let now = *stage.borrow_and_update();
         match (now, turn) {
-            (Stage::End, _) => break,
-            (Stage::Exchange { from, at }, None) => turn = Some((from + offset, at + offset.as_nanos() as u64)),
+            (HoldStage::End, _) => break,
+            (HoldStage::Exchange { from, at }, None) => turn = Some((from + offset, at + offset.as_nanos() as u64)),
             _ => {}
         }
         let due = turn.filter(|_| sender.is_none());
@@ -106,7 +106,7 @@ pub(super) async fn client(
             _ = stage.changed() => continue,
             () = async { sleep_until(due.map_or_else(Instant::now, |(due, _)| due)).await }, if due.is_some() => {
                 let topic = target.topic(nth ^ 1);
-                let sender = sender.insert(Sender::new(expected.run, nth as u32, &topic, BODY_BYTES));
+                let sender = sender.insert(LoadSender::new(expected.run, nth as u32, &topic, BODY_BYTES));
                 sender.publish(&mut client.out, due.map_or(0, |(_, at)| at));
             }
         }

@@ -7,7 +7,7 @@ use crate::facts::Facts;
 
 /// "Quota exceeded".
 const FULL: u32 = 0x97;
-/// Between an inbox that is not half full any more and the last refusal, when all is calm.
+/// Between an inbox that is not a quarter full any more and the last refusal, when all is calm.
 const SOON_MS: u64 = 1_000;
 
 pub(super) struct Live;
@@ -19,10 +19,10 @@ impl Check for Live {
 
     fn see(&mut self, facts: &Facts, event: &Event) -> Result<(), String> {
         let Event::Answered { say, reason: FULL, .. } = event else { return Ok(()) };
-        let lately = facts.half_full_ms.is_some_and(|at_ms| at_ms + SOON_MS >= facts.now_ms);
+        let lately = facts.quarter_full_ms.is_some_and(|at_ms| at_ms + SOON_MS >= facts.now_ms);
         // A device that was added and whose password got lost with the answer fetches nothing, ever.
         let mut there = facts.devices.iter().filter(|device| device.gone.is_none());
-        if !facts.last_words || lately || there.any(|device| device.waiting() * 2 >= facts.inbox_entries as usize) {
+        if !facts.last_words || lately || there.any(|device| device.waiting() * 4 >= facts.inbox_entries as usize) {
             return Ok(());
         }
         Err(format!("{say} was refused because of a full inbox, and all are empty"))

@@ -10,8 +10,10 @@ mod p2_kept;
 mod p3_once;
 mod p4_order;
 mod p5_own;
+mod p5_proved;
 mod p6_gone;
 mod p7_ticks;
+mod p7_unread;
 mod p8_cost;
 
 /// See the module.
@@ -33,8 +35,10 @@ pub(crate) fn all() -> Vec<Box<dyn Check>> {
         Box::new(p3_once::Once),
         Box::new(p4_order::InOrder::default()),
         Box::new(p5_own::Own),
+        Box::new(p5_proved::Proved),
         Box::new(p6_gone::Gone),
         Box::new(p7_ticks::Ticks::default()),
+        Box::new(p7_unread::Unread),
         Box::new(p8_cost::Cost),
     ]
 }

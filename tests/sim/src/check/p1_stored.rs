@@ -15,7 +15,7 @@ impl Check for Stored {
 
     fn see(&mut self, facts: &Facts, event: &Event) -> Result<(), String> {
         match event {
-            Event::Answered { device, say, reason: 0, at } => answered(facts, *device, say, *at),
+            Event::Answered { device, say, reason: 0, at, .. } => answered(facts, *device, say, *at),
             Event::Received { device, place, .. } if !facts.devices[*device].held.contains_key(place) => {
                 Err(format!("device {device} received {place:?}, which is not stored for it"))
             }
@@ -30,6 +30,7 @@ impl Check for Stored {
     fn missing(&self, facts: &Facts) -> Result<(), String> {
         for (place, slot) in &facts.log {
             fanned_out(facts, *place, slot)?;
+            told(facts, *place, slot)?;
         }
         Ok(())
     }
@@ -38,7 +39,8 @@ impl Check for Stored {
 fn answered(facts: &Facts, device: usize, say: &str, at: Option<Place>) -> Result<(), String> {
     let Some(said) = facts.said.get(say) else { return Err(format!("{say} is answered and was not said")) };
     if let Some(at) = at {
-        let nobody = || recipients(facts, at, said.first_sent, device).is_empty();
+        let left_out = facts.filled(true);
+        let nobody = || recipients(facts, at, said.first_sent, device).iter().all(|it| left_out.contains(it));
         return if said.places.contains(&at) || !facts.log.contains_key(&at) && nobody() {
             Ok(())
         } else {
@@ -66,7 +68,7 @@ fn recipients(facts: &Facts, place: Place, since: u64, except: usize) -> Vec<usi
     there.map(|(index, _)| index).collect()
 }
 
-/// Every device of every member has an entry.
+/// Every device of every member has an entry, but for those whose inbox was full.
 fn fanned_out(facts: &Facts, place: Place, slot: &Slot) -> Result<(), String> {
     let Some((say, _)) = &slot.message else { return Ok(()) };
     let Some(said) = facts.said.get(say) else { return Err(format!("{say} at {place:?} was never said")) };
@@ -74,9 +76,21 @@ fn fanned_out(facts: &Facts, place: Place, slot: &Slot) -> Result<(), String> {
     let since = if said.publishes > 1 { 0 } else { said.first_sent };
     match recipients(facts, place, since, said.device)
         .into_iter()
-        .find(|device| !facts.devices[*device].held.contains_key(&place))
+        .find(|device| !facts.devices[*device].held.contains_key(&place) && !facts.may_lack(*device, place, slot))
     {
         Some(device) => Err(format!("{say} at {place:?} was not stored for device {device}")),
+        None => Ok(()),
+    }
+}
+
+/// Where somebody is added the other members are told, but for those whose inboxes were full.
+fn told(facts: &Facts, place: Place, slot: &Slot) -> Result<(), String> {
+    if !slot.is_secret(place) {
+        return Ok(());
+    }
+    let mut others = recipients(facts, place, slot.stored, usize::MAX).into_iter();
+    match others.find(|device| !facts.may_lack(*device, place, slot)) {
+        Some(device) => Err(format!("device {device} was not told who was added at {place:?}")),
         None => Ok(()),
     }
 }

@@ -1,5 +1,6 @@
-//! P2: an inbox entry leaves only when its device acknowledged it. Nothing is dropped because an inbox is full: senders are
-//! refused, and only then.
+//! P2: an inbox entry leaves only when its device acknowledged it, when it expired, when its message was recalled, or with
+//! its device. Nothing is dropped because an inbox is full: what comes then does not get in, and where nobody would get it
+//! senders are refused, and only then.
 
 use super::Check;
 use crate::event::Event;
@@ -26,11 +27,11 @@ impl Check for Kept {
             Event::Stored { id, .. } => bounded(facts, *id),
             Event::Answered { say, reason: FULL, .. } if !facts.untitled.contains(say) => {
                 // At a loss of power deletions are lost too: there is more than was counted here.
-                let lately = facts.half_full_ms.is_some_and(|at_ms| at_ms + LATELY_MS >= facts.now_ms);
-                if lately || facts.power_losses > 0 {
+                let lately = facts.quarter_full_ms.is_some_and(|at_ms| at_ms + LATELY_MS >= facts.now_ms);
+                if lately || facts.power_losses > 0 || facts.requests_limited {
                     return Ok(());
                 }
-                Err(format!("{say} was refused because of a full inbox, and none was half full"))
+                Err(format!("{say} was refused because of a full inbox, and none was a quarter full"))
             }
             _ => Ok(()),
         }
@@ -48,7 +49,6 @@ fn erased(facts: &Facts, id: u64, order: u64) -> Result<(), String> {
         return Err(format!("an entry of device {index} is deleted that it does not have: {order}"));
     };
     let settled = !held.message && !device.traits.events;
-    // What has expired may be live again when the clock was set back, but is not owed any more.
     if held.acked || settled || device.leaving.is_some() || facts.has_expired(held) {
         return Ok(());
     }

@@ -1,10 +1,8 @@
 //! P3: what is said takes effect once, and no device misses anything.
 
-use std::collections::BTreeSet;
-
 use super::Check;
 use crate::event::{Event, Place};
-use crate::facts::Facts;
+use crate::facts::{Facts, Said};
 
 pub(super) struct Once;
 
@@ -17,8 +15,7 @@ impl Check for Once {
         match event {
             Event::Stored { .. } => {
                 let twice = facts.newest.as_ref().and_then(|say| Some((say, facts.said.get(say)?)));
-                let twice = twice.filter(|(_, said)| said.places.len() as u64 > said.publishes);
-                match twice.filter(|(_, said)| !came_back(facts, &said.places)) {
+                match twice.filter(|(_, said)| effects(facts, said) > said.publishes) {
                     Some((say, said)) => {
                         Err(format!("{say} was said {} times and stands at {:?}", said.publishes, said.places))
                     }
@@ -41,11 +38,15 @@ impl Check for Once {
     }
 }
 
-/// Known gap: a conversation forgets what members counted when they leave. A retry of what was stored before a member
-/// left counts again when the member has come back, under another ordinal.
-fn came_back(facts: &Facts, places: &BTreeSet<Place>) -> bool {
-    let senders = places.iter().filter_map(|place| facts.log.get(place)?.message.as_ref());
-    senders.map(|(_, sender)| sender).collect::<BTreeSet<_>>().len() > 1
+/// How often something has taken effect. A count belongs to a conversation: what was said to a user that is erased, and is
+/// repeated when there is another of the same name, is said to that one for the first time.
+fn effects(facts: &Facts, said: &Said) -> u64 {
+    let by = &facts.devices[said.device].user;
+    let is_of_former = |place: &Place, to: &str| {
+        said.places.iter().any(|other| facts.began_anew(place.conversation, other.conversation, by, to))
+    };
+    let counts = |place: &&Place| !said.counted_to.iter().any(|to| is_of_former(place, to));
+    said.places.iter().filter(counts).count() as u64
 }
 
 /// Everything that the device has before this place in the conversation was received, or has expired.

@@ -6,10 +6,7 @@ use godwit_schemas::client::{Opened, change::Change};
 
 use super::Check;
 use crate::event::{Event, Place, What};
-use crate::facts::{Facts, Slot};
-
-/// An inbox that may be full at times.
-const SMALL_INBOX: u32 = 1_000;
+use crate::facts::{Facts, SMALL_INBOX, Slot};
 
 #[derive(Default)]
 pub(super) struct InOrder {
@@ -45,8 +42,8 @@ impl Check for InOrder {
         // What was refused when nobody heard of it may succeed later, when members have changed.
         let moved = facts.log.iter().filter(|(_, slot)| matches!(change(slot), Some(Change::Removed(_))));
         let moved: BTreeSet<_> = moved.map(|(place, _)| place.conversation).collect();
-        // So may what was refused because of a full inbox.
-        let small = facts.inbox_entries < SMALL_INBOX;
+        // So may what was refused because of a full inbox, or to wait for acceptance.
+        let small = facts.inbox_entries < SMALL_INBOX || facts.requests_limited;
         for (place, slot) in facts.log.iter().filter(|(place, _)| !small && !moved.contains(&place.conversation)) {
             let Some((device, number)) = words(slot).and_then(|say| say.rsplit_once('/')) else { continue };
             let Ok(number) = number.parse::<u64>() else { continue };
@@ -69,7 +66,9 @@ impl InOrder {
             }
             What::Change(change) => match &change.change {
                 Some(Change::Opened(opened)) => {
-                    slot.message.is_none() && self.told.entry(place).or_insert_with(|| opened.clone()) == opened
+                    // Whether it is a request is each member's own affair.
+                    let opened = Opened { request: false, ..opened.clone() };
+                    slot.message.is_none() && *self.told.entry(place).or_insert_with(|| opened.clone()) == opened
                 }
                 _ => slot.message.is_none() && slot.change.as_ref() == Some(change),
             },
@@ -96,19 +95,22 @@ fn change(slot: &Slot) -> Option<&Change> {
 /// A place without an entry was a message that nobody but its sender could have.
 fn no_holes(facts: &Facts) -> Result<(), String> {
     let mut before: Option<(Place, &Slot)> = None;
-    for (place, slot) in &facts.log {
+    for (place, here) in &facts.log {
         let from = before.filter(|(at, _)| at.conversation == place.conversation);
         let (expected, since) = from.map_or((1, 0), |(at, slot)| (at.sequence + 1, slot.stored));
         if place.sequence > expected {
             let members = facts.members_before(*place);
-            let there = facts.devices.iter().filter(|device| {
-                device.stays() && device.added < Some(since) && members.values().any(|(user, _)| *user == device.user)
+            let lacking = |device| from.is_some_and(|(at, slot)| facts.may_lack(device, at, slot));
+            let there = facts.devices.iter().enumerate().filter(|(index, device)| {
+                let member = members.values().any(|(user, _)| *user == device.user);
+                let lacks = lacking(*index) || facts.may_lack(*index, *place, here);
+                member && device.stays() && device.added < Some(since) && !lacks
             });
             if there.count() > 1 {
                 return Err(format!("there is nothing before {place:?} from {expected} on"));
             }
         }
-        before = Some((*place, slot));
+        before = Some((*place, here));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ impl Check for Own {
                 said_by_member(facts, place, &What::of(entry))
             }
             Event::Received { device, place, .. } => {
-                let gone = facts.devices[*device].gone;
+                let gone = facts.devices[*device].gone.map(|told| told.step);
                 let stored = facts.log.get(place).map(|slot| slot.stored);
                 if gone.is_some() && stored > gone {
                     return Err(format!("device {device} is gone, and received {place:?}"));

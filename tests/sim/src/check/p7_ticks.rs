@@ -20,7 +20,7 @@ impl Check for Ticks {
     }
 
     fn see(&mut self, facts: &Facts, event: &Event) -> Result<(), String> {
-        let Event::Ticked { device, receipt } = event else { return Ok(()) };
+        let Event::Ticked { device, receipt, .. } = event else { return Ok(()) };
         let told = self.told.entry((*device, receipt.conversation, receipt.member)).or_default();
         // After a loss of power what was told may be told anew.
         *told = (receipt.delivered_up_to.max(told.0), receipt.read_up_to.max(told.1));

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Client;
-use super::outbox::Kind;
+use super::outbox::{Item, Kind};
 use crate::event::{Event, Place};
 use crate::mqtt::{self, Connect, Packet, Reader};
 
@@ -153,7 +153,7 @@ impl<'a> Connection<'a> {
         }
         self.acknowledge().await?;
         while let Some((item, dup, again)) = self.client.outbox.next() {
-            self.tell_sent(&item.kind, &item.say, again);
+            self.tell_sent(&item, again);
             let packet = item.publish.encode(self.client.traits.protocol, dup);
             self.write(&packet).await?;
         }
@@ -193,12 +193,14 @@ impl<'a> Connection<'a> {
         self.deaf && self.client.world.turmoil.reigns()
     }
 
-    fn tell_sent(&self, kind: &Kind, say: &str, again: bool) {
-        let (device, record) = (self.client.device, &self.client.world.record);
-        match kind {
+    fn tell_sent(&self, item: &Item, again: bool) {
+        let (device, credential, record) = (self.client.device, self.client.credential, &self.client.world.record);
+        let (say, counted_to) = (item.say.clone(), item.counted_to.clone());
+        let sent = |titled| Event::Sent { device, credential, say, counted_to, again, titled };
+        match &item.kind {
             Kind::Read(place) => record.emit(Event::ReadSent { device, place: *place }),
-            Kind::Call { titled } => record.emit(Event::Sent { device, say: say.to_owned(), again, titled: *titled }),
-            Kind::Post { .. } => record.emit(Event::Sent { device, say: say.to_owned(), again, titled: true }),
+            Kind::Call { titled } => record.emit(sent(*titled)),
+            Kind::Post { .. } => record.emit(sent(true)),
         }
     }
 
@@ -245,6 +247,9 @@ impl<'a> Connection<'a> {
 
     /// When everything has come right, a message must be taken.
     fn say_last_word(&mut self) {
+        if self.client.may_be_void() {
+            return;
+        }
         let Client { world, outbox, credentials, device, subscribed, .. } = &mut *self.client;
         let wanted = *subscribed && world.record.with(|facts| facts.last_words && facts.done.insert(*device));
         let users = world.users.lock();

@@ -1,6 +1,7 @@
 //! What a device does with packets from the server.
 
 use godwit_schemas::client::{self, change::Change, event};
+use godwit_test_mqtt::Message;
 use prost::Message as _;
 use tokio::time::Instant;
 
@@ -15,25 +16,28 @@ const UNSURE: u32 = u32::MAX;
 impl Connection<'_> {
     pub(super) fn packet(&mut self, packet: Packet) -> Result<(), Over> {
         match packet {
-            Packet::Puback { packet_id, reason, at } => self.answered(packet_id, reason, at),
-            Packet::Publish { again, packet_id, topic, payload, from, sequence } => {
+            Packet::Puback { packet_id, reason, at, .. } => self.answered(packet_id, reason, at),
+            Packet::Publish(Message { duplicate: again, packet_id, topic, payload, from, seq, qos: 1 }) => {
                 let place = match topic.as_str() {
                     "inbox" => self.event(&payload, again),
                     "rpc" => self.response(&payload),
-                    raw => self.raw(raw, &payload, again, from, sequence),
+                    raw => {
+                        let (from, sequence) = ((!from.is_empty()).then_some(from), (seq > 0).then_some(seq));
+                        self.raw(raw, &payload, again, from, sequence)
+                    }
                 };
                 let slow = self.client.world.turmoil.reigns() && self.client.dice.chance(0.3);
                 let delay = if slow { self.client.dice.ms(0..=700) } else { Default::default() };
                 self.to_ack.push_back((Instant::now() + delay, packet_id, place));
             }
-            Packet::Suback { codes } if codes.iter().all(|code| *code < 0x80) => self.is_subscribed(),
+            Packet::Suback { codes, .. } if codes.iter().all(|code| *code < 0x80) => self.is_subscribed(),
             Packet::Pingresp => {}
             Packet::Disconnect { reason } => {
                 let device = self.client.device;
                 self.client.world.record.note(format!("device {device} is sent away: {reason:#x}"));
                 return Err(Over);
             }
-            Packet::Connack { .. } | Packet::Suback { .. } => {
+            _ => {
                 self.odd(format!("{packet:?}"));
                 return Err(Over);
             }
@@ -42,17 +46,19 @@ impl Connection<'_> {
     }
 
     fn answered(&mut self, packet_id: u16, reason: u8, at: Option<(u64, u64)>) {
-        let (device, record) = (self.client.device, self.client.world.record.clone());
+        let (device, credential) = (self.client.device, self.client.credential);
+        let record = self.client.world.record.clone();
         let Some(item) = self.client.outbox.answered(packet_id) else {
             return self.odd(format!("PUBACK of {packet_id}, which is not under way"));
         };
         let at = at.map(|(conversation, sequence)| Place { conversation, sequence });
         match item.kind {
             Kind::Post { sure } => {
-                // MQTT 3.1.1 does not say that an inbox was full.
-                let unsure = reason == 0 && at.is_none() && !(sure && self.client.world.plan.inboxes_are_large());
+                // MQTT 3.1.1 does not say that it was refused.
+                let sure = sure && self.client.world.plan.sends_are_taken();
+                let unsure = reason == 0 && at.is_none() && !sure;
                 let reason = if unsure { UNSURE } else { reason.into() };
-                record.emit(Event::Answered { device, say: item.say, reason, at });
+                record.emit(Event::Answered { device, credential, say: item.say, reason, at });
             }
             Kind::Read(place) if reason == 0 => record.emit(Event::ReadStored { device, place }),
             Kind::Read(_) | Kind::Call { .. } => {}
@@ -66,8 +72,8 @@ impl Connection<'_> {
         };
         match self.client.outbox.calls.get(&response.id).cloned() {
             Some(say) => {
-                let device = self.client.device;
-                self.client.world.record.emit(Event::Answered { device, say, reason: response.reason, at: None });
+                let (device, credential, reason) = (self.client.device, self.client.credential, response.reason);
+                self.client.world.record.emit(Event::Answered { device, credential, say, reason, at: None });
             }
             None => self.odd(format!("a response to a call that it did not make: {response:?}")),
         }
@@ -95,7 +101,8 @@ impl Connection<'_> {
                 Some(place)
             }
             Some(event::Event::Receipt(receipt)) => {
-                self.client.world.record.emit(Event::Ticked { device: self.client.device, receipt });
+                let (device, credential) = (self.client.device, self.client.credential);
+                self.client.world.record.emit(Event::Ticked { device, credential, receipt });
                 None
             }
             Some(event::Event::Refusal(_)) => None,
@@ -144,12 +151,12 @@ impl Connection<'_> {
     }
 
     fn receive(&mut self, place: Place, what: What, again: bool, from: Option<String>) {
-        let (device, connection) = (self.client.device, self.client.connections);
+        let (device, credential, connection) = (self.client.device, self.client.credential, self.client.connections);
         if !self.received.insert(place) {
             self.odd(format!("{place:?} twice on one connection"));
         }
         let seen = self.client.seen.entry(place.conversation).or_default();
         *seen = place.sequence.max(*seen);
-        self.client.world.record.emit(Event::Received { device, connection, place, what, again, from });
+        self.client.world.record.emit(Event::Received { device, credential, connection, place, what, again, from });
     }
 }

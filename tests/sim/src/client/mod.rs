@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use godwit_bridge::admin::Credentials;
+use godwit_bridge::admin::DeviceCredentials;
 use tokio::time::{Instant, sleep};
 
 use self::connection::Connection;
@@ -17,12 +17,17 @@ mod connection;
 mod inbox;
 mod outbox;
 
+/// Sends that one client counts, at the most: who has the device's next password counts on from there.
+const COUNTS: u64 = 1_000_000;
+
 /// See the module.
 pub(crate) struct Client {
     world: World,
     dice: Dice,
     device: usize,
-    credentials: Credentials,
+    /// Which of the device's passwords it has.
+    credential: usize,
+    credentials: DeviceCredentials,
     traits: Traits,
     outbox: Outbox,
     connections: u64,
@@ -40,14 +45,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(world: World, device: usize, credentials: Credentials, traits: Traits) -> Self {
-        let dice = Dice::new(world.seed, &format!("client {device}"));
-        let label = format!("{}-{}", credentials.user, credentials.device);
+    /// Of a device, with its password of this number.
+    pub(crate) fn new(
+        world: World,
+        device: usize,
+        credential: usize,
+        credentials: DeviceCredentials,
+        traits: Traits,
+    ) -> Self {
+        let is_first = credential == 0 && world.record.with(|facts| facts.is_first_of_its_name(device));
+        let part = if is_first { String::new() } else { format!("-{device}-{credential}") };
+        let dice =
+            Dice::new(world.seed, &format!("client {device}{}", if credential == 0 { "" } else { part.as_str() }));
+        let label = format!("{}-{}{part}", credentials.user, credentials.device);
         Self {
-            outbox: Outbox::new(label, traits),
+            outbox: Outbox::new(label, traits, credential as u64 * COUNTS),
             world,
             dice,
             device,
+            credential,
             credentials,
             traits,
             connections: 0,
@@ -64,21 +80,24 @@ impl Client {
         loop {
             let most = if self.world.turmoil.reigns() { 3_000 } else { 200 };
             sleep(self.dice.ms(0..=most)).await;
-            if self.is_leaving() && !self.world.turmoil.reigns() {
+            if self.may_be_void() && !self.world.turmoil.reigns() {
                 self.world.record.with(|facts| facts.busy.remove(&self.device));
                 return;
             }
             if let Some(stream) = self.world.server.dial(&self.dice) {
                 self.connections += 1;
-                self.world.record.emit(Event::Dialled { device: self.device });
+                if !self.may_be_void() {
+                    self.world.record.emit(Event::Dialled { device: self.device });
+                }
                 self.outbox.disconnected();
                 Connection::new(&mut self, stream).live().await;
             }
         }
     }
 
-    fn is_leaving(&self) -> bool {
-        self.world.record.with(|facts| facts.devices[self.device].leaving.is_some())
+    /// From then on it is a thief's: it goes on as long as it can.
+    fn may_be_void(&self) -> bool {
+        self.world.record.with(|facts| facts.devices[self.device].may_be_void(self.credential))
     }
 
     /// Says whether the outbox is empty.

@@ -36,6 +36,8 @@ pub(super) struct Item {
     pub(super) say: String,
     pub(super) kind: Kind,
     pub(super) publish: Publish,
+    /// It is counted, and for the user of this name.
+    pub(super) counted_to: Option<String>,
     counted: bool,
     ever_sent: bool,
     in_flight: bool,
@@ -48,19 +50,22 @@ pub(super) struct Outbox {
     items: VecDeque<Item>,
     last_say: u64,
     last_identifier: u16,
+    counted: u64,
     counts: BTreeMap<String, u64>,
     /// Calls by their number.
     pub(super) calls: BTreeMap<u64, String>,
 }
 
 impl Outbox {
-    pub(super) fn new(label: String, traits: Traits) -> Self {
+    /// Counts from behind `counted` on.
+    pub(super) fn new(label: String, traits: Traits, counted: u64) -> Self {
         Self {
             label,
             traits,
             items: VecDeque::new(),
             last_say: 0,
             last_identifier: 0,
+            counted,
             counts: BTreeMap::new(),
             calls: BTreeMap::new(),
         }
@@ -127,7 +132,8 @@ impl Outbox {
 
     fn push(&mut self, say: String, kind: Kind, topic: String, payload: Bytes, expires_in_s: u32, counted: bool) {
         let publish = Publish { topic, packet_id: 0, payload, expires_in_s };
-        self.items.push_back(Item { say, kind, publish, counted, ever_sent: false, in_flight: false });
+        let counted_to = None;
+        self.items.push_back(Item { say, kind, publish, counted_to, counted, ever_sent: false, in_flight: false });
     }
 
     /// A message to a user.
@@ -151,11 +157,16 @@ impl Outbox {
             let body = Bytes::from(say.clone());
             return self.push(say, Kind::Post { sure }, topic, body, expires_in_s, false);
         }
-        let count = self.counts.entry(topic).or_default();
+        let count = self.counts.entry(topic).or_insert(self.counted);
         *count += 1;
         let body = say.clone().into();
+        let counted_to = match &to {
+            send::To::User(user) => Some(user.clone()),
+            _ => None,
+        };
         let send = client::Send { to: Some(to), client_sequence: *count, body, expires_in_s, ..Default::default() };
         self.push(say, Kind::Post { sure }, "send".to_owned(), send.encode_to_vec().into(), 0, true);
+        self.items.back_mut().into_iter().for_each(|item| item.counted_to.clone_from(&counted_to));
     }
 
     /// A call; `make` is handed a title that nobody else uses.

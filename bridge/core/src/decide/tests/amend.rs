@@ -35,11 +35,14 @@ fn history_keeps_messages_and_changes_for_its_days() {
         scene.rules.history = Policy::up_to(history);
         let outcome = scene.post("alice", To::User(user("bob")), b"hello");
         let kinds: Vec<_> = kept(&outcome).into_iter().flatten().map(|it| (it.kind, it.expires_at_s)).collect();
-        assert_eq!(kinds, [(Kind::Change, end_s), (Kind::Message, end_s)]);
+        assert_eq!(kinds, [(EntryKind::Change, end_s), (EntryKind::Message, end_s)]);
         assert!(outcome.entries.iter().all(|entry| entry.reference.is_none()), "small ones stand in inboxes as well");
         let group = scene.group(&["bob", "carol"]);
         let outcome = scene.post("alice", To::Conversation(group), &[7; 600]);
-        assert!(!outcome.changes.iter().any(|change| matches!(change, Change::Holders(..))), "history keeps it anyway");
+        assert!(
+            !outcome.changes.iter().any(|change| matches!(change, StoreChange::Holders(..))),
+            "history keeps it anyway"
+        );
     }
 }
 
@@ -67,17 +70,17 @@ fn what_was_not_delivered_is_never_delivered_once_it_is_taken_back() {
     let (_, id, sequence) = published(&scene.post("alice", To::User(user("bob")), b"oops"));
     let copy = Entry { conversation: id, sequence, stored_at_s: NOW_S, ..Entry::default() };
     let copies = vec![(DeviceId::new(2), Order::new(40)), (DeviceId::new(9), Order::new(41))];
-    scene.traces = Traces { row: None, copies, copy: Some(copy), ..Traces::default() };
+    scene.found = MessageCopies { row: None, copies, copy: Some(copy), ..MessageCopies::default() };
     let reason = |scene: &mut Scene, from, call| Reason::from_u32(scene.call(from, call).0.reason);
     assert_eq!(reason(&mut scene, "bob", recall(id, 2)), Reason::NOT_AUTHORIZED);
-    scene.world.seal();
+    scene.cache.seal();
     let (response, outcome) = scene.call("alice", recall(id, 2));
     assert_eq!(response.reason, 0);
     for gone in [(2, 40), (9, 41)] {
-        assert!(outcome.changes.contains(&Change::EntryGone(DeviceId::new(gone.0), Order::new(gone.1))));
+        assert!(outcome.changes.contains(&StoreChange::EntryGone(DeviceId::new(gone.0), Order::new(gone.1))));
     }
     assert_eq!(told(&outcome), Some(change::Change::Recalled(2)));
-    assert_eq!(scene.world.conversation(id).unwrap().member(&user("bob")).unwrap().unread, 0);
+    assert_eq!(scene.unread("bob", id), 0);
     assert_eq!(reason(&mut scene, "alice", recall(id, 2)), Reason::TOPIC_NAME_INVALID, "in the same batch");
 }
 
@@ -87,10 +90,10 @@ fn a_body_that_is_kept_apart_goes_with_its_recall() {
     let id = scene.group(&["bob", "carol"]);
     let outcome = scene.post("alice", To::Conversation(id), &[7; 600]);
     let place = (id, published(&outcome).2);
-    scene.traces = Traces { row: kept(&outcome).remove(0), ..Traces::default() };
+    scene.found = MessageCopies { row: kept(&outcome).remove(0), ..MessageCopies::default() };
     let (_, outcome) = scene.call("alice", recall(id, place.1.get()));
     assert_eq!(kept(&outcome), [None]);
-    assert_eq!(scene.world.holders(place), None);
+    assert_eq!(scene.cache.holders(place), None);
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn history_keeps_a_tombstone_and_what_was_edited() {
     let id = scene.group(&["bob", "carol"]);
     let outcome = scene.post("bob", To::Conversation(id), b"first");
     let sequence = published(&outcome).2.get();
-    scene.traces.row = kept(&outcome).remove(0);
+    scene.found.row = kept(&outcome).remove(0);
     let (_, outcome) = scene.call("bob", edit(id, sequence, b"second"));
     let row = kept(&outcome).remove(0).unwrap();
     assert_eq!((&row.content[..], row.edited, row.sequence.get()), (&b"second"[..], true, sequence));
@@ -116,8 +119,12 @@ fn history_keeps_a_tombstone_and_what_was_edited() {
     let (response, outcome) = scene.call("alice", recall(id, sequence));
     assert_eq!(response.reason, 0, "an admin may always");
     let row = kept(&outcome).remove(0).unwrap();
-    assert_eq!((row.kind, row.content.len()), (Kind::Recalled, 0));
-    assert!(outcome.changes.contains(&Change::ReactionsGone(id, Seq::new(sequence))));
+    assert_eq!((row.kind, row.content.len()), (EntryKind::Recalled, 0));
+    assert!(outcome.changes.contains(&StoreChange::ReactionsGone(id, Seq::new(sequence))));
+    assert_eq!(reason(&mut scene, "bob", react(id, sequence, "+")), Reason::TOPIC_NAME_INVALID, "in the same batch");
+    scene.cache.seal();
+    scene.found.row = Some(row);
+    assert_eq!(reason(&mut scene, "bob", react(id, sequence, "+")), Reason::TOPIC_NAME_INVALID, "it is gone");
     for call in [edit(id, 99, b""), recall(id, 0), react(id, 99, "+"), react(id, sequence, &"x".repeat(33))] {
         assert!(!reason(&mut scene, "bob", call).is_success());
     }
@@ -130,11 +137,11 @@ fn a_member_has_one_reaction_and_only_history_keeps_it() {
     let (_, outcome) = scene.call("bob", react(id, 1, "+1"));
     let reacted = client::Reacted { sequence: 1, reaction: "+1".into() };
     assert_eq!(told(&outcome), Some(change::Change::Reacted(reacted)));
-    assert!(!outcome.changes.iter().any(|change| matches!(change, Change::Reaction(..))));
+    assert!(!outcome.changes.iter().any(|change| matches!(change, StoreChange::Reaction(..))));
     scene.rules.history = Policy::up_to(History::Forever);
     for (text, expected) in [("+1", Some((u32::MAX, "+1".to_owned()))), ("", None)] {
         let (_, outcome) = scene.call("bob", react(id, 1, text));
-        assert!(outcome.changes.contains(&Change::Reaction(id, Seq::new(1), Ordinal::new(1), expected)));
+        assert!(outcome.changes.contains(&StoreChange::Reaction(id, Seq::new(1), Ordinal::new(1), expected)));
     }
 }
 
@@ -145,9 +152,9 @@ fn a_conversation_is_deleted_for_oneself() {
     let delete = Call::DeleteConversation(client::DeleteConversation { conversation: id.get() });
     let (response, outcome) = scene.call("bob", delete.clone());
     assert_eq!((response.reason, outcome.entries.len()), (0, 0), "nobody is told");
-    let member = |name: &str| scene.world.conversation(id).unwrap().member(&user(name)).unwrap().clone();
+    let member = |name: &str| scene.cache.conversation(id).unwrap().member(&user(name)).unwrap().clone();
     let (alice, bob) = (member("alice"), member("bob"));
-    assert_eq!((bob.hidden, bob.watermark.read, bob.unread), (sequence, sequence, 0));
+    assert_eq!((bob.hidden, bob.watermark.read, scene.unread("bob", id)), (sequence, sequence, 0));
     assert_eq!((alice.hidden, alice.role), (Seq::default(), Role::Member));
     assert_eq!(Reason::from_u32(scene.call("carol", delete).0.reason), Reason::NOT_AUTHORIZED);
 }

@@ -27,7 +27,7 @@ fn groups_are_made_and_changed_by_those_who_may() {
     let remove = |user: &str| Call::RemoveMember(client::RemoveMember { conversation, user: user.into() });
     let leave = || Call::Leave(client::Leave { conversation });
     let rename = |title: &str| Call::Rename(client::Rename { conversation, title: title.into() });
-    let describe = || Call::Describe(client::Describe { conversation });
+    let describe = || Call::Describe(client::Describe { conversation, counter: 0 });
     let mut reason = |from, call| Reason::from_u32(scene.call(from, call).0.reason);
 
     assert_eq!(reason("bob", add("dave")), Reason::NOT_AUTHORIZED);
@@ -54,8 +54,8 @@ fn a_removed_member_gets_its_removal_and_nothing_after() {
     let id = scene.group(&["bob", "carol"]);
     let remove = Call::RemoveMember(client::RemoveMember { conversation: id.get(), user: "carol".into() });
     let (_, outcome) = scene.call("alice", remove);
-    assert_eq!(recipients(&outcome, Kind::Change), [1, 9, 2, 3]);
-    assert_eq!(recipients(&scene.post("alice", To::Conversation(id), b"x"), Kind::Message), [9, 2]);
+    assert_eq!(recipients(&outcome, EntryKind::Change), [1, 9, 2, 3]);
+    assert_eq!(recipients(&scene.post("alice", To::Conversation(id), b"x"), EntryKind::Message), [9, 2]);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn roles_are_given_by_those_who_have_more() {
     let expected: Vec<_> = [1, 9, 2, 3].map(|device| (device, change::Change::Role(carol.clone()))).into();
     assert_eq!(told(&outcome), expected);
     let roles =
-        |scene: &Scene| scene.world.conversation(id).unwrap().members.iter().map(|m| m.role).collect::<Vec<_>>();
+        |scene: &Scene| scene.cache.conversation(id).unwrap().members.iter().map(|m| m.role).collect::<Vec<_>>();
     assert_eq!(roles(&scene), [Role::Admin, Role::Admin, Role::Owner]);
 }
 
@@ -161,17 +161,19 @@ fn an_invite_lets_in_until_it_is_revoked_or_over() {
 fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
     let mut scene = Scene::new();
     let before = published(&scene.post("alice", To::User(user("bob")), b"before")).2;
+    let group = scene.group(&["bob"]);
     scene.block("bob", "alice");
     let outcome = scene.post("alice", To::User(user("bob")), b"hello");
     let (reason, conversation, _) = published(&outcome);
     assert_eq!(reason, Reason::SUCCESS);
-    assert_eq!(recipients(&outcome, Kind::Message), [9], "a copy for Alice's tablet");
+    assert_eq!(recipients(&outcome, EntryKind::Message), [9], "a copy for Alice's tablet");
     // What came before is acknowledged and read now: that stays untold.
     let acked = Command::Acked {
         user: user("bob"),
         device: Scene::device("bob"),
         conversation,
         up_to: before,
+        unbroken_from: before,
         senders: vec![Ordinal::new(0)],
         orders: vec![Order::new(40)],
         bytes: 5,
@@ -181,12 +183,11 @@ fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
     for command in [acked, read] {
         let outcome = scene.run(command);
         assert!(!outcome.effects.iter().any(|effect| matches!(effect.kind, EffectKind::Tick { .. })));
-        assert!(!outcome.changes.iter().any(|change| matches!(change, Change::Receipt(..))));
+        assert!(!outcome.changes.iter().any(|change| matches!(change, StoreChange::Receipt(..))));
     }
     // The other direction is open, and so are groups.
-    assert_eq!(recipients(&scene.post("bob", To::User(user("alice")), b"x"), Kind::Message), [1, 9]);
-    let group = scene.group(&["bob"]);
-    assert_eq!(recipients(&scene.post("alice", To::Conversation(group), b"x"), Kind::Message), [9, 2]);
+    assert_eq!(recipients(&scene.post("bob", To::User(user("alice")), b"x"), EntryKind::Message), [1, 9]);
+    assert_eq!(recipients(&scene.post("alice", To::Conversation(group), b"x"), EntryKind::Message), [9, 2]);
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn who_opens_a_conversation_with_one_that_has_blocked_it_is_not_noticed() {
     scene.block("bob", "alice");
     let open = || Call::OpenDirect(client::OpenDirect { user: "bob".into() });
     let (response, outcome) = scene.call("alice", open());
-    assert_eq!((response.reason, recipients(&outcome, Kind::Change)), (0, vec![1, 9]));
+    assert_eq!((response.reason, recipients(&outcome, EntryKind::Change)), (0, vec![1, 9]));
     let (again, outcome) = scene.call("alice", open());
     assert_eq!((again.conversation, outcome.changes.len()), (response.conversation, 0));
 }

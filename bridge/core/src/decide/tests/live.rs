@@ -4,7 +4,7 @@ use super::*;
 
 fn live(scene: &mut Scene, from: &str, conversation: ConversationId, body: &'static [u8]) -> Outcome {
     // Nothing is kept for a retry: it may as well be heard twice.
-    let origin = Origin { doubt: None, ..origin(from) };
+    let origin = CommandOrigin { publish_record: None, ..origin(from) };
     scene.run(Command::Live { origin, conversation, body: Bytes::from_static(body) })
 }
 

@@ -1,7 +1,7 @@
 use godwit_schemas::media::MediaId;
 
 use super::*;
-use crate::record::ReferenceRecord;
+use crate::stored::ReferenceRecord;
 
 const FILE: MediaId = MediaId::new([7; 16]);
 
@@ -26,7 +26,7 @@ fn with(media: Vec<client::Media>) -> Draft {
 
 fn references(outcome: &Outcome) -> Vec<(MediaId, ReferenceRecord)> {
     let shared = outcome.changes.iter().filter_map(|change| match change {
-        Change::Shared(_, id, reference) => Some((*id, *reference)),
+        StoreChange::Shared(_, id, reference) => Some((*id, *reference)),
         _ => None,
     });
     shared.collect()
@@ -65,7 +65,7 @@ fn a_retry_is_none_although_the_file_has_gone() {
     let draft = Draft { client_sequence: 5, ..with(vec![file("pic")]) };
     let (_, id, sequence) = published(&send(&mut scene, "alice", To::User(user("bob")), draft.clone()));
     scene.files.clear();
-    scene.world.seal();
+    scene.cache.seal();
     let again = send(&mut scene, "alice", To::User(user("bob")), draft.clone());
     assert_eq!(published(&again), (Reason::SUCCESS, id, sequence));
     assert!(again.entries.is_empty() && references(&again).is_empty());
@@ -87,6 +87,7 @@ fn a_reference_lasts_as_long_as_the_message_and_a_grace() {
         device: DeviceId::new(device),
         conversation,
         up_to: sequence,
+        unbroken_from: sequence,
         senders: vec![],
         orders: vec![Order::new(40)],
         bytes: 5,
@@ -113,11 +114,15 @@ fn a_recall_ends_references_also_when_nothing_else_is_left() {
         let (_, id, sequence) = published(&outcome);
         let entry = Entry::decode(outcome.entries.last().unwrap().value.clone()).unwrap();
         let reference = ReferenceRecord { expires_at_s: NOW_S + 60, sender: entry.sender.get(), unseen: false };
-        scene.traces = Traces { row: row.then_some(entry), references: vec![(FILE, reference)], ..Traces::default() };
+        scene.found = MessageCopies {
+            row: row.then_some(entry),
+            references: vec![(FILE, reference)],
+            ..MessageCopies::default()
+        };
         let call = Call::Recall(client::Recall { conversation: id.get(), sequence: sequence.get() });
         assert_eq!(scene.call("bob", call.clone()).0.reason, Reason::NOT_AUTHORIZED.into());
         let (response, outcome) = scene.call("alice", call);
         assert_eq!(response.reason, 0);
-        assert!(outcome.changes.contains(&Change::Unshared((id, sequence), FILE, NOW_S)));
+        assert!(outcome.changes.contains(&StoreChange::Unshared((id, sequence), FILE, NOW_S)));
     }
 }

@@ -13,13 +13,21 @@ fn create(with: &[&str]) -> Call {
     })
 }
 
+/// Everybody has everybody as a contact: strangers may do less.
+fn acquainted() -> Scene {
+    let mut scene = Scene::new();
+    let names = ["alice", "bob", "carol", "dave", "erin"];
+    scene.contacts = names.iter().flat_map(|one| names.map(|other| (user(one), user(other)))).collect();
+    scene
+}
+
 /// Two conversations are as many as a user may be in. Alice is in as many: with Bob and Carol, and with Bob alone.
 fn scene() -> (Scene, ConversationId) {
-    let mut scene = Scene::new();
+    let mut scene = acquainted();
     scene.rules.conversations_per_user = 2;
     let group = scene.group(&["bob", "carol"]);
     assert_eq!(published(&scene.post("alice", To::User(user("bob")), b"hi")).0, Reason::SUCCESS);
-    scene.world.seal();
+    scene.cache.seal();
     (scene, group)
 }
 
@@ -56,22 +64,22 @@ fn who_is_in_enough_opens_and_joins_no_more_and_is_not_added() {
     assert_eq!(published(&scene.post("bob", To::User(user("alice")), b"hi")).0, Reason::SUCCESS);
     let (left, _) = scene.call("bob", Call::Leave(client::Leave { conversation: group.get() }));
     assert_eq!(left.reason, 0);
-    scene.world.seal();
+    scene.cache.seal();
     assert_eq!(scene.call("bob", join()).0.reason, 0);
 }
 
 #[test]
 fn what_a_batch_decides_counts_before_it_is_on_disk() {
-    let mut scene = Scene::new();
+    let mut scene = acquainted();
     scene.rules.conversations_per_user = 1;
     assert_eq!(scene.call("alice", open("bob")).0.reason, 0);
     refused(&mut scene, "alice", open("carol"), "you are");
-    assert_eq!(scene.world.memberships(&user("alice")), 1);
+    assert_eq!(scene.cache.membership_count(&user("alice")).conversations, 1);
 }
 
 #[test]
 fn a_conversation_with_oneself_is_one() {
-    let mut scene = Scene::new();
+    let mut scene = acquainted();
     scene.rules.conversations_per_user = 2;
     assert_eq!(scene.call("alice", open("alice")).0.reason, 0);
     assert_eq!(scene.call("alice", open("bob")).0.reason, 0);
@@ -81,7 +89,7 @@ fn a_conversation_with_oneself_is_one() {
 #[test]
 fn without_a_limit_nobody_is_refused() {
     let mut scene = Scene::new();
-    scene.memberships.insert(user("alice"), u32::MAX - 1);
+    scene.crowds.insert(user("alice"), MembershipCount { conversations: u64::MAX - 1, ..MembershipCount::default() });
     assert_eq!(scene.call("alice", open("bob")).0.reason, 0);
 }
 
@@ -98,6 +106,10 @@ fn who_is_over_a_limit_that_was_lowered_keeps_what_there_is() {
 fn who_is_removed_is_counted_out_once() {
     let (mut scene, group) = scene();
     let outcome = scene.run(Command::Forget { user: user("carol"), conversation: group });
-    let count = outcome.changes.iter().filter(|change| matches!(change, Change::Membership(_, _, false))).count();
+    let count = outcome
+        .changes
+        .iter()
+        .filter(|change| matches!(change, StoreChange::Membership(_, _, Membership::Ended)))
+        .count();
     assert_eq!(count, 1);
 }

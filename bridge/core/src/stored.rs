@@ -1,0 +1,306 @@
+//! Stored values other than inbox entries, as protobuf (numbers are never reused).
+
+use godwit_schemas::client::{Audience, GroupSettings, GroupsFrom, Retention};
+use godwit_schemas::ids::UserId;
+use prost::Message;
+
+/// Role numbers are those of `client.Role`.
+#[derive(Clone, PartialEq, Message)]
+pub struct MemberRecord {
+    /// The member's ordinal in its conversation.
+    #[prost(uint32, tag = "1")]
+    pub ordinal: u32,
+    /// User name.
+    #[prost(string, tag = "2")]
+    pub user: String,
+    /// Its role, as in `client.proto`.
+    #[prost(int32, tag = "3")]
+    pub role: i32,
+    /// It joined after this sequence.
+    #[prost(uint64, tag = "4")]
+    pub joined_after: u64,
+    /// What it has set while the other side had blocked it.
+    #[prost(message, optional, tag = "10")]
+    pub own_retention: Option<Retention>,
+}
+
+/// What seldom changes about a conversation.
+#[derive(Clone, PartialEq, Message)]
+pub struct ConversationRecord {
+    /// Group rather than direct.
+    #[prost(bool, tag = "1")]
+    pub group: bool,
+    /// Title of a group.
+    #[prost(string, tag = "2")]
+    pub title: String,
+    /// Members in the order they joined.
+    #[prost(message, repeated, tag = "3")]
+    pub members: Vec<MemberRecord>,
+    /// Ordinal for the next member.
+    #[prost(uint32, tag = "4")]
+    pub next_ordinal: u32,
+    /// What members of a group may do; absent: the defaults.
+    #[prost(message, optional, tag = "5")]
+    pub settings: Option<GroupSettings>,
+    /// Invites to a group.
+    #[prost(message, repeated, tag = "6")]
+    pub invites: Vec<InviteRecord>,
+    /// How long messages are kept; absent: as the server is configured.
+    #[prost(message, optional, tag = "7")]
+    pub retention: Option<Retention>,
+    /// Counts of those who have left.
+    #[prost(message, repeated, tag = "8")]
+    pub left: Vec<AcceptedRecord>,
+}
+
+/// Which store this is.
+#[derive(Clone, PartialEq, Message)]
+pub struct OriginRecord {
+    /// Random, of the first start.
+    #[prost(fixed64, tag = "1")]
+    pub server: u64,
+    /// Random, of the first start and of each time it went back.
+    #[prost(fixed64, tag = "2")]
+    pub epoch: u64,
+    /// `Floor`; 0: it never went back.
+    #[prost(uint64, tag = "3")]
+    pub floor: u64,
+}
+
+/// An invite to a group.
+#[derive(Clone, PartialEq, Message)]
+pub struct InviteRecord {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub secret: Vec<u8>,
+    /// Ordinal of who made it.
+    #[prost(uint32, tag = "2")]
+    pub by: u32,
+    /// Second since 1970 at which it ends; `u32::MAX`: never.
+    #[prost(uint32, tag = "3")]
+    pub expires_at_s: u32,
+}
+
+/// How far a member is.
+#[derive(Clone, PartialEq, Message)]
+pub struct ProgressRecord {
+    /// The member's ordinal in its conversation.
+    #[prost(uint32, tag = "1")]
+    pub ordinal: u32,
+    /// Sequence of the last message it sent.
+    #[prost(uint64, tag = "2")]
+    pub last_sent: u64,
+    /// Delivered to one of its devices up to here.
+    #[prost(uint64, tag = "3")]
+    pub delivered: u64,
+    /// Read up to here.
+    #[prost(uint64, tag = "4")]
+    pub read: u64,
+    /// It has deleted everything up to here for itself.
+    #[prost(uint64, tag = "6")]
+    pub hidden: u64,
+    /// What came after this is unseen by it; absent: nothing is.
+    #[prost(uint64, optional, tag = "10")]
+    pub shown: Option<u64>,
+    /// It has not accepted the conversation; absent: it has.
+    #[prost(message, optional, tag = "11")]
+    pub pending: Option<PendingRecord>,
+}
+
+/// What waits for a member that has not accepted a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct PendingRecord {
+    /// Everything up to here was delivered, or has expired.
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+    /// Second since 1970 at which all after it has expired.
+    #[prost(uint32, tag = "2")]
+    pub expires_at_s: u32,
+}
+
+/// How far somebody has counted its sends.
+#[derive(Clone, PartialEq, Message)]
+pub struct AcceptedRecord {
+    /// The device that counts; 0: a user without one.
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// The last client sequence that was accepted.
+    #[prost(uint64, tag = "2")]
+    pub client_sequence: u64,
+    /// Where that message stands.
+    #[prost(uint64, tag = "3")]
+    pub sequence: u64,
+    /// The user that counts, if no device does. Absent with device 0: stored when all users without one shared a count.
+    #[prost(string, tag = "4")]
+    pub user: String,
+    /// The count's name; 0: none.
+    #[prost(uint64, tag = "5")]
+    pub counter: u64,
+}
+
+/// What changes with every message.
+#[derive(Clone, PartialEq, Message)]
+pub struct StateRecord {
+    /// Sequence of the last message or change.
+    #[prost(uint64, tag = "1")]
+    pub last_seq: u64,
+    /// Members' progress.
+    #[prost(message, repeated, tag = "2")]
+    pub progress: Vec<ProgressRecord>,
+    /// Who counts its sends.
+    #[prost(message, repeated, tag = "3")]
+    pub accepted: Vec<AcceptedRecord>,
+    /// What stands in the last places (see `recent`).
+    #[prost(bytes = "vec", tag = "4")]
+    pub recent: Vec<u8>,
+}
+
+/// A device of a user.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeviceRecord {
+    /// Number, never given again.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Name among the user's devices.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// SHA-256 of the password.
+    #[prost(bytes = "vec", tag = "3")]
+    pub password_hash: Vec<u8>,
+    /// It has subscribed to events once: receipts are kept for it.
+    #[prost(bool, tag = "4")]
+    pub reads_events: bool,
+    /// What it is called for people.
+    #[prost(string, tag = "5")]
+    pub label: String,
+    /// SHA-256 of a password that it has renewed its own with and not used yet; empty: there is none. Until then the one
+    /// before is good too.
+    #[prost(bytes = "vec", tag = "6")]
+    pub next_password_hash: Vec<u8>,
+}
+
+/// A user.
+#[derive(Clone, PartialEq, Message)]
+pub struct UserRecord {
+    /// Devices in the order they were added.
+    #[prost(message, repeated, tag = "1")]
+    pub devices: Vec<DeviceRecord>,
+    /// Names of users that this one has blocked, ascending.
+    #[prost(string, repeated, tag = "2")]
+    pub blocked: Vec<String>,
+    /// Nobody has registered as this user yet; somebody has written to its phone number. Its one device has no name.
+    #[prost(bool, tag = "3")]
+    pub waiting: bool,
+    /// SHA-256 of its phone number; empty: it has none.
+    #[prost(bytes = "vec", tag = "4")]
+    pub phone_sha256: Vec<u8>,
+    /// Who may add it to groups (numbers are those of `client.GroupsFrom`).
+    #[prost(enumeration = "GroupsFrom", tag = "10")]
+    pub groups_from: i32,
+}
+
+impl UserRecord {
+    /// Whether the user has blocked `other`, which then is told nothing of it.
+    pub fn has_blocked(&self, other: &UserId) -> bool {
+        self.blocked.binary_search_by(|name| name.as_str().cmp(other.as_str())).is_ok()
+    }
+}
+
+/// What a user says of itself.
+#[derive(Clone, PartialEq, Message)]
+pub struct ProfileRecord {
+    /// What it calls itself.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub about: String,
+    /// Id of a medium.
+    #[prost(string, tag = "3")]
+    pub picture: String,
+    /// Who may see whether it is online (numbers are those of `client.Audience`).
+    #[prost(enumeration = "Audience", tag = "4")]
+    pub presence_to: i32,
+}
+
+/// A contact of a user.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContactRecord {
+    /// What the user calls it.
+    #[prost(string, tag = "1")]
+    pub label: String,
+}
+
+/// What a session leaves behind when its connection ends, and the place of the inbox's first entry.
+#[derive(Clone, PartialEq, Message)]
+pub struct SessionRecord {
+    /// Filters (bits).
+    #[prost(uint32, tag = "1")]
+    pub filters: u32,
+    /// No inbox entry of the device has a lower order.
+    #[prost(uint64, tag = "2")]
+    pub low: u64,
+    /// Highest order handed to the device: up to here a delivery is a repeated one (DUP).
+    #[prost(uint64, tag = "3")]
+    pub sent: u64,
+    /// Second since 1970 at which the MQTT session ends; `u64::MAX`: never, or not while it is connected.
+    #[prost(uint64, tag = "4")]
+    pub ends_at_s: u64,
+    /// Publishes of earlier epochs are not in doubt any more (see `retry`).
+    #[prost(uint32, tag = "5")]
+    pub doubt_epoch: u32,
+    /// There is an MQTT session, with these filters, until `ends_at_s`.
+    #[prost(bool, tag = "6")]
+    pub exists: bool,
+    /// Something was published in this epoch.
+    #[prost(bool, tag = "7")]
+    pub published: bool,
+    /// Rank of the last connection that published something in doubt, at the least (see `bus.proto`, `Connected`).
+    #[prost(uint64, tag = "8")]
+    pub rank: u64,
+    /// Day since 1970 on which the device was connected last; 0: not known.
+    #[prost(uint32, tag = "20")]
+    pub seen_day: u32,
+}
+
+/// Who has still to get a message that is kept apart.
+#[derive(Clone, PartialEq, Message)]
+pub struct HoldersRecord {
+    /// Devices, ascending.
+    #[prost(uint64, repeated, tag = "1")]
+    pub devices: Vec<u64>,
+    /// Second since 1970 at which their entries expire.
+    #[prost(uint32, tag = "2")]
+    pub expires_at_s: u32,
+    /// Files that the message refers to, 16 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub media: Vec<Vec<u8>>,
+    /// As in [`ReferenceRecord`].
+    #[prost(message, optional, tag = "4")]
+    pub reference: Option<ReferenceRecord>,
+}
+
+/// A message's reference to a file: who sees the message may have the file.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct ReferenceRecord {
+    /// Second since 1970 at which it ends.
+    #[prost(uint32, tag = "1")]
+    pub expires_at_s: u32,
+    /// Ordinal of who sent the message.
+    #[prost(uint32, tag = "2")]
+    pub sender: u32,
+    /// Only its sender knows of the message.
+    #[prost(bool, tag = "3")]
+    pub unseen: bool,
+}
+
+/// Watermarks in a receipt that a device has still to get.
+#[derive(Clone, PartialEq, Message)]
+pub struct ReceiptRecord {
+    /// Delivered up to.
+    #[prost(uint64, tag = "1")]
+    pub delivered: u64,
+    /// Read up to.
+    #[prost(uint64, tag = "2")]
+    pub read: u64,
+}

@@ -1,0 +1,18 @@
+//! Which server this is, and its epoch: how long its memory has gone on without a break.
+
+use axum::Json;
+use godwit_schemas::client::{self, request::Call};
+use serde_json::json;
+
+use super::acting_user::{ActingUser, JsonAnswer};
+
+pub(super) async fn show(actor: ActingUser) -> JsonAnswer {
+    let response = actor.call(Call::GetServer(client::GetServer {})).await?;
+    let client::Server { server, epoch, numbers_above } = response.server.unwrap_or_default();
+    Ok(Json(json!({ "server": hex(server), "epoch": hex(epoch), "numbers_above": numbers_above })))
+}
+
+/// As MQTT's CONNACK has it.
+fn hex(number: u64) -> String {
+    format!("{number:016x}")
+}

@@ -1,0 +1,99 @@
+//! Users of this lane: their records, devices, contacts, profiles and phone numbers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use godwit_core::stored::UserRecord;
+use godwit_schemas::ids::DeviceId;
+use godwit_schemas::ids::UserId;
+use godwit_schemas::partition::PARTITIONS;
+use godwit_schemas::partition::Partition;
+
+use self::contacts::Contacts;
+use self::phone::Phones;
+use self::removal::Removal;
+use crate::admin::AdminError;
+use crate::lane::context::Context;
+use crate::lane::round::Round;
+use crate::lane::state::State;
+use crate::media::MediaHandle;
+use crate::phone::PhoneNames;
+use crate::writes;
+use godwit_store::{Store, StoreError, keys};
+
+pub(in crate::lane) mod caller;
+pub(in crate::lane) mod calls;
+pub(in crate::lane) mod contact_calls;
+pub(in crate::lane) mod contacts;
+pub(in crate::lane) mod media;
+pub(in crate::lane) mod password;
+pub(in crate::lane) mod phone;
+pub(in crate::lane) mod phone_messages;
+pub(in crate::lane) mod picture;
+pub(in crate::lane) mod profile;
+pub(in crate::lane) mod removal;
+pub(in crate::lane) mod remove_user;
+pub(in crate::lane) mod users;
+
+/// Changes of users that are under way.
+pub(in crate::lane) struct Accounts {
+    removals: BTreeMap<UserId, Removal>,
+    /// Users that are no more, and of whom not everything is cleared away yet.
+    being_forgotten: BTreeSet<UserId>,
+    pub(in crate::lane) phones: Phones,
+    contacts: Contacts,
+    /// The last device that was made in each partition.
+    last_device: [u64; PARTITIONS as usize],
+    /// Absent: there is no object store.
+    media: Option<MediaHandle>,
+}
+
+impl Accounts {
+    /// The user is on its way out: nothing more is taken from it.
+    pub(in crate::lane) fn is_being_removed(&self, user: &UserId) -> bool {
+        self.removals.contains_key(user)
+    }
+
+    /// The user is no more, and not everything of it is cleared away yet.
+    pub(in crate::lane) fn is_being_forgotten(&self, user: &UserId) -> bool {
+        self.being_forgotten.contains(user)
+    }
+
+    /// Nobody can take the user's name until everything of it is cleared away.
+    pub(in crate::lane) fn forgets(&mut self, user: UserId) {
+        self.being_forgotten.insert(user);
+    }
+
+    pub(in crate::lane) fn new(
+        names: PhoneNames,
+        last_device: [u64; PARTITIONS as usize],
+        media: Option<MediaHandle>,
+    ) -> Self {
+        Self {
+            removals: BTreeMap::new(),
+            being_forgotten: BTreeSet::new(),
+            phones: Phones::new(names),
+            contacts: Contacts::default(),
+            last_device,
+            media,
+        }
+    }
+
+    pub(in crate::lane) async fn changeable<S: Store>(
+        &mut self,
+        context: &Context<S>,
+        state: &mut State,
+        user: &UserId,
+    ) -> Result<Result<UserRecord, AdminError>, StoreError> {
+        if self.removals.contains_key(user) {
+            return Ok(Err(AdminError::BeingRemoved(user.clone())));
+        }
+        Ok(state.user_record(context, user).await?.ok_or_else(|| AdminError::NoUser(user.clone())))
+    }
+
+    pub(in crate::lane) fn allocate_device(&mut self, round: &mut Round, partition: Partition) -> DeviceId {
+        let next = &mut self.last_device[usize::from(partition.get())];
+        *next += 1;
+        round.write(writes::set(keys::device_counter(partition), Some(writes::counter(*next))));
+        DeviceId::new(*next * PARTITIONS + u64::from(partition.get()))
+    }
+}

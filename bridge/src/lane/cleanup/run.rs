@@ -1,0 +1,89 @@
+//! What is marked is cleared away, a slice at a time.
+
+use std::collections::BTreeMap;
+
+use godwit_core::command::Command;
+use godwit_core::entry::Entry;
+use godwit_schemas::bus::Bus;
+use godwit_schemas::ids::DeviceId;
+
+use crate::lane::Lane;
+use crate::lane::cleanup::{BYTES, Cleanup, ROWS};
+use crate::lane::query::slices::SliceJob;
+use crate::messages::{AfterCommit, Continuation};
+use crate::writes;
+use godwit_store::keys::Tombstone;
+use godwit_store::{RowPage, Store, StoreError, Table, keys};
+
+impl<S: Store, B: Bus> Lane<S, B> {
+    /// What an earlier start has marked and not cleared.
+    pub(in crate::lane) async fn clear_what_is_marked(&mut self) -> Result<(), StoreError> {
+        let (mut from, to) = keys::marks();
+        loop {
+            let rows = self.context.store.scan(Table::Directory, &from, &to, ROWS, usize::MAX).await?;
+            let Some((last, _)) = rows.last() else { return Ok(()) };
+            from = keys::behind(last);
+            for marked in rows.iter().filter_map(|(key, _)| keys::parse_mark(key)) {
+                if marked.partition().lane(self.context.lanes.len() as u32) != self.context.number {
+                    continue;
+                }
+                match marked {
+                    Tombstone::User(user) => self.accounts.forget_people(&mut self.requests, user, Box::new(|| ())),
+                    Tombstone::Device(device) => self.requests.erase(vec![device], Box::new(|| ())),
+                    Tombstone::Conversation(id) => self.requests.clear_history(id),
+                }
+            }
+        }
+    }
+
+    /// A slice. Returns what is left.
+    pub(in crate::lane) async fn clear_on(&mut self, clearing: Box<Cleanup>) -> Result<Option<SliceJob>, StoreError> {
+        let rest = match *clearing {
+            Cleanup::Devices { left, gone, from, then } => self.clear_device(left, gone, from, then).await?,
+            Cleanup::History { id, from } => Some(self.round.clear_messages(&self.context, id, from).await?),
+            Cleanup::Files { id, from } => self.round.unshare_files(&self.context, id, from).await?,
+            Cleanup::Contacts { user, from, all } => {
+                Some(self.round.clear_contacts(&self.context, user, from, all).await?)
+            }
+            Cleanup::Watchers { user, from, all } => self.round.tell_watchers(&self.context, user, from, all).await?,
+        };
+        Ok(rest.map(|rest| SliceJob::Clear(Box::new(rest))))
+    }
+
+    /// Bodies that are kept apart need not be kept for a device any more; then goes all that is its own.
+    async fn clear_device(
+        &mut self,
+        mut left: Vec<DeviceId>,
+        mut gone: Vec<DeviceId>,
+        from: Option<Vec<u8>>,
+        then: Continuation,
+    ) -> Result<Option<Cleanup>, StoreError> {
+        let Some(device) = left.last().copied() else {
+            self.round.when_durable(AfterCommit::Erased(gone, then));
+            return Ok(None);
+        };
+        let (first, to) = keys::inbox_from(device, self.context.stored_low(device).await?);
+        let RowPage { rows, next: from } =
+            self.context.store.page(Table::Inbox, &from.unwrap_or(first), &to, ROWS, BYTES).await?;
+        let entries = rows.into_iter().filter_map(|(_, value)| Entry::decode(value).ok());
+        let mut apart = BTreeMap::<_, Vec<_>>::new();
+        for entry in entries.filter(Entry::is_reference) {
+            apart.entry(entry.conversation).or_default().push(entry.sequence);
+        }
+        for (conversation, apart) in apart {
+            self.dispatch(Command::Released { device, conversation, apart });
+        }
+        if from.is_none() {
+            let writes = self.round.writes();
+            writes.push(writes::delete_range(Table::Inbox, keys::inbox(device)));
+            writes.push(writes::delete_range(Table::Receipts, keys::receipts(device)));
+            writes.push(writes::delete_range(Table::Directory, keys::publish_records(device)));
+            writes.push(writes::set(keys::session(device), None));
+            writes.push(writes::set(keys::backlog(device), None));
+            writes.push(writes::set(keys::full_since(device), None));
+            writes.push(writes::set(keys::mark(&Tombstone::Device(device)), None));
+            gone.extend(left.pop());
+        }
+        Ok(Some(Cleanup::Devices { left, gone, from, then }))
+    }
+}

@@ -1,0 +1,171 @@
+//! The steps of each cleanup.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use godwit_core::entry::Entry;
+use godwit_core::stored::ProfileRecord;
+use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
+
+use crate::lane::account::Accounts;
+use crate::lane::cleanup::{Cleanup, WATCHERS};
+use crate::lane::context::Context;
+use crate::lane::query::Requests;
+use crate::lane::query::slices::SliceJob;
+use crate::lane::query::turns::TurnOwner;
+use crate::lane::round::Round;
+use crate::lane::round::copy_search::{BYTES, ROWS};
+use crate::messages::{AfterCommit, Barrier, Continuation, LaneMessage, People};
+use crate::writes;
+use godwit_store::keys::{MessageRowKind, Tombstone};
+use godwit_store::record::decoded;
+use godwit_store::{Row, RowPage, Store, StoreError, Table, Write, keys};
+
+impl Requests {
+    /// Removes everything that is kept for devices that are no more.
+    pub(in crate::lane) fn erase(&mut self, devices: Vec<DeviceId>, then: Continuation) {
+        self.clear(Cleanup::Devices { left: devices, gone: Vec::new(), from: None, then });
+    }
+
+    /// Removes the history of a conversation that nobody is in. Devices that left it earlier may have still to get bodies
+    /// that are kept apart: those stay as long as an inbox could refer to them.
+    pub(in crate::lane) fn clear_history(&mut self, id: ConversationId) {
+        self.clear(Cleanup::History { id, from: keys::message(id, Seq::default()).1 });
+    }
+
+    pub(in crate::lane) fn clear(&mut self, clearing: Cleanup) {
+        self.turns.push(TurnOwner::House, SliceJob::Clear(Box::new(clearing)));
+    }
+}
+
+impl Accounts {
+    /// Forgets the contacts and the profile of a user that is no more, and that others had it as a contact. Until that is
+    /// done nobody can take its name.
+    pub(in crate::lane) fn forget_people(&mut self, requests: &mut Requests, user: UserId, then: Continuation) {
+        self.forgets(user.clone());
+        let from = keys::contacts_after(&user, None).0;
+        requests.clear(Cleanup::Contacts { user, from, all: Barrier::new(then) });
+    }
+}
+
+impl Round {
+    pub(in crate::lane) async fn clear_messages<S: Store>(
+        &mut self,
+        context: &Context<S>,
+        id: ConversationId,
+        from: Vec<u8>,
+    ) -> Result<Cleanup, StoreError> {
+        let end = keys::message(ConversationId::new(id.get() + 1), Seq::default()).1;
+        let RowPage { rows, next } = context.store.page(Table::Messages, &from, &end, ROWS, BYTES).await?;
+        let rest = match next {
+            Some(from) => Cleanup::History { id, from },
+            None => Cleanup::Files { id, from: keys::media::references_in(id).0 },
+        };
+        let writes: Vec<_> = rows.into_iter().map(|row| context.without_history(row)).collect();
+        self.write_all(writes);
+        Ok(rest)
+    }
+
+    /// Nobody may have the files any more that were shared there.
+    pub(in crate::lane) async fn unshare_files<S: Store>(
+        &mut self,
+        context: &Context<S>,
+        id: ConversationId,
+        from: Vec<u8>,
+    ) -> Result<Option<Cleanup>, StoreError> {
+        let (_, to) = keys::media::references_in(id);
+        let RowPage { rows, next } = context.store.page(Table::Media, &from, &to, ROWS, BYTES).await?;
+        for (key, _) in &rows {
+            let shared = keys::media::parse_referring(key).zip(keys::media::parse_last(key));
+            let Some((place, file)) = shared else { continue };
+            writes::unshare(place, file, context.now_s, self.writes());
+        }
+        if let Some(from) = next {
+            return Ok(Some(Cleanup::Files { id, from }));
+        }
+        self.write(writes::set(keys::mark(&Tombstone::Conversation(id)), None));
+        self.set_durable();
+        Ok(None)
+    }
+
+    pub(in crate::lane) async fn clear_contacts<S: Store>(
+        &mut self,
+        context: &Context<S>,
+        user: UserId,
+        from: Vec<u8>,
+        all: Arc<Barrier>,
+    ) -> Result<Cleanup, StoreError> {
+        let (_, to) = keys::contacts_after(&user, None);
+        let RowPage { rows, next } = context.store.page(Table::Directory, &from, &to, ROWS, BYTES).await?;
+        for contact in rows.iter().filter_map(|(key, _)| keys::parse_second_user(key)) {
+            self.write(writes::set(keys::contact(&user, &contact), None));
+            self.write(writes::set(keys::watcher(&contact, &user), None));
+        }
+        if let Some(from) = next {
+            return Ok(Cleanup::Contacts { user, from, all });
+        }
+        let profile = context.store.multi_get(&[keys::profile(&user)]).await?.pop().flatten();
+        let profile = profile.and_then(|value| decoded::<ProfileRecord>("profile", &user, &value));
+        self.forget_files(context, &user, &profile.unwrap_or_default().picture).await?;
+        let rows = [
+            keys::contact_count(&user),
+            keys::profile(&user),
+            keys::last_seen(&user),
+            keys::watched(&user),
+            keys::membership_count(&user),
+        ];
+        self.write_all(rows.map(|key| writes::set(key, None)));
+        self.write(writes::delete_range(Table::Directory, keys::all_written_to(&user)));
+        let from = keys::watchers_after(&user, None).0;
+        Ok(Cleanup::Watchers { user, from, all })
+    }
+
+    pub(in crate::lane) async fn tell_watchers<S: Store>(
+        &mut self,
+        context: &Context<S>,
+        user: UserId,
+        from: Vec<u8>,
+        all: Arc<Barrier>,
+    ) -> Result<Option<Cleanup>, StoreError> {
+        let (_, to) = keys::watchers_after(&user, None);
+        let RowPage { rows, next } = context.store.page(Table::Directory, &from, &to, WATCHERS, usize::MAX).await?;
+        let mut by_lane = BTreeMap::<_, Vec<_>>::new();
+        for watcher in rows.iter().filter_map(|(key, _)| keys::parse_second_user(key)) {
+            by_lane.entry(context.lane_of(&watcher)).or_default().push(watcher);
+        }
+        for (lane, watchers) in by_lane {
+            context.send_to_lane(lane, People::ContactGone(user.clone(), watchers, all.clone()));
+        }
+        if let Some(from) = next {
+            return Ok(Some(Cleanup::Watchers { from, user, all }));
+        }
+        self.write(writes::set(keys::mark(&Tombstone::User(user.clone())), None));
+        let forgotten = context.then_send(move || LaneMessage::People(People::Forgotten(user, all)));
+        self.when_durable(AfterCommit::Then(forgotten));
+        Ok(None)
+    }
+}
+
+impl<S: Store> Context<S> {
+    /// What becomes of a row: an inbox may still refer to it, and no longer than that.
+    fn without_history(&self, (key, value): Row) -> Write {
+        let needed = match keys::parse_of_message(&key) {
+            Some((_, MessageRowKind::Entry)) => {
+                let entry = Entry::decode(value).ok().filter(|entry| entry.apart.is_some());
+                entry.and_then(|entry| {
+                    let waits_until_s = entry.stored_at_s.saturating_add(self.rules.retention_s);
+                    let expires_at_s = entry.expires_at_s.min(waits_until_s);
+                    (expires_at_s > self.now_s).then(|| Entry { expires_at_s, ..entry }.encode())
+                })
+            }
+            Some((_, MessageRowKind::Holders)) => Some(value),
+            Some((_, MessageRowKind::Own | MessageRowKind::Reaction(_) | MessageRowKind::OwnReaction(_))) | None => {
+                None
+            }
+        };
+        match needed {
+            Some(value) => Write::Put(Table::Messages, key.to_vec(), value),
+            None => Write::Delete(Table::Messages, key.to_vec()),
+        }
+    }
+}

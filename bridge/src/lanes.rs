@@ -1,0 +1,78 @@
+//! Handles to all lanes: the request goes to the lane that owns the user or the phone number, and the answer comes back.
+//! Used by operators' commands, users' calls and the handing over of a phone number. Lanes are never waited for before the
+//! answer: their queues take whatever they are sent.
+
+use std::sync::Arc;
+
+use godwit_schemas::client;
+use godwit_schemas::ids::UserId;
+use godwit_schemas::partition::Partition;
+use tokio::sync::oneshot;
+
+use crate::audit::Actor;
+use crate::messages::{AdminError, AdminReply, AdminRequest, LaneHandle, LaneMessage, Principal, UserRequest};
+use crate::phone::{PhoneHash, PhoneNames};
+
+/// The bridge is stopping. Whether a request was carried out is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the server is shutting down")]
+pub struct ShuttingDown;
+
+/// All lanes, and the names of the users that wait for phone numbers. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Lanes {
+    lanes: Arc<[LaneHandle]>,
+    phone_names: PhoneNames,
+}
+
+impl Lanes {
+    pub(crate) fn new(lanes: Arc<[LaneHandle]>, phone_names: PhoneNames) -> Self {
+        Self { lanes, phone_names }
+    }
+
+    /// The user that waits for a phone number; its lane owns the number.
+    pub(crate) fn waiting_user(&self, hash: &PhoneHash) -> UserId {
+        self.phone_names.of(hash)
+    }
+
+    /// Asks the lane that owns a phone number.
+    pub(crate) async fn ask_about<T>(
+        &self,
+        by: Actor,
+        hash: &PhoneHash,
+        request: impl FnOnce(AdminReply<T>) -> AdminRequest,
+    ) -> Result<T, AdminError> {
+        self.ask(by, Some(&self.waiting_user(hash)), request).await
+    }
+
+    /// Asks the lane of `user`, or any lane.
+    pub(crate) async fn ask<T>(
+        &self,
+        by: Actor,
+        user: Option<&UserId>,
+        request: impl FnOnce(AdminReply<T>) -> AdminRequest,
+    ) -> Result<T, AdminError> {
+        let (reply, answer) = oneshot::channel();
+        let partition = user.map_or(Partition::of_hash(0), Partition::of_user);
+        self.send(partition, LaneMessage::Admin(by, request(reply)));
+        answer.await.unwrap_or(Err(AdminError::ShuttingDown))
+    }
+
+    /// Has the user's lane carry out what `who` asks in the user's name.
+    pub(crate) async fn ask_as(
+        &self,
+        user: UserId,
+        who: Principal,
+        request: UserRequest,
+    ) -> Result<client::Response, ShuttingDown> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Partition::of_user(&user), LaneMessage::Ask(user, who, request, reply));
+        answer.await.map_err(|_| ShuttingDown)
+    }
+
+    /// Sends to the lane of a partition. A lane that has ended drops the reply within the message, which ends the wait.
+    fn send(&self, partition: Partition, message: LaneMessage) {
+        let lane = partition.lane(self.lanes.len() as u32);
+        let _ = self.lanes[lane as usize].send(message);
+    }
+}

@@ -1,0 +1,225 @@
+//! Which store this is, and whether it went back to an earlier state of itself. A backup that is put in place knows nothing of
+//! what came after it, but clients do. So each start compares what the store says with an [`OutsideMark`] that is kept elsewhere,
+//! beside it. If they do not agree the store gets another epoch, which clients are told, and its numbers go on above all that
+//! it can have given before (see [`Floor`]).
+
+use godwit_core::floor::Floor;
+use godwit_core::stored::OriginRecord;
+use godwit_schemas::client;
+use godwit_store::{Durability, Store, StoreError, keys};
+use prost::Message as _;
+
+use crate::writes;
+
+/// Which store this is. The default: nobody has asked, as in a store that a test holds in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreOrigin {
+    /// Random, for ever: it names the server.
+    pub server: u64,
+    /// Random, another one each time that the store went back.
+    pub epoch: u64,
+    /// Where numbers go on.
+    pub(crate) floor: Floor,
+}
+
+/// What is known of a store outside of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutsideMark {
+    /// As [`StoreOrigin::server`].
+    pub server: u64,
+    /// As [`StoreOrigin::epoch`].
+    pub epoch: u64,
+    /// How often it had started. A store that knows fewer starts is an older state.
+    pub starts: u64,
+    /// Which files it is in, whatever tells them from a copy of themselves. Empty: nothing does.
+    pub files: String,
+}
+
+/// Why a store counts as one that went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WentBack {
+    /// The mark knows more starts.
+    Older,
+    /// They name different servers or epochs.
+    Another,
+    /// There is no mark: the store was brought from elsewhere.
+    Unmarked,
+    /// The mark is of other files.
+    Copied,
+    /// There is a mark, and the store is empty.
+    Empty,
+}
+
+impl WentBack {
+    /// For the operator.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Older => "the store is from before the last start",
+            Self::Another => "the store is not the one that was here at the last start",
+            Self::Unmarked => "the store was put here without its mark",
+            Self::Copied => "the store's files are not those of the last start: it was copied here",
+            Self::Empty => "there was a store here before",
+        }
+    }
+}
+
+impl StoreOrigin {
+    /// As stored; `None`: the store has none.
+    pub(crate) async fn read<S: Store>(store: &S) -> Result<Option<Self>, StoreError> {
+        let stored = store.multi_get(&[keys::origin()]).await?.pop().flatten();
+        let damaged = |error: prost::DecodeError| StoreError { doing: "read the origin", cause: error.to_string() };
+        let record = stored.map(|value| OriginRecord::decode(value).map_err(damaged)).transpose()?;
+        Ok(record.map(|it| Self { server: it.server, epoch: it.epoch, floor: Floor::new(it.floor) }))
+    }
+
+    /// For clients.
+    pub(crate) fn told(self) -> client::Server {
+        client::Server { server: self.server, epoch: self.epoch, numbers_above: self.floor.get() }
+    }
+
+    fn record(self) -> OriginRecord {
+        OriginRecord { server: self.server, epoch: self.epoch, floor: self.floor.get() }
+    }
+}
+
+/// Finds out which store this is, and counts a start of it. Durable when it returns; then the mark it returns is to be kept,
+/// before anybody is served. `files`: see [`OutsideMark::files`]. `now_ms`: since 1970.
+///
+/// # Errors
+/// The store cannot be read or written, or the system gives no random numbers.
+pub async fn settle<S: Store>(
+    store: &S,
+    mark: Option<&OutsideMark>,
+    files: String,
+    now_ms: u64,
+) -> Result<(OutsideMark, Option<WentBack>), StoreError> {
+    let stored = store.multi_get(&[keys::starts()]).await?.pop().flatten();
+    let starts = stored.as_deref().and_then(keys::parse_counter);
+    let origin = StoreOrigin::read(store).await?;
+    let went_back = compare(origin, starts.unwrap_or(0), starts.is_none(), mark, &files);
+    let before = origin.unwrap_or_default();
+    let server = if origin.is_some() { before.server } else { random()? };
+    let origin = match (went_back, origin) {
+        (None, Some(known)) => known,
+        (None, None) => StoreOrigin { server, epoch: random()?, floor: Floor::default() },
+        (Some(_), _) => StoreOrigin { server, epoch: random()?, floor: before.floor.after(now_ms) },
+    };
+    let known = starts.unwrap_or(0).max(mark.map_or(0, |mark| mark.starts));
+    let starts = known + 1;
+    let writes =
+        vec![writes::put(keys::origin(), &origin.record()), writes::set(keys::starts(), Some(writes::counter(starts)))];
+    store.commit(writes, Durability::Synced).await?;
+    Ok((OutsideMark { server, epoch: origin.epoch, starts, files }, went_back))
+}
+
+fn compare(
+    origin: Option<StoreOrigin>,
+    starts: u64,
+    is_new: bool,
+    mark: Option<&OutsideMark>,
+    files: &str,
+) -> Option<WentBack> {
+    let Some(mark) = mark else { return (!is_new).then_some(WentBack::Unmarked) };
+    if is_new {
+        return Some(WentBack::Empty);
+    }
+    if origin.is_none_or(|origin| (origin.server, origin.epoch) != (mark.server, mark.epoch)) {
+        return Some(WentBack::Another);
+    }
+    if starts < mark.starts {
+        return Some(WentBack::Older);
+    }
+    (!mark.files.is_empty() && !files.is_empty() && mark.files != files).then_some(WentBack::Copied)
+}
+
+fn random() -> Result<u64, StoreError> {
+    loop {
+        let drawn = getrandom::u64();
+        let drawn = drawn.map_err(|error| StoreError { doing: "draw a random number", cause: error.to_string() })?;
+        if drawn > 0 {
+            return Ok(drawn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use godwit_store::memory::MemoryStore;
+    use godwit_store::{Table, Write};
+
+    const NOW_MS: u64 = 1_790_000_000_000;
+
+    fn empty() -> MemoryStore {
+        MemoryStore::new(Arc::new(|| 0))
+    }
+
+    async fn start(store: &MemoryStore, mark: Option<&OutsideMark>, files: &str) -> (OutsideMark, Option<WentBack>) {
+        settle(store, mark, files.to_owned(), NOW_MS).await.expect("settled")
+    }
+
+    async fn copy(of: &MemoryStore) -> MemoryStore {
+        let copy = empty();
+        let rows = of.scan(Table::Directory, &[], &[0xFF], 1_000, usize::MAX).await.expect("read");
+        let rows = rows.into_iter().map(|(key, value)| Write::Put(Table::Directory, key.to_vec(), value));
+        copy.commit(rows.collect(), Durability::Synced).await.expect("written");
+        copy
+    }
+
+    async fn floor(store: &MemoryStore) -> u64 {
+        StoreOrigin::read(store).await.expect("read").expect("there").floor.get()
+    }
+
+    #[tokio::test]
+    async fn a_store_that_stays_where_it_is_stays_what_it_is() {
+        let store = empty();
+        let (first, went_back) = start(&store, None, "a").await;
+        assert_eq!((went_back, floor(&store).await, first.starts), (None, 0, 1));
+        let (second, went_back) = start(&store, Some(&first), "a").await;
+        assert_eq!(went_back, None);
+        assert_eq!(second, OutsideMark { starts: 2, ..first.clone() });
+        // It was killed before the mark was kept.
+        let (_, went_back) = start(&store, Some(&first), "a").await;
+        assert_eq!((went_back, floor(&store).await), (None, 0));
+        // Its files tell nothing.
+        let (_, went_back) = start(&store, Some(&first), "").await;
+        assert_eq!(went_back, None);
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_recognised_by_its_mark_or_by_its_files() {
+        let store = empty();
+        let (first, _) = start(&store, None, "a").await;
+        let backup = copy(&store).await;
+        let (second, _) = start(&store, Some(&first), "a").await;
+        for (mark, files, expected) in [
+            (Some(&second), "a", WentBack::Older),
+            (Some(&second), "", WentBack::Older),
+            (Some(&first), "b", WentBack::Copied),
+            (None, "b", WentBack::Unmarked),
+            (Some(&OutsideMark { epoch: 7, ..first.clone() }), "a", WentBack::Another),
+        ] {
+            let restored = copy(&backup).await;
+            let (now, went_back) = start(&restored, mark, files).await;
+            assert_eq!(went_back, Some(expected));
+            assert_eq!(now.server, first.server, "the server is the same");
+            assert_ne!(now.epoch, first.epoch);
+            assert!(now.starts > mark.map_or(0, |mark| mark.starts), "no start has a number twice");
+            assert!(floor(&restored).await > 1 << 40);
+            assert_eq!(start(&restored, Some(&now), files).await.1, None, "once");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_store_in_place_of_another_repeats_no_number() {
+        let store = empty();
+        let (first, _) = start(&store, None, "a").await;
+        let anew = empty();
+        let (now, went_back) = start(&anew, Some(&first), "b").await;
+        assert_eq!(went_back, Some(WentBack::Empty));
+        assert_ne!(now.server, first.server);
+        assert!(floor(&anew).await > 0);
+    }
+}

@@ -1,0 +1,65 @@
+//! The three programs. `godwit` is the server, its two halves and operators' commands. `godwit chat` and `godwit bench` run
+//! `godwit-chat` and `godwit-bench`, so that the program of production links neither the terminal chat nor the load generator.
+
+mod admin;
+mod bench;
+mod chat;
+mod cli;
+mod commands;
+mod exit;
+mod log;
+mod memory;
+mod private;
+mod runtime_files;
+mod serve;
+mod settings;
+mod sibling;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, CliCommand};
+use exit::{CommandFailure, USAGE};
+
+/// The program `godwit`.
+#[must_use]
+pub fn godwit() -> ExitCode {
+    run(|cli: Cli| match cli.command {
+        CliCommand::Serve(place) => serve::run(serve::ProcessRole::Serve, &place),
+        CliCommand::Broker(place) => serve::run(serve::ProcessRole::Broker, &place),
+        CliCommand::Bridge(place) => serve::run(serve::ProcessRole::Bridge, &place),
+        CliCommand::User(command) => commands::user(command),
+        CliCommand::Device(command) => commands::device(command),
+        CliCommand::Clock(command) => commands::clock(command),
+        CliCommand::Restored(place) => commands::restored(&place),
+        CliCommand::CheckConfig(place) => commands::check_config(&place),
+        CliCommand::Chat(passed) => sibling::exec("chat", passed),
+        CliCommand::Bench(passed) => sibling::exec("bench", passed),
+    })
+}
+
+/// The program `godwit-chat`.
+#[must_use]
+pub fn godwit_chat() -> ExitCode {
+    run(chat::run)
+}
+
+/// The program `godwit-bench`.
+#[must_use]
+pub fn godwit_bench() -> ExitCode {
+    run(bench::run)
+}
+
+/// Parses the command line and runs what it says.
+fn run<A: Parser>(command: impl FnOnce(A) -> Result<(), CommandFailure>) -> ExitCode {
+    match A::try_parse() {
+        Ok(args) => command(args).map_or_else(CommandFailure::report, |()| ExitCode::SUCCESS),
+        Err(error) => {
+            // Nothing is left to do if nobody listens.
+            _ = error.print();
+            if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Everything that the settings name and that must be readable: opened before any port is, and by `check-config`. An operator
+//! sees all that is wrong at once, each with its key.
+
+use godwit_broker::router_bus::ServiceAccess;
+use godwit_broker::tls;
+
+use super::events::PreparedEvents;
+use super::identity::PreparedIdentity;
+use super::{ProcessRole, parts};
+use crate::exit::{CommandFailure, USAGE};
+use crate::settings::{MqttSettings, ServerSettings};
+
+/// What was read. Nothing is made by it, on disk or otherwise.
+pub(crate) struct Preflight {
+    pub(super) access: ServiceAccess,
+    pub(super) events: PreparedEvents,
+    pub(super) identity: PreparedIdentity,
+}
+
+impl Preflight {
+    /// Reads what this role needs.
+    ///
+    /// # Errors
+    /// Every problem there is, one a line.
+    pub(crate) fn read(role: ProcessRole, settings: &ServerSettings) -> Result<Self, CommandFailure> {
+        let mut problems = Vec::new();
+        let serves_bus = role != ProcessRole::Serve || settings.events.mqtt;
+        let access = if serves_bus { parts::read_access(settings, &mut problems) } else { ServiceAccess::default() };
+        let (events, identity) = match role {
+            ProcessRole::Broker => Default::default(),
+            ProcessRole::Serve | ProcessRole::Bridge => {
+                (PreparedEvents::read(&settings.events, &mut problems), PreparedIdentity::read(settings, &mut problems))
+            }
+        };
+        check_certificates(role, &settings.listeners, &mut problems);
+        match &problems[..] {
+            [] => Ok(Self { access, events, identity }),
+            problems => {
+                let lines = problems.iter().map(|problem| format!("\n  {problem}"));
+                Err(CommandFailure::new(
+                    USAGE,
+                    format!("the settings name what cannot be used:{}", lines.collect::<String>()),
+                ))
+            }
+        }
+    }
+}
+
+/// What the doors are going to show.
+fn check_certificates(role: ProcessRole, doors: &MqttSettings, problems: &mut Vec<String>) {
+    let of_mqtt = doors.tls.clone().filter(|_| role != ProcessRole::Bridge);
+    let of_web = doors.web_certificate.clone().filter(|_| role != ProcessRole::Broker);
+    // Both show the same certificate.
+    let tls = of_mqtt.or(of_web.map(|files| tls::TlsSettings { files, clients: None }));
+    let Some(tls) = tls else { return };
+    if let Err(error) = tls.check() {
+        let clients = tls.clients.as_ref();
+        let key = match error.file() {
+            file if file == tls.files.key => "tls.key",
+            file if clients.is_some_and(|clients| file == clients.roots) => "tls.client_ca",
+            _ => "tls.certificates",
+        };
+        problems.push(format!("{key}: {error}"));
+    }
+}
