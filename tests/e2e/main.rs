@@ -53,8 +53,8 @@ mod websocket;
 
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a slow and busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take on a slow and busy machine. Longer than a client waits for a lost answer (30 s) before it asks again.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Waits until `done` says so, looking often; `what` says in a failure what did not come.
 fn until(what: &str, mut done: impl FnMut() -> bool) {
