@@ -36,6 +36,7 @@ use self::upload::RunningUpload;
 use crate::client::ask;
 use crate::engine::{EngineCommand, EngineShared};
 use crate::error::{Error, FileFailure};
+use crate::ledger::files::{FileRecord, FileStage};
 use crate::media::FileId;
 use crate::network::backoff::Backoff;
 use crate::send::SendHandle;
@@ -74,6 +75,12 @@ impl Transfers {
     /// How far a file is, if somebody watches it.
     pub(crate) fn state(&self, id: FileId) -> Option<FileState> {
         self.lock().get(&id).map(|sender| sender.borrow().clone())
+    }
+
+    /// Files that are watched and not over, as far as their watchers know.
+    fn unfinished(&self) -> Vec<FileId> {
+        let watched = self.lock();
+        watched.iter().filter(|(_, sender)| !sender.borrow().is_over()).map(|(id, _)| *id).collect()
     }
 
     /// Tells whoever watches what a handle has done. What is over stays so.
@@ -146,6 +153,32 @@ impl TransferContext {
         }
     }
 
+    /// The files of the ledger. Watchers of a file that is no longer one of them are told how it ended: the task that put an
+    /// end to it may have been stopped before it could tell, and what a restored server has forgotten ends without a task.
+    async fn files(&self) -> Result<Vec<(FileId, FileRecord)>, Error> {
+        let files = self.shared.ledger.call(|it| it.files()).await?;
+        for id in self.shared.transfers.unfinished() {
+            if !files.iter().any(|(it, _)| *it == id) {
+                self.tell_end(id).await?;
+            }
+        }
+        Ok(files)
+    }
+
+    async fn tell_end(&self, id: FileId) -> Result<(), Error> {
+        let shared = &self.shared;
+        match shared.ledger.call(move |it| it.file_stage(id)).await? {
+            Some(FileStage::Sent(send)) => {
+                if let Some(handle) = shared.follow(send).await? {
+                    shared.transfers.is_message(id, handle);
+                }
+            }
+            Some(FileStage::Failed(failure)) => shared.transfers.goes(id, FileState::Failed(failure)),
+            Some(FileStage::UnderWay { .. }) | None => {}
+        }
+        Ok(())
+    }
+
     /// Waits before another attempt: for so long, or until there is a new connection.
     async fn rest(&self, time: Duration) {
         let mut status = self.shared.status.subscribe();
@@ -184,7 +217,7 @@ pub(crate) async fn run(context: TransferContext) {
     let mut running: HashMap<FileId, (TransferTask, AbortHandle)> = HashMap::new();
     let mut tasks = JoinSet::new();
     loop {
-        let again = match shared.ledger.call(|it| it.files()).await {
+        let again = match context.files().await {
             Ok(files) => {
                 let wanted = files.into_iter().filter(|(_, it)| it.cancelled || !it.paused);
                 let mut wanted: Vec<_> = wanted
@@ -229,8 +262,14 @@ pub(crate) async fn run(context: TransferContext) {
                     Err(error) => error.id(),
                 };
                 running.retain(|_, (_, handle)| handle.id() != task);
+                // There may be a message in the outbox now, or an event.
+                shared.queued();
+                shared.news.send_modify(|news| *news += 1);
             }
             () = sleep(again.unwrap_or_default()), if again.is_some() => {}
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

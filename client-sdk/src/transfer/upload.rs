@@ -90,7 +90,7 @@ impl RunningUpload {
         Self { context, id, record, path, noes: 0, rejected: 0, _watched: watched }
     }
 
-    /// Until the message is in the outbox, or the file is given up.
+    /// Until the message is in the outbox, or the file is given up. [`super::run`] tells that.
     pub(super) async fn run(mut self) {
         loop {
             let (again, why) = match self.attempt().await {
@@ -142,13 +142,8 @@ impl RunningUpload {
     }
 
     async fn give_up(&self, failure: FileFailure) -> Result<(), Error> {
-        let (shared, id, why) = (&self.context.shared, self.id, failure.clone());
-        if shared.ledger.call(move |it| it.file_failed(id, &why)).await? {
-            self.goes(FileState::Failed(failure));
-            shared.news.send_modify(|news| *news += 1);
-            shared.changed();
-        }
-        Ok(())
+        let id = self.id;
+        self.context.shared.ledger.call(move |it| it.file_failed(id, &failure)).await.map(drop)
     }
 
     fn goes(&self, state: FileState) {
@@ -299,16 +294,10 @@ impl RunningUpload {
         }
     }
 
-    /// Its message goes to the outbox.
+    /// Its message goes to the outbox, unless the file was paused or called off.
     async fn send(&self) -> Result<(), UploadStop> {
-        let (shared, id) = (&self.context.shared, self.id);
-        let Some(send) = shared.ledger.call(move |it| it.file_uploaded(id, now_s())).await? else {
-            return Err(UploadStop::Gone);
-        };
-        if let Some(handle) = shared.follow(send).await? {
-            shared.transfers.is_message(id, handle);
-        }
-        shared.queued();
+        let id = self.id;
+        self.context.shared.ledger.call(move |it| it.file_uploaded(id, now_s())).await?;
         Ok(())
     }
 }

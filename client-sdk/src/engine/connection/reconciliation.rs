@@ -147,6 +147,9 @@ impl EngineConnection<'_> {
         states.into_iter().for_each(|(id, state)| shared.tracker.set(id, state));
         shared.changed();
         shared.news.send_modify(|news| *news += 1);
+        // Files for what is gone have failed.
+        #[cfg(feature = "media")]
+        shared.transfers.wake();
         self.ask_for_past(fills);
         Ok(())
     }
