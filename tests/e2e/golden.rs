@@ -23,7 +23,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden");
 /// How long a recording waits for one more message.
 const SILENCE: Duration = Duration::from_secs(2);
 /// What says how long ago something was.
-const AGES: [&str; 3] = ["age_s", "full_age_s", "last_seen_min"];
+const AGES: [&str; 3] = ["age_s", "full_age_s", "last_seen_age_min"];
 
 /// golden.json: what the maker says of the store.
 #[derive(Deserialize)]
