@@ -1,4 +1,4 @@
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
@@ -19,7 +19,7 @@ mod void;
 
 use super::*;
 use crate::call::{ConversationCall, RoutedCall};
-use crate::command::{Draft, To};
+use crate::command::{ClientSequence, CountName, Draft, To};
 use crate::entry::{Entry, EntryKind};
 use crate::membership_count::MembershipCount;
 use crate::outcome::NewEntry;
@@ -166,7 +166,7 @@ impl Scene {
 
 const PUBLISH: PublishKey =
     PublishKey { connection: ConnectionKey { edge: 1, connection: 1 }, number: 1, packet_id: NonZeroU16::new(3) };
-const REPLY_TO: ReplyTo = ReplyTo::Connection(PUBLISH);
+const REPLY_TO: ReplyTo = ReplyTo::Connection(DeviceId::new(1), PUBLISH);
 
 fn of_conversation(call: Call) -> ConversationCall {
     let RoutedCall::Conversation(call) = call.into() else { panic!("decided elsewhere") };
@@ -196,7 +196,7 @@ fn device_record(id: u64) -> DeviceRecord {
 fn origin(from: &str) -> CommandOrigin {
     CommandOrigin {
         user: user(from),
-        device: Scene::device(from),
+        device: Some(Scene::device(from)),
         fingerprint: None,
         reply_to: Some(REPLY_TO),
         publish_record: Some(publish_record()),
@@ -207,11 +207,22 @@ fn origin(from: &str) -> CommandOrigin {
 fn published(outcome: &Outcome) -> (Reason, ConversationId, Seq) {
     let answer = outcome.effects.iter().find_map(|effect| match effect.kind {
         EffectKind::Published { to: REPLY_TO, reason, conversation, sequence, .. } => {
-            Some((reason, conversation, sequence))
+            Some((reason, conversation.unwrap_or_default(), sequence.unwrap_or_default()))
         }
         _ => None,
     });
     answer.expect("a publish is answered")
+}
+
+/// The number that a device gives to what it sends; 0: none.
+fn numbered(number: u64) -> Option<ClientSequence> {
+    NonZeroU64::new(number).map(|number| ClientSequence { number, count: CountName::Sender(0) })
+}
+
+/// A device has messages of these members, and every place between these two.
+fn received(up_to: Seq, unbroken_from: Seq, senders: &[u32]) -> Option<ReceivedMessages> {
+    let senders = senders.iter().copied().map(Ordinal::new).collect();
+    Some(ReceivedMessages { up_to, unbroken_from, senders })
 }
 
 fn recipients(outcome: &Outcome, kind: EntryKind) -> Vec<u64> {
@@ -239,7 +250,7 @@ fn the_first_message_opens_the_direct_conversation() {
         }
         _ => None,
     });
-    let done = AppliedPublish { conversation: id, sequence: Seq::new(3), ..AppliedPublish::default() };
+    let done = AppliedPublish { conversation: Some(id), sequence: Some(Seq::new(3)), ..AppliedPublish::default() };
     assert_eq!(again, Some(RetryVerdict::Done(done)), "the answer is kept for a retry");
 }
 
@@ -268,16 +279,14 @@ fn acknowledgement_and_reading_tick_the_sender() {
         user: user("bob"),
         device: Scene::device("bob"),
         conversation,
-        up_to,
-        unbroken_from: up_to,
-        senders: vec![Ordinal::new(0)],
+        messages: received(up_to, up_to, &[0]),
         orders: vec![Order::new(40)],
         bytes: 5,
         apart: Vec::new(),
     };
     let ticks = |outcome: &Outcome| -> Vec<(u64, Watermark)> {
         let ticks = outcome.effects.iter().filter_map(|effect| match effect.kind {
-            EffectKind::Tick { watermark, .. } => Some((effect.device.get(), watermark)),
+            EffectKind::Tick { device, watermark, .. } => Some((device.get(), watermark)),
             _ => None,
         });
         ticks.collect()
@@ -328,9 +337,7 @@ fn carol_has(
         user: user("carol"),
         device: DeviceId::new(77),
         conversation,
-        up_to: Seq::new(*places.end()),
-        unbroken_from: Seq::new(*places.start()),
-        senders: vec![Ordinal::new(by)],
+        messages: received(Seq::new(*places.end()), Seq::new(*places.start()), &[by]),
         orders: vec![Order::new(40)],
         bytes: 5,
         apart: Vec::new(),
@@ -338,8 +345,11 @@ fn carol_has(
 }
 
 fn told(outcome: &Outcome) -> Vec<u64> {
-    let ticks = outcome.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::Tick { .. }));
-    ticks.map(|effect| effect.device.get()).collect()
+    let ticks = outcome.effects.iter().filter_map(|effect| match effect.kind {
+        EffectKind::Tick { device, .. } => Some(device.get()),
+        _ => None,
+    });
+    ticks.collect()
 }
 
 #[test]
@@ -442,14 +452,14 @@ fn a_forgotten_user_leaves_its_conversations_and_its_name_starts_afresh() {
 #[test]
 fn life_is_the_shorter_of_the_sender_s_wish_and_the_retention() {
     let mut scene = Scene::new();
-    for (wish, life) in [(0, 3_600), (60, 60), (u32::MAX, 3_600)] {
+    for (wish, life) in [(None, 3_600), (Some(0), 0), (Some(60), 60), (Some(u32::MAX), 3_600)] {
         let body = Bytes::new();
         let to = To::User(user("bob"));
         let draft = Draft { body, expires_in_s: wish, ..Draft::default() };
         let post = Command::Post { origin: origin("alice"), to, draft };
         let outcome = scene.run(post);
         let entry = Entry::decode(outcome.entries.last().unwrap().value.clone()).unwrap();
-        assert_eq!((entry.expires_at_s, entry.limited), (NOW_S + life, wish != 0));
+        assert_eq!((entry.expires_at_s, entry.limited), (NOW_S + life, wish.is_some()));
     }
 }
 
@@ -473,9 +483,7 @@ fn a_large_body_is_kept_once_until_the_last_device_has_it() {
         user: self::user(user),
         device: DeviceId::new(device),
         conversation,
-        up_to: sequence,
-        unbroken_from: sequence,
-        senders: vec![],
+        messages: received(sequence, sequence, &[]),
         orders: vec![Order::new(40)],
         bytes: 5,
         apart: vec![sequence],

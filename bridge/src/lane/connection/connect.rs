@@ -25,7 +25,7 @@ impl<S: Store> Context<S> {
         WindowLimits {
             count: min(connect.receive_maximum.max(1), self.settings.window_messages),
             bytes: self.settings.window_bytes,
-            packet_bytes: if connect.packet_bytes_max == 0 { u32::MAX } else { connect.packet_bytes_max },
+            packet_bytes: connect.packet_bytes_max,
         }
     }
 }
@@ -104,9 +104,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }));
         let filters = session.filters;
         self.connections.by_key.insert(key, device);
-        if ends_at_s > 0 {
-            self.connections.ends.insert((ends_at_s, key));
-        }
+        self.connections.ends.extend(ends_at_s.map(|ends_at_s| (ends_at_s, key)));
         self.presence.has_come(&user, device, was_connected);
         self.presence.listens(&self.context, &self.connections, device, attached_again);
         self.connections.note_change(device);

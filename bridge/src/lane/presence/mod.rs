@@ -48,7 +48,7 @@ pub(in crate::lane) const ROWS_PER_USER: usize = 10;
 
 /// Who of this lane's users is online, who listens, and what is still to be told.
 pub(in crate::lane) struct Presences {
-    damping: Debounce,
+    debounce: Debounce,
     /// Connected devices of users who have some.
     here: HashMap<UserId, u16, FixedState>,
     /// Devices that are connected and subscribed to presence, and the lanes (bits) that have not said yet which of their
@@ -65,7 +65,7 @@ pub(in crate::lane) struct Presences {
 impl Presences {
     pub(in crate::lane) fn new(offline_after: Duration, seed: u64) -> Self {
         Self {
-            damping: Debounce::new(offline_after),
+            debounce: Debounce::new(offline_after),
             here: HashMap::with_hasher(FixedState::with_seed(seed)),
             listeners: BTreeMap::new(),
             altered: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl Presences {
 
     /// Whether others are told that the user is online.
     pub(in crate::lane) fn shows_online(&self, user: &UserId) -> bool {
-        self.here.contains_key(user) || self.damping.lingers(user)
+        self.here.contains_key(user) || self.debounce.lingers(user)
     }
 }
 
@@ -107,8 +107,8 @@ impl<S: Store> Context<S> {
     }
 
     pub(in crate::lane) fn offline_since(&self, minute: u64) -> client::Presence {
-        let minutes = self.minute().saturating_sub(minute) + 1;
-        client::Presence { last_seen_plus_one_min: u32::try_from(minutes).unwrap_or(u32::MAX), ..Default::default() }
+        let age_min = u32::try_from(self.minute().saturating_sub(minute)).unwrap_or(u32::MAX);
+        client::Presence { last_seen_age_min: Some(age_min), ..Default::default() }
     }
 
     fn gather(&self, user: &UserId, presence: &client::Presence, to: impl Iterator<Item = UserId>, news: &mut News) {
@@ -138,7 +138,7 @@ impl Presences {
         let devices = self.here.entry(user.clone()).or_default();
         *devices = devices.saturating_add(1);
         if *devices == 1 {
-            self.damping.came(user);
+            self.debounce.came(user);
         }
     }
 
@@ -156,7 +156,7 @@ impl Presences {
         if *devices == 0 {
             self.here.remove(user);
             let minute = context.minute();
-            if self.damping.went(user, Instant::now(), minute) {
+            if self.debounce.went(user, Instant::now(), minute) {
                 round.note_last_seen(user, minute);
             }
         }

@@ -160,7 +160,7 @@ impl Presences {
         mut users: Vec<UserId>,
     ) -> Result<(), StoreError> {
         // Whose coming is not told yet is told to all who watch in a moment.
-        let is_known = |it: &Presences, user: &UserId| it.shows_online(user) && !it.damping.is_news(user);
+        let is_known = |it: &Presences, user: &UserId| it.shows_online(user) && !it.debounce.is_news(user);
         users.retain(|user| look.offline_too || is_known(self, user));
         state.read_users(context, users.iter()).await?;
         let keys =

@@ -18,7 +18,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (now, mut rows) = (Instant::now(), 0);
         let mut news = News::new();
         while rows < ROWS_PER_TICK
-            && let Some((user, minute)) = self.presence.damping.next_gone(now)
+            && let Some((user, minute)) = self.presence.debounce.next_gone(now)
         {
             if !self.presence.here.contains_key(&user) {
                 let presence = self.context.offline_since(minute);
@@ -26,7 +26,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
         }
         while rows < ROWS_PER_TICK
-            && let Some(user) = self.presence.damping.next_came()
+            && let Some(user) = self.presence.debounce.next_came()
         {
             if self.presence.here.contains_key(&user) {
                 // A crash must not make it look as if it had not been there.

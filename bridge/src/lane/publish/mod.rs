@@ -84,14 +84,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let no_room = reads.is_none() && self.context.nearly_full;
         if publish.at_most_once && (too_many || no_room) {
-            self.connections.answer(
-                &mut self.edges,
-                device,
-                key_of(key, &publish),
-                Reason::QUOTA_EXCEEDED,
-                "",
-                Default::default(),
-            );
+            let to = key_of(key, &publish);
+            self.connections.answer(&mut self.edges, device, to, Reason::QUOTA_EXCEEDED, "");
         } else if too_many {
             self.dismiss(device, Reason::QUOTA_EXCEEDED);
         } else if let Some(session) = self.connections.sessions.get_mut(&device) {
@@ -129,19 +123,19 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let request = match PublishRequest::parse(&publish, self.context.origin.epoch) {
             Ok(request) => request,
             Err(Refusal { reason, text }) => {
-                self.connections.answer(&mut self.edges, device, to, reason, text, Default::default());
+                self.connections.answer(&mut self.edges, device, to, reason, text);
                 return Ok(());
             }
         };
         if matches!(request, PublishRequest::Live { .. }) && !self.connections.may_go_live(&self.context, device) {
             let Refusal { reason, text } = refusal::TOO_MANY_LIVE_SIGNALS;
-            self.connections.answer(&mut self.edges, device, to, reason, text, Default::default());
+            self.connections.answer(&mut self.edges, device, to, reason, text);
             return Ok(());
         }
         let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(()) };
         if self.accounts.is_being_removed(&session.user) {
             let Refusal { reason, text } = refusal::USER_BEING_REMOVED;
-            self.connections.answer(&mut self.edges, device, to, reason, text, Default::default());
+            self.connections.answer(&mut self.edges, device, to, reason, text);
             return Ok(());
         }
         let mut publish_record = None;
@@ -173,7 +167,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         session.under_way += 1;
         session.computing += u32::from(matches!(request, PublishRequest::Call { .. }));
         let (user, fingerprint) = (session.user.clone(), Some(fingerprint));
-        let reply_to = Some(ReplyTo::Connection(to));
+        let reply_to = Some(ReplyTo::Connection(device, to));
+        let device = Some(device);
         let origin = CommandOrigin { user, device, fingerprint, reply_to, publish_record, handed_over: false };
         match request {
             PublishRequest::Post { to: MessageRecipient::To(to), draft } => {

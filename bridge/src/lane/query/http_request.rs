@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use godwit_core::call::Addition;
-use godwit_core::command::{Command, CommandOrigin, Draft};
+use godwit_core::command::{Command, CommandOrigin, CountName};
 use godwit_core::credential::Fingerprint;
 use godwit_core::refusal::{self, Refusal};
 use godwit_core::reply_to::ReplyTo;
@@ -26,7 +26,7 @@ use crate::password::{self, PasswordMatch};
 use godwit_store::{Store, StoreError};
 
 /// Who asks, and what it is let in with.
-type HttpRequester = (DeviceId, Option<Fingerprint>);
+type HttpRequester = (Option<DeviceId>, Option<Fingerprint>);
 
 impl Requests {
     fn refuse_http(&mut self, request: u64, refusal: Refusal) {
@@ -54,12 +54,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return Ok(());
         }
         let asker = self.requester(&user, &who).await?;
-        let device = asker.as_ref().map_or(DeviceId::default(), |asker| asker.0);
-        let Some(LaneMessage::Ask(user, who, ask, reply)) =
-            self.connections.revocations.when_known(device, LaneMessage::Ask(user, who, ask, reply))
-        else {
-            return Ok(());
+        let request = LaneMessage::Ask(user, who, ask, reply);
+        let request = match asker.as_ref().ok().and_then(|asker| asker.0) {
+            Some(device) => self.connections.revocations.when_known(device, request),
+            None => Some(request),
         };
+        let Some(LaneMessage::Ask(user, who, ask, reply)) = request else { return Ok(()) };
         self.requests.last_http += 1;
         let id = self.requests.last_http;
         self.requests.pending_http.insert(id, reply);
@@ -100,14 +100,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.requests.wait_in_turn(&self.context, user, rest);
             }
             UserRequest::Send(send) => {
-                // Over HTTP a counter has no other name than a key.
-                let keyed = send.counter > 0;
-                match post_of(send, 0, self.context.origin.epoch) {
-                    Ok((MessageRecipient::To(to), draft)) => {
-                        self.dispatch(Command::Post { origin, to, draft: Draft { keyed, ..draft } });
-                    }
+                // Over HTTP a count has no other name than a key.
+                let count = |name| if name == 0 { CountName::Sender(0) } else { CountName::Key(name) };
+                match post_of(send, count, None, self.context.origin.epoch) {
+                    Ok((MessageRecipient::To(to), draft)) => self.dispatch(Command::Post { origin, to, draft }),
                     Ok((MessageRecipient::Phone(number), draft)) => {
-                        self.post_to_phone(origin, by, number, Draft { keyed, ..draft }).await?;
+                        self.post_to_phone(origin, by, number, draft).await?;
                     }
                     Err(refusal) => self.requests.refuse_http(id, refusal),
                 }
@@ -133,9 +131,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         who: &Principal,
     ) -> Result<Result<HttpRequester, Refusal>, StoreError> {
         let record = self.state.user_record(&self.context, user).await?;
-        let as_device = |device: &DeviceRecord| (DeviceId::new(device.id), Some(Fingerprint::of(device)));
+        let as_device = |device: &DeviceRecord| (Some(DeviceId::new(device.id)), Some(Fingerprint::of(device)));
         Ok(match who {
-            Principal::Waiting(device) => record.map(|_| (*device, None)).ok_or(refusal::NO_USER),
+            Principal::Waiting(device) => record.map(|_| (Some(*device), None)).ok_or(refusal::NO_USER),
             Principal::Administrator => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
             Principal::Token(None) => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
             Principal::Token(Some(name)) => {
@@ -152,10 +150,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     let text = password::why_not(is_user, device.is_some());
                     return Ok(Err(Refusal { reason: Reason::BAD_USER_NAME_OR_PASSWORD, text }));
                 };
-                let asker = as_device(device);
+                let (id, asker) = (DeviceId::new(device.id), as_device(device));
                 if known == PasswordMatch::Next {
                     // It is asked again when that is known, and then it is the current one.
-                    self.next_password_is_used(user, record, asker.0);
+                    self.next_password_is_used(user, record, id);
                 }
                 Ok(asker)
             }

@@ -415,7 +415,7 @@ impl<S: Store> Scene<S> {
     }
 
     pub(super) fn disconnect(&mut self, connection: u64, clean: bool) {
-        self.send(connection, [up::Frame::Disconnect(Disconnect { clean, session_expiry_plus_one_s: 0 })]);
+        self.send(connection, [up::Frame::Disconnect(Disconnect { clean, session_expiry_s: None })]);
     }
 
     /// Lets time pass, in which the edge says that it is still there.

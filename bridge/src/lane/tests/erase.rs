@@ -196,10 +196,7 @@ async fn what_waits_is_listed_by_pages_where_history_does_not_keep_it() {
     create(&scene, "alice", &["bob", "carol", "dave"]).await;
     for number in 1..=150 {
         let body = if number == 7 { LARGE } else { "hello" };
-        scene.publish(
-            ALICE,
-            Publish { expires_in_s: 0, ..to_user(number, if number > 90 { "carol" } else { "bob" }, body) },
-        );
+        scene.publish(ALICE, to_user(number, if number > 90 { "carol" } else { "bob" }, body));
         scene.published(ALICE).await;
         scene.settle().await;
     }

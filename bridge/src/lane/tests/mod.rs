@@ -526,7 +526,7 @@ async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
     knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..=u64::from(INBOX_ENTRIES) {
-        scene.publish(ALICE, Publish { expires_in_s: 60, ..to_user(number, "bob", "hello") });
+        scene.publish(ALICE, Publish { expires_in_s: Some(60), ..to_user(number, "bob", "hello") });
         scene.published(ALICE).await;
         scene.settle().await;
     }
@@ -548,7 +548,7 @@ async fn an_inbox_that_is_caught_up_while_acknowledgements_are_under_way_is_meas
     knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..u64::from(INBOX_ENTRIES) {
-        let expires_in_s = if number <= u64::from(WINDOW) { 0 } else { 60 };
+        let expires_in_s = (number > u64::from(WINDOW)).then_some(60);
         scene.publish(ALICE, Publish { expires_in_s, ..to_user(number, "bob", "hello") });
         assert_eq!(scene.published(ALICE).await.reason, 0);
     }

@@ -26,7 +26,7 @@ fn online() -> Presence {
 }
 
 fn just_gone() -> Presence {
-    Presence { last_seen_plus_one_min: 1, ..Default::default() }
+    Presence { last_seen_age_min: Some(0), ..Default::default() }
 }
 
 /// What a connection was told within a tick.

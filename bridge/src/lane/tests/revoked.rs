@@ -156,7 +156,7 @@ async fn a_connection_is_attached_again_by_its_number_and_its_fingerprint() {
         (Resume { device: tablet.device, ..resume.clone() }, Reason::ADMINISTRATIVE_ACTION),
         (Resume { device: tablet.device + 64, ..resume.clone() }, Reason::ADMINISTRATIVE_ACTION),
         // It came with a token, which has ended.
-        (Resume { ends_at_s: NOW_S, ..resume.clone() }, Reason::NOT_AUTHORIZED),
+        (Resume { ends_at_s: Some(NOW_S), ..resume.clone() }, Reason::NOT_AUTHORIZED),
     ];
     for (resume, reason) in cases {
         let answer = attach(&mut scene, Connect { resume: Some(resume.clone()), ..right.clone() }).await;

@@ -241,7 +241,7 @@ async fn a_reattached_connection_is_compared_with_its_inbox_in_pieces() {
         assert_eq!(scene.published(ALICE).await.reason, 0);
     }
     scene.send_messages(ALICE, "bob", 20_000, 1).await;
-    let small = godwit_schemas::bus::Connect { packet_bytes_max: 500, ..scene.connect_frame("bob", "phone") };
+    let small = godwit_schemas::bus::Connect { packet_bytes_max: Some(500), ..scene.connect_frame("bob", "phone") };
     assert_eq!(scene.connect(BOB, small.clone()).await.reason, 0);
     scene.subscribe(BOB, Filters::RAW).await;
     let last = scene.delivered(BOB).await;
@@ -253,7 +253,7 @@ async fn a_reattached_connection_is_compared_with_its_inbox_in_pieces() {
         ..Default::default()
     };
     let resume = scene.resume_frame(BOB, "bob", "phone", resume);
-    let connect = godwit_schemas::bus::Connect { packet_bytes_max: 500, ..resume };
+    let connect = godwit_schemas::bus::Connect { packet_bytes_max: Some(500), ..resume };
     let carol = scene.resume_frame(CAROL, "carol", "phone", Resume::default());
     scene.begin_to_connect(BOB, connect);
     assert_eq!(scene.connect(CAROL, carol).await.reason, 0);

@@ -167,13 +167,9 @@ fn she_adds_him_to_no_group_and_hears_the_same_as_anybody_who_may_not() {
 #[test]
 fn between_the_two_there_are_no_ticks() {
     let (mut scene, id) = scene();
-    let ticks = |outcome: &Outcome| {
-        let ticks = outcome.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::Tick { .. }));
-        ticks.map(|effect| effect.device.get()).collect::<Vec<_>>()
-    };
     let read = |who| Command::Read { origin: origin(who), conversation: id, up_to: Seq::new(3) };
-    assert_eq!(ticks(&scene.run(read("alice"))), [9], "her own tablet, which is not to show it as new");
-    assert_eq!(ticks(&scene.run(read("bob"))), []);
+    assert_eq!(told(&scene.run(read("alice"))), [9], "her own tablet, which is not to show it as new");
+    assert_eq!(told(&scene.run(read("bob"))), [0; 0]);
 }
 
 #[test]

@@ -9,8 +9,11 @@ fn live(scene: &mut Scene, from: &str, conversation: ConversationId, body: &'sta
 }
 
 fn hear(outcome: &Outcome) -> Vec<u64> {
-    let live = outcome.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::Live { .. }));
-    live.map(|effect| effect.device.get()).collect()
+    let heard = outcome.effects.iter().filter_map(|effect| match effect.kind {
+        EffectKind::Live { device, .. } => Some(device.get()),
+        _ => None,
+    });
+    heard.collect()
 }
 
 #[test]

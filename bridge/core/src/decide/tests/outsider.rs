@@ -24,9 +24,7 @@ fn acked(scene: &mut Scene, id: ConversationId, up_to: u64) {
         user: user("bob"),
         device: Scene::device("bob"),
         conversation: id,
-        up_to: Seq::new(up_to),
-        unbroken_from: Seq::new(up_to),
-        senders: vec![Ordinal::new(0)],
+        messages: received(Seq::new(up_to), Seq::new(up_to), &[0]),
         orders: vec![Order::new(40)],
         bytes: 5,
         apart: Vec::new(),
@@ -71,13 +69,13 @@ fn what_has_expired_does_not_wait() {
         published(&scene.run(Command::Post { origin: origin("alice"), to: To::User(user("bob")), draft })).0
     };
     let full = [Reason::SUCCESS, Reason::SUCCESS, Reason::SUCCESS, Reason::QUOTA_EXCEEDED];
-    assert_eq!([0; 4].map(|life| send(&mut scene, life)), full);
+    assert_eq!([None; 4].map(|life| send(&mut scene, life)), full);
     scene.now_s += RULES.retention_s;
-    assert_eq!([60, 10, 5, 5].map(|life| send(&mut scene, life)), full);
+    assert_eq!([60, 10, 5, 5].map(|life| send(&mut scene, Some(life))), full);
     scene.now_s += 59;
-    assert_eq!(send(&mut scene, 5), Reason::QUOTA_EXCEEDED);
+    assert_eq!(send(&mut scene, Some(5)), Reason::QUOTA_EXCEEDED);
     scene.now_s += 1;
-    assert_eq!(send(&mut scene, 5), Reason::SUCCESS);
+    assert_eq!(send(&mut scene, Some(5)), Reason::SUCCESS);
 }
 
 #[test]
