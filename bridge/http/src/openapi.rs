@@ -60,12 +60,15 @@ const SERVER: &str = "/v1/users/{user}/server";
 const LINES: &str = "ExportLine";
 
 const OPERATIONS: &[Operation<RouteContext>] = &[
-    op(
-        "delete",
-        USER,
-        |it| on(it, account::erase),
-        "Erase the account: devices, inboxes, memberships; what others received stays theirs",
-    ),
+    Operation {
+        calls: &["EraseAccount"],
+        ..op(
+            "delete",
+            USER,
+            |it| on(it, account::erase),
+            "Erase the account: devices, inboxes, memberships; what others received stays theirs",
+        )
+    },
     Operation {
         answer: (200, Some(LINES)),
         ..op(
@@ -76,11 +79,13 @@ const OPERATIONS: &[Operation<RouteContext>] = &[
         )
     },
     Operation {
+        calls: &["ListConversations"],
         query: &["after", "limit"],
         answer: (200, Some("ConversationPage")),
         ..op("get", LIST, |it| on(it, chat::list_conversations), "The user's conversations, by number")
     },
     Operation {
+        calls: &["OpenDirect", "CreateGroup"],
         body: Some("NewConversation"),
         answer: (201, Some("Conversation")),
         ..op(
@@ -91,20 +96,26 @@ const OPERATIONS: &[Operation<RouteContext>] = &[
         )
     },
     Operation {
+        calls: &["Describe"],
         answer: (200, Some("Description")),
         ..op("get", ONE, |it| on(it, chat::describe), "Members, title and settings")
     },
     Operation {
+        calls: &["Rename", "ChangeSettings", "SetRetention"],
         body: Some("ConversationChange"),
         ..op("patch", ONE, |it| on(it, chat::change_conversation), "Change the title, the settings or the retention")
     },
-    op(
-        "delete",
-        ONE,
-        |it| on(it, chat::delete_conversation),
-        "Delete the conversation for the user; others keep theirs",
-    ),
     Operation {
+        calls: &["DeleteConversation"],
+        ..op(
+            "delete",
+            ONE,
+            |it| on(it, chat::delete_conversation),
+            "Delete the conversation for the user; others keep theirs",
+        )
+    },
+    Operation {
+        calls: &["GetHistory"],
         query: &["before", "after", "oldest_first", "limit"],
         answer: (200, Some("MessagePage")),
         ..op("get", MESSAGES, |it| on(it, chat::history), "History, newest first unless told otherwise")
@@ -116,36 +127,62 @@ const OPERATIONS: &[Operation<RouteContext>] = &[
         once: true,
         ..op("post", MESSAGES, |it| on(it, chat::send), "Send a message; it is on disk when this is answered")
     },
-    Operation { body: Some("NewBody"), large: true, ..op("put", MESSAGE, |it| on(it, chat::edit), "Edit a message") },
-    op("delete", MESSAGE, |it| on(it, chat::recall), "Take a message back"),
     Operation {
+        calls: &["Edit"],
+        body: Some("NewBody"),
+        large: true,
+        ..op("put", MESSAGE, |it| on(it, chat::edit), "Edit a message")
+    },
+    Operation { calls: &["Recall"], ..op("delete", MESSAGE, |it| on(it, chat::recall), "Take a message back") },
+    Operation {
+        calls: &["React"],
         body: Some("NewReaction"),
         ..op("put", REACTION, |it| on(it, chat::react), "React to a message; empty: no more")
     },
     Operation { body: Some("ReadUpTo"), ..op("put", READ, |it| on(it, chat::read), "Everything up to here was read") },
-    op(
-        "put",
-        ACCEPTED,
-        |it| on(it, chat::accept),
-        "Accept a conversation that a stranger has opened, or has added the user to",
-    ),
     Operation {
+        calls: &["Accept"],
+        ..op(
+            "put",
+            ACCEPTED,
+            |it| on(it, chat::accept),
+            "Accept a conversation that a stranger has opened, or has added the user to",
+        )
+    },
+    Operation {
+        calls: &["AddMember"],
         body: Some("NewMember"),
         ..op("post", MEMBERS, |it| on(it, chat::add_member), "Add a member to a group")
     },
-    Operation { body: Some("NewRole"), ..op("put", MEMBER, |it| on(it, chat::set_role), "Give a member a role") },
-    op("delete", MEMBER, |it| on(it, chat::remove_member), "Remove a member; oneself: leave"),
     Operation {
+        calls: &["SetRole"],
+        body: Some("NewRole"),
+        ..op("put", MEMBER, |it| on(it, chat::set_role), "Give a member a role")
+    },
+    Operation {
+        calls: &["RemoveMember", "Leave"],
+        ..op("delete", MEMBER, |it| on(it, chat::remove_member), "Remove a member; oneself: leave")
+    },
+    Operation {
+        calls: &["ListInvites"],
         answer: (200, Some("Invites")),
         ..op("get", INVITES, |it| on(it, chat::list_invites), "Invites to a group")
     },
     Operation {
+        calls: &["CreateInvite"],
         body: Some("NewInvite"),
         answer: (201, Some("Invite")),
         ..op("post", INVITES, |it| on(it, chat::create_invite), "Make an invite")
     },
-    Operation { answer: (200, Some("Conversation")), ..op("post", INVITE, |it| on(it, chat::join), "Join a group") },
-    op("delete", INVITE, |it| on(it, chat::revoke_invite), "Revoke an invite"),
+    Operation {
+        calls: &["Join"],
+        answer: (200, Some("Conversation")),
+        ..op("post", INVITE, |it| on(it, chat::join), "Join a group")
+    },
+    Operation {
+        calls: &["RevokeInvite"],
+        ..op("delete", INVITE, |it| on(it, chat::revoke_invite), "Revoke an invite")
+    },
     Operation {
         body: Some("NewMessageTo"),
         large: true,
@@ -159,18 +196,21 @@ const OPERATIONS: &[Operation<RouteContext>] = &[
         )
     },
     Operation {
+        calls: &["LookUpPhones"],
         body: Some("PhoneHashes"),
         large: true,
         answer: (200, Some("FoundPhones")),
         ..op("post", PHONES, |it| on(it, phone::look_up), "Which of some hashed phone numbers are users'")
     },
     Operation {
+        calls: &["ListBlocked"],
         answer: (200, Some("Users")),
         ..op("get", BLOCKED, |it| on(it, chat::list_blocked), "Whom the user has blocked")
     },
-    op("put", BLOCK, |it| on(it, chat::block), "Block a user"),
-    op("delete", BLOCK, |it| on(it, chat::unblock), "Unblock a user"),
+    Operation { calls: &["Block"], ..op("put", BLOCK, |it| on(it, chat::block), "Block a user") },
+    Operation { calls: &["Unblock"], ..op("delete", BLOCK, |it| on(it, chat::unblock), "Unblock a user") },
     Operation {
+        calls: &["CreateUpload"],
         body: Some("NewUpload"),
         answer: (201, Some("Upload")),
         ..op(
@@ -181,30 +221,47 @@ const OPERATIONS: &[Operation<RouteContext>] = &[
         )
     },
     Operation {
+        calls: &["GetUpload"],
         query: &["after:part"],
         answer: (200, Some("Upload")),
         ..op("get", MEDIA, |it| on(it, media::resume), "The user's unfinished upload, with links for what is missing")
     },
-    op("delete", MEDIA, |it| on(it, media::discard), "Give up an unfinished upload"),
     Operation {
+        calls: &["DiscardUpload"],
+        ..op("delete", MEDIA, |it| on(it, media::discard), "Give up an unfinished upload")
+    },
+    Operation {
+        calls: &["CompleteUpload"],
         answer: (200, Some("Upload")),
         ..op("post", COMPLETE, |it| on(it, media::complete), "Everything is uploaded: verify it")
     },
     Operation {
+        calls: &["DownloadLink"],
         query: &["conversation"],
         answer: (200, Some("Link")),
         ..op("get", DOWNLOAD, |it| on(it, media::download), "A link to a file that was shared with the user")
     },
     Operation {
+        calls: &["ListDevices"],
         answer: (200, Some("Devices")),
         ..op("get", DEVICES, |it| on(it, chat::list_devices), "The user's devices")
     },
     Operation {
+        calls: &["LabelDevice"],
         body: Some("NewLabel"),
         ..op("put", DEVICE, |it| on(it, chat::label_device), "Say what a device is called")
     },
-    op("delete", DEVICE, |it| on(it, chat::remove_device), "Remove a device: its connection is cut, its inbox gone"),
     Operation {
+        calls: &["RemoveDevice"],
+        ..op(
+            "delete",
+            DEVICE,
+            |it| on(it, chat::remove_device),
+            "Remove a device: its connection is cut, its inbox gone",
+        )
+    },
+    Operation {
+        calls: &["RenewPassword"],
         answer: (201, Some("Credentials")),
         ..op(
             "post",
@@ -214,6 +271,7 @@ const OPERATIONS: &[Operation<RouteContext>] = &[
         )
     },
     Operation {
+        calls: &["GetServer"],
         answer: (200, Some("Server")),
         ..op("get", SERVER, |it| on(it, server::show), "Which server this is, and its epoch")
     },
@@ -276,13 +334,13 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({ "parameters": in_path(path) }));
         methods[method] = described;
     };
-    for it in OPERATIONS.iter().chain(people::OPERATIONS) {
-        add(it.path, it.method, describe(it, &OF_LANES));
+    for operation in OPERATIONS.iter().chain(people::OPERATIONS) {
+        add(operation.path, operation.method, describe(operation, &OF_LANES));
     }
-    for it in registration::OPERATIONS {
-        let mut described = describe(it, &OF_REGISTRATION);
+    for operation in registration::OPERATIONS {
+        let mut described = describe(operation, &OF_REGISTRATION);
         described["security"] = json!([]);
-        add(it.path, it.method, described);
+        add(operation.path, operation.method, described);
     }
     let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
     let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
@@ -325,6 +383,10 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
 /// `refusals`: by whoever carries it out.
 fn describe<S>(operation: &Operation<S>, refusals: &[u16]) -> Value {
     let mut described = json!({ "summary": operation.summary });
+    if let [names @ .., last] = operation.calls {
+        let names = names.iter().map(|name| format!("`{name}`, ")).collect::<String>();
+        described["description"] = format!("Of client.proto: {names}`{last}`").into();
+    }
     // `name:kind` where the name alone does not say it.
     let parameter = |it: &&str| {
         let (name, kind) = it.split_once(':').unwrap_or((it, it));
@@ -550,4 +612,21 @@ fn schemas(body_bytes_max: usize) -> Value {
         "NewLabel": object(&[("label", text(LABEL_BYTES_MAX))]),
         "Server": object(&[("server", hex()), ("epoch", hex()), ("numbers_above", number())]),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use godwit_core::call::RoutedCall;
+
+    use super::*;
+
+    /// One that shall have none would stand here, with the reason.
+    #[test]
+    fn every_call_of_a_device_is_an_operation_over_http() {
+        let operations = OPERATIONS.iter().chain(people::OPERATIONS);
+        let made: BTreeSet<_> = operations.flat_map(|operation| operation.calls).collect();
+        assert_eq!(made, RoutedCall::NAMES.iter().collect());
+    }
 }
