@@ -1,4 +1,5 @@
-//! Calls that read much, and requests over HTTP.
+//! What may take long: calls that read much, and requests over HTTP. Both wait for their turn and are done in slices between two
+//! rounds, so that nobody's messages wait for somebody's history.
 
 use std::collections::BTreeMap;
 
