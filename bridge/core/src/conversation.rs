@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_sees_what_came_after_it_joined_and_what_it_has_not_deleted() {
+    fn a_member_sees_nothing_from_before_it_joined_or_deleted() {
         let mut it = group(&["alice", "bob"]);
         it.send(&user("alice"), None, true, NOW).unwrap();
         it.advance(None, PlaceContent::Other);

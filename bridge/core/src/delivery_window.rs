@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_for_the_device_waits_for_another_connection() {
+    fn what_is_too_large_waits_for_another_connection() {
         let mut it = caught_up(WINDOW);
         assert_eq!(it.new_entry(order(1), &entry(EntryKind::Message, 501), Filters::RAW), EntryAction::Skip);
         assert_eq!(it.new_entry(order(2), &entry(EntryKind::Message, 1), Filters::RAW), NEW);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_gets_what_the_last_one_did_not_acknowledge_marked_as_repeated() {
+    fn a_new_connection_gets_unacknowledged_entries_as_repeated() {
         let mut it = DeliveryWindow::new(WINDOW, order(5), order(6));
         let message = entry(EntryKind::Message, 10);
         assert_eq!(it.next(order(5), &message, Filters::RAW), EntryAction::Deliver { again: true });

@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_others_above_the_mark_are_unread_and_nothing_else_is() {
+    fn only_messages_of_others_above_the_mark_are_unread() {
         let mut it = Stored::default();
         it.push(PlaceContent::Other);
         for _ in 0..5 {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_back_is_not_unread_if_that_was_the_senders_to_do() {
+    fn what_its_sender_took_back_is_not_unread() {
         let mut it = Stored::default();
         let messages: Vec<_> = (0..20).map(|_| Seq::new(it.message(ALICE))).collect();
         let unread = |it: &Stored, read| it.unread(BOB, read, |_| true);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_connection_has_published_nothing_of_an_earlier_one_follows() {
+    fn nothing_of_an_earlier_connection_follows_a_later_one() {
         let stored = publish(7, 1, 9, 1, b"hello");
         for earlier in [publish(6, 4, 9, 1, b"hello"), publish(6, 5, 9, 1, b"world")] {
             assert_eq!(stored.verdict_on(&earlier, false), RetryVerdict::Superseded);

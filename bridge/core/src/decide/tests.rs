@@ -370,7 +370,7 @@ fn a_device_that_lacks_messages_ticks_those_it_passes() {
 
 /// Seed 1798200009498: the row of a receipt stayed when somebody had left and come back as another member.
 #[test]
-fn a_tick_that_is_known_is_kept_no_longer_whoever_has_come_back_as_another_member() {
+fn a_known_tick_goes_even_if_its_member_came_back_as_another() {
     for (who, by) in [("alice", "bob"), ("carol", "alice")] {
         let mut scene = Scene::new();
         let conversation = scene.group(&["bob", "carol"]);
@@ -396,7 +396,7 @@ fn a_tick_that_is_known_is_kept_no_longer_whoever_has_come_back_as_another_membe
 }
 
 #[test]
-fn who_was_not_told_since_nothing_of_its_own_was_new_is_told_when_it_knows_what_it_was_told() {
+fn a_skipped_tick_is_told_when_the_last_one_is_acknowledged() {
     let mut scene = Scene::new();
     let conversation = scene.group(&["bob", "carol"]);
     for from in ["alice", "bob", "alice"] {
@@ -439,7 +439,7 @@ fn sequences_are_consecutive_through_messages_and_changes() {
 }
 
 #[test]
-fn a_forgotten_user_leaves_its_conversations_and_its_name_starts_afresh() {
+fn a_forgotten_user_leaves_all_and_its_name_starts_afresh() {
     let mut scene = Scene::new();
     let id = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;
     scene.run(Command::Forget { user: user("bob"), conversation: id });

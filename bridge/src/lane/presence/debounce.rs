@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_flaps_is_gone_after_the_last_time_and_takes_one_place() {
+    async fn who_flaps_is_gone_after_the_last_time_and_takes_one_place() {
         let [alice] = users(["alice"]);
         let (mut debounce, start) = (Debounce::new(AFTER), Instant::now());
         let mut writes = 0;

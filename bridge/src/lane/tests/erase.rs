@@ -130,7 +130,7 @@ async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conversation_that_nobody_is_in_is_gone_but_for_what_devices_have_still_to_get() {
+async fn of_a_deserted_conversation_only_undelivered_messages_stay() {
     let mut scene = scene(History::Forever).await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     let group = create(&scene, "alice", &["bob", "carol", "dave"]).await;

@@ -131,7 +131,7 @@ async fn others_messages_do_not_wait_while_somebody_leaves_everything() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deserted_conversation_is_cleared_in_slices_and_after_a_crash() {
+async fn clearing_a_deserted_conversation_goes_on_after_a_crash() {
     for crashes in [false, true] {
         let mut scene = scene(History::Forever).await;
         scene.send_messages(CAROL, "dave", 1, 1).await;

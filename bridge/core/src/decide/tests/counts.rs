@@ -119,7 +119,7 @@ fn who_leaves_and_comes_back_goes_on_with_its_counts() {
 }
 
 #[test]
-fn a_retry_is_answered_as_its_first_attempt_whatever_has_changed() {
+fn a_retry_is_answered_like_its_first_attempt_whatever_changed() {
     let mut scene = Scene::new();
     let group = scene.group(&["bob"]);
     let to = To::Conversation(group);
@@ -136,7 +136,7 @@ fn a_retry_is_answered_as_its_first_attempt_whatever_has_changed() {
 }
 
 #[test]
-fn a_number_that_must_be_a_mistake_is_refused_and_silences_nobody() {
+fn a_mistaken_number_is_refused_and_silences_nobody() {
     let mut scene = Scene::new();
     for to in [To::User(user("bob")), To::Conversation(scene.group(&["bob"]))] {
         for mistake in [u64::MAX, 1 << 63, (1 << 62) + (1 << 33)] {
@@ -163,7 +163,7 @@ fn describing_tells_how_far_the_device_has_counted() {
 }
 
 #[test]
-fn counts_of_devices_that_are_gone_are_kept_for_a_retry_but_only_the_last_few() {
+fn only_the_last_few_counts_of_removed_devices_are_kept() {
     let mut scene = Scene::new();
     let group = scene.group(&["bob"]);
     let mut send = |device: u64| {

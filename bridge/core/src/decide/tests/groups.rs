@@ -189,7 +189,7 @@ fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
 }
 
 #[test]
-fn who_opens_a_conversation_with_one_that_has_blocked_it_is_not_noticed() {
+fn a_conversation_opened_by_a_blocked_user_is_not_noticed() {
     let mut scene = Scene::new();
     scene.block("bob", "alice");
     let open = || Call::OpenDirect(client::OpenDirect { user: "bob".into() });

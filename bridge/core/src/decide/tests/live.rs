@@ -35,7 +35,7 @@ fn other_members_hear_and_nothing_is_written() {
 }
 
 #[test]
-fn between_two_of_whom_one_has_blocked_the_other_there_is_silence() {
+fn a_block_silences_live_signals_between_the_two() {
     let mut scene = Scene::new();
     let id = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;
     assert_eq!(hear(&live(&mut scene, "alice", id, b"")), [2]);

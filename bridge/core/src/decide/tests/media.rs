@@ -37,7 +37,7 @@ fn refusal(outcome: &Outcome) -> Reason {
 }
 
 #[test]
-fn a_message_refers_to_what_its_sender_may_share_and_says_what_is_known_of_it() {
+fn a_message_refers_to_shareable_files_and_describes_them() {
     let mut scene = scene();
     let outcome = send(&mut scene, "alice", To::User(user("bob")), with(vec![file("pic")]));
     let entry = Entry::decode(outcome.entries.last().unwrap().value.clone()).unwrap();

@@ -124,7 +124,7 @@ fn a_request_is_accepted_by_who_acts_in_it() {
 }
 
 #[test]
-fn what_a_contact_opens_is_no_request_and_neither_is_what_was_stored_before_there_were_any() {
+fn contacts_and_older_conversations_make_no_requests() {
     let mut scene = Scene::new();
     scene.rules.request_messages = 1;
     scene.contacts.push((user("bob"), user("alice")));
@@ -202,7 +202,7 @@ fn a_user_says_who_may_add_it_to_groups() {
 }
 
 #[test]
-fn strangers_add_a_user_so_often_in_a_day_and_bring_it_into_half_of_its_conversations() {
+fn strangers_add_a_user_so_often_a_day_and_up_to_half_its_limit() {
     let mut scene = Scene::new();
     scene.rules.stranger_adds_per_day = 2;
     scene.contacts.push((user("bob"), user("carol")));
