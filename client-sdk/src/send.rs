@@ -29,7 +29,8 @@ impl SendId {
     }
 }
 
-/// A message that is to be sent, with what is seldom said.
+/// A message that an app sends, with what is seldom said. It travels as `client.Send`; what the server reads from that is
+/// `Draft` of godwit-core (`bridge/core/src/command.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Draft {
     pub(crate) body: Bytes,

@@ -61,7 +61,8 @@ pub enum CountName {
     Key(u64),
 }
 
-/// A message that is to be sent.
+/// A message that is to be sent, as the server has read it. An app writes it as `Draft` of godwit-client
+/// (`client-sdk/src/send.rs`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Draft {
     /// The message as its sender wrote it; the server does not read it.

@@ -20,7 +20,8 @@ pub struct Watermark {
     pub read: Seq,
 }
 
-/// A member.
+/// A member, as its conversation's lane holds it. What a client knows of it is `Member` of godwit-client
+/// (`client-sdk/src/conversation.rs`); `client.Member` is what travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its number here.
@@ -54,7 +55,8 @@ pub struct MessageRequest {
     expires_at_s: u32,
 }
 
-/// A conversation as its lane holds it.
+/// A conversation as its lane holds it. What a client knows of it is `Conversation` of godwit-client
+/// (`client-sdk/src/conversation.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Its number.
