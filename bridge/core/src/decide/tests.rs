@@ -219,6 +219,18 @@ fn numbered(number: u64) -> Option<ClientSequence> {
     NonZeroU64::new(number).map(|number| ClientSequence { number, count: CountName::Sender(0) })
 }
 
+/// A device has acknowledged one entry, of 5 bytes, and these messages that are kept apart.
+fn acked(
+    user: &str,
+    device: u64,
+    conversation: ConversationId,
+    messages: Option<ReceivedMessages>,
+    apart: &[Seq],
+) -> Command {
+    let (user, device, orders) = (self::user(user), DeviceId::new(device), vec![Order::new(40)]);
+    Command::Acked { user, device, conversation, messages, orders, bytes: 5, apart: apart.to_vec() }
+}
+
 /// A device has messages of these members, and every place between these two.
 fn received(up_to: Seq, unbroken_from: Seq, senders: &[u32]) -> Option<ReceivedMessages> {
     let senders = senders.iter().copied().map(Ordinal::new).collect();
@@ -275,15 +287,7 @@ fn refusals_change_nothing() {
 fn acknowledgement_and_reading_tick_the_sender() {
     let mut scene = Scene::new();
     let (_, conversation, sequence) = published(&scene.post("alice", To::User(user("bob")), b"hello"));
-    let acked = |up_to| Command::Acked {
-        user: user("bob"),
-        device: Scene::device("bob"),
-        conversation,
-        messages: received(up_to, up_to, &[0]),
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: Vec::new(),
-    };
+    let acked = |up_to| acked("bob", 2, conversation, received(up_to, up_to, &[0]), &[]);
     let ticks = |outcome: &Outcome| -> Vec<(u64, Watermark)> {
         let ticks = outcome.effects.iter().filter_map(|effect| match effect.kind {
             EffectKind::Tick { device, watermark, .. } => Some((device.get(), watermark)),
@@ -333,15 +337,8 @@ fn carol_has(
     places: std::ops::RangeInclusive<u64>,
     by: u32,
 ) -> Outcome {
-    scene.run(Command::Acked {
-        user: user("carol"),
-        device: DeviceId::new(77),
-        conversation,
-        messages: received(Seq::new(*places.end()), Seq::new(*places.start()), &[by]),
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: Vec::new(),
-    })
+    let (from, up_to) = (Seq::new(*places.start()), Seq::new(*places.end()));
+    scene.run(acked("carol", 77, conversation, received(up_to, from, &[by]), &[]))
 }
 
 fn told(outcome: &Outcome) -> Vec<u64> {
@@ -479,15 +476,8 @@ fn a_large_body_is_kept_once_until_the_last_device_has_it() {
     }
     assert_eq!(outcome.entries.iter().map(|entry| entry.device.get()).collect::<Vec<_>>(), [9, 2, 3]);
 
-    let acked = |user: &str, device: u64| Command::Acked {
-        user: self::user(user),
-        device: DeviceId::new(device),
-        conversation,
-        messages: received(sequence, sequence, &[]),
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: vec![sequence],
-    };
+    let got = received(sequence, sequence, &[]);
+    let acked = |user, device| acked(user, device, conversation, got.clone(), &[sequence]);
     scene.run(acked("bob", 2));
     scene.run(acked("bob", 2));
     let outcome = scene.run(acked("alice", 9));

@@ -82,15 +82,8 @@ fn a_reference_lasts_as_long_as_the_message_and_a_grace() {
     let [(FILE, reference)] = references(&outcome)[..] else { panic!("one reference") };
     assert_eq!((reference.expires_at_s, reference.sender, reference.unseen), (NOW_S + 3_600, 0, false));
     let sequence = published(&outcome).2;
-    let acked = |user: &str, device: u64| Command::Acked {
-        user: self::user(user),
-        device: DeviceId::new(device),
-        conversation,
-        messages: received(sequence, sequence, &[]),
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: vec![sequence],
-    };
+    let got = received(sequence, sequence, &[]);
+    let acked = |user, device| acked(user, device, conversation, got.clone(), &[sequence]);
     scene.now_s += 100;
     assert_eq!(references(&scene.run(acked("bob", 2))), [], "alice's other device has still to get it");
     let [(FILE, reference)] = references(&scene.run(acked("alice", 9)))[..] else { panic!("one reference") };

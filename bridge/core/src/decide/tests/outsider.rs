@@ -19,16 +19,9 @@ fn described(scene: &mut Scene, by: &str, id: ConversationId) -> bool {
     response.description.unwrap().request
 }
 
-fn acked(scene: &mut Scene, id: ConversationId, up_to: u64) {
-    scene.run(Command::Acked {
-        user: user("bob"),
-        device: Scene::device("bob"),
-        conversation: id,
-        messages: received(Seq::new(up_to), Seq::new(up_to), &[0]),
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: Vec::new(),
-    });
+fn fetched(scene: &mut Scene, id: ConversationId, up_to: u64) {
+    let up_to = Seq::new(up_to);
+    scene.run(acked("bob", 2, id, received(up_to, up_to, &[0]), &[]));
 }
 
 fn create(users: &[&str]) -> Call {
@@ -55,7 +48,7 @@ fn a_stranger_s_messages_wait_for_acceptance_so_many_at_a_time() {
     }
     // A thing that sends to a phone that never answers goes on, as long as that fetches.
     for last in 4..20 {
-        acked(&mut scene, id, last);
+        fetched(&mut scene, id, last);
         assert_eq!(send(&mut scene, "alice", "bob"), Reason::SUCCESS);
     }
 }
@@ -119,7 +112,7 @@ fn a_request_is_accepted_by_who_acts_in_it() {
     ] {
         assert_eq!(scene.call("bob", call).0.reason, 0);
     }
-    acked(&mut scene, id, 1);
+    fetched(&mut scene, id, 1);
     assert!(described(&mut scene, "bob", id));
 }
 
