@@ -16,11 +16,11 @@ use crate::lane::round::Round;
 use godwit_store::Store;
 
 pub(in crate::lane) mod history;
-pub(in crate::lane) mod http_request;
 pub(in crate::lane) mod page;
 pub(in crate::lane) mod run;
 pub(in crate::lane) mod slices;
 pub(in crate::lane) mod turns;
+pub(in crate::lane) mod user_request;
 pub(in crate::lane) mod waiting;
 
 /// What waits for its turn, and who waits for an answer over HTTP.

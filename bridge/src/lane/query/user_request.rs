@@ -1,4 +1,4 @@
-//! Requests over HTTP: what a device could publish, without a connection. Their answers come back as effects for
+//! Requests of users without a connection, over HTTP mostly: what a device could publish. Their answers come back as effects for
 //! [`ReplyTo::Http`].
 
 use bytes::Bytes;
@@ -42,58 +42,69 @@ impl Requests {
 }
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    pub(in crate::lane) async fn http_request(
+    pub(in crate::lane) async fn user_request(
         &mut self,
         user: UserId,
         who: Principal,
-        ask: UserRequest,
+        request: UserRequest,
         reply: oneshot::Sender<client::Response>,
     ) -> Result<(), StoreError> {
         if reply.is_closed() {
             // Whoever asked has gone.
             return Ok(());
         }
-        let asker = self.requester(&user, &who).await?;
-        let request = LaneMessage::Ask(user, who, ask, reply);
-        let request = match asker.as_ref().ok().and_then(|asker| asker.0) {
-            Some(device) => self.connections.revocations.when_known(device, request),
-            None => Some(request),
+        let requester = self.requester(&user, &who).await?;
+        let message = LaneMessage::UserRequest(user, who, request, reply);
+        let message = match requester.as_ref().ok().and_then(|(device, _)| *device) {
+            Some(device) => self.connections.revocations.when_known(device, message),
+            None => Some(message),
         };
-        let Some(LaneMessage::Ask(user, who, ask, reply)) = request else { return Ok(()) };
+        let Some(LaneMessage::UserRequest(user, who, request, reply)) = message else { return Ok(()) };
         self.requests.last_http += 1;
         let id = self.requests.last_http;
         self.requests.pending_http.insert(id, reply);
-        let (device, fingerprint) = match asker {
-            Ok(asker) => asker,
-            Err(refusal) => {
-                self.requests.refuse_http(id, refusal);
-                return Ok(());
-            }
-        };
-        if self.accounts.is_being_removed(&user) && !matches!(who, Principal::Waiting(_)) {
-            self.requests.refuse_http(id, refusal::USER_BEING_REMOVED);
-            return Ok(());
+        let (device, fingerprint) =
+            match requester.and_then(|requester| self.may_request(&user, &who, &request, requester)) {
+                Ok(requester) => requester,
+                Err(refusal) => {
+                    self.requests.refuse_http(id, refusal);
+                    return Ok(());
+                }
+            };
+        let by = if matches!(who, Principal::Administrator) { Actor::Administrator } else { Actor::User };
+        let handed_over = matches!(who, Principal::Waiting(_));
+        let reply_to = Some(ReplyTo::Http(id));
+        let origin = CommandOrigin { user, device, fingerprint, reply_to, publish_record: None, handed_over };
+        self.carry_out_request(id, by, origin, request).await
+    }
+
+    /// Whether a request is to be carried out at all, or why not.
+    fn may_request(
+        &self,
+        user: &UserId,
+        who: &Principal,
+        request: &UserRequest,
+        requester: HttpRequester,
+    ) -> Result<HttpRequester, Refusal> {
+        if self.accounts.is_being_removed(user) && !matches!(who, Principal::Waiting(_)) {
+            return Err(refusal::USER_BEING_REMOVED);
         }
-        let adds = match &ask {
+        let adds = match request {
             UserRequest::Call(call) => call.spec().adds == Addition::Entries,
             UserRequest::Send(_) => true,
             UserRequest::Read(_) | UserRequest::Waiting(..) => false,
         };
-        if self.context.nearly_full && adds {
-            self.requests.refuse_http(id, refusal::STORE_NEARLY_FULL);
-            return Ok(());
-        }
-        let by = if matches!(who, Principal::Administrator) { Actor::Administrator } else { Actor::User };
-        let handed_over = matches!(who, Principal::Waiting(_));
-        let origin = CommandOrigin {
-            user,
-            device,
-            fingerprint,
-            reply_to: Some(ReplyTo::Http(id)),
-            publish_record: None,
-            handed_over,
-        };
-        match ask {
+        if self.context.nearly_full && adds { Err(refusal::STORE_NEARLY_FULL) } else { Ok(requester) }
+    }
+
+    async fn carry_out_request(
+        &mut self,
+        id: u64,
+        by: Actor,
+        origin: CommandOrigin,
+        request: UserRequest,
+    ) -> Result<(), StoreError> {
+        match request {
             UserRequest::Call(call) => {
                 let user = origin.user.clone();
                 let rest = self.call(CallContext { origin, id, correlation: Bytes::new(), by }, call).await?;
@@ -150,12 +161,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     let text = password::why_not(is_user, device.is_some());
                     return Ok(Err(Refusal { reason: Reason::BAD_USER_NAME_OR_PASSWORD, text }));
                 };
-                let (id, asker) = (DeviceId::new(device.id), as_device(device));
+                let (id, requester) = (DeviceId::new(device.id), as_device(device));
                 if known == PasswordMatch::Next {
                     // It is asked again when that is known, and then it is the current one.
                     self.next_password_is_used(user, record, id);
                 }
-                Ok(asker)
+                Ok(requester)
             }
         })
     }
