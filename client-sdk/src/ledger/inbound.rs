@@ -216,8 +216,8 @@ impl Ledger {
             if let Some(other) = other {
                 self.set_number(&keys::direct(&other), id.get())?;
                 let unrouted: UnroutedSendsRecord = self.record(&keys::unrouted(&other))?.unwrap_or_default();
-                let doubts = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
-                conversation.unplaced.splice(0..0, doubts);
+                let unplaced = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
+                conversation.unplaced.splice(0..0, unplaced);
                 self.store.delete(&keys::unrouted(&other))?;
             }
         }

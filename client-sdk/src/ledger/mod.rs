@@ -189,7 +189,7 @@ impl Ledger {
         Ok(id)
     }
 
-    /// Gives places to sends in doubt, and has what is missing looked for. Returns the sends.
+    /// Gives places to unplaced sends, and has what is missing looked for. Returns the sends.
     fn settle(
         &mut self,
         id: ConversationId,

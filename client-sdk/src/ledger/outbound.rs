@@ -99,8 +99,8 @@ impl Ledger {
                 keep_tracker(&mut record, order);
                 self.place(id, conversation, place, &mut record)?;
                 placed.push(id);
-                let earlier = record.unplaced.iter_mut().filter(|doubt| doubt.id < id.get() && doubt.below == 0);
-                earlier.for_each(|doubt| doubt.below = place.get());
+                let earlier = record.unplaced.iter_mut().filter(|send| send.id < id.get() && send.below == 0);
+                earlier.for_each(|send| send.below = place.get());
             }
             None => record.unplaced.push(UnplacedSendRecord { id: id.get(), above: record.last_own, below: 0 }),
         }

@@ -100,13 +100,13 @@ impl Ledger {
             Recipient::Phone(_) => None,
         };
         let mut pending = Vec::new();
-        let doubts = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().unplaced;
+        let unplaced = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().unplaced;
         let unrouted: Option<UnroutedSendsRecord> = match to {
             Recipient::User(user) => self.record(&keys::unrouted(user))?,
             Recipient::Phone(number) => self.record(&keys::unrouted_phone(&number.to_string()))?,
             Recipient::Conversation(_) => None,
         };
-        let sends = unrouted.into_iter().flat_map(|it| it.sends).chain(doubts.into_iter().map(|doubt| doubt.id));
+        let sends = unrouted.into_iter().flat_map(|it| it.sends).chain(unplaced.into_iter().map(|send| send.id));
         for send in sends {
             if let Some(sent) = self.record::<SentRecord>(&keys::sent(SendId::new(send)))? {
                 let state = SendState::Sent { at: None };

@@ -88,8 +88,8 @@ impl Ledger {
             return Ok(Vec::new());
         };
         let mut conversation = self.conversation_record(id)?;
-        let doubts = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
-        conversation.unplaced.splice(0..0, doubts);
+        let unplaced = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
+        conversation.unplaced.splice(0..0, unplaced);
         let placed = self.settle(id, &mut conversation)?;
         self.put(&keys::conversation(id), &conversation)?;
         Ok(placed)
