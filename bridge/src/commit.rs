@@ -12,6 +12,7 @@ use godwit_schemas::partition::Partition;
 use godwit_store::crash::{self, Point};
 use godwit_store::{Durability, Store, StoreError, Write, keys};
 use tokio::sync::mpsc;
+use tracing::field::display;
 use tracing::{Level, enabled, trace};
 
 use crate::memberships::Memberships;
@@ -145,8 +146,8 @@ fn trace_answers(lane: u32, committed: &Committed) {
     }
     for effect in &committed.effects {
         if let EffectKind::Published { to, reason, conversation, sequence, .. } = &effect.kind {
-            let (conversation, sequence) = (conversation.get(), sequence.get());
-            trace!(lane, device = effect.device.get(), ?to, ?reason, conversation, sequence, "PUBACK told to the lane");
+            let (conversation, sequence) = (conversation.map(display), sequence.map(display));
+            trace!(lane, ?to, ?reason, conversation, sequence, "PUBACK told to the lane");
         }
     }
 }

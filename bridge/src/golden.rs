@@ -37,7 +37,7 @@ const TABLES: [Table; 6] =
 type Row = (RowKind, Vec<u8>, Bytes);
 
 #[tokio::test]
-async fn every_kind_of_row_of_an_earlier_program_is_read_and_made_again() {
+async fn every_kind_of_golden_row_is_read_and_made_again() {
     let rows = rows().await;
     for (kind, key, value) in &rows {
         let anew = read(*kind, key, value);

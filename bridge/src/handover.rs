@@ -44,7 +44,8 @@ async fn send_again(
             let (media, properties) = (entry.files(), entry.properties());
             let ask = match entry.kind {
                 EntryKind::Message => {
-                    let replied: Option<&(ConversationId, Seq)> = places.get(&(entry.conversation, entry.reply_to));
+                    let replied: Option<&(ConversationId, Seq)> =
+                        entry.reply_to.and_then(|reply_to| places.get(&(entry.conversation, reply_to)));
                     UserRequest::Send(client::Send {
                         to: Some(client::send::To::User(to.to_string())),
                         client_sequence: order.get(),

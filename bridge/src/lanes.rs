@@ -66,7 +66,7 @@ impl Lanes {
         request: UserRequest,
     ) -> Result<client::Response, ShuttingDown> {
         let (reply, answer) = oneshot::channel();
-        self.send(Partition::of_user(&user), LaneMessage::Ask(user, who, request, reply));
+        self.send(Partition::of_user(&user), LaneMessage::UserRequest(user, who, request, reply));
         answer.await.map_err(|_| ShuttingDown)
     }
 

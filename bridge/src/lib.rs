@@ -142,7 +142,7 @@ impl Assembly {
         self.registration.clone()
     }
 
-    /// The committer, the keeper of files, the registrar and the lanes, each to be run to its end.
+    /// The committer, the media service, the registrar and the lanes, each to be run to its end.
     pub fn into_tasks(self) -> impl Iterator<Item = BridgeTask> {
         std::iter::once(self.committing).chain(self.running)
     }
@@ -173,9 +173,9 @@ pub async fn assemble<S: Store, B: Bus>(
     let media = settings.media.clone().map(|settings| {
         let (media, calls) = mpsc::channel(media::QUEUE);
         let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
-        let keeper =
+        let media_service =
             MediaService::new(service::MediaServiceParts { settings, time, calls, committer, lanes }, store.clone());
-        running.push(Box::pin(keeper.run()));
+        running.push(Box::pin(media_service.run()));
         media
     });
     let phone_names = counters.phone_names.clone();

@@ -18,13 +18,13 @@ pub(crate) struct Memberships(BTreeMap<UserId, Vec<Membership>>);
 
 impl Memberships {
     pub(crate) fn of(changes: &[StoreChange]) -> Self {
-        let mut it = Self::default();
+        let mut memberships = Self::default();
         for change in changes {
             if let StoreChange::Membership(user, _, membership) = change {
-                it.0.entry(user.clone()).or_default().push(*membership);
+                memberships.0.entry(user.clone()).or_default().push(*membership);
             }
         }
-        it
+        memberships
     }
 
     pub(crate) fn add(&mut self, more: Self) {

@@ -47,11 +47,11 @@ pub(crate) enum LaneMessage {
     Known(Vec<DeviceId>),
     /// The device of this connection is one of them.
     Arrive(ConnectionKey),
-    /// Over HTTP, for the lane that owns the user.
-    Ask(UserId, Principal, UserRequest, oneshot::Sender<client::Response>),
+    /// What a user asks without a connection, over HTTP mostly, for the lane that owns it.
+    UserRequest(UserId, Principal, UserRequest, oneshot::Sender<client::Response>),
     /// A change of this lane's is known everywhere: tell whom it concerns.
     Effects(Vec<Effect>),
-    /// A user of another lane is not what it was; let go when what was decided before is on disk.
+    /// A user of another lane is not what it was; release the barrier when what was decided before is on disk.
     UserChanged(UserId, Arc<Barrier>),
     /// A device's inbox is so full from now on.
     Fullness(DeviceId, Fullness),
@@ -61,9 +61,9 @@ pub(crate) enum LaneMessage {
     Erase(Vec<DeviceId>, Continuation),
     /// About contacts and presence.
     People(People),
-    /// Take no more from the bus; let go when all that is under way is on disk.
+    /// Take no more from the bus; release the barrier when all that is under way is on disk.
     Drain(Arc<Barrier>),
-    /// Let go when what was decided so far is on disk.
+    /// Release the barrier when what was decided so far is on disk.
     Pass(Arc<Barrier>),
     /// End the task.
     Stop,

@@ -1,4 +1,5 @@
-//! How a bridge is set up.
+//! How a bridge is set up: made by the server from the operator's settings, by tests and the simulator from their own, and read
+//! by every lane, the media service and the registrar. Nothing of it changes while the bridge runs.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! From what a decision changed to what is written.
+//! From what a decision changed to what is written: the last step of a lane's round before its commit goes to the committer. What
+//! is written whole is taken from the state cache as it is by then.
 
 use bytes::Bytes;
 use godwit_core::keys::MessageKey;
@@ -35,11 +36,11 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             }
             StoreChange::Message(id, sequence, value) => writes.push(set(keys::message(id, sequence), value)),
             StoreChange::OwnMessage(id, sequence, value) => writes.push(set(keys::own_message(id, sequence), value)),
-            StoreChange::Reaction(id, sequence, member, it) => {
-                writes.push(set(keys::reaction(id, sequence, member), it.map(reaction)));
+            StoreChange::Reaction(id, sequence, member, reacted) => {
+                writes.push(set(keys::reaction(id, sequence, member), reacted.map(reaction)));
             }
-            StoreChange::OwnReaction(id, sequence, member, it) => {
-                writes.push(set(keys::own_reaction(id, sequence, member), it.map(reaction)));
+            StoreChange::OwnReaction(id, sequence, member, reacted) => {
+                writes.push(set(keys::own_reaction(id, sequence, member), reacted.map(reaction)));
             }
             StoreChange::ReactionsGone(id, sequence) => {
                 writes.push(delete_range(Table::Messages, keys::reactions(id, sequence)));

@@ -264,7 +264,7 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
     let client = &session.client;
     let place = async |id: ConversationId| session.place(&id.into()).await;
     Ok(match event {
-        Event::Message(it) => Some(message(session, it).await?),
+        Event::Message(said) => Some(message(session, said).await?),
         Event::Changed { conversation, by, change, checked, .. } => {
             let known = client.conversation(*conversation).await?;
             // A direct conversation has no members to speak of.
@@ -272,9 +272,9 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
                 change,
                 ConversationUpdate::Recalled(_) | ConversationUpdate::Edited(..) | ConversationUpdate::Reacted(..)
             );
-            known.filter(|it| it.group || amends).map(|it| {
-                let what = words::changed(&it, *by, change, *checked);
-                shown!["* ", session.place_of(&it), " (#", *conversation, "): ", what]
+            known.filter(|known| known.group || amends).map(|known| {
+                let what = words::changed(&known, *by, change, *checked);
+                shown!["* ", session.place_of(&known), " (#", *conversation, "): ", what]
             })
         }
         Event::Receipt { conversation, user: Some(user), read_up_to, delivered_up_to, .. } if user != client.user() => {
@@ -298,18 +298,18 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
 }
 
 /// Who says what, and where, if that is not between the two.
-async fn message(session: &ChatSession, it: &Message) -> Result<Shown, Error> {
-    let conversation = session.client.conversation(it.conversation).await?;
+async fn message(session: &ChatSession, message: &Message) -> Result<Shown, Error> {
+    let conversation = session.client.conversation(message.conversation).await?;
     let unknown = |sender: Ordinal| shown!["member ", sender.get()];
-    let mut line = it.user.as_ref().map_or_else(|| unknown(it.sender), |user| shown![user.clone()]);
-    if let Some(known) = conversation.filter(|known| known.group || it.mine) {
+    let mut line = message.user.as_ref().map_or_else(|| unknown(message.sender), |user| shown![user.clone()]);
+    if let Some(known) = conversation.filter(|known| known.group || message.mine) {
         line = shown![line, " in ", session.place_of(&known)];
     }
-    if let Some(to) = it.reply_to {
+    if let Some(to) = message.reply_to {
         line = shown![line, " to message ", to];
     }
-    let words = if it.recalled { shown!["(taken back)"] } else { Shown::line(&it.body) };
-    let said = [files::shown(&it.media, it.sequence), words].into_iter().filter(|part| !part.is_empty());
+    let words = if message.recalled { shown!["(taken back)"] } else { Shown::line(&message.body) };
+    let said = [files::shown(&message.media, message.sequence), words].into_iter().filter(|part| !part.is_empty());
     Ok(shown![line, ": ", Shown::join(said, " ")])
 }
 

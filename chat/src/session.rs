@@ -305,8 +305,8 @@ impl ChatSession {
     }
 
     async fn who(&self, id: ConversationId) -> Result<Shown, Error> {
-        let Some(it) = self.client.conversation(id).await? else { return Ok(shown!["not known yet"]) };
-        let lines = it.members.iter().filter(|member| member.present).map(|member| {
+        let Some(conversation) = self.client.conversation(id).await? else { return Ok(shown!["not known yet"]) };
+        let lines = conversation.members.iter().filter(|member| member.present).map(|member| {
             let (delivered, read) = (member.delivered_up_to, member.read_up_to);
             let role = words::role(member.role);
             shown![member.user, " (", role, "): received up to ", delivered, ", read up to ", read]
@@ -344,7 +344,7 @@ impl ChatSession {
     pub(crate) async fn place(&self, to: &Recipient) -> Shown {
         match to {
             Recipient::Conversation(id) => match self.client.conversation(*id).await {
-                Ok(Some(it)) => self.place_of(&it),
+                Ok(Some(conversation)) => self.place_of(&conversation),
                 _ => shown!["#", *id],
             },
             Recipient::User(user) => shown![user.clone()],
@@ -353,7 +353,7 @@ impl ChatSession {
     }
 
     /// The same of a conversation.
-    pub(crate) fn place_of(&self, it: &Conversation) -> Shown {
-        words::place(it, self.client.user())
+    pub(crate) fn place_of(&self, conversation: &Conversation) -> Shown {
+        words::place(conversation, self.client.user())
     }
 }

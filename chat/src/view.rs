@@ -134,10 +134,10 @@ impl ScreenModel {
         let (answers, reactions) = (None, Shown::default());
         let pending =
             MessageLine { from: None, answers, text: Shown::default(), reactions, at: UNIX_EPOCH, state: None };
-        for it in session.client.pending(to.clone()).await? {
-            let files = it.media.iter().map(|media| shown!["[", files::name(&media.name), "]"]);
-            let text = with_files(Shown::join(files, " "), Shown::text(&it.body));
-            self.lines.push(MessageLine { text, at: it.queued_at, state: Some(it.state), ..pending.clone() });
+        for send in session.client.pending(to.clone()).await? {
+            let files = send.media.iter().map(|media| shown!["[", files::name(&media.name), "]"]);
+            let text = with_files(Shown::join(files, " "), Shown::text(&send.body));
+            self.lines.push(MessageLine { text, at: send.queued_at, state: Some(send.state), ..pending.clone() });
         }
         for file in session.client.files().await? {
             if session.known(file.to.clone()).await? == *to {
@@ -221,9 +221,15 @@ impl ScreenModel {
     }
 }
 
-fn row(it: Conversation, me: &UserId) -> ConversationRow {
-    let other = it.other(me).map(|member| member.user.clone());
-    ConversationRow { to: it.id.into(), name: words::title(&it, me), other, unread: it.unread, at: it.active_at }
+fn row(conversation: Conversation, me: &UserId) -> ConversationRow {
+    let other = conversation.other(me).map(|member| member.user.clone());
+    ConversationRow {
+        to: conversation.id.into(),
+        name: words::title(&conversation, me),
+        other,
+        unread: conversation.unread,
+        at: conversation.active_at,
+    }
 }
 
 /// A message, beside those that are shown with it.

@@ -6,13 +6,13 @@ use godwit_client::{Conversation, ConversationUpdate, OfflineCause, Role, Status
 use crate::shown::{Shown, shown};
 
 /// A member, by name where it is known.
-pub(crate) fn member(it: &Conversation, ordinal: Ordinal) -> Shown {
-    it.member(ordinal).map_or_else(|| shown!["member ", ordinal.get()], |member| shown![member.user])
+pub(crate) fn member(conversation: &Conversation, ordinal: Ordinal) -> Shown {
+    conversation.member(ordinal).map_or_else(|| shown!["member ", ordinal.get()], |member| shown![member.user])
 }
 
 /// A change of a conversation, by this member. `checked`: see `Event::Changed`.
-pub(crate) fn changed(it: &Conversation, by: Ordinal, change: &ConversationUpdate, checked: bool) -> Shown {
-    let who = member(it, by);
+pub(crate) fn changed(conversation: &Conversation, by: Ordinal, change: &ConversationUpdate, checked: bool) -> Shown {
+    let who = member(conversation, by);
     match change {
         ConversationUpdate::Opened { members, .. } => {
             let names = members.iter().map(|member| shown![member.user]);
@@ -21,7 +21,7 @@ pub(crate) fn changed(it: &Conversation, by: Ordinal, change: &ConversationUpdat
         ConversationUpdate::Added(added) if added.ordinal == by => shown![who, " joined"],
         ConversationUpdate::Added(added) => shown![who, " added ", added.user],
         ConversationUpdate::Removed(removed) if *removed == by => shown![who, " left"],
-        ConversationUpdate::Removed(removed) => shown![who, " removed ", member(it, *removed)],
+        ConversationUpdate::Removed(removed) => shown![who, " removed ", member(conversation, *removed)],
         ConversationUpdate::Renamed(title) => shown![who, " calls it ", Shown::quoted(title)],
         ConversationUpdate::Role(member) => shown![who, " made ", member.user, " ", role(member.role)],
         ConversationUpdate::Settings(_) => shown![who, " changed what members may do"],
@@ -55,19 +55,19 @@ pub(crate) fn role(role: Role) -> &'static str {
 }
 
 /// What a conversation is called, as it is.
-pub(crate) fn title(it: &Conversation, me: &UserId) -> Shown {
-    match it.other(me) {
-        _ if it.group && it.title.is_empty() => shown!["(no title)"],
-        _ if it.group => Shown::name(&it.title),
+pub(crate) fn title(conversation: &Conversation, me: &UserId) -> Shown {
+    match conversation.other(me) {
+        _ if conversation.group && conversation.title.is_empty() => shown!["(no title)"],
+        _ if conversation.group => Shown::name(&conversation.title),
         Some(other) => shown![other.user],
-        None if it.members.is_empty() => shown!["#", it.id],
+        None if conversation.members.is_empty() => shown!["#", conversation.id],
         None => shown!["me"],
     }
 }
 
 /// The same among other words: a title, which anybody may have chosen, in quotes.
-pub(crate) fn place(it: &Conversation, me: &UserId) -> Shown {
-    if it.group { Shown::quoted(&it.title) } else { title(it, me) }
+pub(crate) fn place(conversation: &Conversation, me: &UserId) -> Shown {
+    if conversation.group { Shown::quoted(&conversation.title) } else { title(conversation, me) }
 }
 
 /// Whether there is a connection, and why not.

@@ -224,8 +224,8 @@ impl Builder {
         });
         let engine = Engine {
             protocol: self.protocol,
-            welcome: false,
-            unwelcome: 0,
+            protocol_works: false,
+            unanswered_attempts: 0,
             config: EngineConfig {
                 protocol: self.protocol,
                 receive: self.receive,

@@ -7,7 +7,8 @@ use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 
 use crate::event::Message;
 
-/// A member of a conversation, or a former one.
+/// A member of a conversation, or a former one, as this device knows it. The server's own is `Member` of godwit-core
+/// (`bridge/core/src/conversation.rs`); `client.Member` is what travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its number in the conversation; messages and receipts name it by that.
@@ -24,7 +25,8 @@ pub struct Member {
     pub read_up_to: Seq,
 }
 
-/// A conversation as this device knows it from its inbox. The server may be ahead of it.
+/// A conversation as this device knows it from its inbox. The server may be ahead of it: its own is `Conversation` of
+/// godwit-core (`bridge/core/src/conversation.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Its number.

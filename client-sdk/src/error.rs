@@ -4,7 +4,8 @@ use godwit_schemas::reason::Reason;
 
 use crate::store::LocalStoreError;
 
-/// The server understood and said no.
+/// The server understood and said no, as a client reads it. The server's side is `Refusal` of godwit-core
+/// (`bridge/core/src/refusal.rs`), which has all of them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("refused with {:#04x}: {text}", reason.get())]
 pub struct Refusal {

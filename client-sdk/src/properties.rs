@@ -29,8 +29,8 @@ impl From<client::Properties> for Properties {
 }
 
 impl From<Properties> for client::Properties {
-    fn from(it: Properties) -> Self {
-        let Properties { is_text, content_type, response_topic, correlation_data, user_properties } = it;
+    fn from(properties: Properties) -> Self {
+        let Properties { is_text, content_type, response_topic, correlation_data, user_properties } = properties;
         let named = user_properties.into_iter().map(|(name, value)| client::UserProperty { name, value });
         let (payload_format, user_properties) = (is_text.map(u32::from), named.collect());
         Self { payload_format, content_type, response_topic, correlation_data, user_properties }

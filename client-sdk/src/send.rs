@@ -29,12 +29,13 @@ impl SendId {
     }
 }
 
-/// A message that is to be sent, with what is seldom said.
+/// A message that an app sends, with what is seldom said. It travels as `client.Send`; what the server reads from that is
+/// `Draft` of godwit-core (`bridge/core/src/command.rs`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Draft {
     pub(crate) body: Bytes,
     pub(crate) expires_in_s: u32,
-    pub(crate) reply_to: Seq,
+    pub(crate) reply_to: Option<Seq>,
     pub(crate) media: Vec<Media>,
 }
 
@@ -53,7 +54,7 @@ impl Draft {
     /// It answers the message at this place of the same conversation.
     #[must_use]
     pub fn reply_to(self, sequence: Seq) -> Self {
-        Self { reply_to: sequence, ..self }
+        Self { reply_to: Some(sequence), ..self }
     }
 
     /// It refers to this file, which was uploaded or is seen by this user; up to 16 in a message.

@@ -44,8 +44,7 @@ pub struct Presence {
 
 impl Presence {
     pub(crate) fn of(user: UserId, presence: &client::Presence) -> Self {
-        let age =
-            presence.last_seen_plus_one_min.checked_sub(1).map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+        let age = presence.last_seen_age_min.map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
         Self { user, online: presence.online, last_seen: age.and_then(|age| SystemTime::now().checked_sub(age)) }
     }
 }

@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_outside_is_reached_and_a_start_empties_what_was_incoming() {
+    async fn nothing_outside_is_reached_and_a_start_empties_incoming() {
         let root = tempfile::tempdir().expect("a folder");
         let folder = Folder::open(root.path(), 0).await.expect("made");
         for key in ["", ".", "..", "../a", "a/b", "a\0", "é"] {

@@ -140,18 +140,20 @@ fn place(uri: &Uri) -> Option<(String, String)> {
 }
 
 /// In the order of RFC 9110, section 13.2.2.
-fn judge(headers: &HeaderMap, is_head: bool, size: u64, it: &Validators) -> ReadOutcome {
-    let if_match = headers.typed_get::<IfMatch>().map(|condition| condition.precondition_passes(&it.tag));
-    let unmodified = || headers.typed_get::<IfUnmodifiedSince>().map(|since| since.precondition_passes(it.modified));
+fn judge(headers: &HeaderMap, is_head: bool, size: u64, validators: &Validators) -> ReadOutcome {
+    let if_match = headers.typed_get::<IfMatch>().map(|condition| condition.precondition_passes(&validators.tag));
+    let unmodified =
+        || headers.typed_get::<IfUnmodifiedSince>().map(|since| since.precondition_passes(validators.modified));
     if if_match.or_else(unmodified) == Some(false) {
         return ReadOutcome::Failed;
     }
-    let if_none_match = headers.typed_get::<IfNoneMatch>().map(|condition| condition.precondition_passes(&it.tag));
-    let modified = || headers.typed_get::<IfModifiedSince>().map(|since| since.is_modified(it.modified));
+    let if_none_match =
+        headers.typed_get::<IfNoneMatch>().map(|condition| condition.precondition_passes(&validators.tag));
+    let modified = || headers.typed_get::<IfModifiedSince>().map(|since| since.is_modified(validators.modified));
     if if_none_match.or_else(modified) == Some(false) {
         return ReadOutcome::NotModified;
     }
-    let range = range(headers).filter(|_| !is_head && size > 0 && is_same(headers, it));
+    let range = range(headers).filter(|_| !is_head && size > 0 && is_same(headers, validators));
     match range.map(|range| range.check(size)) {
         None => ReadOutcome::Whole,
         Some(Ok(part)) => ReadOutcome::Part(part),
@@ -168,10 +170,10 @@ fn range(headers: &HeaderMap) -> Option<Range> {
 }
 
 /// Whether what the client has a part of is what is here: by the tag, or by exactly this date (section 13.1.5).
-fn is_same(headers: &HeaderMap, it: &Validators) -> bool {
+fn is_same(headers: &HeaderMap, validators: &Validators) -> bool {
     match headers.typed_try_get::<IfRange>() {
         Ok(None) => true,
-        Ok(Some(had)) => had == IfRange::etag(it.tag.clone()) || had == IfRange::date(it.modified),
+        Ok(Some(had)) => had == IfRange::etag(validators.tag.clone()) || had == IfRange::date(validators.modified),
         Err(_) => false,
     }
 }

@@ -68,6 +68,11 @@ macro_rules! number {
                 Self(number)
             }
 
+            /// Wraps a number from a field that is 0 where there is none.
+            pub fn unless_zero(number: u64) -> Option<Self> {
+                (number != 0).then_some(Self(number))
+            }
+
             /// The number.
             pub const fn get(self) -> u64 {
                 self.0

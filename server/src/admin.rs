@@ -16,7 +16,8 @@ use crate::runtime_files::AdminNotice;
 /// Longer than the server takes to say that something was not done in time.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(40);
 
-/// What a new device connects with.
+/// What a new device connects with, as the HTTP API answers it to operators' commands. The server's side of that answer is
+/// [`godwit_bridge::admin::DeviceCredentials`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct DeviceCredentials {
     /// MQTT user name.

@@ -141,4 +141,11 @@ mod tests {
         assert!(parse("godwit-chat --user alice --device phone --lines --server ws://x/mqtt").is_ok());
         assert!(parse("godwit-chat --device phone").is_err());
     }
+
+    #[test]
+    fn a_chat_goes_where_the_server_listens_unless_told_otherwise() {
+        let args = ChatArgs::try_parse_from("godwit-chat --user alice --device phone".split(' ')).expect("good");
+        let settings: toml::Table = include_str!("../../deploy/godwit.toml").parse().expect("TOML");
+        assert_eq!(args.server, format!("mqtt://{}", settings["mqtt"]["listen"].as_str().expect("an address")));
+    }
 }

@@ -46,3 +46,59 @@ fn statements_stand_once_in_each_table() {
         assert_eq!(statements.len(), all);
     }
 }
+
+/// A default as documents say it (`65,536`, `1 GiB`, `10 seconds`, `a day unless configured`), in the unit of its setting.
+fn default_in_words(key: &str, words: &str) -> Option<i64> {
+    let words = words.split([';', ':']).next()?.trim_end_matches(" unless configured");
+    let (number, unit) = words.split_once(' ').unwrap_or((words, ""));
+    let number = match number {
+        "a" | "an" => 1,
+        digits => digits.replace(',', "").parse().ok()?,
+    };
+    let unit = match unit {
+        "" | "bytes" | "files" => return Some(number),
+        "second" | "seconds" => 1,
+        "minute" | "minutes" => 60,
+        "hour" | "hours" => 3_600,
+        "day" | "days" => 86_400,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let of_the_setting = match key.rsplit('_').next() {
+        Some("mib") => 1 << 20,
+        Some("days") => 86_400,
+        _ => 1,
+    };
+    Some(number * unit / of_the_setting)
+}
+
+#[test]
+fn defaults_that_documents_name_are_those_of_the_settings() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let settings: toml::Table = include_str!("../../deploy/godwit.toml").parse().expect("TOML");
+    let mut files = vec![root.join("README.md"), root.join("SECURITY.md"), root.join("ARCHITECTURE.md")];
+    for folder in ["docs/users", "docs/operators", "docs/dev", "docs/dev/design", "schemas/proto/godwit"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
+        let entries = entries.map(|entry| entry.expect("an entry").path());
+        files.extend(entries.filter(|path| path.extension().is_some_and(|ext| ext == "md" || ext == "proto")));
+    }
+    let mut compared = 0;
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        // A sentence may go on in the next line of a comment.
+        let text = text.lines().map(|line| line.trim_start_matches([' ', '/'])).collect::<Vec<_>>().join(" ");
+        for (before, after) in text.match_indices("` (").map(|(at, _)| (&text[..at], &text[at + 3..])) {
+            let key = before.rsplit('`').next().unwrap_or_default();
+            let Some((section, name)) = key.split_once('.') else { continue };
+            let Some(default) = settings.get(section).and_then(|section| section.get(name)) else { continue };
+            let words = after.split(')').next().unwrap_or_default();
+            if let Some(said) = default_in_words(key, words) {
+                assert_eq!(Some(said), default.as_integer(), "{}: `{key}` ({words})", file.display());
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 30, "{compared}: they are not found any more");
+}

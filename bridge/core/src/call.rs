@@ -18,6 +18,11 @@ macro_rules! owners {
             $($(#[$doc])* $owner($calls),)*
         }
 
+        impl RoutedCall {
+            /// The names of all calls, as in `client.proto`.
+            pub const NAMES: &[&str] = &[$($(stringify!($call),)*)*];
+        }
+
         $($(#[$doc])*
         #[derive(Debug, Clone, PartialEq)]
         pub enum $calls {
@@ -50,15 +55,17 @@ owners! {
     Media(MediaCall): CreateUpload GetUpload CompleteUpload DiscardUpload DownloadLink;
 }
 
-/// What is known of a call before it is carried out.
+/// What is known of a call before it is carried out. It borrows names from the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CallSpec {
+pub struct CallSpec<'c> {
     /// What it does to what is stored.
     pub effect: CallEffect,
     /// What it adds to what is stored.
     pub adds: Addition,
     /// The conversation that it names. `None`: it names none, or none that could exist.
     pub conversation: Option<ConversationId>,
+    /// The users that it is about, besides the members of that conversation.
+    pub users: AffectedUsers<'c>,
     /// It needs what is left of this message, which was sent before.
     pub looks_back: Option<LookBack>,
     /// It makes something that must not be guessed, and needs random bits.
@@ -87,6 +94,24 @@ pub enum Addition {
     Media,
 }
 
+/// The users that a call is about, by their names as the caller gave them. What must be read of them before the call is
+/// decided follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AffectedUsers<'c> {
+    /// None but members of its conversation.
+    None,
+    /// This one, which may be none any more: its record is read.
+    Named(&'c str),
+    /// The other side of a direct conversation, which is read or made.
+    OtherSide(&'c str),
+    /// The caller enters a conversation: in how many it is must be known.
+    Caller,
+    /// These enter a conversation: also their records, and whether the caller is a stranger to them.
+    Added(&'c [String]),
+    /// These and the caller.
+    AddedByFounder(&'c [String]),
+}
+
 /// What a call needs of a message that was sent before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookBack {
@@ -109,7 +134,7 @@ pub enum MessageNeeds {
 
 impl RoutedCall {
     /// What is known of the call before it is carried out.
-    pub fn spec(&self) -> CallSpec {
+    pub fn spec(&self) -> CallSpec<'_> {
         match self {
             Self::Conversation(call) => call.spec(),
             Self::Account(call) => call.spec(),
@@ -121,14 +146,17 @@ impl RoutedCall {
 
 impl ConversationCall {
     /// What is known of the call before it is carried out.
-    pub fn spec(&self) -> CallSpec {
+    pub fn spec(&self) -> CallSpec<'_> {
         let invited = |invite: &str| parse_invite(invite).map(|(id, _)| id);
         match self {
-            Self::CreateGroup(_) => CHANGES_ONCE.adding_entries(),
-            Self::OpenDirect(_) => CHANGES.adding_entries(),
+            Self::CreateGroup(call) => CHANGES_ONCE.about(AffectedUsers::AddedByFounder(&call.users)).adding_entries(),
+            Self::OpenDirect(call) => CHANGES.about(AffectedUsers::OtherSide(&call.user)).adding_entries(),
             Self::Describe(call) => READS.of(call.conversation),
-            Self::AddMember(call) => CHANGES_ONCE.of(call.conversation).adding_entries(),
-            Self::RemoveMember(call) => CHANGES_ONCE.of(call.conversation),
+            Self::AddMember(call) => CHANGES_ONCE
+                .of(call.conversation)
+                .about(AffectedUsers::Added(std::slice::from_ref(&call.user)))
+                .adding_entries(),
+            Self::RemoveMember(call) => CHANGES_ONCE.of(call.conversation).about(AffectedUsers::Named(&call.user)),
             Self::Leave(call) => CHANGES_ONCE.of(call.conversation),
             Self::Rename(call) => CHANGES_ONCE.of(call.conversation).adding_entries(),
             Self::SetRole(call) => CHANGES_ONCE.of(call.conversation).adding_entries(),
@@ -136,7 +164,9 @@ impl ConversationCall {
             Self::CreateInvite(call) => CallSpec { needs_secret: true, ..CHANGES_ONCE.of(call.conversation) },
             Self::RevokeInvite(call) => CallSpec { conversation: invited(&call.invite), ..CHANGES_ONCE },
             Self::ListInvites(call) => READS.of(call.conversation),
-            Self::Join(call) => CallSpec { conversation: invited(&call.invite), ..CHANGES_ONCE }.adding_entries(),
+            Self::Join(call) => CallSpec { conversation: invited(&call.invite), ..CHANGES_ONCE }
+                .about(AffectedUsers::Caller)
+                .adding_entries(),
             Self::DeleteConversation(call) => CHANGES_ONCE.of(call.conversation),
             Self::SetRetention(call) => CHANGES_ONCE.of(call.conversation).adding_entries(),
             Self::Recall(call) => CHANGES_ONCE.looking_back(call.conversation, call.sequence, MessageNeeds::EveryCopy),
@@ -153,7 +183,7 @@ impl ConversationCall {
 
 impl AccountCall {
     /// What is known of the call before it is carried out.
-    pub fn spec(&self) -> CallSpec {
+    pub fn spec(&self) -> CallSpec<'_> {
         match self {
             Self::ListBlocked(_)
             | Self::ListDevices(_)
@@ -173,7 +203,7 @@ impl AccountCall {
 
 impl ContactsCall {
     /// What is known of the call before it is carried out.
-    pub fn spec(&self) -> CallSpec {
+    pub fn spec(&self) -> CallSpec<'_> {
         match self {
             Self::GetProfile(_) | Self::ListContacts(_) | Self::GetPresence(_) => READS,
             Self::SetProfile(_) | Self::AddContact(_) => CHANGES.adding_entries(),
@@ -184,7 +214,7 @@ impl ContactsCall {
 
 impl MediaCall {
     /// What is known of the call before it is carried out.
-    pub fn spec(&self) -> CallSpec {
+    pub fn spec(&self) -> CallSpec<'_> {
         match self {
             Self::DownloadLink(_) => READS,
             // To look at an upload may renew its links.
@@ -194,19 +224,24 @@ impl MediaCall {
     }
 }
 
-const READS: CallSpec = CallSpec {
+const READS: CallSpec<'static> = CallSpec {
     effect: CallEffect::Reads,
     adds: Addition::Nothing,
     conversation: None,
+    users: AffectedUsers::None,
     looks_back: None,
     needs_secret: false,
 };
-const CHANGES: CallSpec = CallSpec { effect: CallEffect::Changes, ..READS };
-const CHANGES_ONCE: CallSpec = CallSpec { effect: CallEffect::ChangesOnce, ..READS };
+const CHANGES: CallSpec<'static> = CallSpec { effect: CallEffect::Changes, ..READS };
+const CHANGES_ONCE: CallSpec<'static> = CallSpec { effect: CallEffect::ChangesOnce, ..READS };
 
-impl CallSpec {
+impl<'c> CallSpec<'c> {
     const fn of(self, conversation: u64) -> Self {
         Self { conversation: Some(ConversationId::new(conversation)), ..self }
+    }
+
+    const fn about(self, users: AffectedUsers<'c>) -> Self {
+        Self { users, ..self }
     }
 
     const fn adding_entries(self) -> Self {
@@ -223,13 +258,9 @@ impl CallSpec {
 mod tests {
     use super::*;
 
-    fn spec(call: Call) -> CallSpec {
-        RoutedCall::from(call).spec()
-    }
-
     #[test]
     fn an_invite_names_its_conversation_if_it_is_one() {
-        let join = |invite: String| spec(Call::Join(client::Join { invite })).conversation;
+        let join = |invite: String| RoutedCall::from(Call::Join(client::Join { invite })).spec().conversation;
         assert_eq!(join(format!("99-{}", "0".repeat(32))), Some(ConversationId::new(99)));
         assert_eq!(join("99".to_owned()), None);
     }
@@ -237,17 +268,35 @@ mod tests {
     #[test]
     fn a_call_about_a_message_looks_back_at_it() {
         let message = (ConversationId::new(7), Seq::new(3));
-        let edit = spec(Call::Edit(client::Edit { conversation: 7, sequence: 3, ..Default::default() }));
+        let edit = RoutedCall::from(Call::Edit(client::Edit { conversation: 7, sequence: 3, ..Default::default() }));
+        let edit = edit.spec();
         assert_eq!(edit.looks_back, Some(LookBack { message, needs: MessageNeeds::OneCopy }));
         assert_eq!((edit.conversation, edit.adds), (Some(message.0), Addition::Entries));
-        let describe = spec(Call::Describe(client::Describe { conversation: 7, ..Default::default() }));
+        let describe = RoutedCall::from(Call::Describe(client::Describe { conversation: 7, ..Default::default() }));
+        let describe = describe.spec();
         assert_eq!((describe.looks_back, describe.effect), (None, CallEffect::Reads));
+    }
+
+    #[test]
+    fn a_call_names_the_users_that_it_is_about() {
+        let users = ["bob".to_owned(), "carol".to_owned()];
+        let create =
+            RoutedCall::from(Call::CreateGroup(client::CreateGroup { users: users.to_vec(), ..Default::default() }));
+        assert_eq!(create.spec().users, AffectedUsers::AddedByFounder(&users));
+        let add = RoutedCall::from(Call::AddMember(client::AddMember { conversation: 7, user: "bob".to_owned() }));
+        let add = add.spec();
+        assert_eq!((add.conversation, add.users), (Some(ConversationId::new(7)), AffectedUsers::Added(&users[..1])));
+        let rename = RoutedCall::from(Call::Rename(client::Rename { conversation: 7, ..Default::default() }));
+        assert_eq!(rename.spec().users, AffectedUsers::None);
     }
 
     #[test]
     fn only_calls_of_a_conversation_have_a_retry_record() {
         let leave = Call::Leave(client::Leave { conversation: 7 });
         let block = Call::Block(client::Block { user: "bob".to_owned() });
-        assert_eq!([leave, block].map(|call| spec(call).effect), [CallEffect::ChangesOnce, CallEffect::Changes]);
+        assert_eq!(
+            [leave, block].map(|call| RoutedCall::from(call).spec().effect),
+            [CallEffect::ChangesOnce, CallEffect::Changes]
+        );
     }
 }

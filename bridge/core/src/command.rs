@@ -1,5 +1,7 @@
 //! What a conversation is asked to do, by whom.
 
+use std::num::NonZeroU64;
+
 use bytes::Bytes;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
@@ -18,8 +20,8 @@ use crate::send_count::{SendNumber, Sender};
 pub struct CommandOrigin {
     /// Authenticated user.
     pub user: UserId,
-    /// Its device; 0: a user without one, over HTTP.
-    pub device: DeviceId,
+    /// Its device; `None`: a user without one, over HTTP.
+    pub device: Option<DeviceId>,
     /// What the device was let in with, to be compared where the command is decided; `None`: no device asks, but an
     /// administrator, say.
     pub fingerprint: Option<Fingerprint>,
@@ -41,27 +43,51 @@ pub enum To {
     Conversation(ConversationId),
 }
 
-/// A message that is to be sent.
+/// The number that a client gives to what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientSequence {
+    /// The number, above those before it in the same count.
+    pub number: NonZeroU64,
+    /// Which of the sender's counts.
+    pub count: CountName,
+}
+
+/// What a client calls one of its counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CountName {
+    /// A count of the device, or of the user if no device is named; 0: the one that was never given a name.
+    Sender(u64),
+    /// An idempotency key over HTTP: a count of the user, whichever device is named beside it.
+    Key(u64),
+}
+
+/// A message that is to be sent, as the server has read it. An app writes it as `Draft` of godwit-client
+/// (`client-sdk/src/send.rs`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Draft {
     /// The message as its sender wrote it; the server does not read it.
     pub body: Bytes,
-    /// Its number among the sender's; 0: none.
-    pub client_sequence: u64,
-    /// The name of the count that this is a number of; 0: none.
-    pub counter: u64,
-    /// That name is an idempotency key over HTTP, which is the user's, whichever device is named beside it.
-    pub keyed: bool,
-    /// Seconds to live; 0: what the conversation says.
-    pub expires_in_s: u32,
-    /// For devices that can be given it right now: it does not wait.
-    pub expires_at_once: bool,
-    /// The message that it answers; 0: none.
-    pub reply_to: Seq,
+    /// Its number among the sender's; `None`: the sender does not count.
+    pub client_sequence: Option<ClientSequence>,
+    /// Seconds to live; 0: for devices that can be given it right now, it does not wait. `None`: what the conversation says.
+    pub expires_in_s: Option<u32>,
+    /// The message that it answers.
+    pub reply_to: Option<Seq>,
     /// Files, as the sender names them.
     pub media: Vec<client::Media>,
     /// What receivers are told beside the body.
     pub properties: Option<Box<client::Properties>>,
+}
+
+/// Messages that a device has acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedMessages {
+    /// The highest sequence.
+    pub up_to: Seq,
+    /// From here up to there every place was acknowledged, changes included.
+    pub unbroken_from: Seq,
+    /// Who sent them.
+    pub senders: Vec<Ordinal>,
 }
 
 /// A command to one conversation.
@@ -115,12 +141,8 @@ pub enum Command {
         device: DeviceId,
         /// The conversation of all the entries.
         conversation: ConversationId,
-        /// Highest message sequence among them; 0: none was a message.
-        up_to: Seq,
-        /// From here up to there every place is among them.
-        unbroken_from: Seq,
-        /// Who sent those messages.
-        senders: Vec<Ordinal>,
+        /// The messages among them; `None`: none was a message.
+        messages: Option<ReceivedMessages>,
         /// The entries.
         orders: Vec<Order>,
         /// What is in them together.
@@ -162,14 +184,17 @@ pub enum Command {
 impl CommandOrigin {
     /// Who counts what is sent.
     pub fn sender(&self) -> Sender {
-        if self.device == DeviceId::default() { Sender::User(self.user.clone()) } else { Sender::Device(self.device) }
+        self.device.map_or_else(|| Sender::User(self.user.clone()), Sender::Device)
     }
 
     /// The number of a message in the count of its sender; `None`: it carries none.
     pub fn number_of(&self, draft: &Draft) -> Option<SendNumber> {
-        let Draft { counter, client_sequence: number, keyed, .. } = *draft;
-        let by = || if keyed { Sender::User(self.user.clone()) } else { self.sender() };
-        (number > 0).then(|| SendNumber { by: by(), counter, number })
+        let ClientSequence { number, count } = draft.client_sequence?;
+        let (by, counter) = match count {
+            CountName::Sender(counter) => (self.sender(), counter),
+            CountName::Key(counter) => (Sender::User(self.user.clone()), counter),
+        };
+        Some(SendNumber { by, counter, number: number.get() })
     }
 }
 

@@ -20,7 +20,8 @@ pub struct Watermark {
     pub read: Seq,
 }
 
-/// A member.
+/// A member, as its conversation's lane holds it. What a client knows of it is `Member` of godwit-client
+/// (`client-sdk/src/conversation.rs`); `client.Member` is what travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Its number here.
@@ -54,7 +55,8 @@ pub struct MessageRequest {
     expires_at_s: u32,
 }
 
-/// A conversation as its lane holds it.
+/// A conversation as its lane holds it. What a client knows of it is `Conversation` of godwit-client
+/// (`client-sdk/src/conversation.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conversation {
     /// Its number.
@@ -203,7 +205,7 @@ impl Conversation {
     }
 
     /// Orders a message, if there is `room` for it. Whom it is `unseen_by` does not count it. It is stored at `now_s`, and
-    /// vanishes after `life_s`; 0: it does not.
+    /// vanishes after `life_s`; `None`: it does not.
     ///
     /// # Errors
     /// `NOT_AUTHORIZED` if the user is no member; `TOPIC_NAME_INVALID` if the other side of a direct conversation
@@ -213,7 +215,7 @@ impl Conversation {
         user: &UserId,
         unseen_by: Option<&UserId>,
         room: bool,
-        (now_s, life_s): (u32, u32),
+        (now_s, life_s): (u32, Option<u32>),
     ) -> Result<(Seq, Ordinal), Reason> {
         let index = self.members.iter().position(|member| member.user == *user).ok_or(Reason::NOT_AUTHORIZED)?;
         if !self.group && self.members.len() < 2 && self.next_ordinal > 1 {
@@ -412,7 +414,7 @@ mod tests {
     use super::*;
     use crate::send_count::{SendNumber, Sender};
 
-    const NOW: (u32, u32) = (1_000, 0);
+    const NOW: (u32, Option<u32>) = (1_000, None);
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
@@ -478,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_sees_what_came_after_it_joined_and_what_it_has_not_deleted() {
+    fn a_member_sees_nothing_from_before_it_joined_or_deleted() {
         let mut it = group(&["alice", "bob"]);
         it.send(&user("alice"), None, true, NOW).unwrap();
         it.advance(None, PlaceContent::Other);
@@ -528,7 +530,7 @@ mod tests {
         it.counts.accept(phone(3), Seq::new(1));
         it.raise(&user("bob"), Seq::new(1), Seq::new(0));
         it.part(&user("carol"), &[DeviceId::new(3)]);
-        it.retention.expires_in_s = 60;
+        it.retention.expires_in_s = Some(60);
         it.hide(&user("bob"));
         it.settings.may_send = Role::Admin;
         it.invites.push(GroupInvite { secret: [1; 16], by: Ordinal::new(0), expires_at_s: 9 });

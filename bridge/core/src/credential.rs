@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_without_a_password_is_told_from_itself_with_one_and_from_its_successor() {
+    fn a_device_differs_from_its_successor_and_with_a_password() {
         let (without, with) = (device(64, &[]), device(64, &[7; 32]));
         let judge = |now: DeviceRecord| standing(&[now], DeviceId::new(64), Fingerprint::of(&without));
         assert_eq!(judge(without.clone()), CredentialStanding::Good);

@@ -8,7 +8,7 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId}
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use crate::command::{Command, CommandOrigin};
+use crate::command::{Command, CommandOrigin, ReceivedMessages};
 use crate::conversation::{Conversation, Raised, Watermark};
 use crate::entry::Entry;
 use crate::event::{self, DomainEvent};
@@ -86,9 +86,9 @@ struct Decision<'a> {
 /// What became of a publish.
 #[derive(Default)]
 struct Placed {
-    conversation: ConversationId,
-    /// 0: it is no message, or one whose place is not known any more.
-    sequence: Seq,
+    conversation: Option<ConversationId>,
+    /// `None`: it is no message, or one whose place is not known any more.
+    sequence: Option<Seq>,
     /// It was accepted before: the last number of its count that was.
     repeated: Option<u64>,
 }
@@ -120,10 +120,12 @@ impl Decision<'_> {
             Command::Call { origin, id, call, correlation, secret } => {
                 self.call(origin, id, &call, correlation, secret);
             }
-            Command::Acked { user, device, conversation, up_to, unbroken_from, senders, orders, bytes, apart } => {
+            Command::Acked { user, device, conversation, messages, orders, bytes, apart } => {
                 self.release(device, conversation, &apart);
                 self.settle(&user, device, &orders, bytes);
-                self.acked(&user, conversation, up_to, unbroken_from, &senders);
+                if let Some(messages) = messages {
+                    self.acked(&user, conversation, &messages);
+                }
             }
             Command::Released { device, conversation, apart } => self.release(device, conversation, &apart),
             Command::ReceiptAcked { user, device, conversation, member, watermark } => {
@@ -136,8 +138,8 @@ impl Decision<'_> {
     /// Whether what its device was let in with is void by now.
     fn is_void(&self, origin: &CommandOrigin) -> bool {
         let lets_in =
-            |fingerprint| self.cache.user(&origin.user).is_some_and(|user| user.lets_in(origin.device, fingerprint));
-        origin.fingerprint.is_some_and(|fingerprint| !lets_in(fingerprint))
+            |(device, fingerprint)| self.cache.user(&origin.user).is_some_and(|user| user.lets_in(device, fingerprint));
+        origin.device.zip(origin.fingerprint).is_some_and(|credential| !lets_in(credential))
     }
 
     /// A new conversation with its first event.
@@ -177,7 +179,7 @@ impl Decision<'_> {
         conversation.member(&origin.user).ok_or(refusal::NOT_IN_CONVERSATION)?;
         self.out.durable = true;
         self.accept(&origin.user, id);
-        self.mark_read(&origin.user, id, up_to, Some(origin.device));
+        self.mark_read(&origin.user, id, up_to, origin.device);
         Ok(())
     }
 
@@ -201,14 +203,14 @@ impl Decision<'_> {
     fn settle(&mut self, user: &UserId, device: DeviceId, orders: &[Order], bytes: u64) {
         self.out.changes.extend(orders.iter().map(|order| StoreChange::EntryGone(device, *order)));
         let lowest = orders.iter().copied().min().unwrap_or_default();
-        let kind = EffectKind::Settled { lowest, load: InboxUsage { entries: orders.len() as u32, bytes } };
-        self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
+        let kind = EffectKind::Settled { device, lowest, load: InboxUsage { entries: orders.len() as u32, bytes } };
+        self.out.effects.push(Effect { partition: Partition::of_user(user), kind });
     }
 
     /// The user has everything up to here.
-    fn acked(&mut self, user: &UserId, id: ConversationId, up_to: Seq, unbroken_from: Seq, senders: &[Ordinal]) {
+    fn acked(&mut self, user: &UserId, id: ConversationId, messages: &ReceivedMessages) {
         let Some(conversation) = self.cache.conversation_mut(id) else { return };
-        let Some(raised) = conversation.raise(user, up_to, Seq::default()) else { return };
+        let Some(raised) = conversation.raise(user, messages.up_to, Seq::default()) else { return };
         self.out.changes.push(StoreChange::State(id));
         self.out.note(|| DomainEvent::Delivered {
             conversation: id,
@@ -218,9 +220,9 @@ impl Decision<'_> {
         let Some(conversation) = self.cache.conversation(id) else { return };
         // Senders of what came, and whoever may have been passed: a device that is new acknowledges what came after it, one
         // whose inbox was full lacks some, and its user's other devices will not raise the watermark again.
-        let passes = unbroken_from.get() > raised.before.delivered.get() + 1;
+        let passes = messages.unbroken_from.get() > raised.before.delivered.get() + 1;
         let passed = |last: Seq| passes && last > raised.before.delivered;
-        let told = conversation.members.iter().filter(|m| senders.contains(&m.ordinal) || passed(m.last_sent));
+        let told = conversation.members.iter().filter(|m| messages.senders.contains(&m.ordinal) || passed(m.last_sent));
         let users: Vec<_> = told.filter(|m| m.ordinal != raised.member).map(|m| m.user.clone()).collect();
         self.tell(id, &users, raised, None);
     }
@@ -232,8 +234,9 @@ impl Decision<'_> {
         for user in users.filter_map(|user| cache.user(user)) {
             for device in user.devices.iter().filter(|d| d.reads_events && Some(d.id) != except) {
                 self.out.changes.push(StoreChange::Receipt(device.id, id, raised.member, raised.after));
-                let kind = EffectKind::Tick { conversation: id, member: raised.member, watermark: raised.after };
-                self.out.effects.push(Effect { partition: user.partition, device: device.id, kind });
+                let (device, member, watermark) = (device.id, raised.member, raised.after);
+                let kind = EffectKind::Tick { device, conversation: id, member, watermark };
+                self.out.effects.push(Effect { partition: user.partition, kind });
             }
         }
     }
@@ -251,8 +254,8 @@ impl Decision<'_> {
         match newer.filter(|_| hears(self.cache, id, member, user)) {
             Some(watermark) => {
                 self.out.changes.push(StoreChange::Receipt(device, id, member, watermark));
-                let kind = EffectKind::Tick { conversation: id, member, watermark };
-                self.out.effects.push(Effect { partition: Partition::of_user(user), device, kind });
+                let kind = EffectKind::Tick { device, conversation: id, member, watermark };
+                self.out.effects.push(Effect { partition: Partition::of_user(user), kind });
             }
             None => self.out.changes.push(StoreChange::ReceiptGone(device, id, member)),
         }
@@ -260,8 +263,8 @@ impl Decision<'_> {
 
     fn forget(&mut self, user: &UserId, id: ConversationId) {
         self.out.durable = true;
-        let (partition, device) = (Partition::of_user(user), DeviceId::default());
-        self.out.effects.push(Effect { partition, device, kind: EffectKind::Forgotten(user.clone()) });
+        let kind = EffectKind::Forgotten(user.clone());
+        self.out.effects.push(Effect { partition: Partition::of_user(user), kind });
         let Some(conversation) = self.cache.conversation(id).filter(|it| it.member(user).is_some()) else {
             // The row is all that there is.
             return self.count(user, id, Membership::Ended);
@@ -306,8 +309,8 @@ impl Decision<'_> {
     fn abandon(&mut self, id: ConversationId) {
         self.cache.remove_conversation(id);
         self.out.changes.push(StoreChange::ConversationGone(id));
-        let (partition, device) = (Partition::of_conversation(id), DeviceId::default());
-        self.out.effects.push(Effect { partition, device, kind: EffectKind::Abandoned(id) });
+        let kind = EffectKind::Abandoned(id);
+        self.out.effects.push(Effect { partition: Partition::of_conversation(id), kind });
     }
 
     /// Notes a change for operators. `member`: whom it is about, if the change itself does not say.
@@ -338,17 +341,18 @@ impl Decision<'_> {
             Ok(placed) => (Reason::SUCCESS, "", placed),
             Err(Refusal { reason, text }) => (reason, text, Placed::default()),
         };
-        if let (Some(publish_record), true) = (origin.publish_record, reason.is_success()) {
+        if let (Some(device), Some(publish_record), true) = (origin.device, origin.publish_record, reason.is_success())
+        {
             let publish_record = crate::retry::PublishRecord {
-                conversation: conversation.get(),
-                sequence: sequence.get(),
+                conversation: conversation.map_or(0, ConversationId::get),
+                sequence: sequence.map_or(0, Seq::get),
                 ..publish_record
             };
-            self.out.changes.push(StoreChange::PublishRecord(origin.device, publish_record));
+            self.out.changes.push(StoreChange::PublishRecord(device, publish_record));
         }
         if let Some(to) = origin.reply_to {
             let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
-            self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), device: origin.device, kind });
+            self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), kind });
         }
     }
 }

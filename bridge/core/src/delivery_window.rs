@@ -20,14 +20,14 @@ pub struct WindowLimits {
     pub count: u32,
     /// Bytes of content; a single larger entry is allowed.
     pub bytes: u32,
-    /// Largest packet the device takes (`u32::MAX`: any); entries that make a larger one are passed over. What decides does
+    /// Largest packet the device takes (`None`: any); entries that make a larger one are passed over. What decides does
     /// not depend on what the device reads, or on the time: an entry that was passed over was not acknowledged.
-    pub packet_bytes: u32,
+    pub packet_bytes: Option<u32>,
 }
 
 impl WindowLimits {
     fn takes(&self, entry: &Entry) -> bool {
-        self.packet_bytes == u32::MAX || entry.packet_bytes_max() <= self.packet_bytes as usize
+        self.packet_bytes.is_none_or(|limit| entry.packet_bytes_max() <= limit as usize)
     }
 }
 
@@ -258,7 +258,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    const WINDOW: WindowLimits = WindowLimits { count: 2, bytes: 1_000, packet_bytes: 500 };
+    const WINDOW: WindowLimits = WindowLimits { count: 2, bytes: 1_000, packet_bytes: Some(500) };
 
     fn entry(kind: EntryKind, len: usize) -> Entry {
         Entry {
@@ -308,13 +308,13 @@ mod tests {
 
     #[test]
     fn bytes_fill_the_window_too_but_one_entry_always_fits() {
-        let mut it = caught_up(WindowLimits { count: 100, bytes: 50, packet_bytes: 500 });
+        let mut it = caught_up(WindowLimits { count: 100, bytes: 50, packet_bytes: Some(500) });
         assert_eq!(it.new_entry(order(1), &entry(EntryKind::Message, 400), Filters::RAW), NEW);
         assert_eq!(it.new_entry(order(2), &entry(EntryKind::Message, 1), Filters::RAW), EntryAction::Skip);
     }
 
     #[test]
-    fn what_is_too_large_for_the_device_waits_for_another_connection() {
+    fn what_is_too_large_waits_for_another_connection() {
         let mut it = caught_up(WINDOW);
         assert_eq!(it.new_entry(order(1), &entry(EntryKind::Message, 501), Filters::RAW), EntryAction::Skip);
         assert_eq!(it.new_entry(order(2), &entry(EntryKind::Message, 1), Filters::RAW), NEW);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_connection_gets_what_the_last_one_did_not_acknowledge_marked_as_repeated() {
+    fn a_new_connection_gets_unacknowledged_entries_as_repeated() {
         let mut it = DeliveryWindow::new(WINDOW, order(5), order(6));
         let message = entry(EntryKind::Message, 10);
         assert_eq!(it.next(order(5), &message, Filters::RAW), EntryAction::Deliver { again: true });

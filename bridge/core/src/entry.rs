@@ -45,8 +45,8 @@ pub struct Entry {
     pub stored_at_s: u32,
     /// Whether the sender limited its life: then what is left is told to the recipient (MQTT-3.3.2-6).
     pub limited: bool,
-    /// The message that this one answers; 0: none.
-    pub reply_to: Seq,
+    /// The message that this one answers.
+    pub reply_to: Option<Seq>,
     /// The body is not the first.
     pub edited: bool,
     /// Only who sent it, or made the change, knows of it: the other side has blocked it.
@@ -126,13 +126,13 @@ impl Entry {
             (EntryKind::Recalled, _, false) => RECALLED,
             (EntryKind::Recalled, _, true) => UNSEEN_RECALLED,
         };
-        let replies = self.reply_to != Seq::default();
-        out.put_u8(kind | flags | if self.limited { LIMITED } else { 0 } | if replies { REPLY } else { 0 });
+        let reply = if self.reply_to.is_some() { REPLY } else { 0 };
+        out.put_u8(kind | flags | if self.limited { LIMITED } else { 0 } | reply);
         for number in numbers {
             encode_varint(number, &mut out);
         }
-        if replies {
-            encode_varint(self.reply_to.get(), &mut out);
+        if let Some(reply_to) = self.reply_to {
+            encode_varint(reply_to.get(), &mut out);
         }
         out.extend_from_slice(&self.sender_name);
         if !extras.is_empty() {
@@ -164,7 +164,7 @@ impl Entry {
         let sender = Ordinal::new(number(&mut stored)?.try_into().map_err(|_| Damaged)?);
         let stored_at_s = number(&mut stored)?.try_into().map_err(|_| Damaged)?;
         let name_len = usize::try_from(number(&mut stored)?).map_err(|_| Damaged)?;
-        let reply_to = if flags & REPLY == 0 { Seq::default() } else { Seq::new(number(&mut stored)?) };
+        let reply_to = if flags & REPLY == 0 { None } else { Some(Seq::new(number(&mut stored)?)) };
         if name_len > stored.len() {
             return Err(Damaged);
         }
@@ -256,7 +256,7 @@ impl Entry {
             sender: self.sender.get(),
             age_s: now_s.saturating_sub(self.stored_at_s).into(),
             body: self.content.clone(),
-            reply_to: self.reply_to.get(),
+            reply_to: self.reply_to.map_or(0, Seq::get),
             edited: self.edited,
             recalled: self.kind == EntryKind::Recalled,
             reactions: Vec::new(),
@@ -372,7 +372,7 @@ mod tests {
             (EntryKind::Recalled, false, true),
         ] {
             let plain = entry(kind, Bytes::new());
-            let entry = Entry { reply_to: Seq::new(300), edited, unseen, limited: false, ..plain };
+            let entry = Entry { reply_to: Some(Seq::new(300)), edited, unseen, limited: false, ..plain };
             assert_eq!(Entry::decode(entry.encode()), Ok(entry));
         }
     }

@@ -66,7 +66,7 @@ mod tests {
     const NOW_MS: u64 = BEGINNING_MS + 333 * 24 * 3_600_000;
 
     #[test]
-    fn every_restoration_begins_above_what_any_history_before_it_can_have_given() {
+    fn every_restoration_begins_above_all_earlier_numbers() {
         let first = Floor::default().after(NOW_MS);
         assert!(first.raise(1_000_000) > 1_000_000);
         // The same backup, which knows nothing of the first restoration, a second later.

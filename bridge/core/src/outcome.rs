@@ -85,8 +85,6 @@ pub enum StoreChange {
 pub struct Effect {
     /// Whose lane.
     pub partition: Partition,
-    /// Which session there (none for `Forgotten`).
-    pub device: DeviceId,
     /// What to do.
     pub kind: EffectKind,
 }
@@ -102,17 +100,17 @@ pub enum EffectKind {
         reason: Reason,
         /// English, for a refusal.
         text: &'static str,
-        /// Where the message stands; 0 for what is not a message.
-        conversation: ConversationId,
-        /// Where the message stands; 0: it is none, or was accepted before and nobody knows where.
-        sequence: Seq,
+        /// The conversation that it went to, or made; `None`: it is about none, or was refused.
+        conversation: Option<ConversationId>,
+        /// Where the message stands there; `None`: it is no message, or was accepted before and nobody knows where.
+        sequence: Option<Seq>,
         /// It was accepted before: up to this number, of those in its count; 0: it has none.
         repeated: Option<u64>,
     },
     /// Answer a call.
     Responded {
         /// Where it came from.
-        to: Option<ReplyTo>,
+        to: ReplyTo,
         /// The answer.
         response: Box<client::Response>,
         /// MQTT 5 correlation data of the request.
@@ -120,6 +118,8 @@ pub enum EffectKind {
     },
     /// Tell the device how far a member is.
     Tick {
+        /// The device.
+        device: DeviceId,
         /// The conversation.
         conversation: ConversationId,
         /// The member whose watermark it is.
@@ -129,6 +129,8 @@ pub enum EffectKind {
     },
     /// Tell the device, if it is connected and listens, what is going on.
     Live {
+        /// The device.
+        device: DeviceId,
         /// The conversation.
         conversation: ConversationId,
         /// `client.Live`.
@@ -136,13 +138,15 @@ pub enum EffectKind {
     },
     /// One `Acked` command of the device is on disk.
     Settled {
+        /// The device.
+        device: DeviceId,
         /// The lowest order it had.
         lowest: Order,
         /// What is gone from the inbox.
         load: InboxUsage,
     },
     /// An entry of the device was taken back, with so many bytes.
-    Recalled(Order, u32),
+    Recalled(DeviceId, Order, u32),
     /// One `Forget` command of this user is on disk.
     Forgotten(UserId),
     /// Nobody is in this conversation any more: its history is to be cleared (in the conversation's lane).

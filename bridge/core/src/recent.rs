@@ -44,8 +44,8 @@ pub struct Sent {
     pub by: Ordinal,
     /// Second since 1970 at which it was stored.
     pub at_s: u32,
-    /// It vanishes after so many seconds; 0: it does not.
-    pub life_s: u32,
+    /// It vanishes after so many seconds; `None`: it does not.
+    pub life_s: Option<u32>,
 }
 
 /// What the last places of a conversation hold.
@@ -117,10 +117,10 @@ impl RecentPlaces {
         match what {
             PlaceContent::Other => encode_varint(0, block),
             PlaceContent::Message(Sent { by, at_s, life_s }) => {
-                encode_varint(head(if life_s == 0 { MESSAGE } else { LIMITED }, by), block);
+                encode_varint(head(if life_s.is_none() { MESSAGE } else { LIMITED }, by), block);
                 // After a start it may be earlier than before.
                 encode_varint(zigzag(i64::from(at_s) - i64::from(self.at_s)), block);
-                if life_s != 0 {
+                if let Some(life_s) = life_s {
                     encode_varint(u64::from(life_s), block);
                 }
                 self.at_s = at_s;
@@ -255,7 +255,7 @@ impl Iterator for BlockPlaces<'_> {
             kind @ (MESSAGE | LIMITED) => {
                 let since = unzigzag(self.number()?);
                 self.at_s = u32::try_from(i64::from(self.at_s).checked_add(since)?).ok()?;
-                let life_s = if kind == LIMITED { u32::try_from(self.number()?).ok()? } else { 0 };
+                let life_s = if kind == LIMITED { Some(u32::try_from(self.number()?).ok()?) } else { None };
                 Some(PlaceContent::Message(Sent { by, at_s: self.at_s, life_s }))
             }
             kind @ (TAKEN_BACK | TAKEN_BACK_BY_ADMIN) => {
@@ -294,7 +294,7 @@ mod tests {
         }
 
         fn message(&mut self, by: Ordinal) -> u64 {
-            self.push(PlaceContent::Message(Sent { by, at_s: 1_000 + self.last as u32, life_s: 0 }))
+            self.push(PlaceContent::Message(Sent { by, at_s: 1_000 + self.last as u32, life_s: None }))
         }
 
         fn unread(&self, by: Ordinal, read: u64, is_there: impl Fn(&Sent) -> bool) -> u64 {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_others_above_the_mark_are_unread_and_nothing_else_is() {
+    fn only_messages_of_others_above_the_mark_are_unread() {
         let mut it = Stored::default();
         it.push(PlaceContent::Other);
         for _ in 0..5 {
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_back_is_not_unread_if_that_was_the_senders_to_do() {
+    fn what_its_sender_took_back_is_not_unread() {
         let mut it = Stored::default();
         let messages: Vec<_> = (0..20).map(|_| Seq::new(it.message(ALICE))).collect();
         let unread = |it: &Stored, read| it.unread(BOB, read, |_| true);
@@ -356,13 +356,14 @@ mod tests {
     #[test]
     fn what_is_not_there_any_more_is_not_unread() {
         let mut it = Stored::default();
-        for life_s in [0, 60, 3_600, 0] {
-            it.push(PlaceContent::Message(Sent { by: ALICE, at_s: 1_700_000_000 + life_s, life_s }));
+        for life_s in [None, Some(60), Some(3_600), Some(0), None] {
+            it.push(PlaceContent::Message(Sent { by: ALICE, at_s: 1_700_000_000 + life_s.unwrap_or(0), life_s }));
         }
         let seen = |wanted: Sent| it.unread(BOB, 0, |sent| *sent == wanted);
-        assert_eq!(seen(Sent { by: ALICE, at_s: 1_700_000_060, life_s: 60 }), 1);
-        assert_eq!(it.unread(BOB, 0, |sent| sent.life_s == 0 || sent.life_s > 60), 3);
-        assert_eq!(it.unread(BOB, 2, |sent| sent.life_s == 0), 1);
+        assert_eq!(seen(Sent { by: ALICE, at_s: 1_700_000_060, life_s: Some(60) }), 1);
+        assert_eq!(seen(Sent { by: ALICE, at_s: 1_700_000_000, life_s: Some(0) }), 1, "for who is there at once");
+        assert_eq!(it.unread(BOB, 0, |sent| sent.life_s.is_none_or(|life_s| life_s > 60)), 3);
+        assert_eq!(it.unread(BOB, 2, |sent| sent.life_s.is_none()), 1);
     }
 
     /// Seed 51.
@@ -371,7 +372,7 @@ mod tests {
         let mut it = Stored::default();
         let times = [1_000_003_291, 999_999_106, 0, u32::MAX, 7];
         for at_s in times {
-            it.push(PlaceContent::Message(Sent { by: ALICE, at_s, life_s: 6 }));
+            it.push(PlaceContent::Message(Sent { by: ALICE, at_s, life_s: Some(6) }));
         }
         for at_s in times {
             assert_eq!(it.unread(BOB, 0, |sent| sent.at_s == at_s), 1, "{at_s}");

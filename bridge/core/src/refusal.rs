@@ -5,7 +5,7 @@
 use godwit_schemas::client;
 use godwit_schemas::reason::Reason;
 
-/// Why something was not done.
+/// Why the server did not do something. A client reads it as `Refusal` of godwit-client (`client-sdk/src/error.rs`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refusal {
     /// For programs.

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU16;
 
+use godwit_schemas::ids::DeviceId;
+
 /// A device's connection: what an edge calls it, and which edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionKey {
@@ -25,8 +27,8 @@ pub struct PublishKey {
 /// Where an answer goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyTo {
-    /// To the connection of a publish.
-    Connection(PublishKey),
+    /// To this device, on the connection of its publish.
+    Connection(DeviceId, PublishKey),
     /// To the request over HTTP that has this number in its lane.
     Http(u64),
 }
@@ -36,7 +38,7 @@ impl ReplyTo {
     pub fn http(self) -> Option<u64> {
         match self {
             Self::Http(number) => Some(number),
-            Self::Connection(_) => None,
+            Self::Connection(..) => None,
         }
     }
 }

@@ -52,21 +52,24 @@ impl Policy {
 pub struct Retention {
     /// So many days of history; 0: none. `None`: what the server usually keeps.
     pub history_days: Option<u32>,
-    /// Messages vanish after so many seconds; 0: they do not.
-    pub expires_in_s: u32,
+    /// Messages vanish after so many seconds, at least 1; `None`: they do not.
+    pub expires_in_s: Option<u32>,
 }
 
 impl Retention {
     /// From a call or the store.
     pub fn parse(retention: &client::Retention) -> Self {
-        let (days, expires_in_s) = (retention.history_days_plus_one, retention.expires_in_s);
-        Self { history_days: days.checked_sub(1), expires_in_s }
+        let client::Retention { history_days_plus_one, expires_in_s } = *retention;
+        Self {
+            history_days: history_days_plus_one.checked_sub(1),
+            expires_in_s: Some(expires_in_s).filter(|seconds| *seconds > 0),
+        }
     }
 
     /// For an event or the store.
     pub fn to_message(self) -> client::Retention {
         let history_days_plus_one = self.history_days.map_or(0, |days| days.saturating_add(1));
-        client::Retention { history_days_plus_one, expires_in_s: self.expires_in_s }
+        client::Retention { history_days_plus_one, expires_in_s: self.expires_in_s.unwrap_or(0) }
     }
 
     /// What is kept in the end.
@@ -79,12 +82,9 @@ impl Retention {
         wanted.min(server.most)
     }
 
-    /// The life of a message whose sender wants so many seconds (0: for ever), in the same terms.
-    pub fn life_s(self, wanted_s: u32) -> u32 {
-        match (wanted_s, self.expires_in_s) {
-            (0, other) | (other, 0) => other,
-            (a, b) => a.min(b),
-        }
+    /// The life in seconds of a message whose sender limits it so; `None`: nobody limits it.
+    pub fn life_s(self, wanted_s: Option<u32>) -> Option<u32> {
+        wanted_s.into_iter().chain(self.expires_in_s).min()
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn members_may_keep_what_the_server_allows() {
-        let of = |history_days| Retention { history_days, expires_in_s: 0 };
+        let of = |history_days| Retention { history_days, expires_in_s: None };
         let server = |usual, most| Policy { usual, most };
         let (none, days, forever) = (History::None, History::Days, History::Forever);
         assert_eq!(of(None).history(Policy::up_to(days(9))), days(9));
@@ -119,6 +119,8 @@ mod tests {
     #[test]
     fn the_shorter_life_counts() {
         let of = |expires_in_s| Retention { history_days: None, expires_in_s };
-        assert_eq!([of(0).life_s(0), of(0).life_s(5), of(5).life_s(0), of(5).life_s(9)], [0, 5, 5, 5]);
+        let (five, nine) = (Some(5), Some(9));
+        assert_eq!([of(None).life_s(None), of(None).life_s(five), of(five).life_s(None)], [None, five, five]);
+        assert_eq!([of(five).life_s(nine), of(nine).life_s(five), of(five).life_s(Some(0))], [five, five, Some(0)]);
     }
 }

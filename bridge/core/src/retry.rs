@@ -67,10 +67,10 @@ pub enum RetryVerdict {
 /// What a publish became.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AppliedPublish {
-    /// The conversation that the publish went to.
-    pub conversation: ConversationId,
-    /// Where; 0: it is no message.
-    pub sequence: Seq,
+    /// The conversation that the publish went to, or made; `None`: it is about none.
+    pub conversation: Option<ConversationId>,
+    /// Where; `None`: it is no message, or nobody knows where.
+    pub sequence: Option<Seq>,
     /// The invite that it made.
     pub invite: Option<InviteRecord>,
     /// The client has sent it twice, not the edge.
@@ -98,8 +98,8 @@ impl PublishRecord {
         match () {
             () if self.rank > other.rank => RetryVerdict::Superseded,
             () if same || (duplicate && alike) => RetryVerdict::Done(AppliedPublish {
-                conversation: ConversationId::new(self.conversation),
-                sequence: Seq::new(self.sequence),
+                conversation: ConversationId::unless_zero(self.conversation),
+                sequence: Seq::unless_zero(self.sequence),
                 invite: self.invite.clone(),
                 by_client: !same,
             }),
@@ -140,7 +140,7 @@ mod tests {
     fn only_the_same_publish_is_done() {
         let stored = PublishRecord { conversation: 65, sequence: 3, ..publish(1, 4, 9, 1, b"hello") };
         let done = |by_client| {
-            let (conversation, sequence) = (ConversationId::new(65), Seq::new(3));
+            let (conversation, sequence) = (Some(ConversationId::new(65)), Some(Seq::new(3)));
             RetryVerdict::Done(AppliedPublish { conversation, sequence, invite: None, by_client })
         };
         assert_eq!(stored.verdict_on(&publish(2, 1, 9, 1, b"hello"), true), done(true));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_later_connection_has_published_nothing_of_an_earlier_one_follows() {
+    fn nothing_of_an_earlier_connection_follows_a_later_one() {
         let stored = publish(7, 1, 9, 1, b"hello");
         for earlier in [publish(6, 4, 9, 1, b"hello"), publish(6, 5, 9, 1, b"world")] {
             assert_eq!(stored.verdict_on(&earlier, false), RetryVerdict::Superseded);

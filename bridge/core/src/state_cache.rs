@@ -12,7 +12,7 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Seq, UserId};
 use godwit_schemas::media::MediaId;
 use godwit_schemas::partition::{PARTITIONS, Partition};
 
-use crate::call::{ConversationCall, LookBack, MessageNeeds};
+use crate::call::{AffectedUsers, CallSpec, LookBack, MessageNeeds};
 use crate::command::{Command, To};
 use crate::conversation::Conversation;
 use crate::credential::{CredentialStanding, Fingerprint, standing};
@@ -231,8 +231,9 @@ impl StateCache {
                 }
             }
             Command::Call { origin, call, .. } => {
-                self.needs_of_call(&origin.user, call, out);
-                match command.looks_back() {
+                let spec = call.spec();
+                self.needs_of_call(&origin.user, &spec, out);
+                match spec.looks_back {
                     Some(LookBack { message, needs: MessageNeeds::WhetherRecalled })
                         if self.taken_back.contains_key(&message) => {}
                     Some(LookBack { message, needs: MessageNeeds::WhetherRecalled }) => {
@@ -262,48 +263,37 @@ impl StateCache {
         }
     }
 
-    fn needs_of_call(&mut self, caller: &UserId, call: &ConversationCall, out: &mut Vec<MissingKey>) {
+    fn needs_of_call(&mut self, caller: &UserId, call: &CallSpec<'_>, out: &mut Vec<MissingKey>) {
+        // Whoever has another name is no user: the decision refuses it.
         let valid = |names: &[String]| names.iter().filter_map(|name| UserId::new(name).ok()).collect::<Vec<_>>();
-        match call {
-            ConversationCall::OpenDirect(call) => {
-                if let Ok(user) = UserId::new(&call.user) {
+        match call.users {
+            AffectedUsers::None => {}
+            AffectedUsers::Named(name) => self.need_users(UserId::new(name).ok().as_ref(), out),
+            AffectedUsers::OtherSide(name) => {
+                if let Ok(user) = UserId::new(name) {
                     self.needs_of_pair(caller, &user, out);
                 }
             }
-            ConversationCall::CreateGroup(call) => {
-                let users = valid(&call.users);
-                self.need_users(&users, out);
-                self.need_memberships(users.iter().chain([caller]), out);
-                self.need_contacts(&users, caller, out);
-            }
-            ConversationCall::AddMember(call) => {
-                let users = valid(std::slice::from_ref(&call.user));
-                self.need_users(&users, out);
-                self.need_memberships(&users, out);
-                self.need_contacts(&users, caller, out);
-            }
-            ConversationCall::RemoveMember(call) => {
-                self.need_users(&valid(std::slice::from_ref(&call.user)), out);
-            }
-            ConversationCall::Join(_) => self.need_memberships([caller], out),
-            ConversationCall::Describe(_)
-            | ConversationCall::Leave(_)
-            | ConversationCall::Rename(_)
-            | ConversationCall::SetRole(_)
-            | ConversationCall::ChangeSettings(_)
-            | ConversationCall::CreateInvite(_)
-            | ConversationCall::RevokeInvite(_)
-            | ConversationCall::ListInvites(_)
-            | ConversationCall::DeleteConversation(_)
-            | ConversationCall::SetRetention(_)
-            | ConversationCall::Recall(_)
-            | ConversationCall::Edit(_)
-            | ConversationCall::React(_)
-            | ConversationCall::Accept(_) => {}
+            AffectedUsers::Caller => self.need_memberships([caller], out),
+            AffectedUsers::Added(names) => self.needs_of_added(caller, &valid(names), None, out),
+            AffectedUsers::AddedByFounder(names) => self.needs_of_added(caller, &valid(names), Some(caller), out),
         }
-        if let Some(conversation) = call.spec().conversation {
+        if let Some(conversation) = call.conversation {
             self.need_with_members(conversation, out);
         }
+    }
+
+    /// What is needed to add these to a conversation, and the one who makes it.
+    fn needs_of_added(
+        &mut self,
+        caller: &UserId,
+        users: &[UserId],
+        founder: Option<&UserId>,
+        out: &mut Vec<MissingKey>,
+    ) {
+        self.need_users(users, out);
+        self.need_memberships(users.iter().chain(founder), out);
+        self.need_contacts(users, caller, out);
     }
 
     fn need_with_members(&mut self, id: ConversationId, out: &mut Vec<MissingKey>) {

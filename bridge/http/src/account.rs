@@ -179,16 +179,16 @@ fn line(of: &str, mut value: Value) -> Value {
 }
 
 /// A message or change. What waits in an inbox says itself where it belongs.
-fn event(it: &client::Event, conversation: u64, waits_for: Option<&str>) -> Option<Value> {
+fn event(event: &client::Event, conversation: u64, waits_for: Option<&str>) -> Option<Value> {
     use client::event::Event;
-    let (of, own) = match it.event.as_ref()? {
+    let (of, own) = match event.event.as_ref()? {
         Event::Message(message) => ("message", message.conversation),
         Event::Change(change) => ("change", change.conversation),
         Event::Receipt(_) | Event::Refusal(_) => return None,
     };
-    let mut value = line(of, view::event(it)?);
+    let mut value = line(of, view::event(event)?);
     value["conversation"] = (if waits_for.is_some() { own } else { conversation }).into();
-    if let Some(age_s) = value.as_object_mut().and_then(|it| it.remove("age_s")?.as_u64()) {
+    if let Some(age_s) = value.as_object_mut().and_then(|shown| shown.remove("age_s")?.as_u64()) {
         value["time_s"] = time::wall().as_secs().saturating_sub(age_s).into();
     }
     if let Some(device) = waits_for {

@@ -100,24 +100,24 @@ pub(super) async fn download(
     Ok(Json(link(&response.download.unwrap_or_default())))
 }
 
-fn upload(it: &client::Upload) -> Value {
-    let part = |it: &client::PartLink| json!({ "part": it.part, "link": it.link.as_ref().map(link) });
+fn upload(upload: &client::Upload) -> Value {
+    let part = |part: &client::PartLink| json!({ "part": part.part, "link": part.link.as_ref().map(link) });
     json!({
-        "media": it.media,
-        "complete": it.complete,
-        "link": it.link.as_ref().map(link),
-        "part_bytes": it.part_bytes,
-        "stored": it.stored,
-        "parts": it.parts.iter().map(part).collect::<Vec<_>>(),
+        "media": upload.media,
+        "complete": upload.complete,
+        "link": upload.link.as_ref().map(link),
+        "part_bytes": upload.part_bytes,
+        "stored": upload.stored,
+        "parts": upload.parts.iter().map(part).collect::<Vec<_>>(),
     })
 }
 
-fn link(it: &client::Link) -> Value {
-    let headers = it.headers.iter().map(|header| (header.name.clone(), header.value.clone().into()));
+fn link(link: &client::Link) -> Value {
+    let headers = link.headers.iter().map(|header| (header.name.clone(), header.value.clone().into()));
     json!({
-        "method": it.method,
-        "url": it.url,
+        "method": link.method,
+        "url": link.url,
         "headers": headers.collect::<serde_json::Map<_, _>>(),
-        "expires_in_s": it.expires_in_s,
+        "expires_in_s": link.expires_in_s,
     })
 }

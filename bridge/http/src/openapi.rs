@@ -5,11 +5,8 @@
 //! [`OF_LANES`].
 
 use axum::Router;
-use axum::routing::on;
 use godwit_bridge::admin::Admin;
-use godwit_bridge::limits::{ASKED_MAX, CONTENT_TYPE_BYTES_MAX, LABEL_BYTES_MAX, LOOKUP_MAX, PAGE_MAX};
-use godwit_core::decide::{FILE_NAME_BYTES_MAX, REACTION_BYTES_MAX, TITLE_BYTES_MAX};
-use godwit_core::state_cache::FILES_MAX;
+use godwit_bridge::limits::{ASKED_MAX, PAGE_MAX};
 use godwit_store::time::Time;
 use serde_json::{Map, Value, json};
 
@@ -17,207 +14,13 @@ mod admin;
 mod people;
 mod registration;
 mod schema;
+mod users;
 
-use self::schema::{
-    NAME, base64_of, count, hex, list, list_of, name_schema, number, object, one_of, or_null, phone_schema, reference,
-    text,
-};
-use super::account::{self, JSON_LINES};
+use self::schema::{NAME, hex, name_schema, number, reference};
+use super::account::JSON_LINES;
 use super::acting_user::RouteContext;
-use super::chat;
-use super::operation::{self, Operation, op};
+use super::operation::{self, Operation};
 use super::registration::BODY_BYTES_MAX;
-use super::view::JsonInteger;
-use super::{media, password, phone, server};
-
-const USER: &str = "/v1/users/{user}";
-const EXPORT: &str = "/v1/users/{user}/export";
-const LIST: &str = "/v1/users/{user}/conversations";
-const ONE: &str = "/v1/users/{user}/conversations/{conversation}";
-const MESSAGES: &str = "/v1/users/{user}/conversations/{conversation}/messages";
-const MESSAGE: &str = "/v1/users/{user}/conversations/{conversation}/messages/{sequence}";
-const REACTION: &str = "/v1/users/{user}/conversations/{conversation}/messages/{sequence}/reaction";
-const READ: &str = "/v1/users/{user}/conversations/{conversation}/read";
-const ACCEPTED: &str = "/v1/users/{user}/conversations/{conversation}/accepted";
-const MEMBERS: &str = "/v1/users/{user}/conversations/{conversation}/members";
-const MEMBER: &str = "/v1/users/{user}/conversations/{conversation}/members/{member}";
-const INVITES: &str = "/v1/users/{user}/conversations/{conversation}/invites";
-const INVITE: &str = "/v1/users/{user}/invites/{invite}";
-const SEND: &str = "/v1/users/{user}/messages";
-const PHONES: &str = "/v1/users/{user}/phones";
-const BLOCKED: &str = "/v1/users/{user}/blocked";
-const BLOCK: &str = "/v1/users/{user}/blocked/{other}";
-const UPLOADS: &str = "/v1/users/{user}/media";
-const MEDIA: &str = "/v1/users/{user}/media/{media}";
-const COMPLETE: &str = "/v1/users/{user}/media/{media}/complete";
-const DOWNLOAD: &str = "/v1/users/{user}/media/{media}/download";
-const DEVICES: &str = "/v1/users/{user}/devices";
-const DEVICE: &str = "/v1/users/{user}/devices/{device}";
-const PASSWORD: &str = "/v1/users/{user}/devices/{device}/password";
-const SERVER: &str = "/v1/users/{user}/server";
-
-/// The schema whose answers are many, a line each.
-const LINES: &str = "ExportLine";
-
-const OPERATIONS: &[Operation<RouteContext>] = &[
-    op(
-        "delete",
-        USER,
-        |it| on(it, account::erase),
-        "Erase the account: devices, inboxes, memberships; what others received stays theirs",
-    ),
-    Operation {
-        answer: (200, Some(LINES)),
-        ..op(
-            "get",
-            EXPORT,
-            |it| on(it, account::export),
-            "Everything that is kept of the user, a JSON object a line; the last has the type \"end\"",
-        )
-    },
-    Operation {
-        query: &["after", "limit"],
-        answer: (200, Some("ConversationPage")),
-        ..op("get", LIST, |it| on(it, chat::list_conversations), "The user's conversations, by number")
-    },
-    Operation {
-        body: Some("NewConversation"),
-        answer: (201, Some("Conversation")),
-        ..op(
-            "post",
-            LIST,
-            |it| on(it, chat::create_conversation),
-            "Open the direct conversation with a user, or make a group",
-        )
-    },
-    Operation {
-        answer: (200, Some("Description")),
-        ..op("get", ONE, |it| on(it, chat::describe), "Members, title and settings")
-    },
-    Operation {
-        body: Some("ConversationChange"),
-        ..op("patch", ONE, |it| on(it, chat::change_conversation), "Change the title, the settings or the retention")
-    },
-    op(
-        "delete",
-        ONE,
-        |it| on(it, chat::delete_conversation),
-        "Delete the conversation for the user; others keep theirs",
-    ),
-    Operation {
-        query: &["before", "after", "oldest_first", "limit"],
-        answer: (200, Some("MessagePage")),
-        ..op("get", MESSAGES, |it| on(it, chat::history), "History, newest first unless told otherwise")
-    },
-    Operation {
-        body: Some("NewMessage"),
-        large: true,
-        answer: (201, Some("Place")),
-        once: true,
-        ..op("post", MESSAGES, |it| on(it, chat::send), "Send a message; it is on disk when this is answered")
-    },
-    Operation { body: Some("NewBody"), large: true, ..op("put", MESSAGE, |it| on(it, chat::edit), "Edit a message") },
-    op("delete", MESSAGE, |it| on(it, chat::recall), "Take a message back"),
-    Operation {
-        body: Some("NewReaction"),
-        ..op("put", REACTION, |it| on(it, chat::react), "React to a message; empty: no more")
-    },
-    Operation { body: Some("ReadUpTo"), ..op("put", READ, |it| on(it, chat::read), "Everything up to here was read") },
-    op(
-        "put",
-        ACCEPTED,
-        |it| on(it, chat::accept),
-        "Accept a conversation that a stranger has opened, or has added the user to",
-    ),
-    Operation {
-        body: Some("NewMember"),
-        ..op("post", MEMBERS, |it| on(it, chat::add_member), "Add a member to a group")
-    },
-    Operation { body: Some("NewRole"), ..op("put", MEMBER, |it| on(it, chat::set_role), "Give a member a role") },
-    op("delete", MEMBER, |it| on(it, chat::remove_member), "Remove a member; oneself: leave"),
-    Operation {
-        answer: (200, Some("Invites")),
-        ..op("get", INVITES, |it| on(it, chat::list_invites), "Invites to a group")
-    },
-    Operation {
-        body: Some("NewInvite"),
-        answer: (201, Some("Invite")),
-        ..op("post", INVITES, |it| on(it, chat::create_invite), "Make an invite")
-    },
-    Operation { answer: (200, Some("Conversation")), ..op("post", INVITE, |it| on(it, chat::join), "Join a group") },
-    op("delete", INVITE, |it| on(it, chat::revoke_invite), "Revoke an invite"),
-    Operation {
-        body: Some("NewMessageTo"),
-        large: true,
-        answer: (201, Some("Place")),
-        once: true,
-        ..op(
-            "post",
-            SEND,
-            |it| on(it, phone::send),
-            "Send a message to a user, or to whoever has a phone number, now or within 30 days",
-        )
-    },
-    Operation {
-        body: Some("PhoneHashes"),
-        large: true,
-        answer: (200, Some("FoundPhones")),
-        ..op("post", PHONES, |it| on(it, phone::look_up), "Which of some hashed phone numbers are users'")
-    },
-    Operation {
-        answer: (200, Some("Users")),
-        ..op("get", BLOCKED, |it| on(it, chat::list_blocked), "Whom the user has blocked")
-    },
-    op("put", BLOCK, |it| on(it, chat::block), "Block a user"),
-    op("delete", BLOCK, |it| on(it, chat::unblock), "Unblock a user"),
-    Operation {
-        body: Some("NewUpload"),
-        answer: (201, Some("Upload")),
-        ..op(
-            "post",
-            UPLOADS,
-            |it| on(it, media::create),
-            "Begin an upload, or go on with the unfinished one of the same file",
-        )
-    },
-    Operation {
-        query: &["after:part"],
-        answer: (200, Some("Upload")),
-        ..op("get", MEDIA, |it| on(it, media::resume), "The user's unfinished upload, with links for what is missing")
-    },
-    op("delete", MEDIA, |it| on(it, media::discard), "Give up an unfinished upload"),
-    Operation {
-        answer: (200, Some("Upload")),
-        ..op("post", COMPLETE, |it| on(it, media::complete), "Everything is uploaded: verify it")
-    },
-    Operation {
-        query: &["conversation"],
-        answer: (200, Some("Link")),
-        ..op("get", DOWNLOAD, |it| on(it, media::download), "A link to a file that was shared with the user")
-    },
-    Operation {
-        answer: (200, Some("Devices")),
-        ..op("get", DEVICES, |it| on(it, chat::list_devices), "The user's devices")
-    },
-    Operation {
-        body: Some("NewLabel"),
-        ..op("put", DEVICE, |it| on(it, chat::label_device), "Say what a device is called")
-    },
-    op("delete", DEVICE, |it| on(it, chat::remove_device), "Remove a device: its connection is cut, its inbox gone"),
-    Operation {
-        answer: (201, Some("Credentials")),
-        ..op(
-            "post",
-            PASSWORD,
-            |it| on(it, password::renew),
-            "A new password; the one before is void, and the device's connection is closed",
-        )
-    },
-    Operation {
-        answer: (200, Some("Server")),
-        ..op("get", SERVER, |it| on(it, server::show), "Which server this is, and its epoch")
-    },
-];
 
 /// Refusals by a lane: whatever is asked, it may answer with each of them (see `Problem::of_reason`).
 pub(super) const OF_LANES: [u16; 7] = [401, 403, 404, 409, 422, 429, 503];
@@ -249,7 +52,7 @@ const REFUSALS: [(u16, &str); 13] = [
 
 /// The routes of users.
 pub(super) fn routes_of_users(large_bytes_max: usize) -> Router<RouteContext> {
-    operation::routes(OPERATIONS, large_bytes_max).merge(operation::routes(people::OPERATIONS, large_bytes_max))
+    operation::routes(users::OPERATIONS, large_bytes_max).merge(operation::routes(people::OPERATIONS, large_bytes_max))
 }
 
 /// The routes of those who are no users yet.
@@ -266,7 +69,7 @@ pub(super) fn routes_of_operators(admin: Admin, time: Time) -> Router {
 /// The document. `body_bytes_max`: of a message.
 pub(super) fn document(body_bytes_max: usize) -> Value {
     let mut paths = Map::new();
-    let mut all_schemas = schemas(body_bytes_max);
+    let mut all_schemas = users::schemas(body_bytes_max);
     if let Some(schemas) = all_schemas.as_object_mut() {
         schemas.extend(people::schemas());
         schemas.extend(registration::schemas());
@@ -276,13 +79,13 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({ "parameters": in_path(path) }));
         methods[method] = described;
     };
-    for it in OPERATIONS.iter().chain(people::OPERATIONS) {
-        add(it.path, it.method, describe(it, &OF_LANES));
+    for operation in users::OPERATIONS.iter().chain(people::OPERATIONS) {
+        add(operation.path, operation.method, describe(operation, &OF_LANES));
     }
-    for it in registration::OPERATIONS {
-        let mut described = describe(it, &OF_REGISTRATION);
+    for operation in registration::OPERATIONS {
+        let mut described = describe(operation, &OF_REGISTRATION);
         described["security"] = json!([]);
-        add(it.path, it.method, described);
+        add(operation.path, operation.method, described);
     }
     let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
     let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
@@ -325,14 +128,18 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
 /// `refusals`: by whoever carries it out.
 fn describe<S>(operation: &Operation<S>, refusals: &[u16]) -> Value {
     let mut described = json!({ "summary": operation.summary });
+    if let [names @ .., last] = operation.calls {
+        let names = names.iter().map(|name| format!("`{name}`, ")).collect::<String>();
+        described["description"] = format!("Of client.proto: {names}`{last}`").into();
+    }
     // `name:kind` where the name alone does not say it.
     let parameter = |it: &&str| {
         let (name, kind) = it.split_once(':').unwrap_or((it, it));
         json!({ "name": name, "in": "query", "required": kind == "users", "schema": query(kind) })
     };
     let mut parameters: Vec<_> = operation.query.iter().map(parameter).collect();
-    let is_of_users = operation.path.starts_with(USER);
-    let tagged = operation.method == "get" && is_of_users && operation.answer.1 != Some(LINES);
+    let is_of_users = operation.path.starts_with(users::USER);
+    let tagged = operation.method == "get" && is_of_users && operation.answer.1 != Some(users::LINES);
     if tagged {
         parameters.push(json!({ "name": "If-None-Match", "in": "header", "schema": { "type": "string" } }));
     }
@@ -348,7 +155,7 @@ fn describe<S>(operation: &Operation<S>, refusals: &[u16]) -> Value {
     let (status, schema) = operation.answer;
     let mut answer = json!({ "description": "Done" });
     if let Some(schema) = schema {
-        let media_type = if schema == LINES { JSON_LINES } else { "application/json" };
+        let media_type = if schema == users::LINES { JSON_LINES } else { "application/json" };
         answer["content"] = json!({ media_type: { "schema": reference(schema) } });
     }
     if operation.once {
@@ -405,149 +212,19 @@ fn query(name: &str) -> Value {
     }
 }
 
-fn schemas(body_bytes_max: usize) -> Value {
-    let small = || json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX });
-    let base64 = || json!({ "type": "string", "format": "byte" });
-    let flag = || json!({ "type": "boolean" });
-    let any = || json!({ "type": "object" });
-    let role = || reference("Role");
-    let description = [
-        ("conversation", number()),
-        ("group", flag()),
-        ("title", text(TITLE_BYTES_MAX)),
-        ("members", list(reference("Member"))),
-        ("settings", or_null(json!({ "allOf": [reference("Settings")] }))),
-        ("retention", reference("Retention")),
-        ("request", flag()),
-    ];
-    let summary = [
-        &description[..],
-        &[("last_sequence", number()), ("last", or_null(any())), ("unread", number()), ("read_up_to", number())],
-    ]
-    .concat();
-    let message = [
-        ("sequence", number()),
-        ("sender", small()),
-        ("age_s", number()),
-        ("body", base64()),
-        ("text", or_null(json!({ "type": "string" }))),
-        ("reply_to", or_null(number())),
-        ("edited", flag()),
-        ("recalled", flag()),
-        ("media", list(reference("File"))),
-        ("reactions", list(object(&[("member", small()), ("reaction", text(REACTION_BYTES_MAX))]))),
-        ("properties", or_null(json!({ "allOf": [reference("Properties")] }))),
-    ];
-    let string = || text(u16::MAX.into());
-    let properties = [
-        ("payload_format", or_null(json!({ "type": "integer", "minimum": 0, "maximum": 1 }))),
-        ("content_type", or_null(string())),
-        ("response_topic", or_null(string())),
-        ("correlation_data", or_null(base64())),
-        ("user_properties", list(object(&[("name", string()), ("value", string())]))),
-    ];
-    let hash = || json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" });
-    // Any bytes, or a text.
-    let content = [("body", base64_of(0, body_bytes_max)), ("text", text(body_bytes_max))];
-    let files = list_of(reference("NewFile"), 0, FILES_MAX);
-    let new_message =
-        [("client_sequence?", count()), ("expires_in_s?", small()), ("reply_to?", number()), ("media?", files)];
-    let to_user = [&[("user", name_schema())], &new_message[..]].concat();
-    let to_phone = [&[("phone", phone_schema())], &new_message[..]].concat();
-    let to_somebody = [one_of(&content, &to_user), one_of(&content, &to_phone)].concat();
-    let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
-    json!({
-        "ExportLine": { "type": "object", "required": ["type"], "properties": { "type": text(32) } },
-        "Problem": object(&[("title", text(64)), ("status", small()), ("detail", text(1_024))]),
-        "Role": { "type": "string", "enum": ["member", "admin", "owner"] },
-        "Member": object(&[("ordinal", small()), ("user", name_schema()), ("role", role())]),
-        "Settings": object(&settings),
-        "Retention": object(&[("history_days?", or_null(small())), ("expires_in_s", small())]),
-        "Description": object(&[&description[..], &[("last_client_sequence", count())]].concat()),
-        "Summary": object(&summary),
-        "Message": object(&message),
-        "Properties": object(&properties),
-        "Change": object(&[("sequence", number()), ("by", small()), ("change", any())]),
-        "ConversationPage": object(&[("conversations", list(reference("Summary"))), ("next", or_null(number()))]),
-        "MessagePage": object(&[
-            ("messages", list(json!({ "oneOf": [reference("Message"), reference("Change")] }))),
-            ("next", or_null(number())),
-        ]),
-        "Conversation": object(&[("conversation", number())]),
-        "NewConversation": { "oneOf": [
-            object(&[("user", name_schema())]),
-            object(&[("title", text(TITLE_BYTES_MAX)), ("users", list(name_schema()))]),
-        ] },
-        "ConversationChange": { "oneOf": [
-            object(&[("title", text(TITLE_BYTES_MAX))]),
-            object(&[("settings", reference("Settings"))]),
-            object(&[("retention", reference("Retention"))]),
-        ] },
-        "NewMessage": { "oneOf": one_of(&content, &new_message) },
-        "NewMessageTo": { "oneOf": to_somebody },
-        "PhoneHashes": object(&[("sha256", list_of(hash(), 1, LOOKUP_MAX))]),
-        "FoundPhones": object(&[
-            ("found", list(object(&[("sha256", hash()), ("user", name_schema()), ("waiting", flag())]))),
-        ]),
-        "Place": object(&[
-            ("conversation", number()),
-            ("sequence", or_null(number())),
-            ("repeated?", flag()),
-            ("last_client_sequence?", count()),
-        ]),
-        "NewBody": { "oneOf": one_of(&content, &[]) },
-        "NewReaction": object(&[("reaction", text(REACTION_BYTES_MAX))]),
-        "ReadUpTo": object(&[("sequence", number())]),
-        "NewMember": object(&[("user", name_schema())]),
-        "NewRole": object(&[("role", role())]),
-        "Invite": object(&[("invite", text(64)), ("by", small()), ("expires_in_s", or_null(small()))]),
-        "Invites": object(&[("invites", list(reference("Invite")))]),
-        "NewInvite": object(&[("expires_in_s?", small())]),
-        "Users": object(&[("users", list(name_schema()))]),
-        "Device": object(&[
-            ("device", name_schema()),
-            ("label", text(LABEL_BYTES_MAX)),
-            ("connected", flag()),
-            ("inbox_full", flag()),
-            ("full_age_s", or_null(number())),
-        ]),
-        "NewFile": object(&[
-            ("id", text(64)),
-            ("name?", text(FILE_NAME_BYTES_MAX)),
-            ("thumbnail?", base64()),
-            ("key?", base64()),
-        ]),
-        "File": object(&[
-            ("id", text(64)),
-            ("name", text(FILE_NAME_BYTES_MAX)),
-            ("thumbnail", base64()),
-            ("key", base64()),
-            ("size", number()),
-            ("content_type", text(CONTENT_TYPE_BYTES_MAX)),
-            ("sha256", base64()),
-        ]),
-        "NewUpload": object(&[
-            ("sha256", base64_of(32, 32)),
-            ("size", json!({ "type": "integer", "minimum": 1, "maximum": JsonInteger::MAX })),
-            ("content_type", text(CONTENT_TYPE_BYTES_MAX)),
-            ("conversation?", number()),
-        ]),
-        "Link": object(&[
-            ("method", text(8)),
-            ("url", json!({ "type": "string" })),
-            ("headers", json!({ "type": "object", "additionalProperties": { "type": "string" } })),
-            ("expires_in_s", small()),
-        ]),
-        "Upload": object(&[
-            ("media", text(64)),
-            ("complete", flag()),
-            ("link", or_null(json!({ "allOf": [reference("Link")] }))),
-            ("part_bytes", number()),
-            ("stored", list(small())),
-            ("parts", list(object(&[("part", small()), ("link", reference("Link"))]))),
-        ]),
-        "Devices": object(&[("devices", list(reference("Device")))]),
-        "NewLabel": object(&[("label", text(LABEL_BYTES_MAX))]),
-        "Server": object(&[("server", hex()), ("epoch", hex()), ("numbers_above", number())]),
-    })
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use godwit_core::call::RoutedCall;
+
+    use super::*;
+
+    /// One that shall have none would stand here, with the reason.
+    #[test]
+    fn every_call_of_a_device_is_an_operation_over_http() {
+        let operations = users::OPERATIONS.iter().chain(people::OPERATIONS);
+        let made: BTreeSet<_> = operations.flat_map(|operation| operation.calls).collect();
+        assert_eq!(made, RoutedCall::NAMES.iter().collect());
+    }
 }

@@ -27,6 +27,8 @@ pub(super) struct Operation<S> {
     pub(super) path: &'static str,
     pub(super) handler: Handler<S>,
     pub(super) summary: &'static str,
+    /// The calls of `client.proto` that it makes, by their names: one of them, by what its body says.
+    pub(super) calls: &'static [&'static str],
     /// Parameters of the query: `name`, or `name:kind` where the name alone does not say it.
     pub(super) query: &'static [&'static str],
     /// Schema of the body; `None`: it takes none.
@@ -46,7 +48,18 @@ pub(super) const fn op<S>(
     handler: Handler<S>,
     summary: &'static str,
 ) -> Operation<S> {
-    Operation { method, path, handler, summary, query: &[], body: None, answer: (204, None), once: false, large: false }
+    Operation {
+        method,
+        path,
+        handler,
+        summary,
+        calls: &[],
+        query: &[],
+        body: None,
+        answer: (204, None),
+        once: false,
+        large: false,
+    }
 }
 
 impl<S> Operation<S> {

@@ -75,22 +75,22 @@ impl From<client::GroupsFrom> for GroupsFrom {
 
 /// A profile; whom it shows presence to, and who may add it to groups, is its user's own business.
 pub(super) fn profile(response: client::Response, is_own: bool) -> Value {
-    let it = response.profile.unwrap_or_default();
-    let presence_to = is_own.then(|| Audience::from(it.presence_to()));
-    let groups_from = is_own.then(|| GroupsFrom::from(it.groups_from()));
+    let profile = response.profile.unwrap_or_default();
+    let presence_to = is_own.then(|| Audience::from(profile.presence_to()));
+    let groups_from = is_own.then(|| GroupsFrom::from(profile.groups_from()));
     json!({
-        "user": it.user,
-        "name": it.name,
-        "about": it.about,
-        "picture": it.picture,
+        "user": profile.user,
+        "name": profile.name,
+        "about": profile.about,
+        "picture": profile.picture,
         "presence_to": presence_to,
         "groups_from": groups_from,
     })
 }
 
 /// A contact.
-pub(super) fn contact(it: &client::Contact) -> Value {
-    json!({ "user": it.user, "label": it.label, "name": it.name })
+pub(super) fn contact(contact: &client::Contact) -> Value {
+    json!({ "user": contact.user, "label": contact.label, "name": contact.name })
 }
 
 pub(super) async fn own_profile(actor: ActingUser) -> JsonAnswer {
@@ -179,9 +179,6 @@ pub(super) async fn presence(actor: ActingUser, whose: Result<Query<PresencePara
     let users = users.map(|user| UserId::new(user).map(|user| user.to_string())).collect::<Result<_, _>>();
     let users = users.map_err(bad_name)?;
     let response = actor.call(Call::GetPresence(client::GetPresence { users })).await?;
-    let presence = |it: &client::Presence| {
-        let age_min = it.last_seen_plus_one_min.checked_sub(1);
-        json!({ "user": it.user, "online": it.online, "last_seen_age_min": age_min })
-    };
-    Ok(Json(json!({ "presences": response.presences.iter().map(presence).collect::<Vec<_>>() })))
+    let presence = |client::Presence { user, online, last_seen_age_min }| json!({ "user": user, "online": online, "last_seen_age_min": last_seen_age_min });
+    Ok(Json(json!({ "presences": response.presences.into_iter().map(presence).collect::<Vec<_>>() })))
 }

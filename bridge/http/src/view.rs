@@ -194,24 +194,24 @@ fn member(member: &client::Member) -> Value {
     json!({ "ordinal": member.ordinal, "user": member.user, "role": RoleName::from(member.role) })
 }
 
-pub(super) fn description(conversation: u64, it: &client::Opened) -> Value {
+pub(super) fn description(conversation: u64, opened: &client::Opened) -> Value {
     json!({
         "conversation": conversation,
-        "group": it.group,
-        "title": it.title,
-        "members": it.members.iter().map(member).collect::<Vec<_>>(),
-        "settings": it.settings.as_ref().map(GroupSettingsView::from),
-        "retention": RetentionView::from(&it.retention.unwrap_or_default()),
-        "request": it.request,
+        "group": opened.group,
+        "title": opened.title,
+        "members": opened.members.iter().map(member).collect::<Vec<_>>(),
+        "settings": opened.settings.as_ref().map(GroupSettingsView::from),
+        "retention": RetentionView::from(&opened.retention.unwrap_or_default()),
+        "request": opened.request,
     })
 }
 
-pub(super) fn summary(it: &client::Summary) -> Value {
-    let mut value = description(it.conversation, &it.description.clone().unwrap_or_default());
-    value["last_sequence"] = it.last_sequence.into();
-    value["last"] = it.last.as_ref().and_then(event).unwrap_or_default();
-    value["unread"] = it.unread.into();
-    value["read_up_to"] = it.read_up_to.into();
+pub(super) fn summary(summary: &client::Summary) -> Value {
+    let mut value = description(summary.conversation, &summary.description.clone().unwrap_or_default());
+    value["last_sequence"] = summary.last_sequence.into();
+    value["last"] = summary.last.as_ref().and_then(event).unwrap_or_default();
+    value["unread"] = summary.unread.into();
+    value["read_up_to"] = summary.read_up_to.into();
     value
 }
 
@@ -242,27 +242,27 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
 }
 
 /// A file of a message.
-fn file(it: &client::Media) -> Value {
+fn file(media: &client::Media) -> Value {
     json!({
-        "id": it.id,
-        "name": it.name,
-        "thumbnail": base64(&it.thumbnail),
-        "key": base64(&it.key),
-        "size": it.size,
-        "content_type": it.content_type,
-        "sha256": base64(&it.sha256),
+        "id": media.id,
+        "name": media.name,
+        "thumbnail": base64(&media.thumbnail),
+        "key": base64(&media.key),
+        "size": media.size,
+        "content_type": media.content_type,
+        "sha256": base64(&media.sha256),
     })
 }
 
 /// See `client.Properties`; null where the sender said nothing.
-fn properties(it: &client::Properties) -> Value {
-    let user = |it: &client::UserProperty| json!({ "name": it.name, "value": it.value });
+fn properties(properties: &client::Properties) -> Value {
+    let user = |user: &client::UserProperty| json!({ "name": user.name, "value": user.value });
     json!({
-        "payload_format": it.payload_format,
-        "content_type": it.content_type,
-        "response_topic": it.response_topic,
-        "correlation_data": it.correlation_data.as_deref().map(base64),
-        "user_properties": it.user_properties.iter().map(user).collect::<Vec<_>>(),
+        "payload_format": properties.payload_format,
+        "content_type": properties.content_type,
+        "response_topic": properties.response_topic,
+        "correlation_data": properties.correlation_data.as_deref().map(base64),
+        "user_properties": properties.user_properties.iter().map(user).collect::<Vec<_>>(),
     })
 }
 
@@ -283,16 +283,16 @@ fn change(change: &change::Change) -> Value {
     }
 }
 
-pub(super) fn invite(it: &client::Invite) -> Value {
-    json!({ "invite": it.invite, "by": it.by, "expires_in_s": it.expires_in_s })
+pub(super) fn invite(invite: &client::Invite) -> Value {
+    json!({ "invite": invite.invite, "by": invite.by, "expires_in_s": invite.expires_in_s })
 }
 
-pub(super) fn device(it: &client::Device) -> Value {
+pub(super) fn device(device: &client::Device) -> Value {
     json!({
-        "device": it.device,
-        "label": it.label,
-        "connected": it.connected,
-        "inbox_full": it.inbox_full,
-        "full_age_s": it.full_age_s,
+        "device": device.device,
+        "label": device.label,
+        "connected": device.connected,
+        "inbox_full": device.inbox_full,
+        "full_age_s": device.full_age_s,
     })
 }

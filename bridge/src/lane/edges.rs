@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_edge_that_a_new_bridge_meets_in_the_middle_is_asked_to_reattach() {
+    async fn a_new_bridge_asks_an_edge_in_mid_stream_to_reattach() {
         let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
         assert_eq!(edges.accept(&up(3, 9, 1), 100, now), BatchVerdict::Void);
         let reattach = sent(&mut edges, now);

@@ -264,7 +264,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
             LaneMessage::UserChanged(user, all) => self.hears_of(&user, all),
             LaneMessage::Known(devices) => self.connections.revocations.are_known(&self.context, &devices),
             LaneMessage::Arrive(key) => self.arrive(key).await?,
-            LaneMessage::Ask(user, who, ask, reply) => self.http_request(user, who, ask, reply).await?,
+            LaneMessage::UserRequest(user, who, request, reply) => {
+                self.user_request(user, who, request, reply).await?;
+            }
             LaneMessage::Effects(effects) => {
                 for effect in effects {
                     self.effect(effect).await?;
@@ -274,11 +276,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
             LaneMessage::Closed(device, then) => self.connections.revocations.when_closed(device, then),
             LaneMessage::Erase(devices, then) => self.requests.erase(devices, then),
             LaneMessage::People(message) => self.handle_people(message).await?,
-            LaneMessage::Drain(let_go) => self.drain(let_go),
-            LaneMessage::Pass(let_go) => {
+            LaneMessage::Drain(barrier) => self.drain(barrier),
+            LaneMessage::Pass(barrier) => {
                 // What is gathered is decided too.
                 let ticket = if self.has_work() { self.round.next_ticket() } else { self.round.sealed() };
-                self.round.hold(ticket, let_go);
+                self.round.hold(ticket, barrier);
             }
             LaneMessage::Stop => return Ok(ControlFlow::Break(())),
         }

@@ -1,5 +1,5 @@
 //! Who may have a file: whoever may see a message that refers to it. Asked by lanes, when a user wants to share it, and by the
-//! keeper, for a link. Reads what is on disk. Keeps P5.
+//! media service, for a link. Reads what is on disk. Keeps P5.
 
 use godwit_core::conversation::Conversation;
 use godwit_core::keys::MessageKey;

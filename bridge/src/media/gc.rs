@@ -1,4 +1,4 @@
-//! What nothing refers to any more goes. A file is looked at when a row says so: whatever ends a reference, or might, leaves
+//! What nothing refers to any more goes. The media service does it, a bounded share at a time. Keeps P6. A file is looked at when a row says so: whatever ends a reference, or might, leaves
 //! one. So the cost does not grow with what is stored.
 //!
 //! The end of a file takes three steps, each on disk before the next: it is doomed, so that no message may refer to it any

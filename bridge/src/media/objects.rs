@@ -1,4 +1,4 @@
-//! What the bridge needs of an object store. Implementation: [`super::s3`]; the tests have one in memory.
+//! What the bridge needs of an object store. Called by the media service alone, which waits for no answer. Implementation: [`super::s3`]; the tests have one in memory.
 
 use std::fmt;
 

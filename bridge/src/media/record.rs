@@ -1,4 +1,5 @@
-//! Stored values of the media table, as protobuf (numbers are never reused).
+//! Stored values of the media table, as protobuf (numbers are never reused): a file, and what a user has uploaded today. Only the
+//! media service writes them; `access` reads files for lanes.
 
 use godwit_schemas::media::MediaId;
 use prost::Message;

@@ -34,7 +34,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Requests to the object store at a time; further calls wait.
 const AT_WORK_MAX: usize = 64;
 
-/// What the keeper is made of.
+/// What the media service is made of.
 pub(crate) struct MediaServiceParts {
     pub(crate) settings: MediaSettings,
     pub(crate) time: Time,

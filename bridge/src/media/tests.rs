@@ -1,4 +1,4 @@
-//! The keeper before an object store in memory, on a clock that the test moves: what comes when, and what if it fails.
+//! The media service before an object store in memory, on a clock that the test moves: what comes when, and what if it fails.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -196,7 +196,7 @@ impl Scene {
         id
     }
 
-    /// Later, and the keeper has looked around. The lane lets pass what waits for it.
+    /// Later, and the media service has looked around. The lane lets pass what waits for it.
     async fn after(&mut self, seconds: u32) {
         self.now_s.fetch_add(seconds, Ordering::Relaxed);
         for _ in 0..4 {

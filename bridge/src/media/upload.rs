@@ -1,4 +1,5 @@
-//! Files on their way up: announced, uploaded by links, verified.
+//! Files on their way up: announced, uploaded by links, verified. Called by the media service, for the calls CreateUpload,
+//! GetUpload, CompleteUpload and DiscardUpload.
 //!
 //! Whether a file is there already is told only to who may have it: it has shown that it knows the content's hash and size,
 //! and could download it. Everybody else uploads; when that is verified, the copies are joined.

@@ -51,7 +51,8 @@ pub enum AdminError {
     ShuttingDown,
 }
 
-/// A new device's way in.
+/// A new device's way in: what the server answers an operator's command. The command line reads it from the HTTP API as a
+/// type of the same name (`server/src/admin.rs`).
 #[derive(Debug, Serialize)]
 pub struct DeviceCredentials {
     /// MQTT user name.

@@ -1,5 +1,6 @@
 //! The issuer's keys: one from a file, or a set at a URL (RFC 7517), fetched at the start, every hour, and when a token names
-//! one that is not there; the last at most every ten seconds, whoever names what.
+//! one that is not there; the last at most every ten seconds, whoever names what. A task fetches them, and verifying a token
+//! reads what it has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,5 +1,6 @@
 //! The operator's own accounts: JSON Web Tokens (RFC 7519) in place of a device's password, over MQTT and HTTP. Lanes and the
-//! HTTP API have them verified here; nothing is asked of anybody meanwhile.
+//! HTTP API have them verified here; nothing is asked of anybody meanwhile. Keeps P5: a token speaks
+//! for the user that it names and, if it names a device, for that one alone.
 //!
 //! - `keys`: the issuer's keys, from a file or a URL. `crypto`: their signatures, by ring.
 //!

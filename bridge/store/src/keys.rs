@@ -1,4 +1,9 @@
-//! Every key of the store. Numbers are big endian, so that keys sort as numbers do.
+//! Every key of the store: which row is where. The bridge makes its keys here and nowhere else: lanes and committer, media
+//! service and registrar. Submodules have the keys of one subject each; [`RowKind`] lists the kinds of rows.
+//!
+//! Numbers are big endian, so that keys sort as numbers do. Two promises rest on that: an inbox is read in the order in which
+//! its entries were committed (P4), and whatever is deleted together lies in one range (P8). Bytes of keys never change: the
+//! golden store (tests/golden) was written with them.
 //!
 //! | table | key | value |
 //! |---|---|---|

@@ -1,4 +1,5 @@
-//! The store in memory: for tests and simulation. Keeps the same promises as the one on disk but survives nothing.
+//! The store in memory, for unit tests, simulation and fuzzing. It keeps what [`Store`] promises, checked by the same suite as
+//! the one on disk ([`crate::conformance`]), and is gone with its last handle.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

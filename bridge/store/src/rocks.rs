@@ -2,6 +2,9 @@
 //! before RocksDB does, by the formats of its files (`journal`, `manifest`) and by what `synced` has noted beside them; `fault`
 //! says what went wrong.
 //!
+//! The server opens it at its start; the committer writes, and everybody else reads. Keeps P1: a synced commit returns when
+//! it is on disk.
+//!
 //! One write-ahead log for all tables; a synced commit is one fsync of it. Small tables of records are compressed and
 //! filtered; the inbox is a queue: entries are written, read once and deleted, mostly before they leave memory.
 

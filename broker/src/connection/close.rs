@@ -101,8 +101,7 @@ impl MqttConnection {
         };
         if matches!(self.phase, Phase::Authenticating(_) | Phase::Connected | Phase::Disconnecting(..)) {
             self.send_acknowledged();
-            let session_expiry_plus_one_s = session_expiry_s.map_or(0, |seconds| u64::from(seconds) + 1);
-            self.send_up(&bus::Disconnect { clean, session_expiry_plus_one_s });
+            self.send_up(&bus::Disconnect { clean, session_expiry_s });
             self.generation = 0;
         }
         self.phase = Phase::Closed;

@@ -213,14 +213,13 @@ impl MqttConnection {
 
     /// The fields of the Connect frame that are the same at login and at reattachment.
     pub(super) fn connect_frame(&self, client: &ClientInfo) -> bus::Connect {
-        let packet_bytes_max = if self.packet_bytes_max == u32::MAX { 0 } else { self.packet_bytes_max };
         bus::Connect {
             user: client.user.as_str().to_owned(),
             device: client.device.as_str().to_owned(),
             session_expiry_s: client.session_expiry_s,
             receive_maximum: u32::from(client.receive_maximum).min(IN_FLIGHT_MAX as u32),
             protocol: if self.version == Version::V4 { 4 } else { 5 },
-            packet_bytes_max,
+            packet_bytes_max: Some(self.packet_bytes_max).filter(|bytes| *bytes < u32::MAX),
             ..bus::Connect::default()
         }
     }

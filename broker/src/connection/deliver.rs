@@ -90,7 +90,7 @@ impl MqttConnection {
             packet_id: 0,
             payload: &deliver.payload,
             alias: None,
-            expires_in_s: deliver.expires_in_plus_one_s.checked_sub(1).map(|s| u32::try_from(s).unwrap_or(u32::MAX)),
+            expires_in_s: deliver.expires_in_s,
             correlation: &deliver.correlation,
             from: is_raw_v5.then_some((deliver.sender.as_str(), deliver.sequence)),
             properties: properties.as_ref(),

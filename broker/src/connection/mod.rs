@@ -142,8 +142,9 @@ pub(crate) struct MqttConnection {
     packet_bytes_max: u32,
     /// The lane's count of the device's connections: which of them this is.
     rank: u64,
-    /// When the lane closes the connection because its token ends; 0: never. Told when it attaches again.
-    ends_at_s: u32,
+    /// Second since 1970 at which the lane closes the connection because its token ends; `None`: never. Told when it attaches
+    /// again.
+    ends_at_s: Option<u32>,
     /// The number of the device, and the fingerprint of the credential, that the lane accepted. Told when it attaches again.
     device: u64,
     fingerprint: u64,
@@ -196,7 +197,7 @@ impl MqttConnection {
             client: None,
             packet_bytes_max: u32::MAX,
             rank: 0,
-            ends_at_s: 0,
+            ends_at_s: None,
             device: 0,
             fingerprint: 0,
             store_epoch: 0,

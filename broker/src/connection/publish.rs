@@ -177,7 +177,6 @@ fn publish_frame(packet: &InboundPublish, destination: Destination, number: u64)
         duplicate: packet.duplicate,
         payload: if is_copied { Bytes::copy_from_slice(&packet.payload) } else { packet.payload.clone() },
         expires_in_s: packet.expires_in_s,
-        expires_at_once: packet.expires_at_once,
         correlation: packet.correlation.clone(),
         packet_id: packet.packet_id.into(),
         ..bus::Publish::default()

@@ -23,10 +23,8 @@ pub(crate) struct InboundPublish {
     /// 0 with QoS 0.
     pub(crate) packet_id: u16,
     pub(crate) payload: Bytes,
-    /// 0: no expiry, or see `expires_at_once`.
-    pub(crate) expires_in_s: u32,
-    /// The Message Expiry Interval is 0: only devices that are connected now get the message (MQTT-3.3.2-5).
-    pub(crate) expires_at_once: bool,
+    /// The Message Expiry Interval. 0: only devices that are connected now get the message (MQTT-3.3.2-5).
+    pub(crate) expires_in_s: Option<u32>,
     pub(crate) alias: Option<u16>,
     pub(crate) correlation: Bytes,
     /// The properties for the receivers: an encoded [`Properties`]; empty: none.
@@ -77,10 +75,7 @@ fn properties(mut fields: PacketFields, publish: &mut InboundPublish) -> Result<
                     Properties { payload_format: Some(format.into()), ..Properties::default() },
                 );
             }
-            MESSAGE_EXPIRY => {
-                publish.expires_in_s = fields.u32()?;
-                publish.expires_at_once = publish.expires_in_s == 0;
-            }
+            MESSAGE_EXPIRY => publish.expires_in_s = Some(fields.u32()?),
             TOPIC_ALIAS => publish.alias = Some(fields.u16()?),
             CORRELATION_DATA => {
                 publish.correlation = fields.binary()?;
@@ -278,7 +273,7 @@ mod tests {
             assert_eq!((publish.duplicate, publish.qos, publish.packet_id), (true, 1, 7));
             assert_eq!((&publish.topic[..], publish.payload.len()), (&b"inbox/65"[..], 200));
             let v5 = version == Version::V5;
-            assert_eq!((publish.alias, publish.expires_in_s), if v5 { (Some(3), 60) } else { (None, 0) });
+            assert_eq!((publish.alias, publish.expires_in_s), if v5 { (Some(3), Some(60)) } else { (None, None) });
         }
     }
 
@@ -318,7 +313,7 @@ mod tests {
     #[test]
     fn a_publish_without_properties_stores_none() {
         let publish = read_back(&[0x30, 9, 0, 1, b'a', 5, 2, 0, 0, 0, 1], Version::V5).unwrap();
-        assert_eq!((publish.expires_in_s, publish.properties.len()), (1, 0));
+        assert_eq!((publish.expires_in_s, publish.properties.len()), (Some(1), 0));
     }
 
     #[test]

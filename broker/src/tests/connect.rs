@@ -88,7 +88,7 @@ async fn the_lane_authenticates_and_connack_has_the_limits() {
     let (number, up::Frame::Connect(asked)) = world.lane.next().await else { panic!("expected a connect") };
     assert_eq!((asked.user.as_str(), asked.device.as_str(), &asked.password[..]), ("alice", "phone", &b"secret"[..]));
     assert_eq!((asked.clean_start, asked.session_expiry_s, asked.receive_maximum, asked.protocol), (true, 60, 5, 5));
-    assert!(asked.packet_bytes_max == 1_000 && asked.resume.is_none());
+    assert!(asked.packet_bytes_max == Some(1_000) && asked.resume.is_none());
     world.lane.send(number, Connected { session_present: true, ..Connected::default() }).await;
     let connack = client.packet().await;
     let offer = [0x21, 0, 128, 0x25, 0, 0x27, 0, 2, 0, 0, 0x22, 0, 16, 0x29, 0, 0x2A, 0];
@@ -176,7 +176,7 @@ async fn a_login_waits_for_the_bridge() {
 #[tokio::test(start_paused = true)]
 async fn disconnects_are_told_to_the_lane() {
     let mut world = World::start(BrokerSettings::default()).await;
-    let clean = |clean| Disconnect { clean, session_expiry_plus_one_s: 0 };
+    let clean = |clean| Disconnect { clean, session_expiry_s: None };
     let (mut client, _) = world.connected(4).await;
     client.send(&[0xE0, 0]).await;
     assert_eq!(world.lane.next_disconnect().await, clean(true));
@@ -212,7 +212,7 @@ async fn a_changed_session_expiry_is_told_to_the_lane() {
     world.lane.send(number, Connected::default()).await;
     client.packet().await;
     client.send(&[0xE0, 7, 0, 5, 0x11, 0, 0, 0, 9]).await;
-    assert_eq!(world.lane.next_disconnect().await, Disconnect { clean: true, session_expiry_plus_one_s: 10 });
+    assert_eq!(world.lane.next_disconnect().await, Disconnect { clean: true, session_expiry_s: Some(9) });
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,7 +42,7 @@ async fn publishes_reach_the_lane_with_their_properties() {
     client.send(&publish(5, 0xA, "to/bob", 1, &[2, 0, 0, 0, 60], b"hello")).await;
     let (_, first) = world.lane.next_publish().await;
     assert_eq!((first.kind(), first.user.as_str(), &first.payload[..]), (Kind::ToUser, "bob", &b"hello"[..]));
-    assert!(first.duplicate && first.expires_in_s == 60 && !first.resent);
+    assert!(first.duplicate && first.expires_in_s == Some(60) && !first.resent);
     client.send(&publish(5, 2, "send/65", 2, &[], b"")).await;
     let (_, second) = world.lane.next_publish().await;
     assert_eq!((second.kind(), second.conversation, second.number), (Kind::ToConversation, 65, 2));
@@ -366,7 +366,7 @@ async fn deliveries_are_sent_and_acknowledged() {
     assert_eq!(world.lane.next_acks().await, [65_537, 65_536, 1 << 63]);
 
     let (mut v5, number) = world.connected(5).await;
-    let raw = Deliver { expires_in_plus_one_s: 61, ..raw };
+    let raw = Deliver { expires_in_s: Some(60), ..raw };
     world.lane.send(number, raw).await;
     let from = [&[0x26, 0, 4][..], b"from", &[0, 3], b"bob", &[0x26, 0, 3], b"seq", &[0, 1], b"3"].concat();
     let body = [&[0, 8][..], b"inbox/65", &[0, 3, 26, 2, 0, 0, 0, 60], &from[..], b"x"].concat();

@@ -34,7 +34,7 @@ async fn connect_with_token(world: &mut World) -> (Client, u64) {
     let (number, frame) = world.lane.next().await;
     let up::Frame::Connect(asked) = frame else { panic!("{frame:?}") };
     assert_eq!((asked.user.as_str(), asked.device.as_str(), &asked.password[..]), ("alice", "phone", TOKEN.as_bytes()));
-    world.lane.send(number, Connected { ends_at_s: 100, ..Connected::default() }).await;
+    world.lane.send(number, Connected { ends_at_s: Some(100), ..Connected::default() }).await;
     let connack = client.packet().await;
     assert_eq!(connack[3], 0);
     assert!(connack.windows(6).any(|bytes| bytes == b"\x15\0\x03jwt"), "{connack:?}");
@@ -58,16 +58,16 @@ async fn a_new_token_is_sent_until_the_lane_answers() {
     world.lane.send(0, frames::Reattach {}).await;
     let (_, frame) = world.lane.next().await;
     let up::Frame::Connect(again) = frame else { panic!("{frame:?}") };
-    assert_eq!(again.resume.map(|resume| resume.ends_at_s), Some(100));
+    assert_eq!(again.resume.map(|resume| resume.ends_at_s), Some(Some(100)));
     assert_eq!(asked(&mut world).await, "another");
-    world.lane.send(number, Renewed { ends_at_s: 200 }).await;
+    world.lane.send(number, Renewed { ends_at_s: Some(200) }).await;
     assert_eq!(client.packet().await, b"\xF0\x08\0\x06\x15\0\x03jwt");
     world.lane.send(0, frames::Reattach {}).await;
     let (_, frame) = world.lane.next().await;
     let up::Frame::Connect(frames::Connect { resume: Some(Resume { ends_at_s, .. }), .. }) = frame else {
         panic!("{frame:?}")
     };
-    assert_eq!(ends_at_s, 200);
+    assert_eq!(ends_at_s, Some(200));
     world.lane.quiet().await;
 }
 

@@ -249,7 +249,7 @@ fn past(event: client::Event) -> Option<Past> {
             at: SystemTime::now().checked_sub(Duration::from_secs(message.age_s)).unwrap_or(SystemTime::UNIX_EPOCH),
             body: message.body,
             media: media::told(message.media),
-            reply_to: Some(message.reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new),
+            reply_to: Seq::unless_zero(message.reply_to),
             edited: message.edited,
             recalled: message.recalled,
             reactions: message.reactions.into_iter().map(|it| (Ordinal::new(it.member), it.reaction)).collect(),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, UNIX_EPOCH};
 
-use godwit_schemas::ids::ConversationId;
+use godwit_schemas::ids::{ConversationId, Seq};
 
 use super::Client;
 use crate::engine::now_s;
@@ -49,7 +49,7 @@ impl Client {
             key,
             body: message.body,
             expires_in_s: message.expires_in_s,
-            reply_to: message.reply_to.get(),
+            reply_to: message.reply_to.map_or(0, Seq::get),
             queued_at_s: now_s(),
             ..FileRecord::default()
         };

@@ -67,7 +67,7 @@ fn described(response: &Response) -> Option<Learned> {
 }
 
 /// The call that looks for a gap.
-fn history(gap: Gap) -> Call {
+fn call_for_gap(gap: Gap) -> Call {
     Call::GetHistory(GetHistory {
         conversation: gap.conversation.get(),
         after: gap.first.get().saturating_sub(1),
@@ -77,8 +77,14 @@ fn history(gap: Gap) -> Call {
     })
 }
 
-/// The call that asks for what was before this device. Newest first: so its answer is none to [`history`].
-fn before(fill: HistoryFill) -> Call {
+/// The gap that such a call looks for.
+fn gap_of(call: &GetHistory) -> Gap {
+    let (first, last) = (Seq::new(call.after + 1), Seq::new(call.before.saturating_sub(1)));
+    Gap { conversation: ConversationId::new(call.conversation), first, last }
+}
+
+/// The call that asks for what was before this device. Newest first: so its answer is none to [`call_for_gap`].
+fn call_for_fill(fill: HistoryFill) -> Call {
     match fill {
         HistoryFill::List { after } => Call::ListConversations(ListConversations { after: after.get(), limit: 0 }),
         HistoryFill::Page { conversation, before } => Call::GetHistory(GetHistory {
@@ -88,12 +94,6 @@ fn before(fill: HistoryFill) -> Call {
             ..GetHistory::default()
         }),
     }
-}
-
-/// The other way round.
-fn gap(call: &GetHistory) -> Gap {
-    let (first, last) = (Seq::new(call.after + 1), Seq::new(call.before.saturating_sub(1)));
-    Gap { conversation: ConversationId::new(call.conversation), first, last }
 }
 
 impl PendingCalls {
@@ -125,12 +125,12 @@ impl PendingCalls {
 
     /// Looks for what did not come, once.
     pub(super) fn fetch(&mut self, gap: Gap, deadline: Instant) {
-        self.add_once(history(gap), deadline);
+        self.add_once(call_for_gap(gap), deadline);
     }
 
     /// Asks for what was before this device, once.
     pub(super) fn fill(&mut self, fill: HistoryFill, deadline: Instant) {
-        self.add_once(before(fill), deadline);
+        self.add_once(call_for_fill(fill), deadline);
     }
 
     /// Asks who has these phone numbers.
@@ -180,7 +180,7 @@ impl PendingCalls {
                     let (conversation, before) = (ConversationId::new(call.conversation), Seq::new(call.before));
                     Some(Learned::Filled(HistoryFill::Page { conversation, before }, Box::new(response)))
                 }
-                Call::GetHistory(call) => Some(Learned::Fetched(gap(&call), Box::new(response))),
+                Call::GetHistory(call) => Some(Learned::Fetched(gap_of(&call), Box::new(response))),
                 // If it was refused it is asked again on the next connection.
                 Call::LookUpPhones(_) if response.reason > 0 => None,
                 Call::LookUpPhones(call) => Some(Learned::Found(call.sha256, response.found)),
@@ -216,7 +216,8 @@ impl PendingCalls {
 
     /// Gives up what is too old. Its identifiers stay taken on this connection.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let old: Vec<_> = self.waiting.iter().filter(|(_, it)| it.deadline <= now).map(|(id, _)| *id).collect();
+        let old: Vec<_> =
+            self.waiting.iter().filter(|(_, waiting)| waiting.deadline <= now).map(|(id, _)| *id).collect();
         for id in old {
             if let Some(waiting) = self.waiting.remove(&id)
                 && let Some(answer) = waiting.answer

@@ -40,6 +40,7 @@ const DESCRIBE: Duration = Duration::from_secs(60);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A publish without its PUBACK.
+#[derive(PartialEq)]
 enum UnackedPublish {
     Send { id: SendId, bytes: usize },
     Read { conversation: ConversationId, up_to: Seq },
@@ -50,25 +51,33 @@ enum UnackedPublish {
 pub(super) struct EngineConnection<'a> {
     engine: &'a mut Engine,
     link: MqttLink,
-    welcome: bool,
+    /// CONNACK came, and lets the device in.
+    connected: bool,
+    /// Publishes that the server lets wait for their PUBACK.
     unanswered_max: usize,
+    /// Largest packet that the server takes.
     packet_bytes_max: usize,
+    /// By packet identifier.
     in_flight: HashMap<u16, UnackedPublish>,
+    /// Of sends among them.
     bytes_in_flight: usize,
     last_packet_id: u16,
     /// MQTT 3.1.1: why the next PUBACK of this identifier means a refusal.
     refusals: HashMap<u16, Refusal>,
     /// Read from the outbox and not sent.
     outbox: VecDeque<UnansweredSend>,
+    /// The last send that was read from the outbox.
     read_up_to: u64,
     /// There may be more to send than was read.
-    more: bool,
-    /// Acknowledgements that saver mode holds back.
+    may_have_more: bool,
+    /// Acknowledgements of what is committed; saver mode holds them back.
     acks: VecDeque<(u16, Purpose)>,
     /// Until when saver mode holds back what is to go up.
     held_until: Option<Instant>,
-    heard: Instant,
-    pinged: Option<Instant>,
+    /// When the last packet came.
+    heard_at: Instant,
+    /// When the server was asked whether it is there, if it has not said so yet.
+    pinged_at: Option<Instant>,
     /// What the server's session was told that this device wants.
     subscribed: Subscribed,
     /// Since when publishes wait for the answer that is next.
@@ -82,15 +91,15 @@ pub(super) struct EngineConnection<'a> {
 
 impl<'a> EngineConnection<'a> {
     pub(super) fn new(engine: &'a mut Engine) -> Self {
-        let mut dial = engine.connect_options.clone();
-        dial.nodelay = !engine.shared.saves();
-        engine.passwords.current().clone_into(&mut dial.password);
-        let link = MqttLink::new(&dial, engine.protocol);
+        let mut options = engine.connect_options.clone();
+        options.nodelay = !engine.shared.saves();
+        engine.passwords.current().clone_into(&mut options.password);
+        let link = MqttLink::new(&options, engine.protocol);
         engine.calls.disconnected();
         Self {
             engine,
             link,
-            welcome: false,
+            connected: false,
             unanswered_max: 0,
             packet_bytes_max: usize::MAX,
             in_flight: HashMap::new(),
@@ -99,11 +108,11 @@ impl<'a> EngineConnection<'a> {
             refusals: HashMap::new(),
             outbox: VecDeque::new(),
             read_up_to: 0,
-            more: true,
+            may_have_more: true,
             acks: VecDeque::new(),
             held_until: None,
-            heard: Instant::now(),
-            pinged: None,
+            heard_at: Instant::now(),
+            pinged_at: None,
             subscribed: Subscribed::Nothing,
             waiting_since: None,
             reconciliation: Reconciliation::default(),
@@ -120,8 +129,8 @@ impl<'a> EngineConnection<'a> {
         };
         match &over {
             DisconnectCause::Closed => self.say_goodbye().await,
-            DisconnectCause::Lost(ConnectionLost::Broken(_)) if self.welcome => {
-                let silence = self.pinged.unwrap_or_else(Instant::now).duration_since(self.heard);
+            DisconnectCause::Lost(ConnectionLost::Broken(_)) if self.connected => {
+                let silence = self.pinged_at.unwrap_or_else(Instant::now).duration_since(self.heard_at);
                 self.engine.keep_alive.broke(silence);
             }
             _ => {}
@@ -129,19 +138,20 @@ impl<'a> EngineConnection<'a> {
         over
     }
 
+    /// One round: sends, waits, and takes in what came.
     async fn round(&mut self) -> Result<(), DisconnectCause> {
-        if self.welcome {
+        if self.connected {
             if self.engine.config.receive {
                 self.subscribe();
             }
-            self.load().await?;
-            self.fill().await?;
+            self.read_outbox().await?;
+            self.send_what_fits().await?;
         }
         let mut next = self.next_event().await?;
         let mut batch = InboundBatch::default();
         let mut taken = 0;
-        while let Some(down) = next.take() {
-            self.take(down, &mut batch).await?;
+        while let Some(packet) = next.take() {
+            self.handle_packet(packet, &mut batch).await?;
             taken += 1;
             if taken < BATCH && self.link.is_idle() {
                 next = self.link.next().now_or_never().transpose().map_err(DisconnectCause::Lost)?;
@@ -153,15 +163,15 @@ impl<'a> EngineConnection<'a> {
 
     /// Waits for the next thing; `None`: there may be something new to send.
     async fn next_event(&mut self) -> Result<Option<InboundPacket>, DisconnectCause> {
-        if !self.welcome || !self.link.is_idle() {
+        if !self.connected || !self.link.is_idle() {
             return self.poll_uncancelled().await.map(Some);
         }
         let deadline = self.deadline();
         tokio::select! {
-            down = self.link.next() => down.map(Some).map_err(DisconnectCause::Lost),
-            () = sleep_until(deadline) => self.due().map(|()| None),
+            packet = self.link.next() => packet.map(Some).map_err(DisconnectCause::Lost),
+            () = sleep_until(deadline) => self.handle_deadlines().map(|()| None),
             () = self.engine.shared.wake.notified() => {
-                self.more = true;
+                self.may_have_more = true;
                 Ok(None)
             }
             command = self.engine.commands.recv() => match command {
@@ -183,15 +193,15 @@ impl<'a> EngineConnection<'a> {
     /// While a connection is made it would begin anew if it were interrupted, and while something is written that would
     /// be lost: only the end of the connection interrupts here.
     async fn poll_uncancelled(&mut self) -> Result<InboundPacket, DisconnectCause> {
-        let Self { link, engine, welcome, .. } = self;
+        let Self { link, engine, connected, .. } = self;
         // For CONNACK rumqttc has a deadline of its own.
         let gives_up = Instant::now() + engine.config.patience;
         let mut next = pin!(link.next());
         loop {
             let expiry = engine.calls.deadline();
             tokio::select! {
-                down = &mut next => return down.map_err(DisconnectCause::Lost),
-                () = sleep_until(gives_up), if *welcome => {
+                packet = &mut next => return packet.map_err(DisconnectCause::Lost),
+                () = sleep_until(gives_up), if *connected => {
                     return Err(DisconnectCause::Lost(ConnectionLost::Broken("the network takes nothing".to_owned())));
                 }
                 () = sleep_until(expiry.unwrap_or(gives_up)), if expiry.is_some() => engine.calls.expire(Instant::now()),
@@ -208,61 +218,64 @@ impl<'a> EngineConnection<'a> {
 
     /// When the connection is to be asked whether it is there, and when it is given up because it did not say so. An
     /// answer that is owed is no proof: the server may have to wait for its disk.
-    fn asks_and_gives_up(&self) -> (Option<Instant>, Option<Instant>) {
+    fn pings_and_gives_up(&self) -> (Option<Instant>, Option<Instant>) {
         let patience = self.engine.config.patience / 2;
-        if let Some(pinged) = self.pinged {
-            return (None, Some(pinged.max(self.heard) + patience));
+        if let Some(pinged) = self.pinged_at {
+            return (None, Some(pinged.max(self.heard_at) + patience));
         }
-        let asks = match self.waiting_since {
-            Some(since) => since.max(self.heard) + patience,
-            None => self.heard + self.engine.keep_alive.interval(),
+        let pings_at = match self.waiting_since {
+            Some(since) => since.max(self.heard_at) + patience,
+            None => self.heard_at + self.engine.keep_alive.interval(),
         };
-        (Some(asks), None)
+        (Some(pings_at), None)
     }
 
     /// When to look, although nothing has happened.
     fn deadline(&self) -> Instant {
-        let (asks, gives_up) = self.asks_and_gives_up();
-        let deadlines = [asks, gives_up, self.held_until, self.engine.calls.deadline()];
+        let (pings_at, gives_up_at) = self.pings_and_gives_up();
+        let deadlines = [pings_at, gives_up_at, self.held_until, self.engine.calls.deadline()];
         // The first or the second is always there.
-        deadlines.into_iter().flatten().min().unwrap_or(self.heard)
+        deadlines.into_iter().flatten().min().unwrap_or(self.heard_at)
     }
 
     /// A deadline has passed.
-    fn due(&mut self) -> Result<(), DisconnectCause> {
+    fn handle_deadlines(&mut self) -> Result<(), DisconnectCause> {
         let now = Instant::now();
         self.engine.calls.expire(now);
         if self.held_until.is_some_and(|until| now >= until) {
             self.held_until = None;
             self.release();
         }
-        let (asks, gives_up) = self.asks_and_gives_up();
-        if gives_up.is_some_and(|at| now >= at) {
+        let (pings_at, gives_up_at) = self.pings_and_gives_up();
+        if gives_up_at.is_some_and(|at| now >= at) {
             return Err(DisconnectCause::Lost(ConnectionLost::Broken("the server does not answer".to_owned())));
         }
-        if asks.is_some_and(|at| now >= at) {
-            self.pinged = Some(now);
+        if pings_at.is_some_and(|at| now >= at) {
+            self.pinged_at = Some(now);
             self.link.push(OutboundPacket::Ping);
         }
         Ok(())
     }
 
-    async fn take(&mut self, down: InboundPacket, batch: &mut InboundBatch) -> Result<(), DisconnectCause> {
-        if down == InboundPacket::Written {
+    /// Takes in one packet: what the ledger is to know of it goes into the batch.
+    async fn handle_packet(&mut self, packet: InboundPacket, batch: &mut InboundBatch) -> Result<(), DisconnectCause> {
+        if packet == InboundPacket::Written {
             return Ok(());
         }
-        self.heard = Instant::now();
-        match down {
+        self.heard_at = Instant::now();
+        match packet {
             InboundPacket::Written => {}
             InboundPacket::Welcome { session_present, unanswered_max, packet_bytes_max, origin } => {
-                (self.welcome, self.engine.welcome) = (true, true);
+                (self.connected, self.engine.protocol_works) = (true, true);
                 // One less than the server takes: at the limit rumqttc would hold acknowledgements back.
                 self.unanswered_max = usize::from(unanswered_max).saturating_sub(1).max(1);
                 self.packet_bytes_max = usize::try_from(packet_bytes_max).unwrap_or(usize::MAX);
                 return self.on_connack(session_present, origin).await;
             }
-            InboundPacket::Publish { packet_id, topic, payload } => self.delivered(packet_id, topic, payload, batch),
-            InboundPacket::Answer { packet_id, answer } => self.answered(packet_id, answer, batch),
+            InboundPacket::Publish { packet_id, topic, payload } => {
+                self.handle_publish(packet_id, topic, payload, batch)
+            }
+            InboundPacket::Answer { packet_id, answer } => self.handle_puback(packet_id, answer, batch),
             InboundPacket::Subscribed(granted) => {
                 batch.subscribed = granted.then_some(self.subscribed);
                 if !granted {
@@ -271,7 +284,7 @@ impl<'a> EngineConnection<'a> {
             }
             InboundPacket::Unsubscribed => batch.subscribed = Some(self.subscribed),
             InboundPacket::Pong => {
-                self.pinged = None;
+                self.pinged_at = None;
                 // Otherwise something was owed, and the silence a short one.
                 if self.waiting_since.is_none() {
                     self.engine.keep_alive.held();
@@ -283,6 +296,7 @@ impl<'a> EngineConnection<'a> {
         Ok(())
     }
 
+    /// The server lets the device in: asks it for all that this device has to know.
     async fn on_connack(
         &mut self,
         session_present: bool,
@@ -348,10 +362,11 @@ impl<'a> EngineConnection<'a> {
         }
     }
 
-    fn delivered(&mut self, packet_id: u16, topic: Topic, payload: Bytes, batch: &mut InboundBatch) {
+    fn handle_publish(&mut self, packet_id: u16, topic: Topic, payload: Bytes, batch: &mut InboundBatch) {
         let event = (topic == Topic::Inbox).then(|| InboxEvent::parse(payload.clone()));
         // A refusal is of a publish of this connection.
-        if self.is_reconciling() && event.as_ref().is_some_and(|it| !matches!(it, Ok(InboxEvent::Refused { .. }))) {
+        if self.is_reconciling() && event.as_ref().is_some_and(|event| !matches!(event, Ok(InboxEvent::Refused { .. })))
+        {
             return self.deferred_deliveries.push((packet_id, payload));
         }
         if packet_id > 0 {
@@ -397,7 +412,7 @@ impl<'a> EngineConnection<'a> {
         }
     }
 
-    fn answered(&mut self, packet_id: u16, answer: PublishAck, batch: &mut InboundBatch) {
+    fn handle_puback(&mut self, packet_id: u16, answer: PublishAck, batch: &mut InboundBatch) {
         let refused = match self.refusals.remove(&packet_id) {
             Some(refusal) => Some(refusal),
             None if answer.reason >= 0x80 => Some(refusal(answer.reason.into(), &answer.text)),
@@ -415,7 +430,7 @@ impl<'a> EngineConnection<'a> {
             Some(UnackedPublish::Read { conversation, up_to }) => {
                 // If it was refused this user is no member any more, and nobody wants to know.
                 batch.told.push((conversation, up_to));
-                self.more = true;
+                self.may_have_more = true;
                 Purpose::Receipts
             }
             Some(UnackedPublish::Call { id }) => {
@@ -432,6 +447,7 @@ impl<'a> EngineConnection<'a> {
         self.engine.connect_options.traffic.received(purpose, answer.bytes);
     }
 
+    /// Commits what came, tells the app of it, and then acknowledges it.
     async fn commit(&mut self, mut batch: InboundBatch) -> Result<(), DisconnectCause> {
         self.acks.extend(std::mem::take(&mut batch.acks));
         if !batch.is_empty() {
@@ -466,7 +482,7 @@ impl<'a> EngineConnection<'a> {
 
     /// So that the server knows that nothing is in doubt.
     async fn say_goodbye(&mut self) {
-        if !self.welcome {
+        if !self.connected {
             return;
         }
         self.release();

@@ -118,9 +118,9 @@ pub(crate) struct Engine {
     /// What the next connection speaks.
     pub(crate) protocol: Protocol,
     /// A connection in this protocol succeeded: it stays.
-    pub(crate) welcome: bool,
-    /// Attempts that were not even refused.
-    pub(crate) unwelcome: u32,
+    pub(crate) protocol_works: bool,
+    /// Attempts in either protocol that were not even refused.
+    pub(crate) unanswered_attempts: u32,
     pub(crate) calls: PendingCalls,
 }
 
@@ -170,11 +170,12 @@ impl Engine {
         self.shared.status.send_replace(Status::Closed);
     }
 
+    /// Says why there is no connection, and how long to wait for the next one.
     fn wait_after(&mut self, lost: &ConnectionLost) -> Duration {
-        if self.config.protocol == Protocol::Auto && !self.welcome {
+        if self.config.protocol == Protocol::Auto && !self.protocol_works {
             // Every third attempt is in the old version, as long as none succeeds.
-            self.unwelcome += u32::from(*lost == ConnectionLost::NoWelcome);
-            self.protocol = if self.unwelcome % 3 == 2 { Protocol::V311 } else { Protocol::V5 };
+            self.unanswered_attempts += u32::from(*lost == ConnectionLost::NoWelcome);
+            self.protocol = if self.unanswered_attempts % 3 == 2 { Protocol::V311 } else { Protocol::V5 };
         }
         let (status, wait) = match lost {
             // The same device elsewhere: to come back at once would only begin a quarrel.
@@ -248,7 +249,7 @@ impl Engine {
         self.backoff.reset();
         self.keep_alive.reset();
         self.protocol = self.config.protocol;
-        (self.welcome, self.unwelcome) = (false, 0);
+        (self.protocol_works, self.unanswered_attempts) = (false, 0);
     }
 }
 

@@ -28,7 +28,7 @@ impl Ledger {
     pub(super) fn amend(
         &mut self,
         (id, sequence, by): (ConversationId, Seq, Ordinal),
-        it: &mut KnownConversationRecord,
+        conversation: &mut KnownConversationRecord,
         change: &ConversationUpdate,
     ) -> Result<Belief, LocalStoreError> {
         let (ConversationUpdate::Recalled(place)
@@ -39,14 +39,14 @@ impl Ledger {
         };
         let key = keys::message(id, *place);
         let Some(mut message) = self.record::<MessageRecord>(&key)? else {
-            it.stale |= it.filling;
+            conversation.stale |= conversation.filling;
             return Ok(Belief::Unchecked);
         };
-        let was_unread = self.is_unread(it, *place, &message);
-        let Some(sent_it) = self.has_sent(it, &message, by) else { return Ok(Belief::Unchecked) };
+        let was_unread = self.is_unread(conversation, *place, &message);
+        let Some(sent_it) = self.has_sent(conversation, &message, by) else { return Ok(Belief::Unchecked) };
         let believed = match change {
             ConversationUpdate::Recalled(_) => {
-                let administers = it.group && role(it, by) != Role::Member;
+                let administers = conversation.group && role(conversation, by) != Role::Member;
                 (sent_it || administers) && recall(&mut message)
             }
             ConversationUpdate::Edited(_, body) => sent_it && edit(&mut message, sequence, body),
@@ -56,8 +56,8 @@ impl Ledger {
         if !believed {
             return Ok(Belief::Refuted);
         }
-        if was_unread && !self.is_unread(it, *place, &message) {
-            it.unread = it.unread.map(|unread| unread.saturating_sub(1));
+        if was_unread && !self.is_unread(conversation, *place, &message) {
+            conversation.unread = conversation.unread.map(|unread| unread.saturating_sub(1));
         }
         self.put(&key, &message)?;
         Ok(Belief::Checked)
@@ -65,11 +65,13 @@ impl Ledger {
 
     /// Whether this member sent the message; `None`: nobody knows yet who the members are. What this device sent before it
     /// knew them has no sender, but is this user's.
-    fn has_sent(&self, it: &KnownConversationRecord, message: &MessageRecord, by: Ordinal) -> Option<bool> {
+    fn has_sent(&self, conversation: &KnownConversationRecord, message: &MessageRecord, by: Ordinal) -> Option<bool> {
         match message.send {
             0 => Some(message.sender == by.get()),
-            _ if !it.known => None,
-            _ => Some(it.members.iter().any(|member| member.ordinal == by.get() && member.user == self.me.as_str())),
+            _ if !conversation.known => None,
+            _ => Some(
+                conversation.members.iter().any(|member| member.ordinal == by.get() && member.user == self.me.as_str()),
+            ),
         }
     }
 }

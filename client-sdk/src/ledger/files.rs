@@ -176,7 +176,7 @@ impl Ledger {
         let draft = Draft {
             body: record.body,
             expires_in_s: record.expires_in_s,
-            reply_to: Seq::new(record.reply_to),
+            reply_to: Seq::unless_zero(record.reply_to),
             media: vec![media],
         };
         let send = self.queue(&to, draft, now_s)?;

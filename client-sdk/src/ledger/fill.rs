@@ -89,20 +89,20 @@ impl Ledger {
         {
             self.described(id, opened)?;
         }
-        let mut it = self.conversation_record(id)?;
-        if !it.known {
+        let mut conversation = self.conversation_record(id)?;
+        if !conversation.known {
             return Ok(());
         }
-        self.read_up_to(id, &mut it, summary.read_up_to)?;
+        self.read_up_to(id, &mut conversation, summary.read_up_to)?;
         let has_history = summary.last.is_some();
         if let Some(event::Event::Message(last)) = summary.last.and_then(|last| last.event) {
-            it.active_at_s = it.active_at_s.max(now_s.saturating_sub(last.age_s));
+            conversation.active_at_s = conversation.active_at_s.max(now_s.saturating_sub(last.age_s));
         }
         if has_history && self.archive {
-            it.filling = true;
-            self.put(&keys::fill(it.active_at_s, id), &FillRecord::default())?;
+            conversation.filling = true;
+            self.put(&keys::fill(conversation.active_at_s, id), &FillRecord::default())?;
         }
-        self.put(&keys::conversation(id), &it)
+        self.put(&keys::conversation(id), &conversation)
     }
 
     fn paged(
@@ -118,10 +118,10 @@ impl Ledger {
         self.has_new_fills = true;
         fill.pages += 1;
         let may_go_on = fill.pages < PAGES_MAX;
-        let mut it = self.conversation_record(id)?;
-        if std::mem::take(&mut it.stale) && may_go_on {
+        let mut conversation = self.conversation_record(id)?;
+        if std::mem::take(&mut conversation.stale) && may_go_on {
             // A message of it may have been changed since.
-            self.put(&keys::conversation(id), &it)?;
+            self.put(&keys::conversation(id), &conversation)?;
             return self.put(&key, &fill);
         }
         let next = response.next;
@@ -141,9 +141,9 @@ impl Ledger {
     }
 
     fn set_filling(&mut self, id: ConversationId, filling: bool) -> Result<(), LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
-        (it.filling, it.stale) = (filling, false);
-        self.put(&keys::conversation(id), &it)
+        let mut conversation = self.conversation_record(id)?;
+        (conversation.filling, conversation.stale) = (filling, false);
+        self.put(&keys::conversation(id), &conversation)
     }
 
     /// The place of the oldest message that is kept; `None`: there is none.
@@ -160,10 +160,10 @@ impl Ledger {
         history: Vec<client::Event>,
         now_s: u64,
     ) -> Result<usize, LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
+        let mut conversation = self.conversation_record(id)?;
         let (mut found, mut newest, mut at_s) = (0, 0, 0);
         for event in history {
-            let Some((sequence, message)) = past(id, event, now_s, it.last_received) else { continue };
+            let Some((sequence, message)) = past(id, event, now_s, conversation.last_received) else { continue };
             found += 1;
             (newest, at_s) = (newest.max(sequence.get()), at_s.max(message.at_s));
             let key = keys::message(id, sequence);
@@ -171,10 +171,10 @@ impl Ledger {
                 self.put(&key, &message)?;
             }
         }
-        it.last_message = it.last_message.max(newest);
-        it.active_at_s = it.active_at_s.max(at_s);
-        it.unread = None;
-        self.put(&keys::conversation(id), &it)?;
+        conversation.last_message = conversation.last_message.max(newest);
+        conversation.active_at_s = conversation.active_at_s.max(at_s);
+        conversation.unread = None;
+        self.put(&keys::conversation(id), &conversation)?;
         Ok(found)
     }
 }
@@ -198,8 +198,8 @@ pub(super) fn past(
         wire::InboxEvent::Message { conversation, sequence, sender, age_s, body, reply_to, media, properties }
             if conversation == id && sequence.get() > 0 =>
         {
-            let (sender, at_s, reply_to) = (sender.get(), now_s.saturating_sub(age_s), reply_to.get());
-            let media = kept(media);
+            let (sender, at_s) = (sender.get(), now_s.saturating_sub(age_s));
+            let (reply_to, media) = (reply_to.map_or(0, Seq::get), kept(media));
             let (send, edited_at) = (0, if edited { changed_up_to } else { 0 });
             let properties = properties.map(|it| Box::new((*it).into()));
             let message = MessageRecord {

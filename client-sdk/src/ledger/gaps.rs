@@ -73,8 +73,8 @@ impl Ledger {
             looked_at = Seq::new(response.next.max(gap.first.get()));
             self.look_for(Gap { first: Seq::new(looked_at.get() + 1), ..gap })?;
         }
-        let it = self.conversation_record(gap.conversation)?;
-        for (first, last) in tracker_of(&it).missing {
+        let record = self.conversation_record(gap.conversation)?;
+        for (first, last) in tracker_of(&record).missing {
             let (first, last) = (first.max(gap.first.get()), last.min(looked_at.get()));
             if first <= last {
                 self.tell(UnconfirmedEvent::Missing(MissingRecord {
@@ -97,12 +97,12 @@ impl Ledger {
     ) -> Result<(), LocalStoreError> {
         let is_of_gap = |at: Seq| (gap.first..=gap.last).contains(&at);
         let payload: bytes::Bytes = event.encode_to_vec().into();
-        let mut it = self.conversation_record(gap.conversation)?;
-        let found = past(gap.conversation, event, now_s, it.last_received);
+        let mut record = self.conversation_record(gap.conversation)?;
+        let found = past(gap.conversation, event, now_s, record.last_received);
         if let Some((sequence, message)) = found.filter(|(at, _)| is_of_gap(*at)) {
             if message.recalled {
-                self.take(&mut it, sequence);
-                return self.put(&keys::conversation(gap.conversation), &it);
+                self.take(&mut record, sequence);
+                return self.put(&keys::conversation(gap.conversation), &record);
             }
             return self.receive_message(gap.conversation, sequence, &message, received);
         }
@@ -110,9 +110,9 @@ impl Ledger {
             Ok(wire::InboxEvent::Changed { conversation, sequence, by, change })
                 if conversation == gap.conversation && is_of_gap(sequence) =>
             {
-                if self.take(&mut it, sequence) {
-                    let belief = self.amend((conversation, sequence, by), &mut it, &change)?;
-                    self.put(&keys::conversation(conversation), &it)?;
+                if self.take(&mut record, sequence) {
+                    let belief = self.amend((conversation, sequence, by), &mut record, &change)?;
+                    self.put(&keys::conversation(conversation), &record)?;
                     self.tell_change(payload, belief)?;
                     received.news = true;
                     // Later changes have been applied already: what is so now is asked for.

@@ -11,8 +11,8 @@ use godwit_schemas::phone::PhoneNumber;
 use super::amend::Belief;
 use super::outbound::{kept, recipient};
 use super::record::{
-    EarlyRecord, InboxRecord, KnownConversationRecord, KnownMemberRecord, MessageRecord, RestoredRecord, SentRecord,
-    UnconfirmedEvent, UnplacedSendRecord, UnroutedSendsRecord,
+    EarlyRecord, FailedFileRecord, InboxRecord, KnownConversationRecord, KnownMemberRecord, MessageRecord,
+    RestoredRecord, SentRecord, UnconfirmedEvent, UnplacedSendRecord, UnroutedSendsRecord,
 };
 use super::{Gap, HistoryFill, Ledger, decoded, failure, keep_tracker, keys, ordinal_of, place_of, tracker_of};
 use crate::event::{Delivery, Event, Message, Reaction};
@@ -63,7 +63,7 @@ impl Ledger {
                 } => {
                     let at_s = now_s.saturating_sub(age_s);
                     let properties = properties.map(|it| Box::new((*it).into()));
-                    let (sender, reply_to, media) = (sender.get(), reply_to.get(), kept(media));
+                    let (sender, reply_to, media) = (sender.get(), reply_to.map_or(0, Seq::get), kept(media));
                     let message =
                         MessageRecord { sender, at_s, body, reply_to, media, properties, ..Default::default() };
                     self.receive_message(conversation, sequence, &message, &mut received)?;
@@ -89,22 +89,22 @@ impl Ledger {
         message: &MessageRecord,
         received: &mut Received,
     ) -> Result<(), LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
-        if !self.take(&mut it, sequence) {
+        let mut conversation = self.conversation_record(id)?;
+        if !self.take(&mut conversation, sequence) {
             return Ok(());
         }
-        it.active_at_s = it.active_at_s.max(message.at_s);
-        it.last_message = it.last_message.max(sequence.get());
+        conversation.active_at_s = conversation.active_at_s.max(message.at_s);
+        conversation.last_message = conversation.last_message.max(sequence.get());
         let key = keys::message(id, sequence);
         // One that history had already is counted.
-        if let Some(unread) = it.unread.filter(|_| self.is_unread(&it, sequence, message))
+        if let Some(unread) = conversation.unread.filter(|_| self.is_unread(&conversation, sequence, message))
             && self.store.get(&key)?.is_none()
         {
-            it.unread = Some(unread + 1);
+            conversation.unread = Some(unread + 1);
         }
         self.put(&key, message)?;
         self.tell(UnconfirmedEvent::Message(place_of(id, sequence.get())))?;
-        self.finish(id, it, received)
+        self.finish(id, conversation, received)
     }
 
     fn receive_change(
@@ -115,16 +115,16 @@ impl Ledger {
         now_s: u64,
         received: &mut Received,
     ) -> Result<(), LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
-        if !self.take(&mut it, sequence) {
+        let mut conversation = self.conversation_record(id)?;
+        if !self.take(&mut conversation, sequence) {
             return Ok(());
         }
-        it.active_at_s = it.active_at_s.max(now_s);
-        let belief = self.amend((id, sequence, by), &mut it, &change)?;
-        self.apply((id, sequence), &mut it, change)?;
+        conversation.active_at_s = conversation.active_at_s.max(now_s);
+        let belief = self.amend((id, sequence, by), &mut conversation, &change)?;
+        self.apply((id, sequence), &mut conversation, change)?;
         self.tell_change(payload, belief)?;
         received.ticked = true;
-        self.finish(id, it, received)
+        self.finish(id, conversation, received)
     }
 
     /// A change for the app, unless it is not to be believed.
@@ -136,44 +136,44 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn take(&mut self, it: &mut KnownConversationRecord, sequence: Seq) -> bool {
-        let mut order = tracker_of(it);
+    pub(super) fn take(&mut self, conversation: &mut KnownConversationRecord, sequence: Seq) -> bool {
+        let mut order = tracker_of(conversation);
         let new = order.receive(sequence.get());
-        keep_tracker(it, order);
+        keep_tracker(conversation, order);
         new
     }
 
     fn finish(
         &mut self,
         id: ConversationId,
-        mut it: KnownConversationRecord,
+        mut conversation: KnownConversationRecord,
         received: &mut Received,
     ) -> Result<(), LocalStoreError> {
-        received.placed.extend(self.settle(id, &mut it)?);
-        if !it.known {
+        received.placed.extend(self.settle(id, &mut conversation)?);
+        if !conversation.known {
             received.unknown.insert(id);
         }
         received.news = true;
-        self.put(&keys::conversation(id), &it)
+        self.put(&keys::conversation(id), &conversation)
     }
 
     fn apply(
         &mut self,
         (id, sequence): (ConversationId, Seq),
-        it: &mut KnownConversationRecord,
+        conversation: &mut KnownConversationRecord,
         change: ConversationUpdate,
     ) -> Result<(), LocalStoreError> {
         match change {
             ConversationUpdate::Opened { group, title, members } => {
-                self.opened(id, it, sequence, group, title, members)?
+                self.opened(id, conversation, sequence, group, title, members)?
             }
-            ConversationUpdate::Added(member) => join(it, sequence, member),
+            ConversationUpdate::Added(member) => join(conversation, sequence, member),
             ConversationUpdate::Removed(ordinal) => {
-                it.members.iter_mut().filter(|m| m.ordinal == ordinal.get()).for_each(|m| m.gone = true);
+                conversation.members.iter_mut().filter(|m| m.ordinal == ordinal.get()).for_each(|m| m.gone = true);
             }
-            ConversationUpdate::Renamed(title) => it.title = title,
+            ConversationUpdate::Renamed(title) => conversation.title = title,
             ConversationUpdate::Role(of) => {
-                for member in it.members.iter_mut().filter(|member| !member.gone) {
+                for member in conversation.members.iter_mut().filter(|member| !member.gone) {
                     if member.ordinal == of.ordinal.get() {
                         member.role = of.role.into();
                     } else if of.role == client::Role::Owner && member.role == i32::from(client::Role::Owner) {
@@ -194,30 +194,30 @@ impl Ledger {
     fn opened(
         &mut self,
         id: ConversationId,
-        it: &mut KnownConversationRecord,
+        conversation: &mut KnownConversationRecord,
         sequence: Seq,
         group: bool,
         title: String,
         members: Vec<wire::OpenedMember>,
     ) -> Result<(), LocalStoreError> {
-        (it.known, it.group, it.title) = (true, group, title);
+        (conversation.known, conversation.group, conversation.title) = (true, group, title);
         // Now it is known which messages are this user's own.
-        it.unread = None;
-        it.members.iter_mut().for_each(|member| member.gone = true);
+        conversation.unread = None;
+        conversation.members.iter_mut().for_each(|member| member.gone = true);
         for member in members {
-            join(it, sequence, member);
+            join(conversation, sequence, member);
         }
-        for EarlyRecord { ordinal, delivered, read } in std::mem::take(&mut it.early) {
-            raise(it, ordinal, (delivered, read));
+        for EarlyRecord { ordinal, delivered, read } in std::mem::take(&mut conversation.early) {
+            raise(conversation, ordinal, (delivered, read));
         }
         if !group {
-            let other = it.members.iter().find(|member| member.user != self.me.as_str());
-            let other = other.or(it.members.first()).and_then(|member| UserId::new(&member.user).ok());
+            let other = conversation.members.iter().find(|member| member.user != self.me.as_str());
+            let other = other.or(conversation.members.first()).and_then(|member| UserId::new(&member.user).ok());
             if let Some(other) = other {
                 self.set_number(&keys::direct(&other), id.get())?;
                 let unrouted: UnroutedSendsRecord = self.record(&keys::unrouted(&other))?.unwrap_or_default();
-                let doubts = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
-                it.unplaced.splice(0..0, doubts);
+                let unplaced = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
+                conversation.unplaced.splice(0..0, unplaced);
                 self.store.delete(&keys::unrouted(&other))?;
             }
         }
@@ -226,7 +226,7 @@ impl Ledger {
 
     /// The answer to a question about the members.
     pub(crate) fn described(&mut self, id: ConversationId, opened: client::Opened) -> Result<(), LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
+        let mut conversation = self.conversation_record(id)?;
         let members = opened.members.into_iter().filter_map(|member| {
             let user = UserId::new(&member.user).ok()?;
             let role = client::Role::try_from(member.role).unwrap_or_default();
@@ -234,8 +234,8 @@ impl Ledger {
         });
         let members = members.collect();
         // As if they had been there from the beginning: who joined when is not told.
-        self.opened(id, &mut it, Seq::default(), opened.group, opened.title, members)?;
-        self.put(&keys::conversation(id), &it)
+        self.opened(id, &mut conversation, Seq::default(), opened.group, opened.title, members)?;
+        self.put(&keys::conversation(id), &conversation)
     }
 
     fn receive_receipt(
@@ -245,19 +245,19 @@ impl Ledger {
         raised: (u64, u64),
         received: &mut Received,
     ) -> Result<(), LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
-        if !raise(&mut it, member.get(), raised) {
+        let mut conversation = self.conversation_record(id)?;
+        if !raise(&mut conversation, member.get(), raised) {
             return Ok(());
         }
-        let mine = it.members.iter().any(|m| m.ordinal == member.get() && m.user == self.me.as_str());
+        let mine = conversation.members.iter().any(|m| m.ordinal == member.get() && m.user == self.me.as_str());
         if mine {
             // This user has read, on another device.
-            self.read_up_to(id, &mut it, raised.1)?;
+            self.read_up_to(id, &mut conversation, raised.1)?;
         }
-        if !it.known {
+        if !conversation.known {
             received.unknown.insert(id);
         }
-        self.put(&keys::conversation(id), &it)?;
+        self.put(&keys::conversation(id), &conversation)?;
         let key = keys::receipt(id, member);
         if let earlier @ 1.. = self.number(&key)? {
             self.store.delete(&keys::numbered(keys::INBOX, earlier))?;
@@ -286,9 +286,9 @@ impl Ledger {
         Ok(match waiting {
             UnconfirmedEvent::Message(place) => {
                 let (id, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
-                let it = self.conversation_record(id)?;
-                let record = self.record(&keys::message(id, sequence))?;
-                record.map(|record| Event::Message(self.message(id, sequence, record, &it)))
+                let conversation = self.conversation_record(id)?;
+                let message = self.record(&keys::message(id, sequence))?;
+                message.map(|message| Event::Message(self.message(id, sequence, message, &conversation)))
             }
             UnconfirmedEvent::Change(payload) => match wire::InboxEvent::parse(payload) {
                 Ok(wire::InboxEvent::Changed { conversation, sequence, by, change }) => {
@@ -299,14 +299,13 @@ impl Ledger {
             },
             UnconfirmedEvent::Receipt(place) => {
                 let (conversation, member) = (ConversationId::new(place.conversation), ordinal_of(place));
-                let it = self.conversation_record(conversation)?;
-                let (user, delivered, read) = watermark(&it, member);
+                let (user, delivered, read) = watermark(&self.conversation_record(conversation)?, member);
                 let (delivered_up_to, read_up_to) = (Seq::new(delivered), Seq::new(read));
                 Some(Event::Receipt { conversation, member, user, delivered_up_to, read_up_to })
             }
-            UnconfirmedEvent::Missing(it) => {
-                let (first, last) = (Seq::new(it.first), Seq::new(it.last));
-                Some(Event::Missing { conversation: ConversationId::new(it.conversation), first, last })
+            UnconfirmedEvent::Missing(gap) => {
+                let (first, last) = (Seq::new(gap.first), Seq::new(gap.last));
+                Some(Event::Missing { conversation: ConversationId::new(gap.conversation), first, last })
             }
             UnconfirmedEvent::Restored(RestoredRecord { lost }) => {
                 Some(Event::ServerRestored { lost: lost.into_iter().map(ConversationId::new).collect() })
@@ -314,14 +313,14 @@ impl Ledger {
             UnconfirmedEvent::Refused(send) => {
                 let send = SendId::new(send);
                 let record = self.record::<SentRecord>(&keys::sent(send))?;
-                record.map(|it| {
-                    let to = recipient(&it.user, &it.phone, it.conversation);
-                    Event::Refused { send, to, refusal: refusal(it.reason, &it.text) }
+                record.map(|sent| {
+                    let to = recipient(&sent.user, &sent.phone, sent.conversation);
+                    Event::Refused { send, to, refusal: refusal(sent.reason, &sent.text) }
                 })
             }
-            UnconfirmedEvent::FileFailed(it) => {
-                let (file, to) = (FileId::new(it.file), recipient(&it.user, &it.phone, it.conversation));
-                Some(Event::FileFailed { file, to, name: it.name, failure: failure(it.failure.unwrap_or_default()) })
+            UnconfirmedEvent::FileFailed(FailedFileRecord { file, user, phone, conversation, name, failure: why }) => {
+                let (file, to) = (FileId::new(file), recipient(&user, &phone, conversation));
+                Some(Event::FileFailed { file, to, name, failure: failure(why.unwrap_or_default()) })
             }
         })
     }
@@ -332,21 +331,21 @@ impl Ledger {
         conversation: ConversationId,
         sequence: Seq,
         record: MessageRecord,
-        it: &KnownConversationRecord,
+        within: &KnownConversationRecord,
     ) -> Message {
         let MessageRecord {
             sender, at_s, body, send, reply_to, edited, recalled, media, reactions, properties, ..
         } = record;
-        let (user, _, _) = watermark(it, Ordinal::new(sender));
+        let (user, _, _) = watermark(within, Ordinal::new(sender));
         let user = if send == 0 { user } else { Some(self.me.clone()) };
         let mine = user.as_ref() == Some(&self.me);
         let at = UNIX_EPOCH + Duration::from_secs(at_s);
         let send = Some(send).filter(|send| *send > 0).map(SendId::new);
-        let reply_to = Some(reply_to).filter(|reply_to| *reply_to > 0).map(Seq::new);
+        let reply_to = Seq::unless_zero(reply_to);
         let (sender, media) = (Ordinal::new(sender), told(media));
         let reactions = reactions.into_iter().filter(|reaction| !reaction.reaction.is_empty()).map(|reaction| {
             let member = Ordinal::new(reaction.member);
-            Reaction { member, user: watermark(it, member).0, reaction: reaction.reaction }
+            Reaction { member, user: watermark(within, member).0, reaction: reaction.reaction }
         });
         let reactions = reactions.collect();
         Message {
@@ -390,29 +389,35 @@ impl Ledger {
     }
 }
 
-fn join(it: &mut KnownConversationRecord, since: Seq, member: wire::OpenedMember) {
+fn join(conversation: &mut KnownConversationRecord, since: Seq, member: wire::OpenedMember) {
     let (ordinal, user, role) = (member.ordinal.get(), member.user.to_string(), member.role.into());
-    match it.members.iter_mut().find(|known| known.ordinal == ordinal) {
+    match conversation.members.iter_mut().find(|known| known.ordinal == ordinal) {
         Some(known) => (known.user, known.role, known.gone) = (user, role, false),
-        None => it.members.push(KnownMemberRecord { ordinal, user, role, since: since.get(), ..Default::default() }),
+        None => conversation.members.push(KnownMemberRecord {
+            ordinal,
+            user,
+            role,
+            since: since.get(),
+            ..Default::default()
+        }),
     }
 }
 
-pub(super) fn role(it: &KnownConversationRecord, ordinal: Ordinal) -> client::Role {
-    let member = it.members.iter().find(|member| member.ordinal == ordinal.get());
+pub(super) fn role(conversation: &KnownConversationRecord, ordinal: Ordinal) -> client::Role {
+    let member = conversation.members.iter().find(|member| member.ordinal == ordinal.get());
     member.and_then(|member| client::Role::try_from(member.role).ok()).unwrap_or_default()
 }
 
 /// Raises a member's watermarks; false if that says nothing new.
-fn raise(it: &mut KnownConversationRecord, ordinal: u32, (delivered, read): (u64, u64)) -> bool {
-    let (known_delivered, known_read) = match it.members.iter_mut().find(|member| member.ordinal == ordinal) {
+fn raise(conversation: &mut KnownConversationRecord, ordinal: u32, (delivered, read): (u64, u64)) -> bool {
+    let (known_delivered, known_read) = match conversation.members.iter_mut().find(|member| member.ordinal == ordinal) {
         Some(member) => (&mut member.delivered, &mut member.read),
         None => {
-            let at = it.early.iter().position(|early| early.ordinal == ordinal).unwrap_or_else(|| {
-                it.early.push(EarlyRecord { ordinal, delivered: 0, read: 0 });
-                it.early.len() - 1
+            let at = conversation.early.iter().position(|early| early.ordinal == ordinal).unwrap_or_else(|| {
+                conversation.early.push(EarlyRecord { ordinal, delivered: 0, read: 0 });
+                conversation.early.len() - 1
             });
-            let early = &mut it.early[at];
+            let early = &mut conversation.early[at];
             (&mut early.delivered, &mut early.read)
         }
     };
@@ -422,10 +427,10 @@ fn raise(it: &mut KnownConversationRecord, ordinal: u32, (delivered, read): (u64
     raised
 }
 
-fn watermark(it: &KnownConversationRecord, ordinal: Ordinal) -> (Option<UserId>, u64, u64) {
-    if let Some(member) = it.members.iter().find(|member| member.ordinal == ordinal.get()) {
+fn watermark(conversation: &KnownConversationRecord, ordinal: Ordinal) -> (Option<UserId>, u64, u64) {
+    if let Some(member) = conversation.members.iter().find(|member| member.ordinal == ordinal.get()) {
         return (UserId::new(&member.user).ok(), member.delivered, member.read);
     }
-    let early = it.early.iter().find(|early| early.ordinal == ordinal.get());
+    let early = conversation.early.iter().find(|early| early.ordinal == ordinal.get());
     early.map_or((None, 0, 0), |early| (None, early.delivered, early.read))
 }

@@ -189,22 +189,28 @@ impl Ledger {
         Ok(id)
     }
 
-    /// Gives places to sends in doubt, and has what is missing looked for. Returns the sends.
-    fn settle(&mut self, id: ConversationId, it: &mut KnownConversationRecord) -> Result<Vec<SendId>, LocalStoreError> {
-        let mut order = tracker_of(it);
-        let mut doubts: Vec<_> =
-            it.unplaced.iter().map(|it| UnplacedSend { id: it.id, above: it.above, below: it.below }).collect();
-        let waiting = self.has_unanswered(id, it)?;
-        let settled = order.settle(&mut doubts, waiting);
-        keep_tracker(it, order);
-        it.unplaced =
-            doubts.iter().map(|it| UnplacedSendRecord { id: it.id, above: it.above, below: it.below }).collect();
+    /// Gives places to unplaced sends, and has what is missing looked for. Returns the sends.
+    fn settle(
+        &mut self,
+        id: ConversationId,
+        conversation: &mut KnownConversationRecord,
+    ) -> Result<Vec<SendId>, LocalStoreError> {
+        let mut tracker = tracker_of(conversation);
+        let known = conversation.unplaced.iter();
+        let mut unplaced: Vec<_> =
+            known.map(|send| UnplacedSend { id: send.id, above: send.above, below: send.below }).collect();
+        let waiting = self.has_unanswered(id, conversation)?;
+        let settled = tracker.settle(&mut unplaced, waiting);
+        keep_tracker(conversation, tracker);
+        let left = unplaced.iter();
+        conversation.unplaced =
+            left.map(|send| UnplacedSendRecord { id: send.id, above: send.above, below: send.below }).collect();
         for (first, last) in settled.missing {
             self.look_for(Gap { conversation: id, first: Seq::new(first), last: Seq::new(last) })?;
         }
         let mut placed = Vec::new();
         for (send, place) in settled.placed {
-            self.place(SendId::new(send), id, Seq::new(place), it)?;
+            self.place(SendId::new(send), id, Seq::new(place), conversation)?;
             placed.push(SendId::new(send));
         }
         Ok(placed)
@@ -216,22 +222,22 @@ impl Ledger {
         send: SendId,
         id: ConversationId,
         at: Seq,
-        it: &mut KnownConversationRecord,
+        conversation: &mut KnownConversationRecord,
     ) -> Result<(), LocalStoreError> {
-        it.last_own = it.last_own.max(at.get());
+        conversation.last_own = conversation.last_own.max(at.get());
         let Some(mut sent) = self.record::<record::SentRecord>(&keys::sent(send))? else { return Ok(()) };
         (sent.conversation, sent.sequence) = (id.get(), at.get());
         let (body, media) = (std::mem::take(&mut sent.body), std::mem::take(&mut sent.media));
         self.put(&keys::sent(send), &sent)?;
         if self.archive {
-            let sender = it.members.iter().find(|member| member.user == self.me.as_str());
+            let sender = conversation.members.iter().find(|member| member.user == self.me.as_str());
             let sender = sender.map_or(0, |member| member.ordinal);
             let (at_s, reply_to) = (sent.queued_at_s, sent.reply_to);
             let send = send.get();
             let message = MessageRecord { sender, at_s, body, send, reply_to, media, ..Default::default() };
             self.put(&keys::message(id, at), &message)?;
         }
-        it.last_message = it.last_message.max(at.get());
+        conversation.last_message = conversation.last_message.max(at.get());
         Ok(())
     }
 }
@@ -241,20 +247,20 @@ fn decoded<R: prost::Message + Default>(value: &[u8]) -> Result<R, LocalStoreErr
     R::decode(value).map_err(|error| LocalStoreError::new("read a damaged record", error))
 }
 
-fn tracker_of(it: &KnownConversationRecord) -> SequenceTracker {
+fn tracker_of(conversation: &KnownConversationRecord) -> SequenceTracker {
     SequenceTracker {
-        next: it.next,
-        seen: it.seen.iter().copied().collect::<BTreeSet<_>>(),
-        missing: it.missing.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect(),
-        last_received: it.last_received,
+        next: conversation.next,
+        seen: conversation.seen.iter().copied().collect::<BTreeSet<_>>(),
+        missing: conversation.missing.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect(),
+        last_received: conversation.last_received,
     }
 }
 
-fn keep_tracker(it: &mut KnownConversationRecord, order: SequenceTracker) {
-    it.next = order.next;
-    it.seen = order.seen.into_iter().collect();
-    it.missing = order.missing.into_iter().flat_map(|(first, last)| [first, last]).collect();
-    it.last_received = order.last_received;
+fn keep_tracker(conversation: &mut KnownConversationRecord, tracker: SequenceTracker) {
+    conversation.next = tracker.next;
+    conversation.seen = tracker.seen.into_iter().collect();
+    conversation.missing = tracker.missing.into_iter().flat_map(|(first, last)| [first, last]).collect();
+    conversation.last_received = tracker.last_received;
 }
 
 fn place_of(conversation: ConversationId, sequence: u64) -> PlaceRecord {

@@ -61,13 +61,13 @@ impl Ledger {
         let (from, to) = keys::above(keys::CONVERSATIONS, 0);
         let mut known = BTreeSet::new();
         for (key, value) in self.store.scan(&from, &to, Scan::Forward, usize::MAX)? {
-            let mut it = decoded::<KnownConversationRecord>(&value)?;
-            let mut order = tracker_of(&it);
+            let mut conversation = decoded::<KnownConversationRecord>(&value)?;
+            let mut order = tracker_of(&conversation);
             order.leap(above);
-            keep_tracker(&mut it, order);
+            keep_tracker(&mut conversation, order);
             // Where these sends stood only the server could have told.
-            it.unplaced.clear();
-            self.put(&key, &it)?;
+            conversation.unplaced.clear();
+            self.put(&key, &conversation)?;
             known.insert(ConversationId::new(keys::number(&key)));
         }
         Ok(known)
@@ -90,13 +90,13 @@ impl Ledger {
         }
         let mut lost = Vec::new();
         for id in &found.gone {
-            let mut it = self.conversation_record(*id)?;
-            if present(&it).contains(self.me.as_str()) {
+            let mut conversation = self.conversation_record(*id)?;
+            if present(&conversation).contains(self.me.as_str()) {
                 lost.push(id.get());
             }
-            self.forget_direct(*id, &it)?;
-            it.members.iter_mut().for_each(|member| member.gone = true);
-            self.put(&keys::conversation(*id), &it)?;
+            self.forget_direct(*id, &conversation)?;
+            conversation.members.iter_mut().for_each(|member| member.gone = true);
+            self.put(&keys::conversation(*id), &conversation)?;
         }
         let against = |id| match id {
             id if found.gone.contains(&id) => Some((Reason::TOPIC_NAME_INVALID, GONE)),
@@ -116,8 +116,12 @@ impl Ledger {
     }
 
     /// The direct conversation is no more; the next message to its other side opens another.
-    fn forget_direct(&mut self, id: ConversationId, it: &KnownConversationRecord) -> Result<(), LocalStoreError> {
-        for user in it.members.iter().filter_map(|member| UserId::new(&member.user).ok()) {
+    fn forget_direct(
+        &mut self,
+        id: ConversationId,
+        conversation: &KnownConversationRecord,
+    ) -> Result<(), LocalStoreError> {
+        for user in conversation.members.iter().filter_map(|member| UserId::new(&member.user).ok()) {
             if self.direct(&user)? == Some(id) {
                 self.store.delete(&keys::direct(&user))?;
             }
@@ -166,9 +170,9 @@ impl Ledger {
 
     /// Of a direct conversation.
     fn other_side(&mut self, id: ConversationId) -> Result<Option<UserId>, LocalStoreError> {
-        let it = self.conversation_record(id)?;
-        let other = it.members.iter().find(|member| member.user != self.me.as_str()).or(it.members.first());
-        Ok(other.filter(|_| it.known && !it.group).and_then(|other| UserId::new(&other.user).ok()))
+        let KnownConversationRecord { known, group, members, .. } = self.conversation_record(id)?;
+        let other = members.iter().find(|member| member.user != self.me.as_str()).or(members.first());
+        Ok(other.filter(|_| known && !group).and_then(|other| UserId::new(&other.user).ok()))
     }
 
     /// The send is for this user, whatever the number of the conversation with it is.
@@ -181,6 +185,6 @@ impl Ledger {
     }
 }
 
-fn present(it: &KnownConversationRecord) -> BTreeSet<String> {
-    it.members.iter().filter(|member| !member.gone).map(|member| member.user.clone()).collect()
+fn present(conversation: &KnownConversationRecord) -> BTreeSet<String> {
+    conversation.members.iter().filter(|member| !member.gone).map(|member| member.user.clone()).collect()
 }

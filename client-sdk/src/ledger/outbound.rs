@@ -29,7 +29,7 @@ impl Ledger {
         self.set_number(keys::LAST_SEND, id.get())?;
         let (user, phone, conversation) = parts(to);
         let Draft { body, expires_in_s, reply_to, media } = draft;
-        let (reply_to, media) = (reply_to.get(), kept(media));
+        let (reply_to, media) = (reply_to.map_or(0, Seq::get), kept(media));
         let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s, reply_to, media, phone };
         self.store.put(&keys::outbox(id), &out.encode_to_vec())?;
         self.count_unanswered(to, 1)?;
@@ -52,7 +52,7 @@ impl Ledger {
                 }
                 let id = SendId::new(keys::number(&key));
                 let OutRecord { body, expires_in_s, reply_to, media, .. } = out;
-                let (reply_to, media) = (Seq::new(reply_to), told(media));
+                let (reply_to, media) = (Seq::unless_zero(reply_to), told(media));
                 let counter = self.counter;
                 Ok(UnansweredSend { id, counter, to, draft: Draft { body, expires_in_s, reply_to, media } })
             })
@@ -89,23 +89,23 @@ impl Ledger {
             self.stored_without_conversation(&to, id)?;
             return Ok(Vec::new());
         };
-        let mut it = self.conversation_record(conversation)?;
-        it.active_at_s = it.active_at_s.max(out.queued_at_s);
+        let mut record = self.conversation_record(conversation)?;
+        record.active_at_s = record.active_at_s.max(out.queued_at_s);
         let mut placed = Vec::new();
         match at {
             Some((_, place)) => {
-                let mut order = tracker_of(&it);
+                let mut order = tracker_of(&record);
                 order.own(place.get());
-                keep_tracker(&mut it, order);
-                self.place(id, conversation, place, &mut it)?;
+                keep_tracker(&mut record, order);
+                self.place(id, conversation, place, &mut record)?;
                 placed.push(id);
-                let earlier = it.unplaced.iter_mut().filter(|doubt| doubt.id < id.get() && doubt.below == 0);
-                earlier.for_each(|doubt| doubt.below = place.get());
+                let earlier = record.unplaced.iter_mut().filter(|send| send.id < id.get() && send.below == 0);
+                earlier.for_each(|send| send.below = place.get());
             }
-            None => it.unplaced.push(UnplacedSendRecord { id: id.get(), above: it.last_own, below: 0 }),
+            None => record.unplaced.push(UnplacedSendRecord { id: id.get(), above: record.last_own, below: 0 }),
         }
-        placed.extend(self.settle(conversation, &mut it)?);
-        self.put(&keys::conversation(conversation), &it)?;
+        placed.extend(self.settle(conversation, &mut record)?);
+        self.put(&keys::conversation(conversation), &record)?;
         Ok(placed)
     }
 
@@ -130,9 +130,9 @@ impl Ledger {
         self.put(&keys::sent(id), &sent)?;
         self.tell(UnconfirmedEvent::Refused(id.get()))?;
         let Recipient::Conversation(conversation) = to else { return Ok(Vec::new()) };
-        let mut it = self.conversation_record(conversation)?;
-        let placed = self.settle(conversation, &mut it)?;
-        self.put(&keys::conversation(conversation), &it)?;
+        let mut record = self.conversation_record(conversation)?;
+        let placed = self.settle(conversation, &mut record)?;
+        self.put(&keys::conversation(conversation), &record)?;
         Ok(placed)
     }
 
@@ -161,11 +161,11 @@ impl Ledger {
     pub(super) fn has_unanswered(
         &mut self,
         id: ConversationId,
-        it: &KnownConversationRecord,
+        conversation: &KnownConversationRecord,
     ) -> Result<bool, LocalStoreError> {
         let mut keys = vec![keys::unanswered_of(id)];
-        if !it.group {
-            let users = it.members.iter().filter_map(|member| UserId::new(&member.user).ok());
+        if !conversation.group {
+            let users = conversation.members.iter().filter_map(|member| UserId::new(&member.user).ok());
             keys.extend(users.map(|user| keys::unanswered_of_user(&user)));
             keys.push(keys::UNANSWERED_PHONES.to_vec());
         }
@@ -174,7 +174,7 @@ impl Ledger {
                 return Ok(true);
             }
         }
-        Ok(!it.group && self.has_unrouted_phones()?)
+        Ok(!conversation.group && self.has_unrouted_phones()?)
     }
 
     /// The direct conversation with a user, if this device knows of it.
@@ -195,8 +195,8 @@ impl Ledger {
             return Ok(Some(SendState::Sent { at: None }));
         }
         let at = (ConversationId::new(sent.conversation), Seq::new(sent.sequence));
-        let it = self.conversation_record(at.0)?;
-        Ok(Some(ticks(&it, &self.me, at)))
+        let conversation = self.conversation_record(at.0)?;
+        Ok(Some(ticks(&conversation, &self.me, at)))
     }
 
     /// How far these sends are; those that are gone are left out.
@@ -207,9 +207,9 @@ impl Ledger {
 }
 
 /// What a message at this place has reached with all who were to get it and are still there.
-pub(super) fn ticks(it: &KnownConversationRecord, me: &UserId, at: (ConversationId, Seq)) -> SendState {
+pub(super) fn ticks(conversation: &KnownConversationRecord, me: &UserId, at: (ConversationId, Seq)) -> SendState {
     let place = at.1.get();
-    let others = it.members.iter().filter(|m| m.user != me.as_str() && !m.gone && m.since < place);
+    let others = conversation.members.iter().filter(|m| m.user != me.as_str() && !m.gone && m.since < place);
     let reached = others.fold(None, |least: Option<(u64, u64)>, member| {
         let (delivered, read) = least.unwrap_or((u64::MAX, u64::MAX));
         Some((delivered.min(member.delivered.max(member.read)), read.min(member.read)))

@@ -53,12 +53,12 @@ impl Ledger {
     fn as_seen(
         &mut self,
         id: ConversationId,
-        mut it: KnownConversationRecord,
+        mut record: KnownConversationRecord,
     ) -> Result<Conversation, LocalStoreError> {
-        let unread = self.unread(id, &mut it)?;
-        let newest = Seq::new(it.last_message);
-        let last = self.record(&keys::message(id, newest))?.map(|last| self.message(id, newest, last, &it));
-        Ok(Conversation { unread, last, ..conversation(id, it) })
+        let unread = self.unread(id, &mut record)?;
+        let newest = Seq::new(record.last_message);
+        let last = self.record(&keys::message(id, newest))?.map(|last| self.message(id, newest, last, &record));
+        Ok(Conversation { unread, last, ..conversation(id, record) })
     }
 
     /// Conversations whose members are not known.
@@ -80,13 +80,13 @@ impl Ledger {
         before: Option<Seq>,
         limit: usize,
     ) -> Result<Vec<(Message, Option<SendState>)>, LocalStoreError> {
-        let it = self.conversation_record(id)?;
+        let conversation = self.conversation_record(id)?;
         let to = keys::message(id, before.unwrap_or(Seq::new(u64::MAX)));
         let pairs = self.store.scan(&keys::message(id, Seq::default()), &to, Scan::Backward, limit)?;
         let messages = pairs.into_iter().rev().map(|(key, value)| {
             let sequence = keys::sequence(&key);
-            let message = self.message(id, sequence, decoded(&value)?, &it);
-            let state = message.send.map(|_| outbound::ticks(&it, &self.me, (id, sequence)));
+            let message = self.message(id, sequence, decoded(&value)?, &conversation);
+            let state = message.send.map(|_| outbound::ticks(&conversation, &self.me, (id, sequence)));
             Ok((message, state))
         });
         messages.collect()
@@ -100,13 +100,13 @@ impl Ledger {
             Recipient::Phone(_) => None,
         };
         let mut pending = Vec::new();
-        let doubts = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().unplaced;
+        let unplaced = id.map(|id| self.conversation_record(id)).transpose()?.unwrap_or_default().unplaced;
         let unrouted: Option<UnroutedSendsRecord> = match to {
             Recipient::User(user) => self.record(&keys::unrouted(user))?,
             Recipient::Phone(number) => self.record(&keys::unrouted_phone(&number.to_string()))?,
             Recipient::Conversation(_) => None,
         };
-        let sends = unrouted.into_iter().flat_map(|it| it.sends).chain(doubts.into_iter().map(|doubt| doubt.id));
+        let sends = unrouted.into_iter().flat_map(|it| it.sends).chain(unplaced.into_iter().map(|send| send.id));
         for send in sends {
             if let Some(sent) = self.record::<SentRecord>(&keys::sent(SendId::new(send)))? {
                 let state = SendState::Sent { at: None };
@@ -133,12 +133,12 @@ impl Ledger {
 
     /// The user has read up to here; told to the server when there is a connection. Returns whether that is news.
     pub(crate) fn mark_read(&mut self, id: ConversationId, up_to: Seq) -> Result<bool, LocalStoreError> {
-        let mut it = self.conversation_record(id)?;
-        if up_to.get() <= it.read {
+        let mut conversation = self.conversation_record(id)?;
+        if up_to.get() <= conversation.read {
             return Ok(false);
         }
-        self.read_up_to(id, &mut it, up_to.get())?;
-        self.put(&keys::conversation(id), &it)?;
+        self.read_up_to(id, &mut conversation, up_to.get())?;
+        self.put(&keys::conversation(id), &conversation)?;
         self.set_number(&keys::read(id), up_to.get())?;
         Ok(true)
     }

@@ -4,7 +4,7 @@
 //! An inbox is handed out in order, so a place below the last received one that did not come will not come, with two
 //! exceptions: it is a message of this device, which gets no copy; or it was too large, and then may come later.
 //! Where a message of this device stands is in its PUBACK, but not in the PUBACK of each retry: such a send is a
-//! *doubt*, and gets its place from the holes that are left.
+//! *unplaced*, and gets its place from the holes that are left.
 
 use std::collections::BTreeSet;
 
@@ -116,12 +116,12 @@ impl SequenceTracker {
         holes
     }
 
-    /// Finds places for `doubts` (oldest first), and what is missing. `waiting`: sends to this conversation have not
+    /// Finds places for `unplaced` (oldest first), and what is missing. `waiting`: sends to this conversation have not
     /// been answered, so a hole may be theirs.
-    pub(crate) fn settle(&mut self, doubts: &mut Vec<UnplacedSend>, waiting: bool) -> Settled {
+    pub(crate) fn settle(&mut self, unplaced: &mut Vec<UnplacedSend>, waiting: bool) -> Settled {
         let mut settled = Settled::default();
         let mut left = Vec::new();
-        for group in doubts.chunk_by(|a, b| (a.above, a.below) == (b.above, b.below)) {
+        for group in unplaced.chunk_by(|a, b| (a.above, a.below) == (b.above, b.below)) {
             let (above, below) = (group[0].above, group[0].below);
             let limit = if below == 0 { self.last_received } else { below };
             let holes = self.holes(above, limit);
@@ -136,15 +136,15 @@ impl SequenceTracker {
             }
             let places = holes.iter().flat_map(|(first, last)| *first..=*last);
             let places = places.skip(usize::try_from(count.saturating_sub(wanted)).unwrap_or(usize::MAX));
-            let placed: Vec<_> = group.iter().map(|doubt| doubt.id).zip(places).collect();
+            let placed: Vec<_> = group.iter().map(|send| send.id).zip(places).collect();
             left.extend_from_slice(&group[placed.len()..]);
             settled.placed.extend(placed);
         }
-        *doubts = left;
+        *unplaced = left;
         for (_, place) in &settled.placed {
             self.own(*place);
         }
-        if doubts.is_empty() && !waiting {
+        if unplaced.is_empty() && !waiting {
             settled.missing = self.close();
         }
         settled
@@ -170,63 +170,63 @@ mod tests {
     use super::*;
 
     fn after(places: &[u64]) -> SequenceTracker {
-        let mut order = SequenceTracker::default();
+        let mut tracker = SequenceTracker::default();
         for place in places {
-            assert!(order.receive(*place), "{place} is new");
+            assert!(tracker.receive(*place), "{place} is new");
         }
-        order
+        tracker
     }
 
-    fn doubt(id: u64, above: u64, below: u64) -> UnplacedSend {
+    fn send(id: u64, above: u64, below: u64) -> UnplacedSend {
         UnplacedSend { id, above, below }
     }
 
     #[test]
     fn everything_once() {
-        let mut order = after(&[5, 6, 8]);
-        assert_eq!((order.next, order.last_received), (7, 8));
+        let mut tracker = after(&[5, 6, 8]);
+        assert_eq!((tracker.next, tracker.last_received), (7, 8));
         for again in [5, 6, 8, 4] {
-            assert!(!order.receive(again), "{again}");
+            assert!(!tracker.receive(again), "{again}");
         }
-        order.own(7);
-        assert_eq!((order.next, order.seen.len()), (9, 0));
+        tracker.own(7);
+        assert_eq!((tracker.next, tracker.seen.len()), (9, 0));
     }
 
     #[test]
     fn an_own_message_before_the_first_received_one_begins_nothing() {
-        let mut order = SequenceTracker::default();
-        order.own(9);
-        assert_eq!(order.settle(&mut Vec::new(), false), Settled::default());
-        order.receive(7);
-        assert_eq!(order.settle(&mut Vec::new(), false), Settled::default(), "8 may come");
-        order.receive(8);
-        assert_eq!(order.next, 10);
+        let mut tracker = SequenceTracker::default();
+        tracker.own(9);
+        assert_eq!(tracker.settle(&mut Vec::new(), false), Settled::default());
+        tracker.receive(7);
+        assert_eq!(tracker.settle(&mut Vec::new(), false), Settled::default(), "8 may come");
+        tracker.receive(8);
+        assert_eq!(tracker.next, 10);
     }
 
     #[test]
     fn a_gap_is_reported_once_and_what_comes_late_is_new() {
-        let mut order = after(&[1, 5]);
-        assert_eq!(order.settle(&mut Vec::new(), true), Settled::default(), "it may be a send's place");
-        assert_eq!(order.settle(&mut Vec::new(), false).missing, [(2, 4)]);
-        assert_eq!(order.settle(&mut Vec::new(), false), Settled::default());
-        assert!(order.receive(3), "it was too large for the last connection");
-        assert!(!order.receive(3));
-        assert_eq!((order.missing.clone(), order.next), (vec![(2, 2), (4, 4)], 6));
+        let mut tracker = after(&[1, 5]);
+        assert_eq!(tracker.settle(&mut Vec::new(), true), Settled::default(), "it may be a send's place");
+        assert_eq!(tracker.settle(&mut Vec::new(), false).missing, [(2, 4)]);
+        assert_eq!(tracker.settle(&mut Vec::new(), false), Settled::default());
+        assert!(tracker.receive(3), "it was too large for the last connection");
+        assert!(!tracker.receive(3));
+        assert_eq!((tracker.missing.clone(), tracker.next), (vec![(2, 2), (4, 4)], 6));
     }
 
     #[test]
     fn after_a_leap_nothing_is_missing_and_what_comes_late_is_new() {
-        let mut order = after(&[1, 2, 5]);
-        order.leap(1 << 40);
-        assert_eq!(order.settle(&mut Vec::new(), false), Settled::default());
-        assert!(order.receive((1 << 40) + 1));
-        assert_eq!(order.settle(&mut Vec::new(), false), Settled::default());
-        assert!(order.receive(3), "it was in the inbox that was brought back");
+        let mut tracker = after(&[1, 2, 5]);
+        tracker.leap(1 << 40);
+        assert_eq!(tracker.settle(&mut Vec::new(), false), Settled::default());
+        assert!(tracker.receive((1 << 40) + 1));
+        assert_eq!(tracker.settle(&mut Vec::new(), false), Settled::default());
+        assert!(tracker.receive(3), "it was in the inbox that was brought back");
         for again in [1, 2, 3, 5, (1 << 40) + 1] {
-            assert!(!order.receive(again), "{again}");
+            assert!(!tracker.receive(again), "{again}");
         }
-        order.leap(1 << 40);
-        assert!(order.receive((1 << 40) + 2), "the same leap once more");
+        tracker.leap(1 << 40);
+        assert!(tracker.receive((1 << 40) + 2), "the same leap once more");
         let mut fresh = SequenceTracker::default();
         fresh.leap(1 << 40);
         assert_eq!(fresh, SequenceTracker::default(), "nobody knows where its part begins");
@@ -234,54 +234,54 @@ mod tests {
 
     #[test]
     fn sends_in_doubt_take_the_holes_before_the_next_known_one() {
-        let mut order = after(&[1, 2, 4]);
-        order.own(6);
-        let mut doubts = vec![doubt(10, 0, 6), doubt(11, 0, 6)];
-        assert_eq!(order.settle(&mut doubts, true).placed, [(10, 3), (11, 5)]);
-        assert_eq!((order.next, doubts.len()), (7, 0));
+        let mut tracker = after(&[1, 2, 4]);
+        tracker.own(6);
+        let mut unplaced = vec![send(10, 0, 6), send(11, 0, 6)];
+        assert_eq!(tracker.settle(&mut unplaced, true).placed, [(10, 3), (11, 5)]);
+        assert_eq!((tracker.next, unplaced.len()), (7, 0));
     }
 
     #[test]
     fn with_more_holes_than_sends_others_messages_may_still_come() {
-        let mut order = after(&[1]);
-        order.own(5);
-        let mut doubts = vec![doubt(10, 0, 5)];
-        assert_eq!(order.settle(&mut doubts, false), Settled::default());
-        order.receive(2);
-        assert_eq!(order.settle(&mut doubts, false), Settled::default());
-        order.receive(4);
-        assert_eq!(order.settle(&mut doubts, false).placed, [(10, 3)]);
+        let mut tracker = after(&[1]);
+        tracker.own(5);
+        let mut unplaced = vec![send(10, 0, 5)];
+        assert_eq!(tracker.settle(&mut unplaced, false), Settled::default());
+        tracker.receive(2);
+        assert_eq!(tracker.settle(&mut unplaced, false), Settled::default());
+        tracker.receive(4);
+        assert_eq!(tracker.settle(&mut unplaced, false).placed, [(10, 3)]);
     }
 
     #[test]
     fn when_the_inbox_is_past_the_rest_is_missing() {
-        let mut order = after(&[1]);
-        order.own(5);
-        order.receive(6);
-        let mut doubts = vec![doubt(10, 0, 5)];
-        let settled = order.settle(&mut doubts, false);
+        let mut tracker = after(&[1]);
+        tracker.own(5);
+        tracker.receive(6);
+        let mut unplaced = vec![send(10, 0, 5)];
+        let settled = tracker.settle(&mut unplaced, false);
         assert_eq!(settled, Settled { placed: vec![(10, 4)], missing: vec![(2, 3)] });
-        assert_eq!(order.next, 7);
+        assert_eq!(tracker.next, 7);
     }
 
     #[test]
     fn without_any_known_place_holes_are_taken_as_they_appear() {
-        let mut order = after(&[1]);
-        let mut doubts = vec![doubt(10, 0, 0), doubt(11, 0, 0)];
-        assert_eq!(order.settle(&mut doubts, false), Settled::default());
-        order.receive(3);
-        assert_eq!(order.settle(&mut doubts, false).placed, [(10, 2)]);
-        assert_eq!(doubts, [doubt(11, 0, 0)]);
-        order.receive(5);
-        assert_eq!(order.settle(&mut doubts, false).placed, [(11, 4)]);
+        let mut tracker = after(&[1]);
+        let mut unplaced = vec![send(10, 0, 0), send(11, 0, 0)];
+        assert_eq!(tracker.settle(&mut unplaced, false), Settled::default());
+        tracker.receive(3);
+        assert_eq!(tracker.settle(&mut unplaced, false).placed, [(10, 2)]);
+        assert_eq!(unplaced, [send(11, 0, 0)]);
+        tracker.receive(5);
+        assert_eq!(tracker.settle(&mut unplaced, false).placed, [(11, 4)]);
     }
 
     #[test]
     fn each_doubt_stays_between_its_neighbours() {
-        let mut order = after(&[1, 3, 5]);
-        order.own(4);
-        order.own(7);
-        let mut doubts = vec![doubt(10, 0, 4), doubt(12, 4, 7)];
-        assert_eq!(order.settle(&mut doubts, true).placed, [(10, 2), (12, 6)]);
+        let mut tracker = after(&[1, 3, 5]);
+        tracker.own(4);
+        tracker.own(7);
+        let mut unplaced = vec![send(10, 0, 4), send(12, 4, 7)];
+        assert_eq!(tracker.settle(&mut unplaced, true).placed, [(10, 2), (12, 6)]);
     }
 }

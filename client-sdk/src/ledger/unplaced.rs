@@ -87,11 +87,11 @@ impl Ledger {
             self.add_unrouted(&keys::unrouted(user), unrouted.sends)?;
             return Ok(Vec::new());
         };
-        let mut it = self.conversation_record(id)?;
-        let doubts = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
-        it.unplaced.splice(0..0, doubts);
-        let placed = self.settle(id, &mut it)?;
-        self.put(&keys::conversation(id), &it)?;
+        let mut conversation = self.conversation_record(id)?;
+        let unplaced = unrouted.sends.into_iter().map(|id| UnplacedSendRecord { id, above: 0, below: 0 });
+        conversation.unplaced.splice(0..0, unplaced);
+        let placed = self.settle(id, &mut conversation)?;
+        self.put(&keys::conversation(id), &conversation)?;
         Ok(placed)
     }
 }

@@ -12,12 +12,12 @@ const BATCH: usize = 64;
 
 impl Ledger {
     /// Whether this message is one of them.
-    pub(super) fn is_unread(&self, it: &KnownConversationRecord, at: Seq, message: &MessageRecord) -> bool {
-        at.get() > it.read && self.is_of_others(it, message)
+    pub(super) fn is_unread(&self, conversation: &KnownConversationRecord, at: Seq, message: &MessageRecord) -> bool {
+        at.get() > conversation.read && self.is_of_others(conversation, message)
     }
 
-    fn is_of_others(&self, it: &KnownConversationRecord, message: &MessageRecord) -> bool {
-        let mut members = it.members.iter();
+    fn is_of_others(&self, conversation: &KnownConversationRecord, message: &MessageRecord) -> bool {
+        let mut members = conversation.members.iter();
         let sender = members.find(|member| member.ordinal == message.sender);
         !message.recalled && message.send == 0 && sender.is_none_or(|sender| sender.user != self.me.as_str())
     }
@@ -26,18 +26,18 @@ impl Ledger {
     pub(super) fn read_up_to(
         &mut self,
         id: ConversationId,
-        it: &mut KnownConversationRecord,
+        conversation: &mut KnownConversationRecord,
         up_to: u64,
     ) -> Result<(), LocalStoreError> {
-        if up_to <= it.read {
+        if up_to <= conversation.read {
             return Ok(());
         }
-        if let Some(unread) = it.unread {
+        if let Some(unread) = conversation.unread {
             // Each message is looked at once, however often this is called.
-            let read = if unread == 0 { 0 } else { self.count(id, it, it.read, up_to)? };
-            it.unread = Some(unread.saturating_sub(read));
+            let read = if unread == 0 { 0 } else { self.count(id, conversation, conversation.read, up_to)? };
+            conversation.unread = Some(unread.saturating_sub(read));
         }
-        it.read = up_to;
+        conversation.read = up_to;
         Ok(())
     }
 
@@ -45,14 +45,14 @@ impl Ledger {
     pub(super) fn unread(
         &mut self,
         id: ConversationId,
-        it: &mut KnownConversationRecord,
+        conversation: &mut KnownConversationRecord,
     ) -> Result<u64, LocalStoreError> {
-        match it.unread {
+        match conversation.unread {
             Some(unread) if self.archive => Ok(unread),
             _ => {
-                let unread = self.count(id, it, it.read, u64::MAX)?;
-                if it.unread.replace(unread) != Some(unread) {
-                    self.put(&keys::conversation(id), it)?;
+                let unread = self.count(id, conversation, conversation.read, u64::MAX)?;
+                if conversation.unread.replace(unread) != Some(unread) {
+                    self.put(&keys::conversation(id), conversation)?;
                 }
                 Ok(unread)
             }
@@ -62,7 +62,7 @@ impl Ledger {
     fn count(
         &mut self,
         id: ConversationId,
-        it: &KnownConversationRecord,
+        conversation: &KnownConversationRecord,
         above: u64,
         to: u64,
     ) -> Result<u64, LocalStoreError> {
@@ -73,7 +73,7 @@ impl Ledger {
             let Some((last, _)) = messages.last() else { return Ok(count) };
             from = keys::sequence(last).get().saturating_add(1);
             for (_, value) in &messages {
-                count += u64::from(self.is_of_others(it, &decoded(value)?));
+                count += u64::from(self.is_of_others(conversation, &decoded(value)?));
             }
         }
     }

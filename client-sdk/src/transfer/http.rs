@@ -164,12 +164,16 @@ fn head_bytes<B>(request: &Request<B>) -> u64 {
 }
 
 /// Waits for something as long as bytes move.
-async fn unless_silent<T>(meter: &TrafficMeter, silence: Duration, it: impl Future<Output = T>) -> Result<T, Trouble> {
-    let mut it = pin!(it);
+async fn unless_silent<T>(
+    meter: &TrafficMeter,
+    silence: Duration,
+    future: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    let mut future = pin!(future);
     let mut before = meter.moved.load(Ordering::Relaxed);
     loop {
         tokio::select! {
-            done = &mut it => return Ok(done),
+            done = &mut future => return Ok(done),
             () = sleep(silence) => {
                 let now = meter.moved.load(Ordering::Relaxed);
                 if now == before {

@@ -69,8 +69,8 @@ pub enum InboxEvent {
         age_s: u64,
         /// Opaque to the server.
         body: Bytes,
-        /// The message that it answers; 0: none.
-        reply_to: Seq,
+        /// The message that it answers.
+        reply_to: Option<Seq>,
         /// Files that it refers to.
         media: Vec<Media>,
         /// What it says beside its body.
@@ -128,7 +128,7 @@ impl InboxEvent {
                 sender: Ordinal::new(message.sender),
                 age_s: message.age_s,
                 body: message.body,
-                reply_to: Seq::new(message.reply_to),
+                reply_to: Seq::unless_zero(message.reply_to),
                 media: media::told(message.media),
                 properties: message.properties.map(|it| Box::new((*it).into())),
             }),
@@ -205,7 +205,7 @@ mod tests {
             ..Default::default()
         };
         let (conversation, sequence) = (ConversationId::new(65), Seq::new(2));
-        let (sender, reply_to) = (Ordinal::new(1), Seq::new(1));
+        let (sender, reply_to) = (Ordinal::new(1), Some(Seq::new(1)));
         let media = vec![Media { size: 9, ..Media::new("m", "a.jpg") }];
         let properties = Some(Box::new(Properties { is_text: Some(true), ..Properties::default() }));
         let expected =

@@ -60,7 +60,7 @@ fn online() -> Presence {
 
 /// Offline, and how long is shown: a minute may have passed in a test.
 fn is_just_gone(presence: &Presence) -> bool {
-    !presence.online && (1..=3).contains(&presence.last_seen_plus_one_min)
+    !presence.online && presence.last_seen_age_min.is_some_and(|age| age <= 2)
 }
 
 #[test]

@@ -167,7 +167,7 @@ pub(super) fn answered(call: &Call, answer: &Value) -> Response {
     response.presences = each(&answer["presences"], |it| client::Presence {
         user: string(&it["user"]),
         online: it["online"] == true,
-        last_seen_plus_one_min: it["last_seen_age_min"].as_u64().map_or(0, |age| age as u32 + 1),
+        last_seen_age_min: it["last_seen_age_min"].as_u64().map(|age| age as u32),
     });
     response.conversations = each(&answer["conversations"], |it| client::Summary {
         conversation: it["conversation"].as_u64().expect("a number"),

@@ -430,8 +430,8 @@ impl Facts {
 
     /// Whether the user had no device of this one's name before.
     pub(crate) fn is_first_of_its_name(&self, device: usize) -> bool {
-        let it = &self.devices[device];
-        !self.devices[..device].iter().any(|other| other.user == it.user && other.name == it.name)
+        let facts = &self.devices[device];
+        !self.devices[..device].iter().any(|other| other.user == facts.user && other.name == facts.name)
     }
 
     /// The device of this number, with its index.

@@ -145,7 +145,7 @@ fn counts(world: &World, rows: &[(Table, Row)]) -> Vec<Count> {
         Conversation::from_records(id, &record, &state)
     });
     let is_there = |sent: &Sent| {
-        let life_s = if sent.life_s == 0 { RETENTION_S } else { sent.life_s };
+        let life_s = sent.life_s.unwrap_or(RETENTION_S);
         sent.at_s + life_s > now_s
     };
     found

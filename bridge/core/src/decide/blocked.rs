@@ -32,8 +32,8 @@ impl Decision<'_> {
         for (device, order) in found.copies.iter().copied() {
             if own.iter().any(|(of_caller, _)| *of_caller == device) {
                 self.out.changes.push(StoreChange::EntryGone(device, order));
-                let (partition, kind) = (Partition::of_device(device), EffectKind::Recalled(order, bytes));
-                self.out.effects.push(Effect { partition, device, kind });
+                let (partition, kind) = (Partition::of_device(device), EffectKind::Recalled(device, order, bytes));
+                self.out.effects.push(Effect { partition, kind });
                 self.release(device, place.0, &[place.1]);
             }
         }

@@ -31,16 +31,17 @@ impl Decision<'_> {
             origin.publish_record = None;
         }
         let response = done.unwrap_or_else(Refusal::to_response);
-        let conversation = ConversationId::new(response.conversation);
+        let conversation = ConversationId::unless_zero(response.conversation);
         if let (Some(publish_record), ConversationCall::CreateInvite(_)) = (&mut origin.publish_record, call) {
             // For a repetition, which is to be told the same.
-            let invites = self.cache.conversation(conversation).map(|conversation| &conversation.invites);
+            let invites = conversation.and_then(|id| self.cache.conversation(id)).map(|it| &it.invites);
             publish_record.invite = invites.and_then(|invites| invites.last()).map(GroupInvite::to_record);
         }
-        let response = Box::new(client::Response { id, ..response });
-        let kind = EffectKind::Responded { to: origin.reply_to, response, correlation };
-        let partition = Partition::of_user(&origin.user);
-        self.out.effects.push(Effect { partition, device: origin.device, kind });
+        if let Some(to) = origin.reply_to {
+            let response = Box::new(client::Response { id, ..response });
+            let kind = EffectKind::Responded { to, response, correlation };
+            self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), kind });
+        }
         // The call was understood: the publish itself is answered with success.
         self.answer(origin, Ok(Placed { conversation, ..Placed::default() }));
     }

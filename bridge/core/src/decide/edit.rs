@@ -46,8 +46,8 @@ impl Decision<'_> {
         let bytes = found.copy.as_ref().map_or(0, Entry::content_len);
         for (device, order) in found.copies.iter().copied() {
             self.out.changes.push(StoreChange::EntryGone(device, order));
-            let (partition, kind) = (Partition::of_device(device), EffectKind::Recalled(order, bytes));
-            self.out.effects.push(Effect { partition, device, kind });
+            let (partition, kind) = (Partition::of_device(device), EffectKind::Recalled(device, order, bytes));
+            self.out.effects.push(Effect { partition, kind });
         }
         if self.cache.holders(place).is_some() {
             self.cache.drop_holders(place);

@@ -30,8 +30,8 @@ impl Decision<'_> {
                 continue;
             }
             for device in &other.devices {
-                let kind = EffectKind::Live { conversation: id, payload: payload.clone() };
-                self.out.effects.push(Effect { partition: other.partition, device: device.id, kind });
+                let kind = EffectKind::Live { device: device.id, conversation: id, payload: payload.clone() };
+                self.out.effects.push(Effect { partition: other.partition, kind });
             }
         }
         Ok(())

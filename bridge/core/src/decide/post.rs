@@ -1,7 +1,7 @@
 //! Messages: who may send, and to whom.
 
 use bytes::Bytes;
-use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use godwit_schemas::ids::{ConversationId, UserId};
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
@@ -34,7 +34,7 @@ impl Decision<'_> {
             To::User(user) => self.open_direct(&origin.user, user)?,
         };
         let blocker = self.blocker(id, &origin.user);
-        let room = self.has_room(id, &origin.user, Some(origin.device));
+        let room = self.has_room(id, &origin.user, origin.device);
         if let Some(number) = &number {
             self.forget_old_counts(id, number);
         }
@@ -54,11 +54,7 @@ impl Decision<'_> {
         if let Some(number) = number {
             conversation.counts.accept(number, sequence);
         }
-        let lifetime_s = match life_s {
-            _ if draft.expires_at_once => 0,
-            0 => self.rules.retention_s,
-            life_s => life_s.min(self.rules.retention_s),
-        };
+        let lifetime_s = life_s.map_or(self.rules.retention_s, |life_s| life_s.min(self.rules.retention_s));
         let expires_at_s = self.now_s.saturating_add(lifetime_s);
         conversation.waits_until(expires_at_s);
         self.out.changes.push(StoreChange::State(id));
@@ -75,7 +71,7 @@ impl Decision<'_> {
             sender,
             sender_name: Bytes::copy_from_slice(origin.user.as_str().as_bytes()),
             stored_at_s: self.now_s,
-            limited: life_s != 0 || draft.expires_at_once,
+            limited: life_s.is_some(),
             reply_to: draft.reply_to,
             unseen: blocker.is_some(),
             extras,
@@ -83,9 +79,9 @@ impl Decision<'_> {
             ..Entry::default()
         };
         let mut recipients = self.recipients(id, |user| blocker.is_none() || !user.blocks(&origin.user));
-        recipients.retain(|(device, _)| *device != origin.device);
+        recipients.retain(|(device, _)| Some(*device) != origin.device);
         self.spread(entry, recipients);
-        Ok(Placed { conversation: id, sequence, repeated: None })
+        Ok(Placed { conversation: Some(id), sequence: Some(sequence), repeated: None })
     }
 
     /// What a send became that was accepted before; `None`: it is new, as far as its number says.
@@ -101,8 +97,8 @@ impl Decision<'_> {
             return Err(refusal::CLIENT_SEQUENCE_TOO_FAR);
         }
         Ok(known.filter(|_| number.number <= last).map(|(conversation, count)| {
-            let sequence = if number.number == last { count.at } else { Seq::default() };
-            Placed { conversation, sequence, repeated: Some(last) }
+            let sequence = (number.number == last).then_some(count.at);
+            Placed { conversation: Some(conversation), sequence, repeated: Some(last) }
         }))
     }
 

@@ -17,28 +17,37 @@ const PRESENCE: &str = "/v1/users/{user}/presence";
 
 pub(super) const OPERATIONS: &[Operation<RouteContext>] = &[
     Operation {
+        calls: &["GetProfile"],
         answer: (200, Some("Profile")),
         ..op("get", PROFILE, |it| on(it, people::own_profile), "The user's own profile")
     },
     Operation {
+        calls: &["SetProfile"],
         body: Some("ProfileChange"),
         ..op("patch", PROFILE, |it| on(it, people::change_profile), "Change it; what is absent stays as it is")
     },
     Operation {
+        calls: &["GetProfile"],
         answer: (200, Some("Profile")),
         ..op("get", PROFILE_OF, |it| on(it, people::profile_of), "Another user's profile")
     },
     Operation {
+        calls: &["ListContacts"],
         query: &["after:user_or_none", "limit"],
         answer: (200, Some("ContactPage")),
         ..op("get", CONTACTS, |it| on(it, people::list_contacts), "The user's contacts (friends), by name")
     },
     Operation {
+        calls: &["AddContact"],
         body: Some("NewContact"),
         ..op("put", CONTACT, |it| on(it, people::add_contact), "Add a contact, or say what it is called")
     },
-    op("delete", CONTACT, |it| on(it, people::remove_contact), "Remove a contact"),
     Operation {
+        calls: &["RemoveContact"],
+        ..op("delete", CONTACT, |it| on(it, people::remove_contact), "Remove a contact")
+    },
+    Operation {
+        calls: &["GetPresence"],
         query: &["users"],
         answer: (200, Some("Presences")),
         ..op(

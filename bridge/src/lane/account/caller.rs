@@ -1,4 +1,4 @@
-//! Who makes a call, and how it is answered.
+//! Who makes a call, and how it is answered: over MQTT or HTTP, when what it changed is on disk.
 
 use bytes::Bytes;
 use godwit_core::command::CommandOrigin;
@@ -27,24 +27,19 @@ pub(in crate::lane) struct CallContext {
 impl CallContext {
     /// It waits for a request over HTTP, or on no connection at all.
     pub(in crate::lane) fn is_over_http(&self) -> bool {
-        !matches!(self.origin.reply_to, Some(ReplyTo::Connection(_)))
+        !matches!(self.origin.reply_to, Some(ReplyTo::Connection(..)))
     }
 
     /// The effects that answer the call.
     pub(in crate::lane) fn answer(self, response: client::Response) -> Vec<Effect> {
         let Self { origin, id, correlation, .. } = self;
-        let (partition, device) = (Partition::of_user(&origin.user), origin.device);
+        let Some(to) = origin.reply_to else { return Vec::new() };
         let response = Box::new(client::Response { id, ..response });
-        let responded = EffectKind::Responded { to: origin.reply_to, response, correlation };
-        let published = origin.reply_to.map(|to| EffectKind::Published {
-            to,
-            reason: Reason::SUCCESS,
-            text: "",
-            conversation: Default::default(),
-            sequence: Default::default(),
-            repeated: None,
-        });
-        [Some(responded), published].into_iter().flatten().map(|kind| Effect { partition, device, kind }).collect()
+        let responded = EffectKind::Responded { to, response, correlation };
+        let (reason, text, conversation, sequence, repeated) = (Reason::SUCCESS, "", None, None, None);
+        let published = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
+        let partition = Partition::of_user(&origin.user);
+        vec![Effect { partition, kind: responded }, Effect { partition, kind: published }]
     }
 }
 

@@ -47,8 +47,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 return Ok(None);
             }
         };
-        let standing = |of| standing(&record.devices, caller.origin.device, of);
-        if caller.origin.fingerprint.is_some_and(|of| standing(of) != CredentialStanding::Good) {
+        let credential = caller.origin.device.zip(caller.origin.fingerprint);
+        let is_void = |(device, of)| standing(&record.devices, device, of) != CredentialStanding::Good;
+        if credential.is_some_and(is_void) {
             // The call has waited, and its device was shut out meanwhile.
             self.context.refuse(caller, refusal::DEVICE_SHUT_OUT);
             return Ok(None);

@@ -10,7 +10,7 @@ use godwit_core::state_cache::StateCache;
 use godwit_core::stored::ContactRecord;
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client;
-use godwit_schemas::ids::{DeviceId, UserId};
+use godwit_schemas::ids::UserId;
 
 use crate::lane::Lane;
 use crate::lane::account::caller::CallContext;
@@ -149,7 +149,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             // Nobody waits for an answer.
             let origin = CommandOrigin {
                 user: user.clone(),
-                device: DeviceId::default(),
+                device: None,
                 fingerprint: None,
                 reply_to: None,
                 publish_record: None,

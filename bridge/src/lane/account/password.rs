@@ -54,12 +54,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return self.context.refuse(caller, refusal::NO_DEVICE);
         };
         let (by, user, asks) = (caller.by, caller.origin.user.clone(), caller.origin.device);
-        if asks != DeviceId::default() && asks.get() != record.devices[index].id {
-            return self.context.refuse(caller, refusal::NOT_YOUR_DEVICE);
-        }
-        let changed = match asks == DeviceId::default() {
-            true => self.change_password(&user, &mut record, index, &name),
-            false => password::generate().inspect(|password| {
+        let changed = match asks.map(DeviceId::get) {
+            Some(device) if device != record.devices[index].id => {
+                return self.context.refuse(caller, refusal::NOT_YOUR_DEVICE);
+            }
+            None => self.change_password(&user, &mut record, index, &name),
+            Some(_) => password::generate().inspect(|password| {
                 record.devices[index].next_password_hash = password::hash(&user, &name, password.as_bytes()).to_vec();
             }),
         };

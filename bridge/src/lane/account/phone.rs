@@ -138,9 +138,9 @@ impl Phones {
         &mut self,
         context: &Context<S>,
         user: &UserId,
-        it: &mut LookUp,
+        look_up: &mut LookUp,
     ) -> Result<ReadAnswer, StoreError> {
-        let hashes = &it.hashes[it.looked_up..it.hashes.len().min(it.looked_up + LOOKUP_SLICE)];
+        let hashes = &look_up.hashes[look_up.looked_up..look_up.hashes.len().min(look_up.looked_up + LOOKUP_SLICE)];
         let owners = context.store.multi_get(&hashes.iter().map(keys::phone).collect::<Vec<_>>()).await?;
         let pairs = hashes.iter().map(|hash| {
             let (low, high) = StateCache::pair(user, &self.names.of(hash));
@@ -152,21 +152,20 @@ impl Phones {
             let waiting = owner.is_none() && written_to.is_some();
             if let Some(user) = owner.or_else(|| waiting.then(|| self.names.of(hash))) {
                 let sha256 = Bytes::copy_from_slice(hash);
-                it.found.push(client::FoundPhone { sha256, user: user.to_string(), waiting });
+                look_up.found.push(client::FoundPhone { sha256, user: user.to_string(), waiting });
             }
         }
-        it.looked_up += hashes.len();
-        let over = it.looked_up == it.hashes.len();
-        Ok(over.then(|| Ok(client::Response { found: std::mem::take(&mut it.found), ..Default::default() })))
+        look_up.looked_up += hashes.len();
+        let over = look_up.looked_up == look_up.hashes.len();
+        Ok(over.then(|| Ok(client::Response { found: std::mem::take(&mut look_up.found), ..Default::default() })))
     }
 }
 
 impl<S: Store> Context<S> {
     pub(in crate::lane) fn refuse_post(&self, origin: CommandOrigin, Refusal { reason, text }: Refusal) {
         let Some(to) = origin.reply_to else { return };
-        let (conversation, sequence) = Default::default();
-        let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated: None };
-        let effect = Effect { partition: Partition::of_user(&origin.user), device: origin.device, kind };
+        let kind = EffectKind::Published { to, reason, text, conversation: None, sequence: None, repeated: None };
+        let effect = Effect { partition: Partition::of_user(&origin.user), kind };
         // In the next round: the publish is still being taken.
         self.then_send(move || LaneMessage::Effects(vec![effect]))();
     }

@@ -1,4 +1,5 @@
-//! Messages to phone numbers on their way.
+//! Messages to phone numbers. The sender's lane hands such a message to the lane that owns the number, which knows who has it, or
+//! makes a user that waits for whoever will; then it is a message like any other.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! A user on its way out.
+//! A user on its way out, as its lane counts it: which of its conversations have been told that it leaves, and what is done when
+//! the last one is. `remove_user` has the steps.
 
 use godwit_schemas::ids::{ConversationId, DeviceId};
 

@@ -105,38 +105,26 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 None if self.context.nearly_full => answer(reply, Err(AdminError::NoRoom)),
                 None => self.add_device(by, user, UserRecord::default(), &device, reply),
             },
-            AdminRequest::AddDevice(user, device, reply) => {
-                match self.accounts.changeable(&self.context, &mut self.state, &user).await? {
-                    Ok(_) if self.context.nearly_full => answer(reply, Err(AdminError::NoRoom)),
-                    Ok(record) => self.add_device(by, user, record, &device, reply),
-                    Err(error) => answer(reply, Err(error)),
-                }
-            }
+            AdminRequest::AddDevice(user, device, reply) => match self.changeable(&user, reply).await? {
+                Some((_, reply)) if self.context.nearly_full => answer(reply, Err(AdminError::NoRoom)),
+                Some((record, reply)) => self.add_device(by, user, record, &device, reply),
+                None => {}
+            },
             AdminRequest::RemoveDevice(user, device, reply) => {
-                match self.accounts.changeable(&self.context, &mut self.state, &user).await? {
-                    Ok(record) => self.remove_device(by, user, record, &device, reply),
-                    Err(error) => answer(reply, Err(error)),
+                if let Some((record, reply)) = self.changeable(&user, reply).await? {
+                    self.remove_device(by, user, record, &device, reply);
                 }
             }
             AdminRequest::RemoveUser(user, reply) => {
-                match self.accounts.changeable(&self.context, &mut self.state, &user).await? {
-                    Ok(_) => {
-                        let done = self.context.then_noted(
-                            by,
-                            "user_removed",
-                            &user,
-                            None,
-                            Box::new(move || answer(reply, Ok(()))),
-                        );
-                        self.remove_user(user, AfterRemoval::Erase(done)).await?;
-                    }
-                    Err(error) => answer(reply, Err(error)),
+                if let Some((_, reply)) = self.changeable(&user, reply).await? {
+                    let done = Box::new(move || answer(reply, Ok(())));
+                    let done = self.context.then_noted(by, "user_removed", &user, None, done);
+                    self.remove_user(user, AfterRemoval::Erase(done)).await?;
                 }
             }
             AdminRequest::RenewPassword(user, device, reply) => {
-                match self.accounts.changeable(&self.context, &mut self.state, &user).await? {
-                    Ok(record) => self.renew_password(by, user, record, &device, reply),
-                    Err(error) => answer(reply, Err(error)),
+                if let Some((record, reply)) = self.changeable(&user, reply).await? {
+                    self.renew_password(by, user, record, &device, reply);
                 }
             }
             AdminRequest::PhoneOwner(hash, reply) => {
@@ -144,11 +132,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             AdminRequest::User(user, reply) => {
                 let record = self.state.user_record(&self.context, &user).await?;
-                let shown = record.map(|it| {
-                    let full =
-                        it.devices.iter().filter(|device| self.delivery.backlogs.is_full(DeviceId::new(device.id)));
-                    let full = Some(full.map(|device| device.name.clone()).collect());
-                    UserListing { full, ..listing(&user, &it) }
+                let is_full = |device: &&DeviceRecord| self.delivery.backlogs.is_full(DeviceId::new(device.id));
+                let shown = record.map(|record| {
+                    let full = record.devices.iter().filter(is_full).map(|device| device.name.clone());
+                    UserListing { full: Some(full.collect()), ..listing(&user, &record) }
                 });
                 answer(reply, shown.ok_or(AdminError::NoUser(user)));
             }
@@ -162,9 +149,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.round.release_phone(&self.context, hash, &user, Box::new(move || answer(reply, Ok(())))).await?;
             }
             AdminRequest::SetPhone(user, hash, reply) => {
-                match self.accounts.changeable(&self.context, &mut self.state, &user).await? {
-                    Ok(record) => self.set_phone(by, user, record, hash, reply),
-                    Err(error) => answer(reply, Err(error)),
+                if let Some((record, reply)) = self.changeable(&user, reply).await? {
+                    self.set_phone(by, user, record, hash, reply);
                 }
             }
             AdminRequest::NextWaiting(hash, user, reply) => self.next_waiting(hash, &user, reply).await?,
@@ -177,6 +163,21 @@ impl<S: Store, B: Bus> Lane<S, B> {
             AdminRequest::Users(after, limit, reply) => answer(reply, Ok(self.context.users(after, limit).await?)),
         }
         Ok(())
+    }
+
+    /// The record of a user that may be changed, and whom to answer. `None`: there is none, and that is answered.
+    async fn changeable<T>(
+        &mut self,
+        user: &UserId,
+        reply: AdminReply<T>,
+    ) -> Result<Option<(UserRecord, AdminReply<T>)>, StoreError> {
+        match self.accounts.changeable(&self.context, &mut self.state, user).await? {
+            Ok(record) => Ok(Some((record, reply))),
+            Err(error) => {
+                answer(reply, Err(error));
+                Ok(None)
+            }
+        }
     }
 
     fn add_device(

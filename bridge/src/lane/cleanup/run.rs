@@ -1,4 +1,5 @@
-//! What is marked is cleared away, a slice at a time.
+//! What is marked is cleared away, a slice at a time: also what an earlier start has marked and not finished. A mark goes with
+//! the last step, in the same commit.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The steps of each cleanup.
+//! The steps of each cleanup: what is left of removed devices, users and conversations is deleted, a page of rows at a time.
+//! Called by `run`. Keeps P6.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

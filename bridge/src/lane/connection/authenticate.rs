@@ -19,13 +19,13 @@ pub(in crate::lane) struct Admitted {
     pub(in crate::lane) user: UserId,
     pub(in crate::lane) device: DeviceId,
     pub(in crate::lane) fingerprint: Fingerprint,
-    /// Second since 1970 at which the connection ends with its token; 0: not.
-    pub(in crate::lane) ends_at_s: u32,
+    /// Second since 1970 at which the connection ends with its token; `None`: it came with none.
+    pub(in crate::lane) ends_at_s: Option<u32>,
 }
 
 impl Admitted {
     /// One of the user's devices.
-    pub(in crate::lane) fn new(user: UserId, device: &DeviceRecord, ends_at_s: u32) -> Self {
+    pub(in crate::lane) fn new(user: UserId, device: &DeviceRecord, ends_at_s: Option<u32>) -> Self {
         Self { user, device: DeviceId::new(device.id), fingerprint: Fingerprint::of(device), ends_at_s }
     }
 }
@@ -52,7 +52,7 @@ impl State {
         let (device, fingerprint) = (DeviceId::new(resume.device), Fingerprint::new(resume.fingerprint));
         let ends_at_s = resume.ends_at_s;
         let tokens = context.settings.tokens.as_ref();
-        let has_ended = ends_at_s > 0 && tokens.is_none_or(|tokens| ends_at_s <= tokens.now_s());
+        let has_ended = ends_at_s.is_some_and(|end_s| tokens.is_none_or(|tokens| end_s <= tokens.now_s()));
         let mut devices = self.user_record(context, &user).await?.unwrap_or_default().devices;
         // A store brought back from a copy may give a number again, and a device without a password has no other.
         devices.retain(|known| known.name == connect.device);
@@ -112,7 +112,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (Some(device), Some(known)) = (device, known) else {
             return refused(password::why_not(is_user, device.is_some()));
         };
-        let admitted = Admitted::new(user, device, 0);
+        let admitted = Admitted::new(user, device, None);
         if known == PasswordMatch::Next {
             // It comes again when that is known, and then it is the current one.
             self.next_password_is_used(&admitted.user, record, admitted.device);

@@ -25,7 +25,7 @@ impl<S: Store> Context<S> {
         WindowLimits {
             count: min(connect.receive_maximum.max(1), self.settings.window_messages),
             bytes: self.settings.window_bytes,
-            packet_bytes: if connect.packet_bytes_max == 0 { u32::MAX } else { connect.packet_bytes_max },
+            packet_bytes: connect.packet_bytes_max,
         }
     }
 }
@@ -49,23 +49,34 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Some(resume) => self.state.authenticate_again(&self.context, &connect, resume).await?,
             None => self.authenticate(&connect).await?,
         };
-        let Admitted { user, device, fingerprint, ends_at_s } = match admitted {
-            Ok(admitted) => admitted,
+        match admitted {
+            Ok(admitted) if connect.resume.is_none() && !self.may_arrive(admitted.device, key) => {
+                self.connections.arriving.insert(key, connect);
+            }
+            Ok(admitted) => self.begin_connection(key, connect, admitted).await?,
             Err((reason, why)) => {
                 // The edge, which knows the address, tells the operator.
                 self.context.note_login(&connect, Some(why));
                 debug!(user = connect.user, device = connect.device, %reason, why, "connection refused");
                 let connected = bus::Connected { reason: reason.into(), why: why.to_owned(), ..Default::default() };
                 self.edges.push(key, Frame::Connected(connected));
-                return Ok(());
             }
-        };
-        if connect.resume.is_none()
-            && self.connections.revocations.when_known(device, LaneMessage::Arrive(key)).is_none()
-        {
-            self.connections.arriving.insert(key, connect);
-            return Ok(());
         }
+        Ok(())
+    }
+
+    /// Whether all lanes know the device as it is. If not, [`Self::arrive`] is called when they do.
+    fn may_arrive(&mut self, device: DeviceId, key: ConnectionKey) -> bool {
+        self.connections.revocations.when_known(device, LaneMessage::Arrive(key)).is_some()
+    }
+
+    /// The device's session goes on, or begins, with this connection, which takes the place of an earlier one.
+    async fn begin_connection(
+        &mut self,
+        key: ConnectionKey,
+        connect: bus::Connect,
+        Admitted { user, device, fingerprint, ends_at_s }: Admitted,
+    ) -> Result<(), StoreError> {
         self.context.note_login(&connect, None);
         self.connections.session(&self.context, user, device).await?;
         let Some(rank) = self.connections.rank_of(device, &connect) else {
@@ -104,9 +115,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }));
         let filters = session.filters;
         self.connections.by_key.insert(key, device);
-        if ends_at_s > 0 {
-            self.connections.ends.insert((ends_at_s, key));
-        }
+        self.connections.ends.extend(ends_at_s.map(|ends_at_s| (ends_at_s, key)));
         self.presence.has_come(&user, device, was_connected);
         self.presence.listens(&self.context, &self.connections, device, attached_again);
         self.connections.note_change(device);

@@ -13,10 +13,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         self.connections.revocations.has_closed(key);
         let Some(device) = self.connections.by_key.remove(&key) else { return };
         let Some(session) = self.connections.sessions.get_mut(&device) else { return };
-        if let (Some(connection), Some(expiry_s)) =
-            (session.connection(key), disconnect.session_expiry_plus_one_s.checked_sub(1))
-        {
-            connection.expiry_s = u32::try_from(expiry_s).unwrap_or(u32::MAX);
+        if let (Some(connection), Some(expiry_s)) = (session.connection(key), disconnect.session_expiry_s) {
+            connection.expiry_s = expiry_s;
         }
         let user = session.user.clone();
         if let Some(ended) = session.end(disconnect.clean, self.context.now_s) {

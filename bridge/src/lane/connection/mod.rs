@@ -120,7 +120,9 @@ impl Connections {
     }
 
     pub(in crate::lane) fn note_end(&mut self, round: &mut Round, user: UserId, ended: &SessionConnection) {
-        self.ends.remove(&(ended.ends_at_s, ended.key));
+        if let Some(ends_at_s) = ended.ends_at_s {
+            self.ends.remove(&(ends_at_s, ended.key));
+        }
         let down = ended.name.clone().map(|device| DomainEvent::Session { user, device, up: false });
         round.note_all(down);
     }

@@ -45,10 +45,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(connection) = connection.filter(|connection| connection.key == key) else { return Ok(()) };
         match verified {
             Ok(ends_at_s) => {
-                let before_s = std::mem::replace(&mut connection.ends_at_s, ends_at_s);
-                self.connections.ends.remove(&(before_s, key));
+                if let Some(before_s) = connection.ends_at_s.replace(ends_at_s) {
+                    self.connections.ends.remove(&(before_s, key));
+                }
                 self.connections.ends.insert((ends_at_s, key));
-                self.edges.push(key, Frame::Renewed(bus::Renewed { ends_at_s }));
+                self.edges.push(key, Frame::Renewed(bus::Renewed { ends_at_s: Some(ends_at_s) }));
             }
             Err(_) => self.dismiss(device, Reason::NOT_AUTHORIZED),
         }

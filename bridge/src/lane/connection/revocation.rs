@@ -60,34 +60,34 @@ impl Revocations {
     /// The edge has ended a connection.
     pub(in crate::lane) fn has_closed(&mut self, key: ConnectionKey) {
         self.closing.remove(&key);
-        self.let_go_of_closed();
+        self.release_closed();
     }
 
     /// The edge has gone, or attaches anew what it has: of what it was sent before it hands out nothing.
     pub(in crate::lane) fn has_closed_all_of(&mut self, edge: u64) {
         self.closing.retain(|key, _| key.edge != edge);
-        self.let_go_of_closed();
+        self.release_closed();
     }
 
     /// Waits for no edge any more: nothing is taken from them until the end.
     pub(in crate::lane) fn give_up_closing_all(&mut self) {
         self.closing.clear();
-        self.let_go_of_closed();
+        self.release_closed();
     }
 
     /// Waits no longer for edges that do not answer.
     pub(in crate::lane) fn give_up_closing(&mut self, now: Instant) {
         self.closing.retain(|_, closing| closing.until > now);
-        self.let_go_of_closed();
+        self.release_closed();
     }
 
     /// The step comes now, or when the last connection of the device is closed.
     pub(in crate::lane) fn when_closed(&mut self, device: DeviceId, then: Continuation) {
         self.waiting.push((device, then));
-        self.let_go_of_closed();
+        self.release_closed();
     }
 
-    fn let_go_of_closed(&mut self) {
+    fn release_closed(&mut self) {
         let Revocations { closing, waiting, .. } = self;
         let is_closed = |device| !closing.values().any(|closing| closing.device == device);
         let (closed, open) = std::mem::take(waiting).into_iter().partition(|(device, _)| is_closed(*device));

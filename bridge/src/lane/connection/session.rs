@@ -34,8 +34,8 @@ pub(in crate::lane) struct SessionConnection {
     pub(in crate::lane) name: Option<DeviceName>,
     /// What becomes of the session when it ends, in seconds.
     pub(in crate::lane) expiry_s: u32,
-    /// Second since 1970 at which its token ends; 0: never.
-    pub(in crate::lane) ends_at_s: u32,
+    /// Second since 1970 at which its token ends; `None`: it came with none.
+    pub(in crate::lane) ends_at_s: Option<u32>,
     /// What it was accepted with.
     pub(in crate::lane) fingerprint: Fingerprint,
     pub(in crate::lane) deliveries: DeliveryWindow,
@@ -284,14 +284,14 @@ mod tests {
 
     fn connect(session: &mut Session, goes_on: bool, expiry_s: u32) {
         session.begin(goes_on, expiry_s, 1);
-        let window = WindowLimits { count: 1, bytes: 1, packet_bytes: u32::MAX };
+        let window = WindowLimits { count: 1, bytes: 1, packet_bytes: None };
         session.connection = Some(Box::new(SessionConnection {
             key: KEY,
             rank: 1,
             name: None,
             protocol: 5,
             expiry_s,
-            ends_at_s: 0,
+            ends_at_s: None,
             fingerprint: Fingerprint::default(),
             deliveries: DeliveryWindow::new(window, session.low(), session.sent()),
             receipts: Receipts::default(),

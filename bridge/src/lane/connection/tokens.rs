@@ -77,7 +77,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let record = self.state.user_record(&self.context, &user).await?;
         let device = record.iter().flat_map(|record| &record.devices).find(|device| device.name == name.as_str());
         if let Some(device) = device {
-            return Ok(Ok(Admitted::new(user, device, claims.ends_at_s)));
+            return Ok(Ok(Admitted::new(user, device, Some(claims.ends_at_s))));
         }
         if !tokens.settings.create_users {
             return refused("no such device");
@@ -86,7 +86,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return refused("revoked");
         }
         let device = self.make_for_token(&user, record.unwrap_or_default(), &name);
-        Ok(device.map(|device| Admitted::new(user, &device, claims.ends_at_s)))
+        Ok(device.map(|device| Admitted::new(user, &device, Some(claims.ends_at_s))))
     }
 
     /// Makes a device, and its user if need be.

@@ -1,6 +1,6 @@
 //! Acks: what clients have acknowledged, and what each conversation is told of it.
 
-use godwit_core::command::Command;
+use godwit_core::command::{Command, ReceivedMessages};
 use godwit_core::delivery_window::UnacknowledgedDelivery;
 use godwit_core::reply_to::ConnectionKey;
 use godwit_schemas::bus::{Bus, DeliveryId};
@@ -69,19 +69,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let run = flights.iter().take_while(|flight| flight.conversation == first.conversation).count();
             let (these, rest) = flights.split_at(run);
             flights = rest;
-            let messages = || these.iter().filter(|flight| flight.message);
-            let mut senders: Vec<_> = messages().map(|flight| flight.sender).collect();
-            senders.sort_unstable();
-            senders.dedup();
             session.unsettled.extend(these.iter().map(|flight| flight.order).min());
-            let up_to = messages().map(|flight| flight.sequence).max().unwrap_or(Seq::default());
             commands.push(Command::Acked {
                 user: user.clone(),
                 device,
                 conversation: first.conversation,
-                up_to,
-                unbroken_from: unbroken_from(these, up_to),
-                senders,
+                messages: messages_among(these),
                 orders: these.iter().map(|flight| flight.order).collect(),
                 bytes: these.iter().map(|flight| u64::from(flight.bytes)).sum(),
                 apart: these.iter().filter(|flight| flight.apart).map(|flight| flight.sequence).collect(),
@@ -92,6 +85,16 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         commands.into_iter().for_each(|command| self.dispatch(command));
     }
+}
+
+/// What a conversation is told of the messages among these; `None`: all are changes.
+fn messages_among(flights: &[UnacknowledgedDelivery]) -> Option<ReceivedMessages> {
+    let messages = || flights.iter().filter(|flight| flight.message);
+    let up_to = messages().map(|flight| flight.sequence).max()?;
+    let mut senders: Vec<_> = messages().map(|flight| flight.sender).collect();
+    senders.sort_unstable();
+    senders.dedup();
+    Some(ReceivedMessages { up_to, unbroken_from: unbroken_from(flights, up_to), senders })
 }
 
 /// From which place on these have every place, up to this one.

@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inbox_is_full_at_its_limit_and_until_a_quarter_of_it_is_gone() {
+    fn an_inbox_at_its_limit_is_full_until_a_quarter_is_gone() {
         let mut it = filled(load(8, 0), 7);
         it.take_turned();
         it.added(DEVICE, Order::new(8), 1);
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn from_one_half_on_it_takes_nothing_of_strangers_until_a_quarter_of_that_is_gone() {
+    fn strangers_fill_one_half_and_wait_until_a_quarter_is_gone() {
         let mut it = filled(load(8, 0), 4);
         assert_eq!(it.take_turned(), [(DEVICE, Fullness::Half)]);
         it.removed(DEVICE, load(1, 1));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_fill_an_inbox_too_and_it_is_free_when_it_is_below_both_limits() {
+    fn bytes_fill_an_inbox_too_until_it_is_below_both_limits() {
         let mut it = Backlogs::new(load(8, 1_000), 0, []);
         it.added(DEVICE, Order::new(1), 999);
         assert_eq!(it.take_turned(), [(DEVICE, Fullness::Half)]);

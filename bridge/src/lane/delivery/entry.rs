@@ -45,7 +45,7 @@ pub(in crate::lane) fn deliver(
     trace!(%device, %order, %conversation, %sequence, again, "delivery pushed");
     let mut deliver = bus::Deliver { order: order.get(), duplicate: again, ..Default::default() };
     if entry.limited {
-        deliver.expires_in_plus_one_s = u64::from(entry.expires_at_s.saturating_sub(now_s)) + 1;
+        deliver.expires_in_s = Some(entry.expires_at_s.saturating_sub(now_s));
     }
     if filters.wants_events() || entry.kind == EntryKind::Change {
         deliver.set_shape(Shape::Event);

@@ -1,4 +1,5 @@
-//! Inbox entries, receipts and answers on their way to devices.
+//! Inbox entries, receipts and answers on their way to devices: what is in the window, what waits for room, and what is read from
+//! the store next. Keeps P2: an entry stays on disk until the device has acknowledged it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

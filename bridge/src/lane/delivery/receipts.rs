@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_one_replaces_what_was_not_handed_out_and_waits_for_what_was() {
+    fn a_newer_one_replaces_what_is_not_out_and_waits_for_what_is() {
         let mut it = Receipts::default();
         it.owe(DEVICE, receipt(1, 1));
         it.owe(DEVICE, receipt(1, 2));

@@ -91,34 +91,34 @@ mod tests {
     #[tokio::test]
     async fn who_stays_away_is_gone_and_who_comes_back_never_was() {
         let [alice, bob] = users(["alice", "bob"]);
-        let (mut damping, now) = (Debounce::new(AFTER), Instant::now());
-        damping.came(&alice);
-        assert_eq!(damping.next_came(), Some(alice.clone()));
-        assert!(damping.went(&alice, now, 5));
-        assert!(damping.went(&bob, now + AFTER / 2, 5));
-        damping.came(&alice);
-        assert_eq!(damping.next_came(), None, "nobody has heard that it was gone");
-        assert_eq!(damping.next_gone(now + AFTER / 2), None);
-        assert_eq!(damping.next_gone(now + AFTER), Some((alice.clone(), 5)), "the lane knows that it is back");
-        assert!(damping.lingers(&bob) && !damping.lingers(&alice));
-        assert_eq!(damping.next_gone(now + AFTER), None);
-        assert_eq!(damping.next_gone(now + 2 * AFTER), Some((bob, 5)));
+        let (mut debounce, now) = (Debounce::new(AFTER), Instant::now());
+        debounce.came(&alice);
+        assert_eq!(debounce.next_came(), Some(alice.clone()));
+        assert!(debounce.went(&alice, now, 5));
+        assert!(debounce.went(&bob, now + AFTER / 2, 5));
+        debounce.came(&alice);
+        assert_eq!(debounce.next_came(), None, "nobody has heard that it was gone");
+        assert_eq!(debounce.next_gone(now + AFTER / 2), None);
+        assert_eq!(debounce.next_gone(now + AFTER), Some((alice.clone(), 5)), "the lane knows that it is back");
+        assert!(debounce.lingers(&bob) && !debounce.lingers(&alice));
+        assert_eq!(debounce.next_gone(now + AFTER), None);
+        assert_eq!(debounce.next_gone(now + 2 * AFTER), Some((bob, 5)));
     }
 
     #[tokio::test]
-    async fn one_that_flaps_is_gone_after_the_last_time_and_takes_one_place() {
+    async fn who_flaps_is_gone_after_the_last_time_and_takes_one_place() {
         let [alice] = users(["alice"]);
-        let (mut damping, start) = (Debounce::new(AFTER), Instant::now());
+        let (mut debounce, start) = (Debounce::new(AFTER), Instant::now());
         let mut writes = 0;
         for second in 0..1_000_u64 {
-            writes += usize::from(damping.went(&alice, start + Duration::from_secs(second), second / 60));
-            damping.came(&alice);
-            assert_eq!(damping.next_gone(start + Duration::from_secs(second)), None);
-            assert_eq!((damping.due.len(), damping.next_came()), (1, None));
+            writes += usize::from(debounce.went(&alice, start + Duration::from_secs(second), second / 60));
+            debounce.came(&alice);
+            assert_eq!(debounce.next_gone(start + Duration::from_secs(second)), None);
+            assert_eq!((debounce.due.len(), debounce.next_came()), (1, None));
         }
         assert_eq!(writes, 17, "once a minute");
         let last = start + Duration::from_secs(999);
-        assert_eq!(damping.next_gone(last + AFTER), Some((alice, 16)));
-        assert!(damping.due.is_empty() && damping.gone.is_empty());
+        assert_eq!(debounce.next_gone(last + AFTER), Some((alice, 16)));
+        assert!(debounce.due.is_empty() && debounce.gone.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A user's own lane knows whether one of its devices is connected. What has changed is told once in a tick, in one message
 //! for each lane, and that lane hands it to devices that listen. Nothing of it is promised; it costs a user who is
-//! connected one entry in `here`, and one whom nobody watches two keys that are read when it comes and when it goes.
+//! connected one entry in `connected`, and one whom nobody watches two keys that are read when it comes and when it goes.
 //!
 //! - `debounce`: who is back within seconds was never gone. `query`: what is asked, and told to devices that begin to
 //!   listen. `visibility`: who may see whom.
@@ -48,36 +48,36 @@ pub(in crate::lane) const ROWS_PER_USER: usize = 10;
 
 /// Who of this lane's users is online, who listens, and what is still to be told.
 pub(in crate::lane) struct Presences {
-    damping: Debounce,
+    debounce: Debounce,
     /// Connected devices of users who have some.
-    here: HashMap<UserId, u16, FixedState>,
+    connected: HashMap<UserId, u16, FixedState>,
     /// Devices that are connected and subscribed to presence, and the lanes (bits) that have not said yet which of their
     /// users are online: until then news from there are none.
     listeners: BTreeMap<(UserId, DeviceId), u64>,
     /// Users whom others (`None`: all) may see differently from before, when this commit is on disk.
     altered: BTreeMap<Altered, (Before, Ticket)>,
     /// Devices that have begun to listen.
-    looking: PresenceLookups,
-    asked: BTreeMap<u64, PendingPresence>,
+    lookups: PresenceLookups,
+    pending: BTreeMap<u64, PendingPresence>,
     last_asked: u64,
 }
 
 impl Presences {
     pub(in crate::lane) fn new(offline_after: Duration, seed: u64) -> Self {
         Self {
-            damping: Debounce::new(offline_after),
-            here: HashMap::with_hasher(FixedState::with_seed(seed)),
+            debounce: Debounce::new(offline_after),
+            connected: HashMap::with_hasher(FixedState::with_seed(seed)),
             listeners: BTreeMap::new(),
             altered: BTreeMap::new(),
-            looking: PresenceLookups::default(),
-            asked: BTreeMap::new(),
+            lookups: PresenceLookups::default(),
+            pending: BTreeMap::new(),
             last_asked: 0,
         }
     }
 
     /// Whether others are told that the user is online.
     pub(in crate::lane) fn shows_online(&self, user: &UserId) -> bool {
-        self.here.contains_key(user) || self.damping.lingers(user)
+        self.connected.contains_key(user) || self.debounce.lingers(user)
     }
 }
 
@@ -107,8 +107,8 @@ impl<S: Store> Context<S> {
     }
 
     pub(in crate::lane) fn offline_since(&self, minute: u64) -> client::Presence {
-        let minutes = self.minute().saturating_sub(minute) + 1;
-        client::Presence { last_seen_plus_one_min: u32::try_from(minutes).unwrap_or(u32::MAX), ..Default::default() }
+        let age_min = u32::try_from(self.minute().saturating_sub(minute)).unwrap_or(u32::MAX);
+        client::Presence { last_seen_age_min: Some(age_min), ..Default::default() }
     }
 
     fn gather(&self, user: &UserId, presence: &client::Presence, to: impl Iterator<Item = UserId>, news: &mut News) {
@@ -135,10 +135,10 @@ impl Presences {
             self.listeners.remove(&(user.clone(), device));
             return;
         }
-        let devices = self.here.entry(user.clone()).or_default();
+        let devices = self.connected.entry(user.clone()).or_default();
         *devices = devices.saturating_add(1);
         if *devices == 1 {
-            self.damping.came(user);
+            self.debounce.came(user);
         }
     }
 
@@ -151,12 +151,12 @@ impl Presences {
         device: DeviceId,
     ) {
         self.listeners.remove(&(user.clone(), device));
-        let Some(devices) = self.here.get_mut(user) else { return };
+        let Some(devices) = self.connected.get_mut(user) else { return };
         *devices -= 1;
         if *devices == 0 {
-            self.here.remove(user);
+            self.connected.remove(user);
             let minute = context.minute();
-            if self.damping.went(user, Instant::now(), minute) {
+            if self.debounce.went(user, Instant::now(), minute) {
                 round.note_last_seen(user, minute);
             }
         }
@@ -165,7 +165,7 @@ impl Presences {
     /// The server is stopping.
     pub(in crate::lane) fn note_last_seen_of_all<S: Store>(&mut self, context: &Context<S>, round: &mut Round) {
         let minute = context.minute();
-        let users: Vec<_> = self.here.keys().cloned().collect();
+        let users: Vec<_> = self.connected.keys().cloned().collect();
         users.iter().for_each(|user| round.note_last_seen(user, minute));
     }
 
@@ -252,7 +252,7 @@ impl Presences {
             vacant.insert(if attached_again { 0 } else { u64::MAX });
             // If its edge did it: by then its contacts are attached again too, or gone.
             let later = attached_again.then(|| Instant::now() + 2 * context.settings.offline_after);
-            presences.looking.push(device, later);
+            presences.lookups.push(device, later);
         }
     }
 }

@@ -30,8 +30,8 @@ const ASKED_ROWS: u64 = 4;
 pub(in crate::lane) struct PresenceCall {
     users: Vec<String>,
     asked: usize,
-    /// The question's number; 0: it has none yet.
-    id: u64,
+    /// The question's number; `None`: no lane is asked yet.
+    id: Option<u64>,
 }
 
 impl PresenceCall {
@@ -39,7 +39,7 @@ impl PresenceCall {
         if call.users.len() > ASKED_MAX {
             Err(refusal::TOO_MANY_USERS_AT_ONCE)
         } else {
-            Ok(Self { users: call.users, asked: 0, id: 0 })
+            Ok(Self { users: call.users, asked: 0, id: None })
         }
     }
 }
@@ -88,18 +88,18 @@ impl Presences {
         by: &UserId,
         asking: &mut PresenceCall,
     ) -> bool {
-        if asking.id == 0 {
+        let id = *asking.id.get_or_insert_with(|| {
             self.last_asked += 1;
-            asking.id = self.last_asked;
-            self.asked.insert(asking.id, PendingPresence::default());
-        }
+            self.pending.insert(self.last_asked, PendingPresence::default());
+            self.last_asked
+        });
         let names = &asking.users[asking.asked..asking.users.len().min(asking.asked + ASKED_SLICE)];
         let users: Vec<_> = names.iter().filter_map(|name| UserId::new(name).ok()).collect();
         context.store.charge(ASKED_ROWS * users.len() as u64);
         asking.asked += names.len();
-        let lanes = context.ask_lanes(by, Requester::Call(asking.id), true, users).count_ones();
-        if let Some(asked) = self.asked.get_mut(&asking.id) {
-            asked.waits_for += lanes;
+        let lanes = context.ask_lanes(by, Requester::Call(id), true, users).count_ones();
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.waits_for += lanes;
         }
         asking.asked == asking.users.len()
     }
@@ -111,15 +111,18 @@ impl Presences {
         caller: CallContext,
         asking: PresenceCall,
     ) {
-        if let Some(asked) = self.asked.get_mut(&asking.id) {
-            asked.all = Some((caller, asking.users));
+        let Some(id) = asking.id else { return };
+        if let Some(pending) = self.pending.get_mut(&id) {
+            pending.all = Some((caller, asking.users));
         }
-        self.answer_if_all_are_seen(context, asking.id);
+        self.answer_if_all_are_seen(context, id);
     }
 
     /// Nobody waits for it any more.
     pub(in crate::lane) fn give_up_asking(&mut self, asking: &PresenceCall) {
-        self.asked.remove(&asking.id);
+        if let Some(id) = asking.id {
+            self.pending.remove(&id);
+        }
     }
 
     /// For devices that have begun to listen: who of their users' contacts is online? At the cost of about so many rows.
@@ -132,7 +135,7 @@ impl Presences {
     ) -> Result<(), StoreError> {
         let mut rows = 0;
         while rows < rows_max
-            && let Some((device, offline_too)) = self.looking.pop(now)
+            && let Some((device, offline_too)) = self.lookups.pop(now)
         {
             let Some(session) = connections.sessions.get(&device) else { continue };
             let user = session.user.clone();
@@ -160,7 +163,7 @@ impl Presences {
         mut users: Vec<UserId>,
     ) -> Result<(), StoreError> {
         // Whose coming is not told yet is told to all who watch in a moment.
-        let is_known = |it: &Presences, user: &UserId| it.shows_online(user) && !it.damping.is_news(user);
+        let is_known = |it: &Presences, user: &UserId| it.shows_online(user) && !it.debounce.is_news(user);
         users.retain(|user| look.offline_too || is_known(self, user));
         state.read_users(context, users.iter()).await?;
         let keys =
@@ -193,18 +196,18 @@ impl Presences {
         id: u64,
         presences: Vec<client::Presence>,
     ) {
-        let Some(asked) = self.asked.get_mut(&id) else { return };
-        asked.found.extend(presences.into_iter().map(|presence| (presence.user.clone(), presence)));
-        asked.waits_for -= 1;
+        let Some(pending) = self.pending.get_mut(&id) else { return };
+        pending.found.extend(presences.into_iter().map(|presence| (presence.user.clone(), presence)));
+        pending.waits_for -= 1;
         self.answer_if_all_are_seen(context, id);
     }
 
     fn answer_if_all_are_seen<S: Store>(&mut self, context: &Context<S>, id: u64) {
-        let is_ready = |asked: &PendingPresence| asked.waits_for == 0 && asked.all.is_some();
-        if !self.asked.get(&id).is_some_and(is_ready) {
+        let is_ready = |pending: &PendingPresence| pending.waits_for == 0 && pending.all.is_some();
+        if !self.pending.get(&id).is_some_and(is_ready) {
             return;
         }
-        let Some(PendingPresence { found, all: Some((caller, users)), .. }) = self.asked.remove(&id) else {
+        let Some(PendingPresence { found, all: Some((caller, users)), .. }) = self.pending.remove(&id) else {
             return;
         };
         let presence = |user: String| match found.get(&user) {

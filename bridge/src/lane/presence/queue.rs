@@ -16,9 +16,9 @@ impl<T> Default for UniqueQueue<T> {
 
 impl<T: Ord + Clone> UniqueQueue<T> {
     /// Puts it at the end, unless it stands there already.
-    pub(super) fn push(&mut self, it: T) {
-        if self.queued.insert(it.clone()) {
-            self.order.push_back(it);
+    pub(super) fn push(&mut self, item: T) {
+        if self.queued.insert(item.clone()) {
+            self.order.push_back(item);
         }
     }
 
@@ -28,7 +28,7 @@ impl<T: Ord + Clone> UniqueQueue<T> {
         Some(first)
     }
 
-    pub(super) fn contains(&self, it: &T) -> bool {
-        self.queued.contains(it)
+    pub(super) fn contains(&self, item: &T) -> bool {
+        self.queued.contains(item)
     }
 }

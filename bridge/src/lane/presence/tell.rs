@@ -18,17 +18,17 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (now, mut rows) = (Instant::now(), 0);
         let mut news = News::new();
         while rows < ROWS_PER_TICK
-            && let Some((user, minute)) = self.presence.damping.next_gone(now)
+            && let Some((user, minute)) = self.presence.debounce.next_gone(now)
         {
-            if !self.presence.here.contains_key(&user) {
+            if !self.presence.connected.contains_key(&user) {
                 let presence = self.context.offline_since(minute);
                 rows += ROWS_PER_USER + self.state.tell(&self.context, &user, &presence, &mut news).await?;
             }
         }
         while rows < ROWS_PER_TICK
-            && let Some(user) = self.presence.damping.next_came()
+            && let Some(user) = self.presence.debounce.next_came()
         {
-            if self.presence.here.contains_key(&user) {
+            if self.presence.connected.contains_key(&user) {
                 // A crash must not make it look as if it had not been there.
                 self.round.note_last_seen(&user, self.context.minute());
                 rows += ROWS_PER_USER + self.state.tell(&self.context, &user, &online(), &mut news).await?;

@@ -1,4 +1,5 @@
-//! Who may see whether a user is online.
+//! Who may see whether a user is online, by the user's profile, its contacts and whom it has blocked. Asked in the user's own lane
+//! before anything of its presence leaves it. Keeps P5.
 
 use godwit_core::stored::ProfileRecord;
 use godwit_schemas::client::Audience;

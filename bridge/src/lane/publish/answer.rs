@@ -1,11 +1,13 @@
-//! Answers to publishes.
+//! Answers to publishes, which the edge turns into PUBACK. Called when what a publish did is on disk, or when it is refused before
+//! anything is done. Keeps P1.
 
 use godwit_core::group::GroupInvite;
+use godwit_core::keys::MessageKey;
 use godwit_core::reply_to::PublishKey;
 use godwit_core::retry::AppliedPublish;
 use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::client::{self};
-use godwit_schemas::ids::{ConversationId, DeviceId, Seq};
+use godwit_schemas::ids::{ConversationId, DeviceId};
 use godwit_schemas::reason::Reason;
 use prost::Message;
 
@@ -24,20 +26,19 @@ impl Connections {
         to: PublishKey,
         reason: Reason,
         text: &str,
-        place: (ConversationId, Seq),
     ) {
-        self.answer_publish(edges, device, to, (reason, text), place, None);
+        self.answer_publish(edges, device, to, (reason, text), None, None);
     }
 
-    /// Answers a publish, if its connection is still there and waits for an answer. `repeated`: it was accepted before, see
-    /// `EffectKind::Published`.
+    /// Answers a publish, if its connection is still there and waits for an answer. `place`: of the message that it sent.
+    /// `repeated`: it was accepted before, see `EffectKind::Published`.
     pub(in crate::lane) fn answer_publish(
         &mut self,
         edges: &mut Edges,
         device: DeviceId,
         to: PublishKey,
         (reason, text): (Reason, &str),
-        (conversation, sequence): (ConversationId, Seq),
+        place: Option<MessageKey>,
         repeated: Option<u64>,
     ) {
         let Some(session) = self.sessions.get_mut(&device) else { return };
@@ -47,12 +48,11 @@ impl Connections {
         if !reason.is_success() && to.packet_id.is_some() && connection.protocol == 4 && wants_events {
             edges.refuse_by_event(to, reason, text);
         }
-        let is_message = sequence != Seq::default();
         let published = bus::Published {
             number: to.number,
             reason: reason.into(),
-            conversation: if is_message { conversation.get() } else { 0 },
-            sequence: sequence.get(),
+            conversation: place.map_or(0, |(conversation, _)| conversation.get()),
+            sequence: place.map_or(0, |(_, sequence)| sequence.get()),
             text: text.to_owned(),
             repeated_up_to: repeated,
         };
@@ -89,10 +89,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
     ) {
         let AppliedPublish { conversation, sequence, invite, by_client } = done;
         if let PublishRequest::Call { id, correlation, .. } = request {
-            let invites = invite.as_ref().and_then(GroupInvite::from_record).into_iter();
-            let invites = invites.map(|invite| invite.to_message(*conversation, self.context.now_s)).collect();
-            let response =
-                client::Response { id: *id, conversation: conversation.get(), invites, ..Default::default() };
+            let invite = invite.as_ref().and_then(GroupInvite::from_record).zip(*conversation);
+            let invites = invite.into_iter().map(|(invite, id)| invite.to_message(id, self.context.now_s)).collect();
+            let conversation = conversation.map_or(0, ConversationId::get);
+            let response = client::Response { id: *id, conversation, invites, ..Default::default() };
             self.delivery.respond(&mut self.connections, &mut self.edges, device, &response, correlation.clone());
         }
         // What the edge has sent twice the client has not.
@@ -101,7 +101,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             device,
             to,
             (Reason::SUCCESS, ""),
-            (*conversation, *sequence),
+            conversation.zip(*sequence),
             by_client.then_some(0),
         );
     }

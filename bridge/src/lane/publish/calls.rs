@@ -53,16 +53,14 @@ pub(in crate::lane) struct Answers {
     /// Bytes of each, by its number.
     under_way: BTreeMap<u64, usize>,
     bytes: usize,
-    payload_bytes_max: u32,
+    /// `None`: any.
+    payload_bytes_max: Option<u32>,
 }
 
 impl Answers {
-    /// None so far. `packet_bytes_max`: of the connection; 0: any.
-    pub(in crate::lane) fn new(packet_bytes_max: u32) -> Self {
-        let payload_bytes_max = match packet_bytes_max {
-            0 => 0,
-            limit => limit.saturating_sub(BESIDE_ANSWER).max(1),
-        };
+    /// None so far. `packet_bytes_max`: of the connection; `None`: any.
+    pub(in crate::lane) fn new(packet_bytes_max: Option<u32>) -> Self {
+        let payload_bytes_max = packet_bytes_max.map(|limit| limit.saturating_sub(BESIDE_ANSWER).max(1));
         Self { payload_bytes_max, ..Self::default() }
     }
 
@@ -134,9 +132,9 @@ mod tests {
 
     #[test]
     fn correlation_data_takes_room() {
-        let answers = Answers::new(100);
+        let answers = Answers::new(Some(100));
         assert_eq!(answers.room(&Bytes::new()), AnswerRoom { most: 85 }, "the packet's head is 15 at the most");
         assert_eq!(answers.room(&Bytes::from_static(b"1234567")), AnswerRoom { most: 75 });
-        assert_eq!(Answers::new(0).room(&Bytes::from_static(b"1234567")), AnswerRoom::ANY);
+        assert_eq!(Answers::new(None).room(&Bytes::from_static(b"1234567")), AnswerRoom::ANY);
     }
 }

@@ -84,14 +84,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let no_room = reads.is_none() && self.context.nearly_full;
         if publish.at_most_once && (too_many || no_room) {
-            self.connections.answer(
-                &mut self.edges,
-                device,
-                key_of(key, &publish),
-                Reason::QUOTA_EXCEEDED,
-                "",
-                Default::default(),
-            );
+            let to = key_of(key, &publish);
+            self.connections.answer(&mut self.edges, device, to, Reason::QUOTA_EXCEEDED, "");
         } else if too_many {
             self.dismiss(device, Reason::QUOTA_EXCEEDED);
         } else if let Some(session) = self.connections.sessions.get_mut(&device) {
@@ -119,6 +113,40 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(())
     }
 
+    /// What a publish asks for, unless that is refused whatever it is.
+    fn request_of(&mut self, device: DeviceId, publish: &bus::Publish) -> Result<PublishRequest, Refusal> {
+        let request = PublishRequest::parse(publish, self.context.origin.epoch)?;
+        if matches!(request, PublishRequest::Live { .. }) && !self.connections.may_go_live(&self.context, device) {
+            return Err(refusal::TOO_MANY_LIVE_SIGNALS);
+        }
+        let session = self.connections.sessions.get(&device);
+        if session.is_some_and(|session| self.accounts.is_being_removed(&session.user)) {
+            return Err(refusal::USER_BEING_REMOVED);
+        }
+        Ok(request)
+    }
+
+    /// The record of a publish that must take effect once, and what an earlier attempt at it became. `None`: its connection has
+    /// gone.
+    async fn retry_of(
+        &mut self,
+        device: DeviceId,
+        key: ConnectionKey,
+        publish: &bus::Publish,
+    ) -> Result<Option<(PublishRecord, RetryVerdict)>, StoreError> {
+        let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(None) };
+        let Some(rank) = session.connection(key).map(|connection| connection.rank) else { return Ok(None) };
+        let digest = digest(publish.kind, &publish.user, publish.conversation, &publish.payload, &publish.properties);
+        let record = PublishRecord::new(&key_of(key, publish), rank, session.retry_epoch(), digest);
+        session.has_published();
+        // Of a connection from before this start it is not certain yet that it is the client's last.
+        let verdict = match publish.duplicate || publish.resent || self.connections.is_from_before(rank) {
+            true => self.context.retry_verdict(device, &record, publish.duplicate).await?,
+            false => RetryVerdict::Open,
+        };
+        Ok(Some((record, verdict)))
+    }
+
     async fn carry_out(
         &mut self,
         device: DeviceId,
@@ -126,54 +154,36 @@ impl<S: Store, B: Bus> Lane<S, B> {
         publish: bus::Publish,
     ) -> Result<(), StoreError> {
         let to = key_of(key, &publish);
-        let request = match PublishRequest::parse(&publish, self.context.origin.epoch) {
+        let request = match self.request_of(device, &publish) {
             Ok(request) => request,
             Err(Refusal { reason, text }) => {
-                self.connections.answer(&mut self.edges, device, to, reason, text, Default::default());
+                self.connections.answer(&mut self.edges, device, to, reason, text);
                 return Ok(());
             }
         };
-        if matches!(request, PublishRequest::Live { .. }) && !self.connections.may_go_live(&self.context, device) {
-            let Refusal { reason, text } = refusal::TOO_MANY_LIVE_SIGNALS;
-            self.connections.answer(&mut self.edges, device, to, reason, text, Default::default());
-            return Ok(());
-        }
-        let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(()) };
-        if self.accounts.is_being_removed(&session.user) {
-            let Refusal { reason, text } = refusal::USER_BEING_REMOVED;
-            self.connections.answer(&mut self.edges, device, to, reason, text, Default::default());
-            return Ok(());
-        }
         let mut publish_record = None;
         if !publish.at_most_once && request.needs_retry_record() {
-            let digest =
-                digest(publish.kind, &publish.user, publish.conversation, &publish.payload, &publish.properties);
-            let Some(rank) = session.connection(key).map(|connection| connection.rank) else { return Ok(()) };
-            let this = PublishRecord::new(&to, rank, session.retry_epoch(), digest);
-            session.has_published();
-            // Of a connection from before this start it is not certain yet that it is the client's last.
-            if publish.duplicate || publish.resent || self.connections.is_from_before(rank) {
-                match self.context.retry_verdict(device, &this, publish.duplicate).await? {
-                    RetryVerdict::Open => {}
-                    RetryVerdict::Done(done) => {
-                        self.answer_again(device, &request, to, &done);
-                        return Ok(());
-                    }
-                    RetryVerdict::Superseded => {
-                        self.edges.push(key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
-                        self.disconnect(key, &bus::Disconnect::default());
-                        return Ok(());
-                    }
+            let Some((record, verdict)) = self.retry_of(device, key, &publish).await? else { return Ok(()) };
+            match verdict {
+                RetryVerdict::Open => publish_record = Some(record),
+                RetryVerdict::Done(done) => {
+                    self.answer_again(device, &request, to, &done);
+                    return Ok(());
+                }
+                RetryVerdict::Superseded => {
+                    self.edges.push(key, Frame::Close(bus::Close { reason: Reason::SESSION_TAKEN_OVER.into() }));
+                    self.disconnect(key, &bus::Disconnect::default());
+                    return Ok(());
                 }
             }
-            publish_record = Some(this);
         }
         let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(()) };
         let Some(fingerprint) = session.connection(key).map(|connection| connection.fingerprint) else { return Ok(()) };
         session.under_way += 1;
         session.computing += u32::from(matches!(request, PublishRequest::Call { .. }));
         let (user, fingerprint) = (session.user.clone(), Some(fingerprint));
-        let reply_to = Some(ReplyTo::Connection(to));
+        let reply_to = Some(ReplyTo::Connection(device, to));
+        let device = Some(device);
         let origin = CommandOrigin { user, device, fingerprint, reply_to, publish_record, handed_over: false };
         match request {
             PublishRequest::Post { to: MessageRecipient::To(to), draft } => {

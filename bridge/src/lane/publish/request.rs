@@ -1,10 +1,11 @@
-//! What a publish asks for.
+//! What a publish asks for: the payload of a frame is read here, once, when its turn has come. What cannot be read is refused, and
+//! says with which reason code (docs/users/reason-codes.md).
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 
 use bytes::Bytes;
 use godwit_core::call::{Addition, CallEffect, RoutedCall};
-use godwit_core::command::{Draft, To};
+use godwit_core::command::{ClientSequence, CountName, Draft, To};
 use godwit_core::refusal::{self, Refusal};
 use godwit_core::reply_to::{ConnectionKey, PublishKey};
 use godwit_schemas::bus::{self, Kind};
@@ -30,10 +31,10 @@ pub(in crate::lane) enum PublishRequest {
 
 impl PublishRequest {
     pub(in crate::lane) fn parse(publish: &bus::Publish, epoch: u64) -> Result<Self, Refusal> {
-        let bus::Publish { expires_in_s, expires_at_once, .. } = *publish;
+        let expires_in_s = publish.expires_in_s;
         let raw_to = |to| {
             let (body, properties) = (publish.payload.clone(), properties_of(publish)?);
-            let draft = Draft { body, expires_in_s, expires_at_once, properties, ..Draft::default() };
+            let draft = Draft { body, expires_in_s, properties, ..Draft::default() };
             Ok(Self::Post { to, draft })
         };
         let raw = |to| raw_to(MessageRecipient::To(to));
@@ -45,8 +46,8 @@ impl PublishRequest {
             )),
             Ok(Kind::Send) => {
                 let send = client::Send::decode(publish.payload.clone()).map_err(|_| refusal::NOT_A_SEND)?;
-                let (to, draft) = post_of(send, expires_in_s, epoch)?;
-                Ok(Self::Post { to, draft: Draft { expires_at_once, ..draft } })
+                let (to, draft) = post_of(send, CountName::Sender, expires_in_s, epoch)?;
+                Ok(Self::Post { to, draft })
             }
             Ok(Kind::Receipt) => {
                 let receipt =
@@ -70,7 +71,7 @@ impl PublishRequest {
     /// Whether doing it twice would be seen.
     pub(in crate::lane) fn needs_retry_record(&self) -> bool {
         match self {
-            Self::Post { draft, .. } => draft.client_sequence == 0,
+            Self::Post { draft, .. } => draft.client_sequence.is_none(),
             Self::Read { .. } | Self::Live { .. } => false,
             Self::Call { call, .. } => call.spec().effect == CallEffect::ChangesOnce,
         }
@@ -104,10 +105,12 @@ pub(in crate::lane) fn adds(publish: &bus::Publish) -> bool {
     }
 }
 
-/// What a `Send` asks for, in a packet that has an expiry of its own (0: none). `epoch`: the store's.
+/// What a `Send` asks for, in a packet that may have an expiry of its own. `count`: what `Send.counter` is the name of.
+/// `epoch`: the store's.
 pub(in crate::lane) fn post_of(
     send: client::Send,
-    packet_expires_in_s: u32,
+    count: fn(u64) -> CountName,
+    packet_expires_in_s: Option<u32>,
     epoch: u64,
 ) -> Result<(MessageRecipient, Draft), Refusal> {
     if send.epoch != 0 && send.epoch != epoch {
@@ -123,11 +126,11 @@ pub(in crate::lane) fn post_of(
         }
     };
     // The packet's own expiry holds as well as the message's: the shorter one wins.
-    let expires_in_s = match (send.expires_in_s, packet_expires_in_s) {
-        (0, other) | (other, 0) => other,
-        (a, b) => a.min(b),
-    };
-    let client::Send { client_sequence, counter, body, media, properties, .. } = send;
-    let reply_to = Seq::new(send.reply_to);
-    Ok((to, Draft { body, client_sequence, counter, expires_in_s, reply_to, media, properties, ..Draft::default() }))
+    let expires_in_s = Some(send.expires_in_s).filter(|seconds| *seconds > 0);
+    let expires_in_s = expires_in_s.into_iter().chain(packet_expires_in_s).min();
+    let client_sequence = NonZeroU64::new(send.client_sequence);
+    let client_sequence = client_sequence.map(|number| ClientSequence { number, count: count(send.counter) });
+    let reply_to = Seq::unless_zero(send.reply_to);
+    let client::Send { body, media, properties, .. } = send;
+    Ok((to, Draft { body, client_sequence, expires_in_s, reply_to, media, properties }))
 }

@@ -27,19 +27,19 @@ use godwit_store::{Store, StoreError};
 impl Connections {
     /// Somebody waits for the answer: the connection is there and subscribed, or the request over HTTP.
     pub(in crate::lane) fn is_awaited(&mut self, requests: &Requests, caller: &CallContext) -> bool {
-        let to = match caller.origin.reply_to {
+        let (device, to) = match caller.origin.reply_to {
             None => return false,
             Some(ReplyTo::Http(request)) => return requests.is_awaited(request),
-            Some(ReplyTo::Connection(to)) => to,
+            Some(ReplyTo::Connection(device, to)) => (device, to),
         };
-        let Some(session) = self.sessions.get_mut(&caller.origin.device) else { return false };
+        let Some(session) = self.sessions.get_mut(&device) else { return false };
         session.filters.contains(Filters::RPC) && session.connection(to.connection).is_some()
     }
 
     /// What an answer to this caller may hold.
     pub(in crate::lane) fn room_of(&self, caller: &CallContext) -> AnswerRoom {
-        let session = self.sessions.get(&caller.origin.device).filter(|_| !caller.is_over_http());
-        let connection = session.and_then(|session| session.connection.as_deref());
+        let Some(ReplyTo::Connection(device, _)) = caller.origin.reply_to else { return AnswerRoom::ANY };
+        let connection = self.sessions.get(&device).and_then(|session| session.connection.as_deref());
         connection.map_or(AnswerRoom::ANY, |connection| connection.answers.room(&caller.correlation))
     }
 }
@@ -95,7 +95,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return Ok(None);
         };
         if !session.filters.contains(Filters::RPC) {
-            self.connections.answer(&mut self.edges, device, to, Reason::SUCCESS, "", Default::default());
+            self.connections.answer(&mut self.edges, device, to, Reason::SUCCESS, "");
             self.seek_turn(device);
             return Ok(None);
         }
@@ -104,9 +104,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let user = session.user.clone();
         let origin = CommandOrigin {
             user,
-            device,
+            device: Some(device),
             fingerprint,
-            reply_to: Some(ReplyTo::Connection(to)),
+            reply_to: Some(ReplyTo::Connection(device, to)),
             publish_record: None,
             handed_over: false,
         };

@@ -190,36 +190,36 @@ impl<S: Store> Context<S> {
     pub(in crate::lane) async fn history_on(
         &self,
         user: &UserId,
-        it: &mut HistoryPage,
+        page: &mut HistoryPage,
     ) -> Result<ReadAnswer, StoreError> {
-        let id = ConversationId::new(it.call.conversation);
-        if it.conversation.is_none() {
-            it.conversation = self.stored(&[id]).await?.pop().flatten();
-            let Some(conversation) = &it.conversation else { return Ok(Some(Err(refusal::NO_CONVERSATION))) };
+        let id = ConversationId::new(page.call.conversation);
+        if page.conversation.is_none() {
+            page.conversation = self.stored(&[id]).await?.pop().flatten();
+            let Some(conversation) = &page.conversation else { return Ok(Some(Err(refusal::NO_CONVERSATION))) };
             let Some(member) = conversation.member(user) else { return Ok(Some(Err(refusal::NOT_IN_CONVERSATION))) };
             let last = conversation.last_seq.get() + 1;
-            it.low = it.call.after.max(conversation.floor(member).get()).min(last);
-            it.high = if it.call.before == 0 { last } else { it.call.before.min(last) };
+            page.low = page.call.after.max(conversation.floor(member).get()).min(last);
+            page.high = if page.call.before == 0 { last } else { page.call.before.min(last) };
             if conversation.retention_of(member).history(self.rules.history) == History::None {
-                it.high = it.low;
+                page.high = page.low;
             }
         }
-        if it.is_over() {
-            return Ok(it.answer(id));
+        if page.is_over() {
+            return Ok(page.answer(id));
         }
-        let mut range = it.range.take().unwrap_or_else(|| it.next_range(id));
-        let Some(conversation) = &it.conversation else { return Ok(Some(Err(refusal::NO_CONVERSATION))) };
+        let mut range = page.range.take().unwrap_or_else(|| page.next_range(id));
+        let Some(conversation) = &page.conversation else { return Ok(Some(Err(refusal::NO_CONVERSATION))) };
         let Some(member) = conversation.member(user) else { return Ok(Some(Err(refusal::NOT_IN_CONVERSATION))) };
         let RowPage { rows, next } = self.store.page(Table::Messages, &range.from, &range.to, ROWS, BYTES).await?;
         MemberView::new(conversation, member, self.rules.history, self.now_s).gather(rows, &mut range.found);
         if let Some(next) = next {
             range.from = next;
-            it.range = Some(range);
+            page.range = Some(range);
             return Ok(None);
         }
-        match it.take(range) {
-            Ok(true) if !it.is_over() => Ok(None),
-            Ok(_) => Ok(it.answer(id)),
+        match page.take(range) {
+            Ok(true) if !page.is_over() => Ok(None),
+            Ok(_) => Ok(page.answer(id)),
             Err(TooLarge) => Ok(Some(Err(refusal::ITEM_TOO_LARGE))),
         }
     }
@@ -283,8 +283,8 @@ impl<'a> MemberView<'a> {
     fn may_have(&self, sent: &Sent, retention_s: u32) -> bool {
         let lives = |life_s: u32| sent.at_s.saturating_add(life_s) > self.now_s;
         match sent.life_s {
-            0 => lives(retention_s) || self.history.holds(sent.at_s, self.now_s),
-            life_s => lives(life_s.min(retention_s)),
+            None => lives(retention_s) || self.history.holds(sent.at_s, self.now_s),
+            Some(life_s) => lives(life_s.min(retention_s)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Calls that read much, and requests over HTTP.
+//! What may take long: calls that read much, and requests over HTTP. Both wait for their turn and are done in slices between two
+//! rounds, so that nobody's messages wait for somebody's history.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,11 @@ use crate::lane::round::Round;
 use godwit_store::Store;
 
 pub(in crate::lane) mod history;
-pub(in crate::lane) mod http_request;
 pub(in crate::lane) mod page;
 pub(in crate::lane) mod run;
 pub(in crate::lane) mod slices;
 pub(in crate::lane) mod turns;
+pub(in crate::lane) mod user_request;
 pub(in crate::lane) mod waiting;
 
 /// What waits for its turn, and who waits for an answer over HTTP.

@@ -22,9 +22,9 @@ impl AnswerRoom {
     /// Whoever asks over HTTP, or has named no Maximum Packet Size, takes an item of any size.
     pub(in crate::lane) const ANY: Self = Self { most: usize::MAX };
 
-    /// Of a connection whose packets have so much room for a payload (0: any).
-    pub(in crate::lane) fn of_payload(bytes_max: u32) -> Self {
-        if bytes_max == 0 { Self::ANY } else { Self { most: bytes_max as usize } }
+    /// Of a connection whose packets have so much room for a payload (`None`: any).
+    pub(in crate::lane) fn of_payload(bytes_max: Option<u32>) -> Self {
+        bytes_max.map_or(Self::ANY, |most| Self { most: most as usize })
     }
 
     /// Without so many bytes, which something else in the packet takes.
@@ -154,20 +154,20 @@ mod tests {
 
     #[test]
     fn what_never_fits_is_told_without_its_body() {
-        let mut page = PageBuilder::new(AnswerRoom::of_payload(300));
+        let mut page = PageBuilder::new(AnswerRoom::of_payload(Some(300)));
         assert_eq!(page.take(message(1_000)), Ok(true));
         let Some(event::Event::Message(told)) = &page.items[0].event else { panic!() };
         assert_eq!((told.sequence, told.body.len()), (7, 0));
         assert!(told.omitted_bytes >= 1_000, "{}", told.omitted_bytes);
         assert_eq!(page.take(message(1_000)), Ok(false), "the next page begins with it");
-        assert_eq!(PageBuilder::new(AnswerRoom::of_payload(130)).take(message(1_000)), Err(TooLarge));
+        assert_eq!(PageBuilder::new(AnswerRoom::of_payload(Some(130))).take(message(1_000)), Err(TooLarge));
     }
 
     #[test]
     fn a_page_never_has_more_than_the_asker_takes() {
         for most in [200, 400, 1_000, 10_000] {
             for body in [0, 1, 90, 100, 500] {
-                let mut page = PageBuilder::new(AnswerRoom::of_payload(most));
+                let mut page = PageBuilder::new(AnswerRoom::of_payload(Some(most)));
                 while page.take(message(body)) == Ok(true) {}
                 let history = page.into_items();
                 assert!(!history.is_empty());

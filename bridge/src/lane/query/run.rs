@@ -1,4 +1,5 @@
-//! Work in slices is done.
+//! Work in slices is done: once in a round, for as long as a round may take. Called by the lane's loop. `turns` says whose turn it
+//! is, `slices` what there is to do.
 
 use godwit_core::reply_to::ReplyTo;
 use godwit_schemas::bus::Bus;

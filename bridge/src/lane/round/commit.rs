@@ -5,6 +5,7 @@ use godwit_core::decide::decide;
 use godwit_core::outcome::{Effect, EffectKind, Outcome};
 use godwit_core::reply_to::ReplyTo;
 use godwit_schemas::bus::Bus;
+use tracing::field::display;
 use tracing::{Level, enabled, trace};
 
 use crate::lane::Lane;
@@ -71,13 +72,14 @@ fn trace_decided(effects: &[Effect]) {
     if !enabled!(Level::TRACE) {
         return;
     }
-    for Effect { device, kind, .. } in effects {
+    for Effect { kind, .. } in effects {
         if let EffectKind::Published { to, reason, conversation, sequence, .. } = kind {
-            let number = match to {
-                ReplyTo::Connection(publish) => publish.number,
-                ReplyTo::Http(request) => *request,
+            let (device, number) = match to {
+                ReplyTo::Connection(device, publish) => (Some(display(device)), publish.number),
+                ReplyTo::Http(request) => (None, *request),
             };
-            trace!(%device, number, %reason, %conversation, %sequence, "command decided");
+            let (conversation, sequence) = (conversation.map(display), sequence.map(display));
+            trace!(device, number, %reason, conversation, sequence, "command decided");
         }
     }
 }

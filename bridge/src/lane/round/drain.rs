@@ -9,7 +9,7 @@ use crate::messages::Barrier;
 use godwit_store::Store;
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    pub(in crate::lane) fn drain(&mut self, let_go: Arc<Barrier>) {
+    pub(in crate::lane) fn drain(&mut self, barrier: Arc<Barrier>) {
         if self.round.draining.is_none() {
             self.presence.note_last_seen_of_all(&self.context, &mut self.round);
             self.connections.revocations.give_up_closing_all();
@@ -18,7 +18,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
         }
         let holding = self.round.draining.get_or_insert_default();
-        holding.push(let_go);
+        holding.push(barrier);
         self.connections.write_all_changed();
     }
 

@@ -1,11 +1,12 @@
-//! Step five: what is on disk is told.
+//! The last step of a round: the committer says that a commit is on disk, and what it caused is told. Answers, deliveries and ticks
+//! leave here and nowhere else. Keeps P1.
 
 use bytes::Bytes;
 use godwit_core::outcome::{Effect, EffectKind};
 use godwit_core::reply_to::ReplyTo;
 use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::client;
-use godwit_schemas::ids::{ConversationId, DeviceId, UserId};
+use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
 use godwit_schemas::topic::Filters;
 
 use crate::lane::Lane;
@@ -78,30 +79,36 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     pub(in crate::lane) async fn effect(&mut self, effect: Effect) -> Result<(), StoreError> {
-        let device = effect.device;
         match effect.kind {
             EffectKind::Published { to: ReplyTo::Http(request), reason, text, conversation, sequence, repeated } => {
                 let response = client::Response {
                     reason: reason.into(),
                     text: text.to_owned(),
-                    conversation: conversation.get(),
-                    sequence: sequence.get(),
+                    conversation: conversation.map_or(0, ConversationId::get),
+                    sequence: sequence.map_or(0, Seq::get),
                     repeated: repeated.is_some(),
                     last_client_sequence: repeated.unwrap_or(0),
                     ..Default::default()
                 };
                 self.requests.answer_http(request, response);
             }
-            EffectKind::Responded { to: Some(ReplyTo::Http(request)), response, .. } => {
+            EffectKind::Responded { to: ReplyTo::Http(request), response, .. } => {
                 self.requests.answer_http(request, *response);
             }
-            EffectKind::Published { to: ReplyTo::Connection(to), reason, text, conversation, sequence, repeated } => {
+            EffectKind::Published {
+                to: ReplyTo::Connection(device, to),
+                reason,
+                text,
+                conversation,
+                sequence,
+                repeated,
+            } => {
                 self.connections.answer_publish(
                     &mut self.edges,
                     device,
                     to,
                     (reason, text),
-                    (conversation, sequence),
+                    conversation.zip(sequence),
                     repeated,
                 );
                 if let Some(session) = self.connections.sessions.get_mut(&device) {
@@ -114,21 +121,25 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
                 self.unpark(device).await?;
             }
-            EffectKind::Responded { response, correlation, .. } => {
+            EffectKind::Responded { to: ReplyTo::Connection(device, _), response, correlation } => {
                 self.responded(device, &response, correlation).await?
             }
-            EffectKind::Tick { conversation, member, watermark } => {
+            EffectKind::Tick { device, conversation, member, watermark } => {
                 let receipt = Receipt { conversation, member, watermark };
                 if self.connections.sessions.get_mut(&device).is_some_and(|session| owe(session, receipt)) {
                     self.delivery.hand_out_receipts(&mut self.connections, &mut self.edges, device);
                     self.delivery.schedule_read(&mut self.connections, device);
                 }
             }
-            EffectKind::Live { conversation, payload } => {
+            EffectKind::Live { device, conversation, payload } => {
                 self.connections.go_live(&mut self.edges, device, conversation, payload)
             }
-            EffectKind::Settled { lowest, load } => self.delivery.settled(&mut self.connections, device, lowest, load),
-            EffectKind::Recalled(order, bytes) => self.delivery.taken_back(&self.connections, device, order, bytes),
+            EffectKind::Settled { device, lowest, load } => {
+                self.delivery.settled(&mut self.connections, device, lowest, load)
+            }
+            EffectKind::Recalled(device, order, bytes) => {
+                self.delivery.taken_back(&self.connections, device, order, bytes)
+            }
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
             EffectKind::Abandoned(conversation) => self.requests.clear_history(conversation),
         }

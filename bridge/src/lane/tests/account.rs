@@ -19,7 +19,7 @@ fn unblock(user: &str) -> Call {
 }
 
 #[tokio::test(start_paused = true)]
-async fn blocking_holds_in_every_lane_when_it_is_answered_and_ends_the_same_way() {
+async fn blocking_and_unblocking_hold_in_every_lane_when_answered() {
     let mut scene = scene().await;
     scene.add("carol", "phone").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
@@ -139,7 +139,7 @@ async fn a_call_without_a_connection_does_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_password_holds_after_a_crash_and_is_each_device_s_own_business() {
+async fn a_new_password_survives_a_crash_and_concerns_one_device() {
     let mut scene = scene().await;
     scene.add("alice", "tablet").await;
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
@@ -168,7 +168,7 @@ async fn a_new_password_holds_after_a_crash_and_is_each_device_s_own_business() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_passwords_that_were_never_used_the_last_is_good_and_an_operator_s_voids_them_all() {
+async fn of_unused_passwords_the_last_holds_until_an_operators_one() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
     let renew = || Call::RenewPassword(client::RenewPassword { device: "phone".into() });

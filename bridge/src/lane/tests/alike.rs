@@ -6,7 +6,7 @@ use super::counted::Counted;
 use super::edge::Scene;
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_password_costs_the_same_whether_there_is_such_a_user_or_device() {
+async fn a_wrong_password_costs_the_same_if_there_is_no_such_device() {
     let mut scene = Scene::new(Counted::new()).await;
     scene.add("alice", "phone").await;
     let wrong = Connect { password: "wrong".into(), ..scene.connect_frame("alice", "phone") };

@@ -44,7 +44,7 @@ async fn waiting() -> (Scene<MemoryStore>, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_body_is_on_disk_once_and_goes_with_the_last_who_has_it() {
+async fn a_large_body_is_stored_once_and_goes_with_its_last_holder() {
     let (mut scene, _) = waiting().await;
     scene.crash().await;
     for (connection, user, device, left) in [(4, "bob", "phone", 2), (5, "carol", "phone", 2), (6, "bob", "tablet", 0)]
@@ -91,7 +91,7 @@ async fn a_window_counts_bodies_that_are_kept_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_kept_apart_counts_in_each_inbox_that_waits_for_it() {
+async fn a_body_kept_apart_counts_in_each_inbox_that_waits_for_it() {
     let (mut scene, conversation) = waiting().await;
     let last = 1 + INBOX_BYTES.div_ceil(900);
     for number in 3..=last {

@@ -82,7 +82,7 @@ async fn what_nobody_waits_for_is_not_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_waits_until_earlier_answers_are_acknowledged_and_a_message_does_not() {
+async fn calls_wait_for_earlier_answers_and_messages_do_not() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
     let message = up::Frame::Publish(to_user(101, "bob", "hello"));
@@ -105,7 +105,7 @@ async fn a_call_waits_until_earlier_answers_are_acknowledged_and_a_message_does_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changes_something_keeps_its_place_and_waits_for_room_for_its_answer() {
+async fn a_changing_call_keeps_its_place_and_waits_for_answer_room() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
     let label = |number| {

@@ -99,7 +99,7 @@ async fn what_cannot_be_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_profile_changes_in_parts_and_is_hidden_from_whom_its_user_blocks() {
+async fn a_profile_changes_in_parts_and_is_hidden_from_the_blocked() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
     scene.enter(BOB, "bob", "phone", Filters::RPC).await;

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_core::decide::Rules;
-use godwit_core::retention::{History, Policy};
 use godwit_schemas::bus::{
     self, Acks, Bus, Connect, Connected, Deliver, Disconnect, Down, DownBatch, Kind, LinkClosed, Publish, Published,
     Resume, Shape, Subscribe, Up, UpBatch, down, up,
@@ -34,36 +33,17 @@ pub(super) const INBOX_BYTES: u64 = 50_000;
 pub(super) const OFFLINE_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) fn settings() -> BridgeSettings {
+    let usual = crate::tests::settings();
     BridgeSettings {
-        rules: Rules {
-            body_bytes_max: 1_000,
-            properties_bytes_max: 4_096,
-            user_properties_max: 32,
-            group_members_max: 10,
-            conversations_per_user: 0,
-            stranger_adds_per_day: 0,
-            request_messages: 0,
-            retention_s: 3_600,
-            history: Policy::up_to(History::None),
-            recall_window_s: 3_600,
-            media_grace_s: 60,
-        },
+        rules: Rules { body_bytes_max: 1_000, retention_s: 3_600, ..usual.rules },
         lanes: LANES,
         window_messages: WINDOW,
         window_bytes: 100_000,
-        memory: Default::default(),
-        devices_per_user_max: 3,
-        unanswered_publishes_max: 128,
         inbox_entries: INBOX_ENTRIES,
         inbox_bytes: INBOX_BYTES,
-        idle_device_days: 0,
-        phone_lookups_per_day: 100,
         offline_after: OFFLINE_AFTER,
         cached_per_lane: 1_000,
-        media: None,
-        registration: None,
-        audit: Default::default(),
-        tokens: None,
+        ..usual
     }
 }
 
@@ -415,7 +395,7 @@ impl<S: Store> Scene<S> {
     }
 
     pub(super) fn disconnect(&mut self, connection: u64, clean: bool) {
-        self.send(connection, [up::Frame::Disconnect(Disconnect { clean, session_expiry_plus_one_s: 0 })]);
+        self.send(connection, [up::Frame::Disconnect(Disconnect { clean, session_expiry_s: None })]);
     }
 
     /// Lets time pass, in which the edge says that it is still there.

@@ -130,7 +130,7 @@ async fn nothing_is_left_of_who_is_erased_but_what_others_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conversation_that_nobody_is_in_is_gone_but_for_what_devices_have_still_to_get() {
+async fn of_a_deserted_conversation_only_undelivered_messages_stay() {
     let mut scene = scene(History::Forever).await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     let group = create(&scene, "alice", &["bob", "carol", "dave"]).await;
@@ -196,10 +196,7 @@ async fn what_waits_is_listed_by_pages_where_history_does_not_keep_it() {
     create(&scene, "alice", &["bob", "carol", "dave"]).await;
     for number in 1..=150 {
         let body = if number == 7 { LARGE } else { "hello" };
-        scene.publish(
-            ALICE,
-            Publish { expires_in_s: 0, ..to_user(number, if number > 90 { "carol" } else { "bob" }, body) },
-        );
+        scene.publish(ALICE, to_user(number, if number > 90 { "carol" } else { "bob" }, body));
         scene.published(ALICE).await;
         scene.settle().await;
     }

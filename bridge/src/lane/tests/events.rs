@@ -19,7 +19,7 @@ fn session(user: &str, change: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_is_told_from_its_sending_to_its_reading_and_never_its_body() {
+async fn events_follow_a_message_to_its_reading_and_not_its_body() {
     let mut scene = scene().await;
     let accounts = ["alice", "bob"].map(|user| [account(user, None, "added"), account(user, Some("phone"), "added")]);
     assert_eq!(scene.told().await, accounts.concat());
@@ -57,7 +57,7 @@ async fn a_message_is_told_from_its_sending_to_its_reading_and_never_its_body() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_of_groups_and_accounts_are_told_by_whom_and_about_whom() {
+async fn events_of_changes_say_by_whom_and_about_whom() {
     let mut scene = scene().await;
     scene.add("carol", "phone").await;
     scene.told().await;

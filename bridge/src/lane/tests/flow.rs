@@ -48,7 +48,7 @@ impl Scene<MemoryStore> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deliveries_wait_in_the_store_while_the_edge_does_not_say_that_it_has_taken_them() {
+async fn deliveries_wait_in_the_store_until_the_edge_has_taken_some() {
     let mut scene = large_bodies(Shortage::default()).await;
     scene.says_how_far(false);
     let (sent, mut got) = (100, 0);

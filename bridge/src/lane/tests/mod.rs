@@ -157,7 +157,7 @@ async fn a_session_is_resumed_with_what_it_was_subscribed_to() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_device_that_does_not_acknowledge_gets_a_window_and_the_rest_when_it_does() {
+async fn a_device_gets_a_window_and_the_rest_when_it_acknowledges() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     scene.enter(BOB, "bob", "phone", Filters::RAW).await;
@@ -256,7 +256,7 @@ async fn an_edge_repeats_exactly_what_was_not_answered() {
 /// Found by the simulator, seed 22286: frames of an edge that its client had left arrived when the client had come and
 /// gone through another, and took effect once more.
 #[tokio::test(start_paused = true)]
-async fn what_a_client_has_repeated_elsewhere_is_not_carried_out_again() {
+async fn what_a_client_repeated_elsewhere_is_not_carried_out_again() {
     for (crashes, says_more) in [(false, false), (true, false), (true, true)] {
         let mut scene = scene().await;
         scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
@@ -377,7 +377,7 @@ async fn ticks_reach_the_sender_and_an_unread_one_is_overwritten() {
 
 /// Seed 1795533917585: the number of a tick that was handed out before a crash was given to a newer one after it.
 #[tokio::test(start_paused = true)]
-async fn an_acknowledgement_from_before_a_crash_is_not_of_a_newer_tick() {
+async fn an_acknowledgement_from_before_a_crash_ends_no_newer_tick() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", Filters::EVENTS).await;
     scene.enter(BOB, "bob", "phone", Filters::RAW).await;
@@ -451,7 +451,7 @@ async fn a_refusal_says_why_and_mqtt_3_1_1_hears_it_as_an_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
+async fn a_full_inbox_takes_no_more_until_a_quarter_is_fetched() {
     let mut scene = scene().await;
     knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
@@ -485,7 +485,7 @@ async fn a_full_inbox_takes_no_more_until_its_device_has_fetched_a_quarter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_inbox_is_full_of_bytes_until_its_device_has_fetched_a_quarter_of_them() {
+async fn an_inbox_is_full_of_bytes_until_a_quarter_is_fetched() {
     const BODY_BYTES: u64 = 1_000;
     let mut scene = scene().await;
     knows_alice(&scene, "bob").await;
@@ -526,7 +526,7 @@ async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
     knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..=u64::from(INBOX_ENTRIES) {
-        scene.publish(ALICE, Publish { expires_in_s: 60, ..to_user(number, "bob", "hello") });
+        scene.publish(ALICE, Publish { expires_in_s: Some(60), ..to_user(number, "bob", "hello") });
         scene.published(ALICE).await;
         scene.settle().await;
     }
@@ -541,14 +541,14 @@ async fn a_full_inbox_whose_entries_expire_is_full_no_more() {
 
 /// Seed 1796100003473: nothing was left to read, and what had been acknowledged was not on disk yet.
 #[tokio::test(start_paused = true)]
-async fn an_inbox_that_is_caught_up_while_acknowledgements_are_under_way_is_measured_after_them() {
+async fn a_caught_up_inbox_is_measured_after_pending_acknowledgements() {
     let now_s = Arc::new(AtomicU32::new(NOW_S));
     let clock = now_s.clone();
     let mut scene = scene_by(Arc::new(move || clock.load(Ordering::Relaxed))).await;
     knows_alice(&scene, "bob").await;
     scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
     for number in 1..u64::from(INBOX_ENTRIES) {
-        let expires_in_s = if number <= u64::from(WINDOW) { 0 } else { 60 };
+        let expires_in_s = (number > u64::from(WINDOW)).then_some(60);
         scene.publish(ALICE, Publish { expires_in_s, ..to_user(number, "bob", "hello") });
         assert_eq!(scene.published(ALICE).await.reason, 0);
     }

@@ -252,7 +252,7 @@ async fn what_is_refused_tells_nothing_of_a_number() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_message_to_a_number_costs_the_same_whoever_has_it_and_the_next_ones_nothing() {
+async fn only_the_first_message_to_a_number_costs_and_always_the_same() {
     for (kind, phone) in KINDS {
         let mut town = Town::new().await;
         let expected = if kind == "with a full inbox" { Reason::QUOTA_EXCEEDED } else { Reason::SUCCESS };

@@ -49,10 +49,9 @@ fn history(conversation: u64, next: u64, oldest_first: bool) -> Call {
     Call::GetHistory(client::GetHistory { conversation, before, after, oldest_first, limit: 0 })
 }
 
-/// A device that takes no more than so many bytes of payload.
-async fn enter(scene: &mut Scene<MemoryStore>, payload_bytes_max: u32) {
-    let packet_bytes_max =
-        if payload_bytes_max == 0 { 0 } else { payload_bytes_max + crate::lane::publish::calls::BESIDE_ANSWER };
+/// A device that takes no more than so many bytes of payload; `None`: any.
+async fn enter(scene: &mut Scene<MemoryStore>, payload_bytes_max: Option<u32>) {
+    let packet_bytes_max = payload_bytes_max.map(|bytes| bytes + crate::lane::publish::calls::BESIDE_ANSWER);
     let connect = Connect { packet_bytes_max, ..scene.connect_frame("alice", "phone") };
     assert_eq!(scene.connect(ALICE, connect).await.reason, 0);
     scene.subscribe(ALICE, Filters::RPC).await;
@@ -102,7 +101,7 @@ async fn history_comes_in_pages_that_the_asker_takes() {
         Some(number) => number as usize * 10,
     };
     for most in [1_000, 4_000, 50_000] {
-        enter(&mut scene, most).await;
+        enter(&mut scene, Some(most)).await;
         for oldest_first in [true, false] {
             let mut found = all(&mut scene, conversation, oldest_first, most as usize).await;
             if !oldest_first {
@@ -124,7 +123,7 @@ async fn nobody_gets_a_page_without_bounds() {
     for _ in 0..MESSAGES {
         conversation = send(&scene, BODY_BYTES).await;
     }
-    enter(&mut scene, 0).await;
+    enter(&mut scene, None).await;
     assert_eq!(all(&mut scene, conversation, false, PAGE_BYTES).await.len() as u64, MESSAGES + 1);
     let mut next = 0;
     let mut found = 0;
@@ -165,7 +164,7 @@ async fn a_list_of_conversations_fits_and_says_what_does_not() {
         let create = Call::CreateGroup(client::CreateGroup { title, users: vec!["bob".into()] });
         assert_eq!(scene.ask(user("alice"), create).await.reason, 0);
     }
-    enter(&mut scene, 400).await;
+    enter(&mut scene, Some(400)).await;
     let (mut found, mut after) = (Vec::new(), 0);
     loop {
         let list = Call::ListConversations(client::ListConversations { after, limit: 0 });
@@ -192,13 +191,13 @@ async fn an_answer_that_is_too_large_is_told_to_be() {
     }
     let list = || Call::ListBlocked(client::ListBlocked {});
     for (most, text) in [(150, true), (20, false)] {
-        enter(&mut scene, most).await;
+        enter(&mut scene, Some(most)).await;
         let answer = scene.call(ALICE, 1, list()).await;
         assert_eq!(Reason::from_u32(answer.reason), Reason::PACKET_TOO_LARGE);
         assert_eq!((answer.users.len(), !answer.text.is_empty()), (0, text));
     }
     // Repeating what the client sent with it takes room, too.
-    enter(&mut scene, 1_000).await;
+    enter(&mut scene, Some(1_000)).await;
     let long = Publish { correlation: vec![0; 900].into(), ..calling(2, list()) };
     scene.publish(ALICE, long);
     let (_, answer) = scene.answered(ALICE, 2).await;

@@ -111,7 +111,7 @@ async fn who_has_another_name_gets_it_too_and_nothing_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handing_over_goes_on_after_a_full_inbox_without_sending_twice() {
+async fn handing_over_resumes_after_a_full_inbox_and_sends_once() {
     let mut scene = written().await;
     knows_alice(&scene, "bob").await;
     for at in 1..u64::from(INBOX_ENTRIES) {
@@ -133,7 +133,7 @@ async fn handing_over_goes_on_after_a_full_inbox_without_sending_twice() {
 
 /// Of what a sender's own devices have no room for others are not deprived, nor is anybody blamed for another's inbox.
 #[tokio::test(start_paused = true)]
-async fn a_full_inbox_of_its_sender_does_not_hold_up_what_is_handed_over() {
+async fn a_senders_full_inbox_does_not_hold_up_a_handing_over() {
     let mut scene = written().await;
     scene.add("alice", "tablet").await;
     scene.add("carol", "phone").await;
@@ -153,7 +153,7 @@ async fn a_full_inbox_of_its_sender_does_not_hold_up_what_is_handed_over() {
 
 /// More than a page of an inbox waits for the number.
 #[tokio::test(start_paused = true)]
-async fn what_is_damaged_or_has_just_expired_holds_up_nothing_when_it_is_handed_over() {
+async fn damaged_or_expired_entries_hold_up_no_handing_over() {
     const MESSAGES: u64 = 150;
     let mut scene =
         Scene::with(MemoryStore::new(Arc::new(|| NOW_S)), BridgeSettings { inbox_entries: 1_000, ..settings() }).await;

@@ -26,7 +26,7 @@ fn online() -> Presence {
 }
 
 fn just_gone() -> Presence {
-    Presence { last_seen_plus_one_min: 1, ..Default::default() }
+    Presence { last_seen_age_min: Some(0), ..Default::default() }
 }
 
 /// What a connection was told within a tick.
@@ -223,7 +223,7 @@ async fn a_device_that_begins_to_listen_is_told_who_is_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_is_gone_after_a_crash_is_told_to_those_who_were_there_before_it() {
+async fn who_is_gone_after_a_crash_is_told_to_earlier_watchers() {
     let mut scene = scene().await;
     scene.add("carol", "phone").await;
     for contact in ["bob", "carol"] {
@@ -275,7 +275,7 @@ async fn a_removed_device_was_there_until_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whom_nobody_watches_costs_a_look_and_whom_nobody_may_see_or_who_flaps_nothing() {
+async fn unwatched_hidden_or_flapping_presence_costs_next_to_nothing() {
     let store = Counted::new();
     let mut scene = Scene::new(store.clone()).await;
     scene.add("alice", "phone").await;

@@ -141,7 +141,7 @@ async fn a_connection_with_a_void_credential_is_not_attached_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_attached_again_by_its_number_and_its_fingerprint() {
+async fn a_connection_is_reattached_by_its_device_and_fingerprint() {
     let mut scene = scene().await;
     scene.add("alice", "tablet").await;
     scene.enter(ALICE, "alice", "phone", all()).await;
@@ -156,7 +156,7 @@ async fn a_connection_is_attached_again_by_its_number_and_its_fingerprint() {
         (Resume { device: tablet.device, ..resume.clone() }, Reason::ADMINISTRATIVE_ACTION),
         (Resume { device: tablet.device + 64, ..resume.clone() }, Reason::ADMINISTRATIVE_ACTION),
         // It came with a token, which has ended.
-        (Resume { ends_at_s: NOW_S, ..resume.clone() }, Reason::NOT_AUTHORIZED),
+        (Resume { ends_at_s: Some(NOW_S), ..resume.clone() }, Reason::NOT_AUTHORIZED),
     ];
     for (resume, reason) in cases {
         let answer = attach(&mut scene, Connect { resume: Some(resume.clone()), ..right.clone() }).await;
@@ -166,7 +166,7 @@ async fn a_connection_is_attached_again_by_its_number_and_its_fingerprint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_came_with_a_certificate_is_shut_out_by_a_new_password_too() {
+async fn a_new_password_also_shuts_out_who_came_with_a_certificate() {
     let mut scene = scene().await;
     let certified = Connect { password: "".into(), verified: true, ..scene.connect_frame("alice", "phone") };
     assert_eq!(scene.connect(ALICE, certified.clone()).await.reason, 0);
@@ -181,7 +181,7 @@ async fn who_came_with_a_certificate_is_shut_out_by_a_new_password_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_password_that_the_device_renewed_itself_ends_the_older_one_s_connection_from_its_first_use_on() {
+async fn the_first_use_of_a_renewed_password_ends_the_old_connection() {
     let mut scene = scene().await;
     scene.enter(ALICE, "alice", "phone", all()).await;
     let renew = Call::RenewPassword(client::RenewPassword { device: "phone".to_owned() });
@@ -250,7 +250,7 @@ async fn an_edge_that_attaches_anew_has_closed_what_it_was_to_close() {
 
 /// Nobody is told that it is closed by who ends before it is.
 #[tokio::test(start_paused = true)]
-async fn an_operator_whose_command_is_cut_short_is_not_told_that_it_is_done() {
+async fn a_command_that_is_cut_short_is_not_reported_as_done() {
     let (mut scene, renewed) = renewing_at_a_frozen_edge(1).await;
     scene.crash().await;
     let answer = renewed.await.unwrap();

@@ -79,7 +79,7 @@ async fn what_takes_no_room_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_ends_with_its_connection_and_is_taken_when_it_comes_again() {
+async fn what_waits_ends_with_its_connection_and_may_come_again() {
     let mut scene = scene().await;
     scene.enter(BOB, "bob", "phone", Filters::RAW).await;
     set_nearly_full(&scene, true).await;

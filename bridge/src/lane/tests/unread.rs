@@ -71,7 +71,7 @@ async fn only_what_others_said_and_what_is_there_still_is_unread() {
     read(&mut scene, 8, conversation, 14).await;
     assert_eq!(unread(&scene).await, [5, 0], "he has read the last one that is left");
 
-    scene.publish(ALICE, Publish { expires_in_s: 60, ..to_user(8, "bob", "soon gone") });
+    scene.publish(ALICE, Publish { expires_in_s: Some(60), ..to_user(8, "bob", "soon gone") });
     scene.published(ALICE).await;
     assert_eq!(unread(&scene).await, [5, 1]);
     scene.crash().await;

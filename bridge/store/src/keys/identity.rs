@@ -1,4 +1,5 @@
-//! Keys of what proves who somebody is.
+//! Keys of what decides who somebody is: registration codes, read and written by the registrar, and what tokens may not make
+//! again, read and written by the lane that owns the user. Both have an expiry, and are swept by the registrar.
 
 use godwit_schemas::ids::UserId;
 use sha2::{Digest as _, Sha256};

@@ -1,4 +1,6 @@
-//! Keys of the media table.
+//! Keys of the media table: files, what refers to them, and when to look at them again. The media service writes most of them,
+//! and a lane writes references in the commit of their message. They keep the promise of `bridge/src/media`: whatever is in the
+//! object store has a row here that will have it deleted.
 
 use godwit_core::keys::MessageKey;
 use godwit_schemas::ids::{ConversationId, Seq, UserId};

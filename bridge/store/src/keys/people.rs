@@ -1,4 +1,5 @@
-//! Keys of profiles, contacts and when users were last seen.
+//! Keys of profiles, contacts and when users were last seen, for the lanes that own those users. A contact has two rows: of who
+//! has it, in the user's lane, and of whom it is, in the contact's lane, which tells its watchers that it is online.
 
 use godwit_schemas::ids::UserId;
 

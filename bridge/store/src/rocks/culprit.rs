@@ -1,5 +1,6 @@
 //! Which table is damaged where RocksDB does not say: of damaged properties of a table it names the MANIFEST by which it
-//! found the table, or nothing. So each table is given to an empty store of its own, which looks at the same parts of it.
+//! found the table, or nothing. Called when a store does not open, so that the operator is told which file to bring back from a
+//! backup. Each table is given to an empty store of its own, which looks at the same parts of it.
 
 use std::path::{Path, PathBuf};
 

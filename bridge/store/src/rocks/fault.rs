@@ -1,4 +1,5 @@
-//! From what went wrong in RocksDB, and around it, to what an operator reads: what happened to which file, and what to do.
+//! From what went wrong in RocksDB, and around it, to what an operator reads: what happened to which file, and what
+//! to do. Every error of this crate that an operator sees is made here.
 
 use std::io;
 use std::path::Path;

@@ -78,6 +78,7 @@ impl EngineConnection<'_> {
         self.settle(origin, RestoreFindings { unsure, ..RestoreFindings::default() }).await
     }
 
+    /// The first server of this store: from here on no other will do.
     async fn adopt(&mut self, origin: ServerIdentity) -> Result<(), DisconnectCause> {
         let kept = self.engine.shared.ledger.call(move |ledger| ledger.set_origin(origin)).await;
         kept.map_err(DisconnectCause::Failed)
@@ -85,27 +86,29 @@ impl EngineConnection<'_> {
 
     /// Takes in what was learned for it.
     pub(super) async fn continue_reconciliation(&mut self) -> Result<(), DisconnectCause> {
-        for met in std::mem::take(&mut self.reconciliation_inputs) {
-            match met {
-                ReconciliationInput::Server(server) => self.introduced(server).await?,
-                ReconciliationInput::There(id, opened) => self.found(id, |found| _ = found.there.insert(id, opened)),
-                ReconciliationInput::NotThere(id, Reason::NOT_AUTHORIZED | Reason::TOPIC_NAME_INVALID) => {
-                    self.found(id, |found| _ = found.gone.insert(id));
+        for input in std::mem::take(&mut self.reconciliation_inputs) {
+            match input {
+                ReconciliationInput::Server(server) => self.handle_server(server).await?,
+                ReconciliationInput::There(id, opened) => {
+                    self.note_finding(id, |found| _ = found.there.insert(id, opened))
                 }
-                ReconciliationInput::NotThere(id, _) => self.found(id, |found| _ = found.unsure.insert(id)),
+                ReconciliationInput::NotThere(id, Reason::NOT_AUTHORIZED | Reason::TOPIC_NAME_INVALID) => {
+                    self.note_finding(id, |found| _ = found.gone.insert(id));
+                }
+                ReconciliationInput::NotThere(id, _) => self.note_finding(id, |found| _ = found.unsure.insert(id)),
                 ReconciliationInput::Refused(call, refusal) => self.was_refused(&call, &refusal).await?,
             }
         }
-        self.compared().await
+        self.settle_when_compared().await
     }
 
     /// The server has said which one it is; `None`: it does not know the question.
-    async fn introduced(&mut self, server: Option<Server>) -> Result<(), DisconnectCause> {
+    async fn handle_server(&mut self, server: Option<Server>) -> Result<(), DisconnectCause> {
         if !matches!(self.reconciliation, Reconciliation::Asking) {
             return Ok(());
         }
-        let told = server.filter(|it| it.server > 0);
-        let Some(Server { server, epoch, numbers_above }) = told else { return self.part().await };
+        let told = server.filter(|told| told.server > 0);
+        let Some(Server { server, epoch, numbers_above }) = told else { return self.end_reconciliation().await };
         let (told, ledger) = (ServerIdentity { server, epoch }, &self.engine.shared.ledger);
         match ledger.call(|ledger| ledger.origin()).await.map_err(DisconnectCause::Failed)? {
             None => self.adopt(told).await?,
@@ -123,15 +126,16 @@ impl EngineConnection<'_> {
                 return Ok(());
             }
         }
-        self.part().await
+        self.end_reconciliation().await
     }
 
-    async fn compared(&mut self) -> Result<(), DisconnectCause> {
+    /// Settles what was forgotten, when the server has answered about every conversation.
+    async fn settle_when_compared(&mut self) -> Result<(), DisconnectCause> {
         match &mut self.reconciliation {
             Reconciliation::Comparing { origin, asked, found } if asked.is_empty() => {
                 let (origin, found) = (*origin, std::mem::take(found));
                 self.settle(origin, found).await?;
-                self.part().await
+                self.end_reconciliation().await
             }
             _ => Ok(()),
         }
@@ -155,11 +159,11 @@ impl EngineConnection<'_> {
     }
 
     /// It is over: what has waited goes on.
-    async fn part(&mut self) -> Result<(), DisconnectCause> {
+    async fn end_reconciliation(&mut self) -> Result<(), DisconnectCause> {
         self.reconciliation = Reconciliation::Over;
         let mut batch = InboundBatch::default();
         for (packet_id, payload) in std::mem::take(&mut self.deferred_deliveries) {
-            self.delivered(packet_id, Topic::Inbox, payload, &mut batch);
+            self.handle_publish(packet_id, Topic::Inbox, payload, &mut batch);
         }
         self.commit(batch).await?;
         // What was said of them was not for the ledger yet.
@@ -174,7 +178,8 @@ impl EngineConnection<'_> {
         matches!(&self.reconciliation, Reconciliation::Comparing { asked, .. } if asked.contains(&id))
     }
 
-    fn found(&mut self, id: ConversationId, find: impl FnOnce(&mut RestoreFindings)) {
+    /// The server has answered about one of the conversations.
+    fn note_finding(&mut self, id: ConversationId, find: impl FnOnce(&mut RestoreFindings)) {
         if let Reconciliation::Comparing { asked, found, .. } = &mut self.reconciliation
             && asked.remove(&id)
         {
@@ -193,7 +198,7 @@ impl EngineConnection<'_> {
         let is_unknown = matches!(refusal.reason, Reason::PAYLOAD_FORMAT_INVALID | Reason::IMPLEMENTATION_SPECIFIC);
         match call {
             _ if !matters => Ok(()),
-            Call::GetServer(_) if is_unknown => self.part().await,
+            Call::GetServer(_) if is_unknown => self.end_reconciliation().await,
             _ => Err(DisconnectCause::Lost(ConnectionLost::Broken(format!(
                 "the server does not say what it knows: {refusal}"
             )))),

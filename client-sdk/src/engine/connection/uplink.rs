@@ -20,15 +20,15 @@ const OVERHEAD: usize = 16;
 
 impl EngineConnection<'_> {
     /// Reads on in the outbox.
-    pub(super) async fn load(&mut self) -> Result<(), DisconnectCause> {
-        if !self.more || !self.outbox.is_empty() || self.is_reconciling() || self.is_held() {
+    pub(super) async fn read_outbox(&mut self) -> Result<(), DisconnectCause> {
+        if !self.may_have_more || !self.outbox.is_empty() || self.is_reconciling() || self.is_held() {
             return Ok(());
         }
         let after = self.read_up_to;
         let ledger = &self.engine.shared.ledger;
         let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW)?, it.untold_reads()?))).await;
         let (outbox, reads) = read.map_err(DisconnectCause::Failed)?;
-        self.more = outbox.len() == WINDOW;
+        self.may_have_more = outbox.len() == WINDOW;
         self.read_up_to = outbox.last().map_or(after, |last| last.id.get());
         self.outbox = outbox.into();
         for (conversation, up_to) in reads {
@@ -54,23 +54,21 @@ impl EngineConnection<'_> {
     }
 
     fn tell_read(&mut self, conversation: ConversationId, up_to: Seq) {
-        let told = self.in_flight.values().any(
-            |it| matches!(it, UnackedPublish::Read { conversation: c, up_to: u } if (*c, *u) == (conversation, up_to)),
-        );
-        if told {
+        let read = UnackedPublish::Read { conversation, up_to };
+        if self.in_flight.values().any(|publish| *publish == read) {
             return;
         }
         if self.in_flight.len() < self.unanswered_max
             && let Some(packet_id) = self.free_packet_id()
         {
             let payload = Publication::read(conversation, up_to).payload;
-            self.in_flight.insert(packet_id, UnackedPublish::Read { conversation, up_to });
+            self.in_flight.insert(packet_id, read);
             self.publish(packet_id, false, "receipt", payload, Purpose::Receipts);
         }
     }
 
     /// Puts as much into the link as there is room for.
-    pub(super) async fn fill(&mut self) -> Result<(), DisconnectCause> {
+    pub(super) async fn send_what_fits(&mut self) -> Result<(), DisconnectCause> {
         while let Some(next) = self.outbox.front() {
             let payload = Publication::of(next.counter, next.id, &next.to, next.draft.clone()).payload;
             let (id, bytes) = (next.id, payload.len() + OVERHEAD);

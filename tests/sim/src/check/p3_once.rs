@@ -51,10 +51,10 @@ fn effects(facts: &Facts, said: &Said) -> u64 {
 
 /// Everything that the device has before this place in the conversation was received, or has expired.
 fn no_gap(facts: &Facts, device: usize, place: Place) -> Result<(), String> {
-    let it = &facts.devices[device];
+    let known = &facts.devices[device];
     let first = Place { sequence: 0, ..place };
-    let missed = it.held.range(first..place).find(|(_, held)| {
-        let wanted = held.message || it.traits.events;
+    let missed = known.held.range(first..place).find(|(_, held)| {
+        let wanted = held.message || known.traits.events;
         wanted && !held.received && !facts.has_expired(held)
     });
     match missed {

@@ -65,7 +65,7 @@ fn members_agree_on_less_than_the_server_keeps() {
 }
 
 #[test]
-fn what_was_not_delivered_is_never_delivered_once_it_is_taken_back() {
+fn what_is_taken_back_before_delivery_is_never_delivered() {
     let mut scene = Scene::new();
     let (_, id, sequence) = published(&scene.post("alice", To::User(user("bob")), b"oops"));
     let copy = Entry { conversation: id, sequence, stored_at_s: NOW_S, ..Entry::default() };

@@ -79,7 +79,7 @@ fn same(one: &Call, other: &Call) -> bool {
 }
 
 #[test]
-fn what_she_does_to_a_seen_message_stands_for_her_beside_it_until_she_does_it_again_unblocked() {
+fn what_she_changes_while_blocked_is_hers_until_unblocked() {
     let (mut scene, id) = scene();
     let [edit, react, recall, _] = calls(id, 2);
     let (_, outcome) = scene.call("alice", edit.clone());
@@ -118,7 +118,7 @@ fn what_waits_for_him_is_not_taken_back_by_her() {
 }
 
 #[test]
-fn to_take_back_what_he_has_not_counted_takes_nothing_from_his_count() {
+fn a_recall_takes_nothing_from_a_count_that_it_was_not_in() {
     let (mut scene, id) = scene();
     let outcome = scene.post("alice", To::User(user("bob")), b"unseen");
     scene.found.row = rows(&outcome).pop();
@@ -129,7 +129,7 @@ fn to_take_back_what_he_has_not_counted_takes_nothing_from_his_count() {
 }
 
 #[test]
-fn her_own_retention_holds_for_what_she_sends_and_sees_until_one_reaches_both() {
+fn her_own_retention_holds_for_her_until_one_reaches_both() {
     let (mut scene, id) = scene();
     let [.., set] = calls(id, 2);
     assert_eq!(scene.call("alice", set).0.reason, 0);
@@ -153,7 +153,7 @@ fn her_own_retention_holds_for_what_she_sends_and_sees_until_one_reaches_both() 
 }
 
 #[test]
-fn she_adds_him_to_no_group_and_hears_the_same_as_anybody_who_may_not() {
+fn she_adds_him_to_no_group_and_is_refused_like_anybody() {
     let (mut scene, _) = scene();
     let create = || Call::CreateGroup(client::CreateGroup { title: "g".into(), users: vec!["bob".into()] });
     let blocked = scene.call("alice", create()).0;
@@ -167,17 +167,13 @@ fn she_adds_him_to_no_group_and_hears_the_same_as_anybody_who_may_not() {
 #[test]
 fn between_the_two_there_are_no_ticks() {
     let (mut scene, id) = scene();
-    let ticks = |outcome: &Outcome| {
-        let ticks = outcome.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::Tick { .. }));
-        ticks.map(|effect| effect.device.get()).collect::<Vec<_>>()
-    };
     let read = |who| Command::Read { origin: origin(who), conversation: id, up_to: Seq::new(3) };
-    assert_eq!(ticks(&scene.run(read("alice"))), [9], "her own tablet, which is not to show it as new");
-    assert_eq!(ticks(&scene.run(read("bob"))), []);
+    assert_eq!(told(&scene.run(read("alice"))), [9], "her own tablet, which is not to show it as new");
+    assert_eq!(told(&scene.run(read("bob"))), [0; 0]);
 }
 
 #[test]
-fn a_conversation_that_she_opens_is_nothing_to_him_until_there_is_something() {
+fn a_conversation_that_she_opens_is_nothing_to_him_at_first() {
     let mut scene = Scene::new();
     scene.block("bob", "alice");
     let id = published(&scene.post("alice", To::User(user("bob")), b"unseen")).1;

@@ -6,7 +6,9 @@ use crate::usage::Fullness;
 /// What a send was answered with: reason, place, and whether it was known, up to which number.
 fn answered(outcome: &Outcome) -> (Reason, u64, Option<u64>) {
     let answer = outcome.effects.iter().find_map(|effect| match effect.kind {
-        EffectKind::Published { reason, sequence, repeated, .. } => Some((reason, sequence.get(), repeated)),
+        EffectKind::Published { reason, sequence, repeated, .. } => {
+            Some((reason, sequence.map_or(0, Seq::get), repeated))
+        }
         _ => None,
     });
     answer.expect("a send is answered")
@@ -29,13 +31,19 @@ impl Scene {
     }
 }
 
-fn number(client_sequence: u64) -> Draft {
-    Draft { body: Bytes::from_static(b"x"), client_sequence, ..Draft::default() }
+fn number(number: u64) -> Draft {
+    Draft { body: Bytes::from_static(b"x"), client_sequence: numbered(number), ..Draft::default() }
+}
+
+/// The number is one of this count.
+fn of(count: CountName, number: u64) -> Draft {
+    let client_sequence = numbered(number).map(|it| ClientSequence { count, ..it });
+    Draft { client_sequence, ..self::number(number) }
 }
 
 /// Over HTTP, with a token that names no device.
 fn without_device(user: &str) -> CommandOrigin {
-    CommandOrigin { device: DeviceId::default(), ..origin(user) }
+    CommandOrigin { device: None, ..origin(user) }
 }
 
 const fn new(place: u64) -> (Reason, u64, Option<u64>) {
@@ -50,13 +58,13 @@ const fn again(place: u64, last: u64) -> (Reason, u64, Option<u64>) {
 fn a_number_takes_effect_once_for_each_device_and_count() {
     let mut scene = Scene::new();
     let to = To::Conversation(scene.group(&["bob"]));
-    let tablet = || CommandOrigin { device: DeviceId::new(9), ..origin("alice") };
+    let tablet = || CommandOrigin { device: Some(DeviceId::new(9)), ..origin("alice") };
     assert_eq!(scene.counted(origin("alice"), &to, number(1)), new(2));
     assert_eq!(scene.counted(origin("alice"), &to, number(1)), again(2, 1));
     assert_eq!(scene.counted(tablet(), &to, number(1)), new(3));
     assert_eq!(scene.counted(origin("alice"), &to, number(3)), new(4));
     assert_eq!(scene.counted(origin("alice"), &to, number(2)), again(0, 3), "only of the last one the place is known");
-    let fresh = Draft { counter: 77, ..number(1) };
+    let fresh = of(CountName::Sender(77), 1);
     assert_eq!(scene.counted(origin("alice"), &to, fresh.clone()), new(5), "it has lost its store");
     assert_eq!(scene.counted(origin("alice"), &to, fresh), again(5, 1));
     assert_eq!(scene.counted(origin("alice"), &to, number(3)), again(4, 3), "what its earlier store sent is known");
@@ -72,7 +80,7 @@ fn users_without_a_device_do_not_count_together() {
     assert_eq!(scene.counted(without_device("bob"), &to, number(1)), new(3));
     assert_eq!(scene.counted(without_device("bob"), &to, number(1)), again(3, 1));
     assert_eq!(scene.counted(without_device("alice"), &to, number(7)), again(0, 100));
-    let keyed = Draft { counter: 5, ..number(1) };
+    let keyed = of(CountName::Key(5), 1);
     assert_eq!(scene.counted(without_device("alice"), &to, keyed.clone()), new(4));
     assert_eq!(scene.counted(without_device("alice"), &to, keyed), again(4, 1));
     assert_eq!(scene.counted(origin("alice"), &to, number(1)), new(5), "nor with a device of theirs");
@@ -84,7 +92,7 @@ fn a_key_is_the_users_whichever_device_is_named_beside_it() {
     let mut scene = Scene::new();
     let to = To::Conversation(scene.group(&["bob"]));
     assert_eq!(scene.counted(origin("alice"), &to, number(1)), new(2));
-    let keyed = |counter| Draft { counter, keyed: true, ..number(1) };
+    let keyed = |name| of(CountName::Key(name), 1);
     for key in 1..=15 {
         assert_eq!(scene.counted(origin("alice"), &to, keyed(key)), new(key + 2));
     }
@@ -111,7 +119,7 @@ fn who_leaves_and_comes_back_goes_on_with_its_counts() {
 }
 
 #[test]
-fn a_retry_is_answered_as_its_first_attempt_whatever_has_changed() {
+fn a_retry_is_answered_like_its_first_attempt_whatever_changed() {
     let mut scene = Scene::new();
     let group = scene.group(&["bob"]);
     let to = To::Conversation(group);
@@ -128,7 +136,7 @@ fn a_retry_is_answered_as_its_first_attempt_whatever_has_changed() {
 }
 
 #[test]
-fn a_number_that_must_be_a_mistake_is_refused_and_silences_nobody() {
+fn a_mistaken_number_is_refused_and_silences_nobody() {
     let mut scene = Scene::new();
     for to in [To::User(user("bob")), To::Conversation(scene.group(&["bob"]))] {
         for mistake in [u64::MAX, 1 << 63, (1 << 62) + (1 << 33)] {
@@ -149,17 +157,17 @@ fn describing_tells_how_far_the_device_has_counted() {
     let group = scene.group(&["bob"]);
     let to = To::Conversation(group);
     scene.counted(origin("bob"), &to, number(6));
-    scene.counted(origin("bob"), &to, Draft { counter: 5, ..number(8) });
+    scene.counted(origin("bob"), &to, of(CountName::Sender(5), 8));
     assert_eq!([0, 5, 6].map(|counter| scene.last_told("bob", group, counter)), [6, 8, 0]);
     assert_eq!(scene.last_told("alice", group, 0), 0, "of its own counts");
 }
 
 #[test]
-fn counts_of_devices_that_are_gone_are_kept_for_a_retry_but_only_the_last_few() {
+fn only_the_last_few_counts_of_removed_devices_are_kept() {
     let mut scene = Scene::new();
     let group = scene.group(&["bob"]);
     let mut send = |device: u64| {
-        let origin = CommandOrigin { device: DeviceId::new(device), ..origin("alice") };
+        let origin = CommandOrigin { device: Some(DeviceId::new(device)), ..origin("alice") };
         let (_, place, _) = scene.counted(origin, &To::Conversation(group), number(1));
         (place, scene.cache.conversation(group).unwrap().to_state().accepted.len())
     };
@@ -173,7 +181,7 @@ fn counts_of_devices_that_are_gone_are_kept_for_a_retry_but_only_the_last_few() 
 #[test]
 fn what_is_handed_over_needs_nothing_of_its_sender() {
     let mut scene = Scene::new();
-    let handed_over = || CommandOrigin { device: DeviceId::new(50), handed_over: true, ..origin("alice") };
+    let handed_over = || CommandOrigin { device: Some(DeviceId::new(50)), handed_over: true, ..origin("alice") };
     scene.rules.conversations_per_user = 1;
     scene.crowds.insert(user("alice"), MembershipCount { conversations: 1, ..MembershipCount::default() });
     let to = To::User(user("bob"));
@@ -198,7 +206,7 @@ fn a_full_inbox_of_the_senders_own_refuses_nothing() {
             let fullness = if full.contains(&device) { Fullness::Full } else { Fullness::default() };
             scene.cache.set_fullness(DeviceId::new(device), fullness);
         }
-        let outcome = scene.run(Command::Post { origin: origin("alice"), to: to.clone(), draft: number(0) });
+        let outcome = scene.run(Command::Post { origin: origin("alice"), to: to.clone(), draft: Draft::default() });
         let text = outcome.effects.iter().find_map(|effect| match effect.kind {
             EffectKind::Published { text, .. } => Some(text),
             _ => None,

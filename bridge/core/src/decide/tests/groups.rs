@@ -168,17 +168,7 @@ fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
     assert_eq!(reason, Reason::SUCCESS);
     assert_eq!(recipients(&outcome, EntryKind::Message), [9], "a copy for Alice's tablet");
     // What came before is acknowledged and read now: that stays untold.
-    let acked = Command::Acked {
-        user: user("bob"),
-        device: Scene::device("bob"),
-        conversation,
-        up_to: before,
-        unbroken_from: before,
-        senders: vec![Ordinal::new(0)],
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: Vec::new(),
-    };
+    let acked = acked("bob", 2, conversation, received(before, before, &[0]), &[]);
     let read = Command::Read { origin: origin("bob"), conversation, up_to: before };
     for command in [acked, read] {
         let outcome = scene.run(command);
@@ -191,7 +181,7 @@ fn a_blocked_user_sees_the_first_tick_and_nothing_else() {
 }
 
 #[test]
-fn who_opens_a_conversation_with_one_that_has_blocked_it_is_not_noticed() {
+fn a_conversation_opened_by_a_blocked_user_is_not_noticed() {
     let mut scene = Scene::new();
     scene.block("bob", "alice");
     let open = || Call::OpenDirect(client::OpenDirect { user: "bob".into() });

@@ -9,8 +9,11 @@ fn live(scene: &mut Scene, from: &str, conversation: ConversationId, body: &'sta
 }
 
 fn hear(outcome: &Outcome) -> Vec<u64> {
-    let live = outcome.effects.iter().filter(|effect| matches!(effect.kind, EffectKind::Live { .. }));
-    live.map(|effect| effect.device.get()).collect()
+    let heard = outcome.effects.iter().filter_map(|effect| match effect.kind {
+        EffectKind::Live { device, .. } => Some(device.get()),
+        _ => None,
+    });
+    heard.collect()
 }
 
 #[test]
@@ -32,7 +35,7 @@ fn other_members_hear_and_nothing_is_written() {
 }
 
 #[test]
-fn between_two_of_whom_one_has_blocked_the_other_there_is_silence() {
+fn a_block_silences_live_signals_between_the_two() {
     let mut scene = Scene::new();
     let id = published(&scene.post("alice", To::User(user("bob")), b"hello")).1;
     assert_eq!(hear(&live(&mut scene, "alice", id, b"")), [2]);

@@ -37,7 +37,7 @@ fn refusal(outcome: &Outcome) -> Reason {
 }
 
 #[test]
-fn a_message_refers_to_what_its_sender_may_share_and_says_what_is_known_of_it() {
+fn a_message_refers_to_shareable_files_and_describes_them() {
     let mut scene = scene();
     let outcome = send(&mut scene, "alice", To::User(user("bob")), with(vec![file("pic")]));
     let entry = Entry::decode(outcome.entries.last().unwrap().value.clone()).unwrap();
@@ -62,14 +62,14 @@ fn a_message_refers_to_what_its_sender_may_share_and_says_what_is_known_of_it() 
 #[test]
 fn a_retry_is_none_although_the_file_has_gone() {
     let mut scene = scene();
-    let draft = Draft { client_sequence: 5, ..with(vec![file("pic")]) };
+    let draft = Draft { client_sequence: numbered(5), ..with(vec![file("pic")]) };
     let (_, id, sequence) = published(&send(&mut scene, "alice", To::User(user("bob")), draft.clone()));
     scene.files.clear();
     scene.cache.seal();
     let again = send(&mut scene, "alice", To::User(user("bob")), draft.clone());
     assert_eq!(published(&again), (Reason::SUCCESS, id, sequence));
     assert!(again.entries.is_empty() && references(&again).is_empty());
-    let another = send(&mut scene, "alice", To::User(user("bob")), Draft { client_sequence: 6, ..draft });
+    let another = send(&mut scene, "alice", To::User(user("bob")), Draft { client_sequence: numbered(6), ..draft });
     assert_eq!(refusal(&another), Reason::TOPIC_NAME_INVALID);
 }
 
@@ -82,23 +82,14 @@ fn a_reference_lasts_as_long_as_the_message_and_a_grace() {
     let [(FILE, reference)] = references(&outcome)[..] else { panic!("one reference") };
     assert_eq!((reference.expires_at_s, reference.sender, reference.unseen), (NOW_S + 3_600, 0, false));
     let sequence = published(&outcome).2;
-    let acked = |user: &str, device: u64| Command::Acked {
-        user: self::user(user),
-        device: DeviceId::new(device),
-        conversation,
-        up_to: sequence,
-        unbroken_from: sequence,
-        senders: vec![],
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: vec![sequence],
-    };
+    let got = received(sequence, sequence, &[]);
+    let acked = |user, device| acked(user, device, conversation, got.clone(), &[sequence]);
     scene.now_s += 100;
     assert_eq!(references(&scene.run(acked("bob", 2))), [], "alice's other device has still to get it");
     let [(FILE, reference)] = references(&scene.run(acked("alice", 9)))[..] else { panic!("one reference") };
     assert_eq!(reference.expires_at_s, NOW_S + 100 + RULES.media_grace_s);
 
-    let brief = Draft { expires_in_s: 10, ..with(vec![file("pic")]) };
+    let brief = Draft { expires_in_s: Some(10), ..with(vec![file("pic")]) };
     let outcome = send(&mut scene, "alice", to.clone(), brief);
     assert_eq!(references(&outcome)[0].1.expires_at_s, scene.now_s + 10);
     scene.rules.history = Policy::up_to(History::Days(1));

@@ -19,18 +19,9 @@ fn described(scene: &mut Scene, by: &str, id: ConversationId) -> bool {
     response.description.unwrap().request
 }
 
-fn acked(scene: &mut Scene, id: ConversationId, up_to: u64) {
-    scene.run(Command::Acked {
-        user: user("bob"),
-        device: Scene::device("bob"),
-        conversation: id,
-        up_to: Seq::new(up_to),
-        unbroken_from: Seq::new(up_to),
-        senders: vec![Ordinal::new(0)],
-        orders: vec![Order::new(40)],
-        bytes: 5,
-        apart: Vec::new(),
-    });
+fn fetched(scene: &mut Scene, id: ConversationId, up_to: u64) {
+    let up_to = Seq::new(up_to);
+    scene.run(acked("bob", 2, id, received(up_to, up_to, &[0]), &[]));
 }
 
 fn create(users: &[&str]) -> Call {
@@ -57,7 +48,7 @@ fn a_stranger_s_messages_wait_for_acceptance_so_many_at_a_time() {
     }
     // A thing that sends to a phone that never answers goes on, as long as that fetches.
     for last in 4..20 {
-        acked(&mut scene, id, last);
+        fetched(&mut scene, id, last);
         assert_eq!(send(&mut scene, "alice", "bob"), Reason::SUCCESS);
     }
 }
@@ -71,13 +62,13 @@ fn what_has_expired_does_not_wait() {
         published(&scene.run(Command::Post { origin: origin("alice"), to: To::User(user("bob")), draft })).0
     };
     let full = [Reason::SUCCESS, Reason::SUCCESS, Reason::SUCCESS, Reason::QUOTA_EXCEEDED];
-    assert_eq!([0; 4].map(|life| send(&mut scene, life)), full);
+    assert_eq!([None; 4].map(|life| send(&mut scene, life)), full);
     scene.now_s += RULES.retention_s;
-    assert_eq!([60, 10, 5, 5].map(|life| send(&mut scene, life)), full);
+    assert_eq!([60, 10, 5, 5].map(|life| send(&mut scene, Some(life))), full);
     scene.now_s += 59;
-    assert_eq!(send(&mut scene, 5), Reason::QUOTA_EXCEEDED);
+    assert_eq!(send(&mut scene, Some(5)), Reason::QUOTA_EXCEEDED);
     scene.now_s += 1;
-    assert_eq!(send(&mut scene, 5), Reason::SUCCESS);
+    assert_eq!(send(&mut scene, Some(5)), Reason::SUCCESS);
 }
 
 #[test]
@@ -121,12 +112,12 @@ fn a_request_is_accepted_by_who_acts_in_it() {
     ] {
         assert_eq!(scene.call("bob", call).0.reason, 0);
     }
-    acked(&mut scene, id, 1);
+    fetched(&mut scene, id, 1);
     assert!(described(&mut scene, "bob", id));
 }
 
 #[test]
-fn what_a_contact_opens_is_no_request_and_neither_is_what_was_stored_before_there_were_any() {
+fn contacts_and_older_conversations_make_no_requests() {
     let mut scene = Scene::new();
     scene.rules.request_messages = 1;
     scene.contacts.push((user("bob"), user("alice")));
@@ -204,7 +195,7 @@ fn a_user_says_who_may_add_it_to_groups() {
 }
 
 #[test]
-fn strangers_add_a_user_so_often_in_a_day_and_bring_it_into_half_of_its_conversations() {
+fn strangers_add_a_user_so_often_a_day_and_up_to_half_its_limit() {
     let mut scene = Scene::new();
     scene.rules.stranger_adds_per_day = 2;
     scene.contacts.push((user("bob"), user("carol")));

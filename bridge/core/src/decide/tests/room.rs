@@ -85,7 +85,7 @@ fn a_retry_of_what_was_accepted_is_not_refused() {
     let mut scene = Scene::new();
     let send = |scene: &mut Scene| {
         let to = To::User(user("bob"));
-        let draft = Draft { client_sequence: 1, ..Draft::default() };
+        let draft = Draft { client_sequence: numbered(1), ..Draft::default() };
         published(&scene.run(Command::Post { origin: origin("alice"), to, draft }))
     };
     let first = send(&mut scene);

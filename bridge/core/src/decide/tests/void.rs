@@ -62,9 +62,10 @@ fn another_device_and_an_administrator_go_on() {
     renew(&mut scene, &[(1, &[7; 32]), (9, &[8; 32])]);
     let of = |device, hash: &[u8]| {
         let record = DeviceRecord { password_hash: hash.to_vec(), ..device_record(device) };
-        CommandOrigin { device: DeviceId::new(device), fingerprint: Some(Fingerprint::of(&record)), ..origin("alice") }
+        let fingerprint = Some(Fingerprint::of(&record));
+        CommandOrigin { device: Some(DeviceId::new(device)), fingerprint, ..origin("alice") }
     };
-    let administrator = CommandOrigin { device: DeviceId::default(), ..origin("alice") };
+    let administrator = CommandOrigin { device: None, ..origin("alice") };
     for origin in [of(1, &[7; 32]), of(9, &[8; 32]), administrator] {
         let draft = Draft { body: Bytes::from_static(b"x"), ..Draft::default() };
         let outcome = scene.run(Command::Post { origin, to: To::Conversation(group), draft });

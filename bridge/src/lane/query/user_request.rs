@@ -1,9 +1,9 @@
-//! Requests over HTTP: what a device could publish, without a connection. Their answers come back as effects for
+//! Requests of users without a connection, over HTTP mostly: what a device could publish. Their answers come back as effects for
 //! [`ReplyTo::Http`].
 
 use bytes::Bytes;
 use godwit_core::call::Addition;
-use godwit_core::command::{Command, CommandOrigin, Draft};
+use godwit_core::command::{Command, CommandOrigin, CountName};
 use godwit_core::credential::Fingerprint;
 use godwit_core::refusal::{self, Refusal};
 use godwit_core::reply_to::ReplyTo;
@@ -26,7 +26,7 @@ use crate::password::{self, PasswordMatch};
 use godwit_store::{Store, StoreError};
 
 /// Who asks, and what it is let in with.
-type HttpRequester = (DeviceId, Option<Fingerprint>);
+type HttpRequester = (Option<DeviceId>, Option<Fingerprint>);
 
 impl Requests {
     fn refuse_http(&mut self, request: u64, refusal: Refusal) {
@@ -42,72 +42,81 @@ impl Requests {
 }
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    pub(in crate::lane) async fn http_request(
+    pub(in crate::lane) async fn user_request(
         &mut self,
         user: UserId,
         who: Principal,
-        ask: UserRequest,
+        request: UserRequest,
         reply: oneshot::Sender<client::Response>,
     ) -> Result<(), StoreError> {
         if reply.is_closed() {
             // Whoever asked has gone.
             return Ok(());
         }
-        let asker = self.requester(&user, &who).await?;
-        let device = asker.as_ref().map_or(DeviceId::default(), |asker| asker.0);
-        let Some(LaneMessage::Ask(user, who, ask, reply)) =
-            self.connections.revocations.when_known(device, LaneMessage::Ask(user, who, ask, reply))
-        else {
-            return Ok(());
+        let requester = self.requester(&user, &who).await?;
+        let message = LaneMessage::UserRequest(user, who, request, reply);
+        let message = match requester.as_ref().ok().and_then(|(device, _)| *device) {
+            Some(device) => self.connections.revocations.when_known(device, message),
+            None => Some(message),
         };
+        let Some(LaneMessage::UserRequest(user, who, request, reply)) = message else { return Ok(()) };
         self.requests.last_http += 1;
         let id = self.requests.last_http;
         self.requests.pending_http.insert(id, reply);
-        let (device, fingerprint) = match asker {
-            Ok(asker) => asker,
-            Err(refusal) => {
-                self.requests.refuse_http(id, refusal);
-                return Ok(());
-            }
-        };
-        if self.accounts.is_being_removed(&user) && !matches!(who, Principal::Waiting(_)) {
-            self.requests.refuse_http(id, refusal::USER_BEING_REMOVED);
-            return Ok(());
+        let (device, fingerprint) =
+            match requester.and_then(|requester| self.may_request(&user, &who, &request, requester)) {
+                Ok(requester) => requester,
+                Err(refusal) => {
+                    self.requests.refuse_http(id, refusal);
+                    return Ok(());
+                }
+            };
+        let by = if matches!(who, Principal::Administrator) { Actor::Administrator } else { Actor::User };
+        let handed_over = matches!(who, Principal::Waiting(_));
+        let reply_to = Some(ReplyTo::Http(id));
+        let origin = CommandOrigin { user, device, fingerprint, reply_to, publish_record: None, handed_over };
+        self.carry_out_request(id, by, origin, request).await
+    }
+
+    /// Whether a request is to be carried out at all, or why not.
+    fn may_request(
+        &self,
+        user: &UserId,
+        who: &Principal,
+        request: &UserRequest,
+        requester: HttpRequester,
+    ) -> Result<HttpRequester, Refusal> {
+        if self.accounts.is_being_removed(user) && !matches!(who, Principal::Waiting(_)) {
+            return Err(refusal::USER_BEING_REMOVED);
         }
-        let adds = match &ask {
+        let adds = match request {
             UserRequest::Call(call) => call.spec().adds == Addition::Entries,
             UserRequest::Send(_) => true,
             UserRequest::Read(_) | UserRequest::Waiting(..) => false,
         };
-        if self.context.nearly_full && adds {
-            self.requests.refuse_http(id, refusal::STORE_NEARLY_FULL);
-            return Ok(());
-        }
-        let by = if matches!(who, Principal::Administrator) { Actor::Administrator } else { Actor::User };
-        let handed_over = matches!(who, Principal::Waiting(_));
-        let origin = CommandOrigin {
-            user,
-            device,
-            fingerprint,
-            reply_to: Some(ReplyTo::Http(id)),
-            publish_record: None,
-            handed_over,
-        };
-        match ask {
+        if self.context.nearly_full && adds { Err(refusal::STORE_NEARLY_FULL) } else { Ok(requester) }
+    }
+
+    async fn carry_out_request(
+        &mut self,
+        id: u64,
+        by: Actor,
+        origin: CommandOrigin,
+        request: UserRequest,
+    ) -> Result<(), StoreError> {
+        match request {
             UserRequest::Call(call) => {
                 let user = origin.user.clone();
                 let rest = self.call(CallContext { origin, id, correlation: Bytes::new(), by }, call).await?;
                 self.requests.wait_in_turn(&self.context, user, rest);
             }
             UserRequest::Send(send) => {
-                // Over HTTP a counter has no other name than a key.
-                let keyed = send.counter > 0;
-                match post_of(send, 0, self.context.origin.epoch) {
-                    Ok((MessageRecipient::To(to), draft)) => {
-                        self.dispatch(Command::Post { origin, to, draft: Draft { keyed, ..draft } });
-                    }
+                // Over HTTP a count has no other name than a key.
+                let count = |name| if name == 0 { CountName::Sender(0) } else { CountName::Key(name) };
+                match post_of(send, count, None, self.context.origin.epoch) {
+                    Ok((MessageRecipient::To(to), draft)) => self.dispatch(Command::Post { origin, to, draft }),
                     Ok((MessageRecipient::Phone(number), draft)) => {
-                        self.post_to_phone(origin, by, number, Draft { keyed, ..draft }).await?;
+                        self.post_to_phone(origin, by, number, draft).await?;
                     }
                     Err(refusal) => self.requests.refuse_http(id, refusal),
                 }
@@ -133,9 +142,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         who: &Principal,
     ) -> Result<Result<HttpRequester, Refusal>, StoreError> {
         let record = self.state.user_record(&self.context, user).await?;
-        let as_device = |device: &DeviceRecord| (DeviceId::new(device.id), Some(Fingerprint::of(device)));
+        let as_device = |device: &DeviceRecord| (Some(DeviceId::new(device.id)), Some(Fingerprint::of(device)));
         Ok(match who {
-            Principal::Waiting(device) => record.map(|_| (*device, None)).ok_or(refusal::NO_USER),
+            Principal::Waiting(device) => record.map(|_| (Some(*device), None)).ok_or(refusal::NO_USER),
             Principal::Administrator => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
             Principal::Token(None) => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
             Principal::Token(Some(name)) => {
@@ -152,12 +161,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     let text = password::why_not(is_user, device.is_some());
                     return Ok(Err(Refusal { reason: Reason::BAD_USER_NAME_OR_PASSWORD, text }));
                 };
-                let asker = as_device(device);
+                let (id, requester) = (DeviceId::new(device.id), as_device(device));
                 if known == PasswordMatch::Next {
                     // It is asked again when that is known, and then it is the current one.
-                    self.next_password_is_used(user, record, asker.0);
+                    self.next_password_is_used(user, record, id);
                 }
-                Ok(asker)
+                Ok(requester)
             }
         })
     }
