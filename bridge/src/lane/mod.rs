@@ -28,7 +28,7 @@ use self::connection::Connections;
 use self::context::Context;
 use self::delivery::Deliveries;
 use self::delivery::backlog::Backlogs;
-use self::edges::{BatchVerdict, Edges};
+use self::edges::{BatchVerdict, Edges, Speaker};
 use self::metered::Metered;
 use self::presence::Presences;
 use self::query::Requests;
@@ -128,7 +128,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let cache = StateCache::new(settings.cached_per_lane, counters.conversations, epoch);
         Self {
             input: LaneInput { link, mailbox },
-            edges: Edges::new(number, settings.lanes, epoch),
+            edges: Edges::new(Speaker { lane: number, epoch, term: settings.term }, settings.lanes),
             state: State::new(cache.above(counters.origin.floor)),
             connections: Connections::new(first, epoch),
             round: Round::new(committer, tells),

@@ -119,6 +119,7 @@ pub(crate) async fn start_bridge(
             recall_window_s: limits.recall_window_s,
             media_grace_s: settings.media.grace_s,
         },
+        term: 0,
         lanes: settings.lanes,
         window_messages: limits.window_messages,
         window_bytes: limits.window_bytes,

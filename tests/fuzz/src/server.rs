@@ -54,6 +54,7 @@ fn settings() -> BridgeSettings {
             recall_window_s: 60,
             media_grace_s: 60,
         },
+        term: 0,
         lanes: 1,
         window_messages: 4,
         window_bytes: 2_000,

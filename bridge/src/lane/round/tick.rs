@@ -15,7 +15,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         self.look_for_room().await?;
         if self.context.number == 0 {
-            let hello = bus::BridgeHello { epoch: self.context.epoch, lanes: self.context.lanes.len() as u32 };
+            let (lanes, term) = (self.context.lanes.len() as u32, self.context.settings.term);
+            let hello = bus::BridgeHello { epoch: self.context.epoch, lanes, term };
             self.input.link.publish(bus::EDGES, hello.encode_to_vec().into()).await;
         }
         let (beats, gone) = self.edges.tick(Instant::now());
