@@ -70,7 +70,9 @@ pub(crate) fn clock(command: ClockCommand) -> Result<(), CommandFailure> {
 /// `godwit check-config`
 pub(crate) fn check_config(place: &SettingsArgs) -> Result<(), CommandFailure> {
     let (settings, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;
-    Preflight::read(ProcessRole::Serve, &settings)?;
+    for role in ProcessRole::of(&settings) {
+        Preflight::read(*role, &settings)?;
+    }
     print(settings::render(&effective).trim_end())
 }
 

@@ -1,6 +1,7 @@
 //! `godwit serve`, and its two halves `godwit broker` and `godwit bridge`: builds the parts from the settings, says when
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
+mod cluster;
 mod events;
 mod identity;
 mod media;
@@ -24,10 +25,10 @@ use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bridge::memory::Shortage;
 use godwit_broker::Broker;
-use godwit_broker::local_bus::LocalBus;
 use godwit_broker::pressure::Pressure;
 use godwit_broker::router_bus::{RouterBus, ServiceAccess};
 use godwit_broker::tls::Tls;
+use godwit_bus::local::LocalBus;
 use godwit_http::{self as http, AdminToken, Api, ConnectionSlots, Proxies};
 use godwit_schemas::bus::Bus;
 use godwit_store::crash;
@@ -39,6 +40,7 @@ use crate::exit::{CommandFailure, USAGE};
 use crate::runtime_files::{AdminNotice, Listeners};
 use crate::settings::{self, ServerSettings};
 use crate::{log, memory, private, stop};
+use cluster::PreparedCluster;
 use events::{EventConsumers, PreparedEvents};
 use parts::OptionalServices;
 pub(crate) use preflight::Preflight;
@@ -61,6 +63,11 @@ pub(crate) enum ProcessRole {
 }
 
 impl ProcessRole {
+    /// Of the processes that run with these settings.
+    pub(crate) fn of(settings: &ServerSettings) -> &'static [Self] {
+        if settings.cluster.is_some() { &[Self::Broker, Self::Bridge] } else { &[Self::Serve] }
+    }
+
     /// Name of the file that tells where this process listens.
     fn listeners_file(self) -> &'static str {
         match self {
@@ -146,7 +153,7 @@ struct Running {
 impl Running {
     async fn start(role: ProcessRole, settings: &ServerSettings, preflight: Preflight) -> anyhow::Result<Self> {
         private::data_folder(&settings.data_dir)?;
-        let Preflight { access, events, identity } = preflight;
+        let Preflight { access, events, identity, cluster } = preflight;
         let pressure = Pressure::default();
         memory::watch(settings.limits.memory_bytes_max, pressure.clone())?;
         let shortage = Shortage::asking({
@@ -168,16 +175,34 @@ impl Running {
                 (Self { doors: Some(doors), memory: Some(memory) }, service)
             }
             ProcessRole::Broker => {
-                let (bus, service) = parts::service_bus(settings.service.listen, access)?;
-                (Self { doors: Some(parts::start_broker(settings, bus, pressure).await?), memory: None }, service)
+                let (doors, service) = match cluster {
+                    Some(PreparedCluster { bus }) => {
+                        bus.check().await.context("cluster.nats")?;
+                        (parts::start_broker(settings, bus, pressure).await?, None)
+                    }
+                    None => {
+                        let (bus, service) = parts::service_bus(settings.service.listen, access)?;
+                        (parts::start_broker(settings, bus, pressure).await?, service)
+                    }
+                };
+                (Self { doors: Some(doors), memory: None }, service)
             }
             ProcessRole::Bridge => {
                 let stored = parts::open_store(settings).await?;
                 origin::find_out(&settings.data_dir, &stored.0).await?;
-                let bus = parts::remote_bus(settings.service.listen, access.bridge);
-                let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
                 let beside = OptionalServices { memory: shortage, ..identity.start(settings)? };
-                let memory = RunningBridge::start(settings, stored, bus, telling, beside, None).await?;
+                let memory = match cluster {
+                    Some(PreparedCluster { bus }) => {
+                        bus.check().await.context("cluster.nats")?;
+                        let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
+                        RunningBridge::start(settings, stored, bus, telling, beside, None).await?
+                    }
+                    None => {
+                        let bus = parts::remote_bus(settings.service.listen, access.bridge);
+                        let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
+                        RunningBridge::start(settings, stored, bus, telling, beside, None).await?
+                    }
+                };
                 (Self { doors: None, memory: Some(memory) }, None)
             }
         };

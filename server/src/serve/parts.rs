@@ -28,7 +28,11 @@ use crate::private;
 use crate::settings::ServerSettings;
 
 /// Reads the password file, if there is to be one.
-fn read_login(key: &str, login: Option<&(String, PathBuf)>, problems: &mut Vec<String>) -> Option<ServiceLogin> {
+pub(super) fn read_login(
+    key: &str,
+    login: Option<&(String, PathBuf)>,
+    problems: &mut Vec<String>,
+) -> Option<ServiceLogin> {
     let (user, file) = login?;
     match fs::read_to_string(file) {
         Ok(password) if !password.trim_end().is_empty() => return Some((user.clone(), password.trim_end().to_owned())),

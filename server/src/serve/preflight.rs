@@ -4,6 +4,7 @@
 use godwit_broker::router_bus::ServiceAccess;
 use godwit_broker::tls;
 
+use super::cluster::PreparedCluster;
 use super::events::PreparedEvents;
 use super::identity::PreparedIdentity;
 use super::{ProcessRole, parts};
@@ -15,6 +16,7 @@ pub(crate) struct Preflight {
     pub(super) access: ServiceAccess,
     pub(super) events: PreparedEvents,
     pub(super) identity: PreparedIdentity,
+    pub(super) cluster: Option<PreparedCluster>,
 }
 
 impl Preflight {
@@ -24,17 +26,19 @@ impl Preflight {
     /// Every problem there is, one a line.
     pub(crate) fn read(role: ProcessRole, settings: &ServerSettings) -> Result<Self, CommandFailure> {
         let mut problems = Vec::new();
-        let serves_bus = role != ProcessRole::Serve || settings.events.mqtt;
-        let access = if serves_bus { parts::read_access(settings, &mut problems) } else { ServiceAccess::default() };
+        // In a cluster NATS takes the place of the service listener.
+        let has_service = settings.cluster.is_none() && (role != ProcessRole::Serve || settings.events.mqtt);
+        let access = if has_service { parts::read_access(settings, &mut problems) } else { ServiceAccess::default() };
         let (events, identity) = match role {
             ProcessRole::Broker => Default::default(),
             ProcessRole::Serve | ProcessRole::Bridge => {
                 (PreparedEvents::read(&settings.events, &mut problems), PreparedIdentity::read(settings, &mut problems))
             }
         };
+        let cluster = settings.cluster.as_ref().and_then(|cluster| PreparedCluster::read(role, cluster, &mut problems));
         check_certificates(role, &settings.listeners, &mut problems);
         match &problems[..] {
-            [] => Ok(Self { access, events, identity }),
+            [] => Ok(Self { access, events, identity, cluster }),
             problems => {
                 let lines = problems.iter().map(|problem| format!("\n  {problem}"));
                 Err(CommandFailure::new(
