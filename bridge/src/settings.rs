@@ -6,6 +6,7 @@ use std::time::Duration;
 use godwit_core::decide::Rules;
 
 use crate::audit::Audit;
+use crate::lead::Lead;
 use crate::media::MediaSettings;
 use crate::memory::Shortage;
 use crate::registration::RegistrationSettings;
@@ -16,8 +17,8 @@ use crate::token::Tokens;
 pub struct BridgeSettings {
     /// Limits that decisions depend on.
     pub rules: Rules,
-    /// Of bridges that succeed each other in a cluster each has a higher term. 0: there is no other bridge.
-    pub term: u64,
+    /// That it leads its cluster.
+    pub lead: Lead,
     /// Number of lanes, 1 to 64. May change from one start to the next.
     pub lanes: u32,
     /// Deliveries that a device may leave unacknowledged, 1 to 65,535.

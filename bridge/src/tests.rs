@@ -97,7 +97,7 @@ pub(crate) fn settings() -> BridgeSettings {
             recall_window_s: 3_600,
             media_grace_s: 60,
         },
-        term: 0,
+        lead: Default::default(),
         lanes: 2,
         window_messages: 10,
         unanswered_publishes_max: 128,

@@ -28,7 +28,7 @@ use godwit_store::time;
 
 use crate::log;
 
-pub(crate) use cluster::ClusterSettings;
+pub(crate) use cluster::{CassandraSettings, ClusterSettings};
 pub(crate) use events::EventSettings;
 pub(crate) use jwt::{Jwt, KeysAt};
 pub(crate) use layers::{Effective, SettingProblem};

@@ -127,6 +127,11 @@ impl Process {
         self.listeners.mqtt[0]
     }
 
+    /// Where the HTTP API is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.listeners.http.expect("an HTTP listener")
+    }
+
     /// Sends a signal, as in `-HUP`.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -142,7 +147,7 @@ impl Process {
         status
     }
 
-    fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
@@ -300,7 +305,7 @@ impl Server {
 
     /// Where the HTTP API is.
     pub(crate) fn http(&self) -> SocketAddr {
-        self.memory.as_ref().unwrap_or(self.doors()).listeners.http.expect("an HTTP listener")
+        self.memory.as_ref().unwrap_or(self.doors()).http()
     }
 
     /// Where the HTTP API is with TLS.

@@ -15,9 +15,9 @@ pub(crate) struct ClusterSettings {
     pub(crate) nats: Vec<String>,
     /// User, and the file with the password.
     pub(crate) nats_login: Option<(String, PathBuf)>,
+    /// Authorities that sign the servers' certificates; `None`: those that the system trusts.
+    pub(crate) nats_ca: Option<PathBuf>,
     pub(crate) prefix: String,
-    /// Authorities that sign the certificates of NATS and Cassandra.
-    pub(crate) ca: Option<PathBuf>,
     /// `None`: the bridge keeps its store by itself.
     pub(crate) cassandra: Option<CassandraSettings>,
     /// What this member is called; `None`: by its host and process.
@@ -42,6 +42,7 @@ pub(super) fn parse(from: &mut Layers, storage: &Storage) -> Option<ClusterSetti
     let nats = from.take("cluster.nats", servers);
     let nats_plaintext = from.take("cluster.nats_allow_plaintext", Ok::<bool, String>);
     let nats_login = user_and_file(from, "cluster.nats_user", "cluster.nats_password_file");
+    let nats_ca = from.take("cluster.nats_ca", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file))));
     let prefix = from.take("cluster.prefix", |prefix: String| nats::check_prefix(&prefix).map(|()| prefix));
     let nodes = from.take("cluster.cassandra", nodes);
     let login = user_and_file(from, "cluster.cassandra_user", "cluster.cassandra_password_file");
@@ -54,18 +55,14 @@ pub(super) fn parse(from: &mut Layers, storage: &Storage) -> Option<ClusterSetti
         allow_periodic_commitlog: from.take("cluster.allow_periodic_commitlog", Ok::<bool, String>),
         nodes,
     };
-    let ca = from.take("cluster.ca", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file))));
     let name = from.take("cluster.name", |name: String| Ok((!name.is_empty()).then_some(name)));
     if !nats_plaintext && let Some(open) = nats.iter().find(|url| url.starts_with("nats://") && !is_loopback(url)) {
         let text = format!("{open} is not loopback, and nothing would be encrypted: use tls://");
         from.refuse("cluster.nats", format!("{text}, or set cluster.nats_allow_plaintext = true"));
     }
-    if !cassandra_plaintext
-        && ca.is_none()
-        && let Some(open) = cassandra.nodes.iter().find(|node| !is_loopback(node))
-    {
-        let text = format!("{open} is not loopback, and nothing would be encrypted: set cluster.ca");
-        from.refuse("cluster.cassandra", format!("{text}, or cluster.cassandra_allow_plaintext = true"));
+    if !cassandra_plaintext && let Some(open) = cassandra.nodes.iter().find(|node| !is_loopback(node)) {
+        let text = format!("{open} is not loopback, and nothing is encrypted: use a private network");
+        from.refuse("cluster.cassandra", format!("{text}, and set cluster.cassandra_allow_plaintext = true"));
     }
     if !cassandra.nodes.is_empty() {
         if nats.is_empty() {
@@ -81,7 +78,7 @@ pub(super) fn parse(from: &mut Layers, storage: &Storage) -> Option<ClusterSetti
         }
     }
     let cassandra = (!cassandra.nodes.is_empty()).then_some(cassandra);
-    (!nats.is_empty()).then_some(ClusterSettings { nats, nats_login, prefix, ca, cassandra, name })
+    (!nats.is_empty()).then_some(ClusterSettings { nats, nats_login, nats_ca, prefix, cassandra, name })
 }
 
 fn servers(servers: Vec<String>) -> Result<Vec<String>, String> {

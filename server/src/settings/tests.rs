@@ -260,7 +260,7 @@ fn a_cluster_is_checked_as_a_whole() {
     let expected = [
         "cluster.nats: nats://nats-1:4222 is not loopback, and nothing would be encrypted: use tls://, or set \
          cluster.nats_allow_plaintext = true",
-        "cluster.cassandra: cassandra-1:9042 is not loopback, and nothing would be encrypted: set cluster.ca, or \
+        "cluster.cassandra: cassandra-1:9042 is not loopback, and nothing is encrypted: use a private network, and set \
          cluster.cassandra_allow_plaintext = true",
         "media.listen: would have the files on one machine, and another bridge may lead: empty it, and set \
          media.endpoint to an S3 server if there are to be files",

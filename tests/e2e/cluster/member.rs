@@ -2,10 +2,17 @@
 
 use std::net::SocketAddr;
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
 use crate::server::{Ended, Log, Process, own_host, run, variable};
+use crate::until;
+
+/// A health check looks for a second or two.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 
 /// `godwit broker` or `godwit bridge`, with a data folder of its own. Killed when dropped; its log is shown if the test fails.
 #[derive(Debug)]
@@ -56,6 +63,13 @@ impl Member {
         self.start();
     }
 
+    /// Waits for the end that the process comes to by itself; returns the exit code.
+    pub(super) fn ended(&mut self) -> Option<i32> {
+        let process = self.process();
+        until("the process ends by itself", || process.has_ended());
+        process.wait().code()
+    }
+
     /// SIGTERM; returns the exit code.
     pub(super) fn stop(&mut self) -> Option<i32> {
         self.process().signal("-TERM");
@@ -65,6 +79,18 @@ impl Member {
     /// Where clients connect.
     pub(super) fn mqtt(&self) -> SocketAddr {
         self.process.as_ref().expect("it runs").mqtt()
+    }
+
+    /// Whether it serves: a bridge that stands by does not.
+    pub(super) fn is_ready(&self) -> bool {
+        self.get("/readyz").is_some_and(|answer| answer.status() == 200)
+    }
+
+    /// What it answers over HTTP; `None`: nothing in time.
+    pub(super) fn get(&self, path: &str) -> Option<Response<Body>> {
+        let url = format!("http://{}{path}", self.process.as_ref()?.http());
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER_WITHIN));
+        Agent::from(config.proxy(None).build()).get(url).call().ok()
     }
 
     /// Runs a command with this member's settings and data.

@@ -1,19 +1,28 @@
 //! Several brokers and bridges that meet on NATS, each a process with a data folder of its own.
 //!
-//! - `member`: one such process. `soak`: everything is killed under load.
+//! - `member`: one such process. `cassandra`: where the store of several bridges is.
+//! - `takeover`: a bridge leads, and others stand by. `soak`: everything is killed under load.
 
+mod cassandra;
 mod member;
 mod soak;
+mod takeover;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use godwit_test_nats::NatsServer;
 
 use crate::mqtt::{Client, RESUME, Version};
 use crate::server::{Account, Ended};
+use crate::until;
+use cassandra::Cassandra;
 use member::Member;
 
-/// One bridge, with its store in its data folder, behind several brokers. What is dropped first ends first.
+/// How long three nodes on one busy machine may take to agree on new tables.
+const TABLES_WITHIN: Duration = Duration::from_secs(120);
+
+/// Brokers, bridges and NATS servers. What is named first ends first.
 #[derive(Debug)]
 struct Cluster {
     brokers: Vec<Member>,
@@ -22,18 +31,32 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// With so many brokers and NATS servers.
-    fn start(brokers: usize, nats: usize) -> Self {
+    /// One bridge, with its store in its data folder.
+    fn alone(brokers: usize, nats: usize) -> Self {
+        Self::with(brokers, 1, nats, &[("store.memtable_mib", "1".to_owned())])
+    }
+
+    /// Bridges with their store on Cassandra, one of which leads already.
+    fn on(_: &Cassandra, brokers: usize, bridges: usize, nats: usize) -> Self {
+        let cluster = Self::with(brokers, bridges, nats, &Cassandra::settings());
+        // To make the tables may take longer than anything else.
+        let begun = Instant::now();
+        while !cluster.bridges.iter().any(Member::is_ready) {
+            assert!(begun.elapsed() < TABLES_WITHIN, "no bridge leads");
+        }
+        cluster
+    }
+
+    fn with(brokers: usize, bridges: usize, nats: usize, settings: &[(&str, String)]) -> Self {
         let nats = NatsServer::cluster(nats);
         let urls: Vec<_> = nats.iter().map(NatsServer::url).collect();
-        let settings = [("cluster.nats", urls.join(",")), ("store.memtable_mib", "1".to_owned())];
-        let start = |role| {
-            let mut member = Member::prepare(role, &settings);
-            member.start();
-            member
+        let settings = [&[("cluster.nats", urls.join(","))], settings].concat();
+        let start = |role, count| {
+            let mut members: Vec<_> = (0..count).map(|_| Member::prepare(role, &settings)).collect();
+            members.iter_mut().for_each(Member::start);
+            members
         };
-        let brokers = (0..brokers).map(|_| start("broker")).collect();
-        Self { brokers, bridges: vec![start("bridge")], nats }
+        Self { brokers: start("broker", brokers), bridges: start("bridge", bridges), nats }
     }
 
     /// Where clients connect.
@@ -41,8 +64,18 @@ impl Cluster {
         self.brokers.iter().map(Member::mqtt).collect()
     }
 
+    /// Which bridge leads. Waits until one does.
+    fn leader(&self) -> usize {
+        let mut leader = None;
+        until("a bridge leads", || {
+            leader = self.bridges.iter().position(Member::is_ready);
+            leader.is_some()
+        });
+        leader.expect("it was found")
+    }
+
     fn add(&self, arguments: &[&str]) -> Account {
-        let Ended { code, stdout, stderr } = self.bridges[0].run(arguments);
+        let Ended { code, stdout, stderr } = self.bridges[self.leader()].run(arguments);
         assert_eq!(code, Some(0), "{arguments:?}: {stderr}");
         serde_json::from_str(&stdout).expect("an account")
     }
@@ -58,7 +91,7 @@ impl Cluster {
 
 #[test]
 fn clients_at_different_brokers_chat() {
-    let cluster = Cluster::start(2, 1);
+    let cluster = Cluster::alone(2, 1);
     let (alice, bob) = (cluster.add_user("alice", "phone"), cluster.add_user("bob", "phone"));
     let doors = cluster.doors();
     let mut at_alice = Client::connect(doors[0], &alice, Version::V5, RESUME);

@@ -36,8 +36,6 @@ const KILLS_PER_ROUND: u32 = 20;
 const SETTINGS: &[(&str, &str)] = &[("store.memtable_mib", "1")];
 /// Named points, and the most passings before the last.
 const POINTS: [(&str, u64); 4] = [("before-commit", 300), ("after-commit", 300), ("replay", 20), ("compaction", 50)];
-/// Most acknowledgements between a start and the next kill.
-const ACKNOWLEDGED_MAX: u64 = 1_500;
 
 /// What the devices of a round and the test share.
 #[derive(Debug, Default)]
@@ -94,6 +92,10 @@ pub(crate) trait Subject {
     fn name(&self) -> &'static str;
     /// Where devices connect.
     fn doors(&self) -> Vec<SocketAddr>;
+    /// Most acknowledgements between a start and the next strike.
+    fn acknowledged_max(&self) -> u64 {
+        1_500
+    }
     /// Kills a part, and starts it again.
     fn strike(&mut self, random: &mut Random);
     /// `godwit user add`
@@ -250,7 +252,7 @@ fn run_round(
         }
         for _ in 0..KILLS_PER_ROUND {
             // From "before anybody is back" to "in full swing".
-            let enough = shared.acknowledged.load(Ordering::Relaxed) + random.below(ACKNOWLEDGED_MAX);
+            let enough = shared.acknowledged.load(Ordering::Relaxed) + random.below(subject.acknowledged_max());
             until("messages are acknowledged", || shared.acknowledged.load(Ordering::Relaxed) >= enough);
             thread::sleep(Duration::from_micros(random.below(20_000)));
             subject.strike(random);

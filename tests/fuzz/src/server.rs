@@ -54,7 +54,7 @@ fn settings() -> BridgeSettings {
             recall_window_s: 60,
             media_grace_s: 60,
         },
-        term: 0,
+        lead: Default::default(),
         lanes: 1,
         window_messages: 4,
         window_bytes: 2_000,
@@ -94,6 +94,7 @@ impl Server {
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
         let api = http::router(Api {
+            lead: Default::default(),
             admin: admin.clone(),
             chat,
             registration: None,

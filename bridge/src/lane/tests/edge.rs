@@ -48,7 +48,7 @@ pub(super) fn settings() -> BridgeSettings {
             recall_window_s: 3_600,
             media_grace_s: 60,
         },
-        term: 0,
+        lead: Default::default(),
         lanes: LANES,
         window_messages: WINDOW,
         window_bytes: 100_000,
