@@ -192,11 +192,7 @@ impl NatsBus {
 /// Logs what happens to a connection, and says whether it is there.
 fn tell(link: &str, event: &Event, connected: &watch::Sender<bool>) {
     match event {
-        Event::Connected => {
-            if !connected.send_replace(true) {
-                info!(link, "connected to NATS again");
-            }
-        }
+        Event::Connected if !connected.send_replace(true) => info!(link, "connected to NATS again"),
         Event::Disconnected => {
             connected.send_replace(false);
             warn!(link, "connection to NATS lost");

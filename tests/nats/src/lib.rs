@@ -1,7 +1,6 @@
 //! NATS servers for tests: each on an address and a port that nobody else has, with its files in a folder of its own. Killed
 //! when dropped. Failures panic: only tests call it.
 
-use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -45,9 +44,8 @@ impl NatsServer {
         let urls = urls.join(", ");
         for (server, route) in cluster.iter_mut().zip(&routes) {
             let name = server.address.ip();
-            let mut conf = format!("server_name: \"{name}\"\nmax_payload: {MAX_PAYLOAD}\n");
-            _ = write!(conf, "cluster {{ name: test, listen: \"{route}\", routes: [ {urls}] }}\n");
-            server.configure(&conf);
+            let cluster = format!("cluster {{ name: test, listen: \"{route}\", routes: [ {urls} ] }}");
+            server.configure(&format!("server_name: \"{name}\"\nmax_payload: {MAX_PAYLOAD}\n{cluster}\n"));
             server.start_again();
         }
         cluster
