@@ -76,10 +76,16 @@ impl ClusterSettings {
 pub(crate) mod tests {
     use super::*;
 
-    /// Settings of a cluster on nodes of this machine.
+    /// A node of `tests/cluster/cassandra`, from 1 to 3.
+    pub(crate) fn node(number: u32) -> String {
+        let net = std::env::var("GODWIT_TEST_CASSANDRA_NET").unwrap_or_else(|_| "127.0.0".to_owned());
+        format!("{net}.{number}:9042")
+    }
+
+    /// Settings of a cluster on these nodes.
     pub(crate) fn settings(keyspace: &str) -> ClusterSettings {
         ClusterSettings {
-            nodes: vec!["127.0.0.1:9042".to_owned()],
+            nodes: vec![node(1)],
             keyspace: keyspace.to_owned(),
             datacenter: "datacenter1".to_owned(),
             replication: 3,
