@@ -146,7 +146,7 @@ impl<J: Journal> Appender<J> {
             let released = released.or_else(|| self.gather_more());
             let is_due = !self.gathered.waiting.is_empty() || Instant::now() >= due || released.is_some();
             if (is_due || self.gathered.bytes >= GATHERED_MAX) && self.append().await.is_err() {
-                return self.standing.lose("another process has sealed the journal, and leads");
+                return;
             }
             if let Some(released) = released {
                 self.release().await;
@@ -232,10 +232,16 @@ impl<J: Journal> Appender<J> {
                     self.standing.reached(self.at.number, self.position);
                     return Ok(());
                 }
-                Outcome::Fenced => return Err(Fenced),
+                Outcome::Fenced => return Err(self.fenced()),
                 Outcome::Unknown(cause) => patience.pause(&cause).await,
             }
         }
+    }
+
+    /// Said before those who wait are let go: they ask why.
+    fn fenced(&self) -> Fenced {
+        self.standing.lose("another process has sealed the journal, and leads");
+        Fenced
     }
 
     /// Between two records.
@@ -244,8 +250,10 @@ impl<J: Journal> Appender<J> {
             return Ok(());
         }
         let (journal, at) = (self.journal.clone(), self.at);
-        until_known("open a segment of the journal", || journal.open(at.next())).await?;
-        until_known("roll a segment of the journal", || journal.roll(at)).await?;
+        let opened = until_known("open a segment of the journal", || journal.open(at.next())).await;
+        opened.map_err(|Fenced| self.fenced())?;
+        let rolled = until_known("roll a segment of the journal", || journal.roll(at)).await;
+        rolled.map_err(|Fenced| self.fenced())?;
         (self.at, self.segment_bytes, self.segment_since) = (at.next(), 0, Instant::now());
         self.standing.reached(self.at.number, self.position);
         Ok(())
@@ -266,14 +274,26 @@ impl<J: Journal> Appender<J> {
         let _ = self.frozen.try_send(Frozen { layer, end });
     }
 
+    /// Until the frozen layer is in tables. Meanwhile empty records say that this process leads still, without which nothing is
+    /// applied. `false`: it takes too long, or another process leads.
+    async fn wait_for_tables(&mut self, until: Instant) -> bool {
+        while timeout(HEARTBEAT, self.overlay.until_applied()).await.is_err() {
+            if Instant::now() >= until || self.append().await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Everything is applied, then the journal is sealed by its owner. If tables take too long, whoever leads next replays.
     async fn release(&mut self) {
-        let applied = timeout(RELEASE_MAX, async {
-            self.overlay.until_applied().await;
+        let until = Instant::now() + RELEASE_MAX;
+        let mut is_applied = self.wait_for_tables(until).await;
+        if is_applied {
             self.freeze();
-            self.overlay.until_applied().await;
-        });
-        if applied.await.is_err() {
+            is_applied = self.wait_for_tables(until).await;
+        }
+        if !is_applied {
             warn!(
                 after_s = RELEASE_MAX.as_secs(),
                 "the tables are slow: whoever leads next reads the rest in the journal"

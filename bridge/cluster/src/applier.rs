@@ -2,6 +2,7 @@
 //! writes what is not in the journal.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tracing::info;
@@ -17,6 +18,9 @@ use crate::tables::{Change, Tables};
 
 /// Changes that are written at once.
 const CHANGES_MAX: usize = 2_048;
+
+/// How long reads are waited for.
+const READS_MAX: Duration = Duration::from_secs(10);
 
 /// A journal of an earlier leader, all of which is in the overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,7 @@ impl<J: Journal, T: Tables, R: Registry> Applier<J, T, R> {
     /// Until the appender ends.
     pub(crate) async fn run(mut self) {
         while let Some(Frozen { layer, end }) = self.frozen.recv().await {
+            self.overlay.until_read(READS_MAX).await;
             let mut changes = layer.changes();
             loop {
                 let some: Vec<_> = changes.by_ref().take(CHANGES_MAX).collect();

@@ -4,15 +4,20 @@
 //! applied to tables, then dropped. So of what happened to a key in between only the last reaches the tables, and an inbox
 //! entry that was acknowledged before its layer was frozen never does: neither it nor its deletion.
 //!
+//! A read takes what the overlay knows, then asks the tables for the rest. Meanwhile no later commit may reach the tables, or the
+//! read would see a part of it. So the applier waits for reads that began before its layer was frozen.
+//!
 //! Filled by the appender, emptied by the applier, read by everybody.
 
 use std::collections::{BTreeMap, btree_map};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_store::keys::{self, StoreKey};
 use godwit_store::{Table, Write};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::floor::Floors;
 use crate::tables::Change;
@@ -92,6 +97,10 @@ impl Layer {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.ranges.is_empty()
+    }
+
     fn in_range(&self, table: Table, from: &[u8], to: &[u8]) -> btree_map::Range<'_, StoreKey, Slot> {
         self.slots.range((table, from.to_vec())..(table, to.to_vec()))
     }
@@ -129,8 +138,12 @@ fn cost((_, key): &StoreKey, slot: &Slot) -> usize {
 struct State {
     active: Layer,
     frozen: Option<Arc<Layer>>,
-    /// How many layers were frozen.
+    /// How many layers were frozen that were not empty.
     generation: u64,
+    /// Layers up to this one are, or may be, in tables.
+    applying: u64,
+    /// Reads under way, by the generation in which they began.
+    reads: BTreeMap<u64, usize>,
     /// The highest order of an inbox entry that tables may have.
     last_entry: u64,
 }
@@ -156,7 +169,7 @@ pub(crate) struct Overlay {
 pub(crate) struct Looked {
     /// In the order of the keys; `None`: tables have it.
     pub(crate) known: Vec<Option<Option<Bytes>>>,
-    pub(crate) generation: u64,
+    pub(crate) reading: Reading,
 }
 
 /// What the overlay knows of a range.
@@ -166,7 +179,33 @@ pub(crate) struct Snapshot {
     pub(crate) rows: Vec<(Vec<u8>, Option<Bytes>)>,
     /// Of tables, keys in these are deleted.
     pub(crate) ranges: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) generation: u64,
+}
+
+/// A read is under way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    overlay: Overlay,
+    generation: u64,
+}
+
+impl Reading {
+    /// Whether what tables said fits what the overlay said. Otherwise the read took so long that the applier went on without
+    /// it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.overlay.locked(|state| state.applying <= self.generation)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.overlay.locked(|state| {
+            if let Some(reads) = state.reads.get_mut(&self.generation) {
+                *reads -= 1;
+            }
+            state.reads.retain(|_, reads| *reads > 0);
+        });
+        self.overlay.changed.notify_waiters();
+    }
 }
 
 impl Overlay {
@@ -210,7 +249,8 @@ impl Overlay {
         self.locked(|state| {
             let frozen = state.frozen.as_deref();
             let look = |key| state.active.look(key).or_else(|| frozen?.look(key));
-            Looked { known: keys.iter().map(look).collect(), generation: state.generation }
+            let known = keys.iter().map(look).collect();
+            Looked { known, reading: self.begin(state) }
         })
     }
 
@@ -221,7 +261,7 @@ impl Overlay {
         (from, to): (&[u8], &[u8]),
         rows_max: usize,
         is_live: impl Fn(&Bytes) -> bool,
-    ) -> Snapshot {
+    ) -> (Snapshot, Reading) {
         self.locked(|state| {
             let frozen = state.frozen.as_deref();
             let mut newer = state.active.in_range(table, from, to).peekable();
@@ -247,14 +287,20 @@ impl Overlay {
             let ranges = [Some(&state.active), frozen].into_iter().flatten().flat_map(|layer| &layer.ranges);
             let ranges = ranges.filter(|range| range.table == table && *range.from < *to && *from < *range.to);
             let ranges = ranges.map(|range| (range.from.clone(), range.to.clone())).collect();
-            Snapshot { rows, ranges, generation: state.generation }
+            (Snapshot { rows, ranges }, self.begin(state))
         })
     }
 
-    /// How many layers were frozen. What was read from tables fits what was looked up here before if that has not changed: what
-    /// was committed meanwhile is not in tables.
-    pub(crate) fn generation(&self) -> u64 {
-        self.locked(|state| state.generation)
+    fn begin(&self, state: &mut State) -> Reading {
+        *state.reads.entry(state.generation).or_default() += 1;
+        Reading { overlay: self.clone(), generation: state.generation }
+    }
+
+    /// Before the frozen layer is applied: waits for reads that do not know it, up to `limit`. Those that take longer are made
+    /// again.
+    pub(crate) async fn until_read(&self, limit: Duration) {
+        let _ = timeout(limit, self.until(|state| state.reads.range(..state.generation).next().is_none())).await;
+        self.locked(|state| state.applying = state.generation);
     }
 
     /// Begins a new layer, unless the one before is not applied. Called when all that is in the active one is in the journal.
@@ -263,7 +309,7 @@ impl Overlay {
             if state.frozen.is_some() {
                 return None;
             }
-            state.generation += 1;
+            state.generation += u64::from(!state.active.is_empty());
             state.frozen = Some(Arc::new(std::mem::take(&mut state.active)));
             state.frozen.clone()
         });

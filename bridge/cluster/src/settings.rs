@@ -1,9 +1,11 @@
 //! What an operator says of a cluster.
 
+use std::fmt;
+
 use crate::ClusterError;
 
 /// Where the cluster's data are, and what this process is called there.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClusterSettings {
     /// Nodes of Cassandra, `host:port`. The others are found through them.
     pub nodes: Vec<String>,
@@ -20,6 +22,22 @@ pub struct ClusterSettings {
     /// Whether nodes may acknowledge what is not on their disks. Then a loss of power in two places at once may lose what was
     /// acknowledged, and even let two processes lead. Otherwise such nodes are refused.
     pub accept_periodic_commitlog: bool,
+}
+
+/// Without the password.
+impl fmt::Debug for ClusterSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { nodes, keyspace, datacenter, replication, login, name, accept_periodic_commitlog } = self;
+        f.debug_struct("ClusterSettings")
+            .field("nodes", nodes)
+            .field("keyspace", keyspace)
+            .field("datacenter", datacenter)
+            .field("replication", replication)
+            .field("user", &login.as_ref().map(|(user, _)| user))
+            .field("name", name)
+            .field("accept_periodic_commitlog", accept_periodic_commitlog)
+            .finish()
+    }
 }
 
 /// The longest name of a keyspace that Cassandra takes.
@@ -58,10 +76,16 @@ impl ClusterSettings {
 pub(crate) mod tests {
     use super::*;
 
-    /// Settings of a cluster on nodes of this machine.
+    /// A node of `tests/cluster/cassandra`, from 1 to 3.
+    pub(crate) fn node(number: u32) -> String {
+        let net = std::env::var("GODWIT_TEST_CASSANDRA_NET").unwrap_or_else(|_| "127.0.0".to_owned());
+        format!("{net}.{number}:9042")
+    }
+
+    /// Settings of a cluster on these nodes.
     pub(crate) fn settings(keyspace: &str) -> ClusterSettings {
         ClusterSettings {
-            nodes: vec!["127.0.0.1:9042".to_owned()],
+            nodes: vec![node(1)],
             keyspace: keyspace.to_owned(),
             datacenter: "datacenter1".to_owned(),
             replication: 3,
@@ -69,6 +93,13 @@ pub(crate) mod tests {
             name: "test".to_owned(),
             accept_periodic_commitlog: false,
         }
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let login = Some(("godwit".to_owned(), "secret".to_owned()));
+        let shown = format!("{:?}", ClusterSettings { login, ..settings("godwit") });
+        assert!(shown.contains("godwit") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]

@@ -60,14 +60,13 @@ impl<T: Tables> ClusterStore<T> {
         move |value| !table.expires() || expiry_s(value) > now_s
     }
 
-    /// What the overlay does not know, tables know. `None`: a layer was frozen meanwhile, and tables may be ahead of what the
-    /// overlay said.
+    /// What the overlay does not know, tables know. `None`: it took so long that tables may be ahead of what the overlay said.
     async fn try_get(&self, keys: &[StoreKey]) -> Result<Option<Vec<Option<Bytes>>>, StoreError> {
         let looked = self.overlay.look(keys);
         let unknown = keys.iter().zip(&looked.known).filter(|(_, known)| known.is_none());
         let unknown: Vec<_> = unknown.map(|(key, _)| key.clone()).collect();
         let mut found = if unknown.is_empty() { Vec::new() } else { self.tables.get(&unknown).await? }.into_iter();
-        if !unknown.is_empty() && self.overlay.generation() != looked.generation {
+        if !unknown.is_empty() && !looked.reading.is_whole() {
             return Ok(None);
         }
         let values = looked.known.into_iter().map(|known| known.unwrap_or_else(|| found.next().flatten()));
@@ -83,12 +82,11 @@ impl<T: Tables> ClusterStore<T> {
     ) -> Result<Option<Vec<Row>>, StoreError> {
         let several = || StoreError { doing: "scan", cause: format!("a range of \"{}\" has no group", table.name()) };
         let (groups, hint) = self.overlay.floors().groups(table, range.0, range.1).ok_or_else(several)?;
-        let snapshot = self.overlay.snapshot(table, range, rows_max, self.is_live(table));
-        let (generation, first) = (snapshot.generation, snapshot.rows.iter().find(|(_, value)| value.is_some()));
-        let first = first.map(|(key, _)| group(table, key));
+        let (snapshot, reading) = self.overlay.snapshot(table, range, rows_max, self.is_live(table));
+        let first = snapshot.rows.iter().find(|(_, value)| value.is_some()).map(|(key, _)| group(table, key));
         let mut below = TableRows::new(&self.tables, table, range, groups, rows_max);
         let rows = merge(snapshot, &mut below, (rows_max, bytes_max), self.is_live(table)).await?;
-        if self.overlay.generation() != generation {
+        if !reading.is_whole() {
             return Ok(None);
         }
         if let (Some(hint), Some(below)) = (hint, below.empty_before()) {

@@ -1,6 +1,7 @@
 //! The registry in memory, for tests.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use godwit_store::StoreError;
@@ -17,9 +18,14 @@ struct State {
 
 /// A registry in memory. Cheap to clone; all clones are the same.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryRegistry(Arc<Mutex<State>>);
+pub struct MemoryRegistry(Arc<Mutex<State>>, Arc<AtomicBool>);
 
 impl MemoryRegistry {
+    /// Plays a database that does, or does not, change who leads.
+    pub fn set_stuck(&self, stuck: bool) {
+        self.1.store(stuck, Ordering::Relaxed);
+    }
+
     fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
         // A panic while the lock is held cannot leave it half changed: every step is one call.
         Ok(work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)))
@@ -32,6 +38,9 @@ impl Registry for MemoryRegistry {
     }
 
     async fn place(&self, expected: Option<i64>, to: &Placement) -> Result<bool, StoreError> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(StoreError { doing: "change who leads", cause: "simulated".to_owned() });
+        }
         self.locked(|state| {
             let is_expected = state.placement.as_ref().map(|placement| placement.version) == expected;
             if is_expected {

@@ -1,5 +1,7 @@
 //! Who leads, and what of those who led.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 use super::*;
 use crate::journal::{Journal as _, LogId, Segment};
 use crate::registry::{MemberState, Registry as _};
@@ -49,6 +51,35 @@ async fn a_released_leader_is_followed_at_once() {
     let (store, _leadership) = scene.lead("b").await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert!(get(&store, receipt(1, 1)).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_released_leader_waits_for_slow_tables() {
+    let scene = Scene::new();
+    let ready_at = Instant::now() + Duration::from_secs(6);
+    let tables = MemoryTables::failing(Arc::new(move || Instant::now() < ready_at));
+    let candidate = Candidate { tables: tables.clone(), ..scene.member("a") };
+    let (store, leadership) = candidate.lead().await.expect("leads");
+    commit(&store, vec![put(receipt(1, 1), b"x")]).await;
+    leadership.release().await;
+    assert!((6..8).contains(&(Instant::now() - ready_at + Duration::from_secs(6)).as_secs()));
+    assert_eq!(tables.changes(), 1, "all is applied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_does_not_move_while_earlier_journals_are_to_be_read() {
+    let scene = Scene::new();
+    let (store, leadership) = scene.lead("a").await;
+    commit(&store, vec![put(receipt(1, 1), b"old")]).await;
+    drop((store, leadership));
+    let (store, leadership) = scene.lead("b").await;
+    scene.registry.set_stuck(true);
+    commit(&store, vec![put(receipt(1, 1), b"new")]).await;
+    applied().await;
+    drop((store, leadership));
+    scene.registry.set_stuck(false);
+    let (store, _leadership) = scene.lead("c").await;
+    assert_eq!(get(&store, receipt(1, 1)).await.as_deref(), Some(&b"new"[..]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,14 +148,13 @@ async fn whoever_dies_while_it_takes_over_is_followed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_slept_is_not_confirmed() {
-    let slept = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let slept = Arc::new(AtomicU64::new(0));
     let scene = Scene::new();
     let (steady, asleep) = (scene.steady.clone(), slept.clone());
-    let steady: ClockSource =
-        Arc::new(move || steady() + Duration::from_secs(asleep.load(std::sync::atomic::Ordering::Relaxed)));
+    let steady: ClockSource = Arc::new(move || steady() + Duration::from_secs(asleep.load(Ordering::Relaxed)));
     let (_store, leadership) = Scene { steady, ..scene }.lead("a").await;
     assert!(leadership.is_confirmed());
-    slept.store(4, std::sync::atomic::Ordering::Relaxed);
+    slept.store(4, Ordering::Relaxed);
     assert!(!leadership.is_confirmed());
     sleep(Duration::from_secs(2)).await;
     assert!(leadership.is_confirmed(), "it leads still");
@@ -132,15 +162,26 @@ async fn a_leader_that_slept_is_not_confirmed() {
 
 #[tokio::test(start_paused = true)]
 async fn segments_roll_and_are_read_in_order() {
-    let scene = Scene::new();
+    let stuck = Arc::new(AtomicBool::new(true));
+    let is_stuck = stuck.clone();
+    let tables = MemoryTables::failing(Arc::new(move || is_stuck.load(Ordering::Relaxed)));
+    let scene = Scene { tables, ..Scene::new() };
     let (store, leadership) = scene.lead("a").await;
     for n in 0..200_u8 {
-        commit(&store, vec![put(receipt(1, 1), &[n])]).await;
+        commit(&store, vec![put(receipt(1, n.into()), &[n]), put(receipt(2, 1), &[n])]).await;
         sleep(Duration::from_secs(1)).await;
     }
     drop((store, leadership));
+    assert_eq!(scene.journal.segments().len(), 4, "a segment a minute");
+    stuck.store(false, Ordering::Relaxed);
     let (store, _leadership) = scene.lead("b").await;
-    assert_eq!(get(&store, receipt(1, 1)).await.as_deref(), Some(&[199][..]));
+    for _ in 0..2 {
+        let keys: Vec<_> = (0..200).map(|n| receipt(1, n)).collect();
+        assert!(store.multi_get(&keys).await.expect("read").iter().all(Option::is_some));
+        assert_eq!(get(&store, receipt(2, 1)).await.as_deref(), Some(&[199][..]));
+        applied().await;
+    }
+    assert_eq!(scene.journal.segments().len(), 1, "all of the old journal is removed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,9 +1,9 @@
 //! What the store of a leader does, beside what every store does.
 
-use godwit_store::conformance;
+use godwit_store::{Row, StoreError, conformance};
 
 use super::*;
-use crate::tables::{Change, Tables as _};
+use crate::tables::{Change, Tables};
 
 #[tokio::test(start_paused = true)]
 async fn conforms() {
@@ -21,7 +21,7 @@ async fn conforms() {
 struct Applied(ClusterStore<MemoryTables>);
 
 impl Store for Applied {
-    async fn multi_get(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>, godwit_store::StoreError> {
+    async fn multi_get(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.0.multi_get(keys).await
     }
 
@@ -32,11 +32,11 @@ impl Store for Applied {
         to: &[u8],
         rows_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<godwit_store::Row>, godwit_store::StoreError> {
+    ) -> Result<Vec<Row>, StoreError> {
         self.0.scan(table, from, to, rows_max, bytes_max).await
     }
 
-    async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), godwit_store::StoreError> {
+    async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
         self.0.commit(writes, durability).await?;
         applied().await;
         Ok(())
@@ -125,6 +125,63 @@ async fn a_range_over_many_groups_is_refused_and_nothing_of_it_is_written() {
     store.commit(vec![put(receipt(1, 1), b"x"), range], Durability::Synced).await.expect_err("refused");
     assert_eq!(get(&store, receipt(1, 1)).await, None);
     store.scan(Table::Receipts, &[0; 8], &[0xFF; 8], 1, 1).await.expect_err("refused");
+}
+
+/// Tables that take so long to read.
+#[derive(Clone)]
+struct Slow(MemoryTables, Duration);
+
+impl Tables for Slow {
+    async fn apply(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.0.apply(changes).await
+    }
+
+    async fn get(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        sleep(self.1).await;
+        self.0.get(keys).await
+    }
+
+    async fn scan(
+        &self,
+        table: Table,
+        group: &[u8],
+        from: &[u8],
+        to: &[u8],
+        rows_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        sleep(self.1).await;
+        self.0.scan(table, group, from, to, rows_max).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_sees_all_of_a_commit_or_nothing() {
+    // Shorter, and longer, than the applier waits for reads.
+    for seconds in [8, 15] {
+        read_while_it_is_written(Duration::from_secs(seconds)).await;
+    }
+}
+
+async fn read_while_it_is_written(delay: Duration) {
+    let Candidate { journal, registry, name, time, wall, steady, overlay_bytes, .. } = Scene::new().member("a");
+    let tables = Slow(MemoryTables::default(), delay);
+    let candidate = Candidate { journal, tables, registry, name, time, wall, steady, overlay_bytes };
+    let (store, _leadership) = candidate.lead().await.expect("leads");
+    let (first, second) = (receipt(1, 1), receipt(1, 2));
+    let (from, to) = keys::receipts(DeviceId::new(1));
+    commit(&store, vec![put(second.clone(), b"old")]).await;
+    // While the tables are read both rows are written, and applied.
+    let write = async {
+        sleep(Duration::from_secs(1)).await;
+        commit(&store, vec![put(first.clone(), b"new"), put(second.clone(), b"new")]).await;
+    };
+    let keys = [first.clone(), second.clone()];
+    let (found, rows, ()) =
+        futures::join!(store.multi_get(&keys), store.scan(Table::Receipts, &from, &to, 9, usize::MAX), write);
+    let found: Vec<_> = found.expect("read").into_iter().map(Option::unwrap_or_default).collect();
+    assert!([["", "old"], ["new", "new"]].iter().any(|whole| found == whole), "{found:?}");
+    let rows: Vec<_> = rows.expect("scanned").into_iter().map(|(_, value)| value).collect();
+    assert!(rows == ["old"] || rows == ["new", "new"], "{rows:?}");
 }
 
 #[tokio::test(start_paused = true)]
