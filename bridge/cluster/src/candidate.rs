@@ -83,8 +83,13 @@ impl<J: Journal, T: Tables, R: Registry> Candidate<J, T, R> {
                 }
             }
             self.open(log).await;
-            let expected = before.as_ref().map(|before| before.version);
-            let to = match before {
+            // While this process waited, the leader itself may have changed it: what it inherited is applied.
+            let now = patiently("read who leads", || self.registry.placement()).await;
+            if now.as_ref().map(|now| now.owner) != before.map(|before| before.owner) {
+                continue;
+            }
+            let expected = now.as_ref().map(|now| now.version);
+            let to = match now {
                 None => Placement { version: 1, format: FORMAT, term: 1, owner: log, replay: Vec::new() },
                 Some(Placement { version, term, owner, mut replay, .. }) => {
                     replay.push(owner);

@@ -4,8 +4,6 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Where the script has them listen.
-const NODES: &str = "127.0.0.1:9042,127.0.0.2:9042,127.0.0.3:9042";
 /// How many there are, numbered from 1 on.
 pub(super) const COUNT: u64 = 3;
 
@@ -34,8 +32,11 @@ impl Cassandra {
     pub(super) fn settings() -> [(&'static str, String); 3] {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let keyspace = format!("godwit_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        // Where the script has them listen.
+        let net = std::env::var("GODWIT_TEST_CASSANDRA_NET").unwrap_or("127.0.0".to_owned());
+        let nodes: Vec<_> = (1..=COUNT).map(|node| format!("{net}.{node}:9042")).collect();
         // There is no object store that all bridges reach.
-        [("cluster.cassandra", NODES.to_owned()), ("cluster.keyspace", keyspace), ("media.listen", String::new())]
+        [("cluster.cassandra", nodes.join(",")), ("cluster.keyspace", keyspace), ("media.listen", String::new())]
     }
 
     /// Has the script do something to a node: kill, restart, pause or resume.
