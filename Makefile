@@ -15,6 +15,8 @@ NODE := $(CARGO_TARGET_DIR)/node
 export GODWIT_TEST_NODE_PATH := $(NODE)/node_modules
 # What `make build` makes. In production the first is enough.
 PROGRAMS := godwit godwit-chat godwit-bench
+# Cassandra's jars, and the data of the nodes that `make test-cluster` starts.
+CASSANDRA := $(CARGO_TARGET_DIR)/cassandra
 # How often `make soak` kills.
 SOAK_KILLS ?= 1000
 # How long `make soak-client` kills apps and servers.
@@ -33,8 +35,8 @@ export SERVER ?= godwit
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
-.PHONY: help build run test soak soak-client client-size attack siege fresh fuzz sim conformance bench profile router-cost fmt lint doc deny audit prerequisites \
-	settings-page test-prerequisites
+.PHONY: help build run test test-cluster soak soak-client client-size attack siege fresh fuzz sim conformance bench profile router-cost fmt lint doc deny audit \
+	prerequisites settings-page test-prerequisites
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -50,6 +52,14 @@ run: build ## a server with the default settings and a week of history, data in 
 
 test: test-prerequisites ## every test
 	cargo test --locked --workspace
+
+test-cluster: test-prerequisites ## the tests that need Cassandra, on three nodes that it starts, parts of which it kills: 15 minutes, 3 GB of memory
+	@scripts/prerequisites cluster
+	tests/cluster/cassandra start $(CASSANDRA)
+	export GODWIT_TEST_CASSANDRA=$(CASSANDRA); \
+	cargo test --locked --workspace --lib -- --test-threads=1 --nocapture tests::cassandra && \
+	cargo test --locked --workspace --test e2e -- --test-threads=1 --nocapture cluster::; \
+	status=$$?; tests/cluster/cassandra stop $(CASSANDRA); exit $$status
 
 soak: test-prerequisites ## kill servers under load SOAK_KILLS times (1000) and check what arrives
 	GODWIT_SOAK_KILLS=$(SOAK_KILLS) cargo test --locked --workspace --test e2e -- --nocapture soak

@@ -10,7 +10,7 @@
 //! - [`events`]: what happens, told to operators. [`audit`]: who got in, and who changed accounts, in a file.
 //! - [`token`]: tokens of the operator's own accounts.
 //! - [`registration`]: people who prove that they have a phone number. [`webhook`]: signed posts to operators.
-//! - [`memory`]: whether the process is short of it.
+//! - [`memory`]: whether the process is short of it. [`lead`]: whether it leads its cluster.
 //! - [`origin`]: which store this is, and whether it went back.
 //! - [`remote_bus`]: the bus of a broker in another process.
 //! - `phone`: phone numbers, by hash. `handover`: what waited for a number goes to who registers with it.
@@ -57,6 +57,7 @@ mod handover;
 mod health;
 mod lane;
 mod lanes;
+pub mod lead;
 pub mod limits;
 pub mod media;
 mod memberships;
@@ -301,10 +302,11 @@ async fn watched(task: BridgeTask, failed: watch::Sender<Option<StoreError>>) {
     }
 }
 
-/// Runs a task on a thread of its own, without I/O: waking it takes no more than a futex.
+/// Runs a task on a thread of its own, without I/O: waking it takes no more than a futex. It has timers, since a store may be
+/// waited for over the network.
 fn spawn_thread(name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<(), StoreError> {
     let cannot = |error: std::io::Error| StoreError { doing: "start a thread", cause: error.to_string() };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(cannot)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(cannot)?;
     thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task)).map_err(cannot)?;
     Ok(())
 }

@@ -93,10 +93,50 @@ pub async fn settle<S: Store>(
     files: String,
     now_ms: u64,
 ) -> Result<(OutsideMark, Option<WentBack>), StoreError> {
-    let stored = store.multi_get(&[keys::starts()]).await?.pop().flatten();
-    let starts = stored.as_deref().and_then(keys::parse_counter);
-    let origin = StoreOrigin::read(store).await?;
-    let went_back = compare(origin, starts.unwrap_or(0), starts.is_none(), mark, &files);
+    let known = KnownStore::read(store).await?;
+    let went_back = compare(&known, mark, &files);
+    count_start(store, known, mark, went_back, files, now_ms).await
+}
+
+/// As [`settle`], of a store that several processes serve in turn, and that is not in files of theirs. Each process keeps the mark
+/// of its own last start. So a process without a mark is a new one, and one that knows fewer starts than the store was not the
+/// last; only a store that knows fewer starts than a mark went back.
+///
+/// # Errors
+/// As [`settle`].
+pub async fn settle_shared<S: Store>(
+    store: &S,
+    mark: Option<&OutsideMark>,
+    now_ms: u64,
+) -> Result<(OutsideMark, Option<WentBack>), StoreError> {
+    let known = KnownStore::read(store).await?;
+    let went_back = mark.and_then(|mark| compare_shared(&known, mark));
+    count_start(store, known, mark, went_back, String::new(), now_ms).await
+}
+
+/// What a store says of itself.
+struct KnownStore {
+    origin: Option<StoreOrigin>,
+    /// `None`: it is new.
+    starts: Option<u64>,
+}
+
+impl KnownStore {
+    async fn read<S: Store>(store: &S) -> Result<Self, StoreError> {
+        let stored = store.multi_get(&[keys::starts()]).await?.pop().flatten();
+        let starts = stored.as_deref().and_then(keys::parse_counter);
+        Ok(Self { origin: StoreOrigin::read(store).await?, starts })
+    }
+}
+
+async fn count_start<S: Store>(
+    store: &S,
+    KnownStore { origin, starts }: KnownStore,
+    mark: Option<&OutsideMark>,
+    went_back: Option<WentBack>,
+    files: String,
+    now_ms: u64,
+) -> Result<(OutsideMark, Option<WentBack>), StoreError> {
     let before = origin.unwrap_or_default();
     let server = if origin.is_some() { before.server } else { random()? };
     let origin = match (went_back, origin) {
@@ -112,24 +152,24 @@ pub async fn settle<S: Store>(
     Ok((OutsideMark { server, epoch: origin.epoch, starts, files }, went_back))
 }
 
-fn compare(
-    origin: Option<StoreOrigin>,
-    starts: u64,
-    is_new: bool,
-    mark: Option<&OutsideMark>,
-    files: &str,
-) -> Option<WentBack> {
-    let Some(mark) = mark else { return (!is_new).then_some(WentBack::Unmarked) };
-    if is_new {
-        return Some(WentBack::Empty);
-    }
-    if origin.is_none_or(|origin| (origin.server, origin.epoch) != (mark.server, mark.epoch)) {
+fn compare(known: &KnownStore, mark: Option<&OutsideMark>, files: &str) -> Option<WentBack> {
+    let Some(mark) = mark else { return known.starts.map(|_| WentBack::Unmarked) };
+    let Some(starts) = known.starts else { return Some(WentBack::Empty) };
+    if known.origin.is_none_or(|origin| (origin.server, origin.epoch) != (mark.server, mark.epoch)) {
         return Some(WentBack::Another);
     }
     if starts < mark.starts {
         return Some(WentBack::Older);
     }
     (!mark.files.is_empty() && !files.is_empty() && mark.files != files).then_some(WentBack::Copied)
+}
+
+fn compare_shared(known: &KnownStore, mark: &OutsideMark) -> Option<WentBack> {
+    let Some(starts) = known.starts else { return Some(WentBack::Empty) };
+    if known.origin.is_none_or(|origin| origin.server != mark.server) {
+        return Some(WentBack::Another);
+    }
+    (starts < mark.starts).then_some(WentBack::Older)
 }
 
 fn random() -> Result<u64, StoreError> {
@@ -221,5 +261,24 @@ mod tests {
         assert_eq!(went_back, Some(WentBack::Empty));
         assert_ne!(now.server, first.server);
         assert!(floor(&anew).await > 0);
+    }
+
+    #[tokio::test]
+    async fn of_a_shared_store_only_an_older_state_went_back() {
+        let store = empty();
+        let start = async |store: &MemoryStore, mark| settle_shared(store, mark, NOW_MS).await.expect("settled");
+        let (one, went_back) = start(&store, None).await;
+        assert_eq!((went_back, one.starts), (None, 1));
+        let backup = copy(&store).await;
+        let (other, went_back) = start(&store, None).await;
+        assert_eq!((went_back, other.starts, other.epoch), (None, 2, one.epoch), "a process that is new");
+        let (one, went_back) = start(&store, Some(&one)).await;
+        assert_eq!((went_back, one.starts), (None, 3), "a process that was not the last");
+        let (back, went_back) = start(&backup, Some(&one)).await;
+        assert_eq!(went_back, Some(WentBack::Older));
+        assert!(back.epoch != one.epoch && back.starts > one.starts && back.server == one.server);
+        assert_eq!(start(&backup, Some(&other)).await.1, None, "it was noticed already");
+        assert_eq!(start(&empty(), Some(&one)).await.1, Some(WentBack::Empty));
+        assert_eq!(start(&backup, Some(&OutsideMark { server: 0, ..back })).await.1, Some(WentBack::Another));
     }
 }

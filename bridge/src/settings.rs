@@ -7,6 +7,7 @@ use std::time::Duration;
 use godwit_core::decide::Rules;
 
 use crate::audit::Audit;
+use crate::lead::Lead;
 use crate::media::MediaSettings;
 use crate::memory::Shortage;
 use crate::registration::RegistrationSettings;
@@ -17,6 +18,8 @@ use crate::token::Tokens;
 pub struct BridgeSettings {
     /// Limits that decisions depend on.
     pub rules: Rules,
+    /// That it leads its cluster.
+    pub lead: Lead,
     /// Number of lanes, 1 to 64. May change from one start to the next.
     pub lanes: u32,
     /// Deliveries that a device may leave unacknowledged, 1 to 65,535.

@@ -97,6 +97,7 @@ pub(crate) fn settings() -> BridgeSettings {
             recall_window_s: 3_600,
             media_grace_s: 60,
         },
+        lead: Default::default(),
         lanes: 2,
         window_messages: 10,
         unanswered_publishes_max: 128,

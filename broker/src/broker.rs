@@ -208,8 +208,9 @@ impl BrokerHealth {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use godwit_bus::local::LocalBus;
+
     use super::*;
-    use crate::local_bus::LocalBus;
 
     async fn broker() -> Broker {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

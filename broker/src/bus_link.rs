@@ -142,12 +142,26 @@ impl LaneDownlinks {
         let bytes = payload.len();
         // No payload can be read as both: field 1 (and 2, should 1 be zero) differ in wire type.
         if let Ok(batch) = DownBatch::decode(payload.clone()) {
-            self.handle_batch(batch, bytes);
+            if self.is_in_force(batch.term) {
+                self.handle_batch(batch, bytes);
+            }
         } else if let Ok(hello) = BridgeHello::decode(payload) {
-            self.handle_hello(&hello);
+            if self.is_in_force(hello.term) {
+                self.handle_hello(&hello);
+            }
         } else {
             tracing::warn!("ignored a payload that is neither a batch nor a hello");
         }
+    }
+
+    /// Whether a bridge of this term still leads, as far as was heard. A newer one than before puts an end to what the one
+    /// before may say.
+    fn is_in_force(&mut self, term: u64) -> bool {
+        let before = self.edge.note_term(term);
+        if term > before {
+            self.epoch = None;
+        }
+        term >= before
     }
 
     /// A bridge has announced itself. Attaches to its lanes, unless it is the one that is known.

@@ -41,6 +41,8 @@ pub(crate) struct Edge {
     registry: RwLock<HashMap<u64, Arc<ConnectionHandle>>>,
     last_number: AtomicU64,
     last_generation: AtomicU64,
+    /// The highest term of a bridge that was heard (bus.proto).
+    term: AtomicU64,
 }
 
 impl Edge {
@@ -54,6 +56,7 @@ impl Edge {
             registry: RwLock::default(),
             last_number: AtomicU64::new(0),
             last_generation: AtomicU64::new(0),
+            term: AtomicU64::new(0),
         }
     }
 
@@ -140,6 +143,11 @@ impl Edge {
             }
             queue.permit_freed().await;
         }
+    }
+
+    /// Notes the term of a bridge that was heard. Returns the highest that was heard before.
+    pub(crate) fn note_term(&self, term: u64) -> u64 {
+        self.term.fetch_max(term, Ordering::Relaxed)
     }
 
     /// Begins the next generation of the stream to a lane, and attaches all its connections in it, as bus.proto describes. Returns

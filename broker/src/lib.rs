@@ -33,7 +33,6 @@ mod embedded;
 mod handshake;
 mod lane_stream;
 mod listener;
-pub mod local_bus;
 mod login_queue;
 mod mqtt;
 pub mod pressure;

@@ -43,6 +43,9 @@ pub(crate) enum CliCommand {
     /// Show the running server's time, or say that the wall clock is right
     #[command(subcommand)]
     Clock(ClockCommand),
+    /// Look at a cluster
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Say that the data folder was put back from a backup, before the next start
     Restored(SettingsArgs),
     /// Check the settings and print what is in force
@@ -167,6 +170,19 @@ pub(crate) enum ClockCommand {
     Follow(SettingsArgs),
 }
 
+/// Commands on a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Print which bridge leads, which stand by, and how far the store is. Asks the store, so no bridge needs to run
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory as _, Parser as _};
@@ -194,6 +210,7 @@ mod tests {
         assert!(parse("godwit bench").is_ok());
         assert!(parse("godwit clock show --data b").is_ok());
         assert!(parse("godwit clock follow").is_ok());
+        assert!(parse("godwit cluster status --json --config a.toml").is_ok());
         assert!(parse("godwit user add alice").is_err());
         assert!(parse("godwit user add --device phone").is_err());
         assert!(parse("godwit").is_err());

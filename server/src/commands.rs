@@ -70,13 +70,19 @@ pub(crate) fn clock(command: ClockCommand) -> Result<(), CommandFailure> {
 /// `godwit check-config`
 pub(crate) fn check_config(place: &SettingsArgs) -> Result<(), CommandFailure> {
     let (settings, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;
-    Preflight::read(ProcessRole::Serve, &settings)?;
+    for role in ProcessRole::of(&settings) {
+        Preflight::read(*role, &settings)?;
+    }
     print(settings::render(&effective).trim_end())
 }
 
 /// `godwit restored`
 pub(crate) fn restored(place: &SettingsArgs) -> Result<(), CommandFailure> {
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    if settings.cluster.is_some_and(|cluster| cluster.cassandra.is_some()) {
+        origin::forget_shared(&settings.data_dir)?;
+        return print("when this bridge leads next, that counts as the start after a restore");
+    }
     origin::forget(&settings.data_dir)?;
     print("the next start counts as the one after a restore")
 }
@@ -100,7 +106,7 @@ fn connect(place: &SettingsArgs) -> Result<AdminClient, CommandFailure> {
     Ok(AdminClient::new(AdminNotice::read(&settings.data_dir)?, 1))
 }
 
-fn print_json(value: &impl Serialize) -> Result<(), CommandFailure> {
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), CommandFailure> {
     print(&serde_json::to_string(value).map_err(anyhow::Error::from)?)
 }
 

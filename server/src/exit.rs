@@ -10,12 +10,21 @@ pub(crate) const USAGE: u8 = 64;
 pub(crate) const DATA: u8 = 65;
 /// The server cannot be reached.
 pub(crate) const UNREACHABLE: u8 = 69;
+/// Another bridge leads the cluster.
+pub(crate) const SUCCEEDED: u8 = 75;
 /// What answers does not speak the protocol, or is not trusted.
 pub(crate) const PROTOCOL: u8 = 76;
 /// The server does not let somebody in.
 pub(crate) const NOT_ADMITTED: u8 = 77;
 /// Everything else.
 pub(crate) const FAILED: u8 = 1;
+
+/// Ends the process without another word to anybody but the operator.
+pub(crate) fn at_once(code: u8, text: impl Display) -> ! {
+    // Nobody may be there to read it.
+    _ = writeln!(io::stderr(), "godwit: {text}");
+    std::process::exit(code.into())
+}
 
 /// A command did not succeed.
 #[derive(Debug)]

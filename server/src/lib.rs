@@ -5,6 +5,7 @@ mod admin;
 mod bench;
 mod chat;
 mod cli;
+mod cluster_status;
 mod commands;
 mod exit;
 mod log;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, CliCommand};
+use cli::{Cli, CliCommand, ClusterCommand};
 use exit::{CommandFailure, USAGE};
 
 /// The program `godwit`.
@@ -33,6 +34,7 @@ pub fn godwit() -> ExitCode {
         CliCommand::User(command) => commands::user(command),
         CliCommand::Device(command) => commands::device(command),
         CliCommand::Clock(command) => commands::clock(command),
+        CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),
         CliCommand::Restored(place) => commands::restored(&place),
         CliCommand::CheckConfig(place) => commands::check_config(&place),
         CliCommand::Chat(passed) => sibling::exec("chat", passed),

@@ -1,19 +1,22 @@
 //! What a server keeps is for its user only: messages, accounts, keys. What it makes is made so; what was there before, or was
 //! made by an earlier version, is tightened at each start.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use anyhow::Context as _;
-use rustix::fs::Mode;
+use anyhow::{Context as _, anyhow};
+use rustix::fs::{FlockOperation, Mode, flock};
+use rustix::io::Errno;
 use rustix::process::umask;
 
 /// Bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 /// What stands in a data folder, by how the names begin.
-const OURS: [&str; 7] = ["store", "origin.json", "media", "admin.json", "listeners.", "audit", "lost+found"];
+const OURS: [&str; 8] = ["store", "origin.json", "media", "admin.json", "listeners.", LOCK, "audit", "lost+found"];
+/// Held by a bridge that keeps no store in its data folder. (RocksDB locks its own.)
+const LOCK: &str = "bridge.lock";
 
 /// From now on this process makes nothing that others may open.
 pub(crate) fn by_default() {
@@ -40,6 +43,24 @@ pub(crate) fn data_folder(path: &Path) -> anyhow::Result<()> {
         ),
     }
     Ok(())
+}
+
+/// Keeps other bridges out of a data folder for as long as the file is open.
+///
+/// # Errors
+/// Another one is there.
+pub(crate) fn lock(data: &Path) -> anyhow::Result<File> {
+    let path = data.join(LOCK);
+    let open = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = open.with_context(|| format!("open {}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let folder = data.display();
+            Err(anyhow!("another bridge runs in {folder}: each member of a cluster needs a data folder of its own"))
+        }
+        Err(error) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
 }
 
 /// Makes a folder, or tightens it.
@@ -111,6 +132,15 @@ mod tests {
             assert_eq!(mode(&data.join("store")), 0o700);
         }
         file(&data.join("not there"));
+    }
+
+    #[test]
+    fn one_bridge_at_a_time_has_a_data_folder() {
+        let data = tempfile::tempdir().expect("a folder");
+        let first = lock(data.path()).expect("nobody is there");
+        assert!(lock(data.path()).expect_err("somebody is").to_string().contains("another bridge runs in"));
+        drop(first);
+        lock(data.path()).expect("it has gone");
     }
 
     #[test]

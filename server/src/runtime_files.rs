@@ -74,6 +74,14 @@ impl AdminNotice {
 }
 
 impl Listeners {
+    /// Of a bridge that stands by: it answers on HTTP alone.
+    pub(crate) fn of_standby(http: SocketAddr, https: Option<SocketAddr>) -> Self {
+        let pid = std::process::id();
+        let (mqtt, none) = (Vec::new(), None);
+        let http = Some(http);
+        Self { pid, mqtt, mqtts: none, ws: none, wss: none, http, https, service: none, media: none, media_tls: none }
+    }
+
     /// Leaves the notice in the file of this name.
     pub(crate) fn write(&self, data: &Path, file: &str) -> anyhow::Result<()> {
         write(&data.join(file), self)

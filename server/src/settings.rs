@@ -2,6 +2,7 @@
 //!
 //! The defaults are `deploy/godwit.toml`, built into the program.
 
+mod cluster;
 mod events;
 mod jwt;
 mod layers;
@@ -27,6 +28,7 @@ use godwit_store::time;
 
 use crate::log;
 
+pub(crate) use cluster::{CassandraSettings, ClusterSettings};
 pub(crate) use events::EventSettings;
 pub(crate) use jwt::{Jwt, KeysAt};
 pub(crate) use layers::{Effective, SettingProblem};
@@ -56,6 +58,8 @@ pub(crate) struct ServerSettings {
     pub(crate) http_proxies: Vec<Network>,
     /// In which header.
     pub(crate) http_proxy_header: ProxyHeader,
+    /// With the administrator's token; `None`: a new one at each start.
+    pub(crate) admin_token_file: Option<PathBuf>,
     pub(crate) service: Service,
     pub(crate) events: EventSettings,
     pub(crate) data_dir: PathBuf,
@@ -77,6 +81,8 @@ pub(crate) struct ServerSettings {
     pub(crate) registration: Option<RegistrationKeys>,
     /// `None`: there are no tokens.
     pub(crate) jwt: Option<Jwt>,
+    /// `None`: this server is not part of a cluster.
+    pub(crate) cluster: Option<ClusterSettings>,
     /// Where it is noted who got in.
     pub(crate) audit_file: Option<PathBuf>,
     pub(crate) log: Log,
@@ -194,6 +200,8 @@ fn parse(from: &mut Layers) -> ServerSettings {
     let http_connections_max = number(from, "http.connections_max", 1..=65_536);
     let http_proxies = from.take("http.proxy_from", listeners::networks);
     let http_proxy_header = from.take("http.proxy_header", proxy_header);
+    let admin_token_file =
+        from.take("http.admin_token_file", |file: String| Ok((!file.is_empty()).then(|| file.into())));
     let service = service(from);
     let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
@@ -210,6 +218,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
     let clients = listeners.iter().filter(|(key, _)| key.starts_with("mqtt.") || key.starts_with("http."));
     let public = clients.filter(|(_, addr)| !addr.ip().is_loopback()).map(|(key, _)| *key).next();
     let registration = registration::parse(from, public);
+    let cluster = cluster::parse(from, &media.storage);
     let limits = limits(from);
     let memtable_bytes = mib(from, "store.memtable_mib", 1..=1_024);
     let cache_bytes = mib(from, "store.cache_mib", 1..=1_048_576);
@@ -227,6 +236,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
         http_connections_max,
         http_proxies,
         http_proxy_header,
+        admin_token_file,
         service,
         events,
         data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
@@ -248,6 +258,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
         media,
         registration,
         jwt: jwt::parse(from),
+        cluster,
         audit_file: from.take("audit.file", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file)))),
         log: log(from),
         shutdown_deadline: seconds(from, "shutdown.deadline_s", 1..=3_600),

@@ -176,6 +176,50 @@ fn systemd_takes_the_unit_with_and_without_a_certificate() {
 }
 
 #[test]
+fn systemd_takes_the_units_of_a_cluster() {
+    for role in ["broker", "bridge"] {
+        let unit = read(&format!("deploy/cluster/godwit-{role}.service"));
+        assert!(unit.contains(&format!("\nExecStart=/usr/bin/godwit {role} --config /etc/godwit/godwit.toml\n")));
+        // Confined as the one of a single server: only what is named after the role differs.
+        let confined = |unit: &str| unit.split_once("\nCapabilityBoundingSet=").map(|(_, rest)| rest.to_owned());
+        assert_eq!(confined(&unit), confined(&read("deploy/godwit.service")));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join(format!("godwit-{role}.service"));
+        fs::write(&file, unit.replace("/usr/bin/godwit", env!("CARGO_BIN_EXE_godwit"))).expect("written");
+        let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&file).output();
+        let said = verified.expect("systemd-analyze starts; `make test` installs it").stderr;
+        assert_eq!(String::from_utf8_lossy(&said), "");
+    }
+}
+
+#[test]
+fn the_files_of_a_cluster_are_taken() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    make_certificate(&at("certificate.pem"), &at("key.pem"));
+    fs::copy(at("certificate.pem"), at("ca.pem")).expect("copied");
+    for secret in ["admin.token", "nats.password", "cassandra.password"] {
+        fs::write(at(secret), "x".repeat(32)).expect("written");
+    }
+    let here = folder.path().to_str().expect("text");
+    let guide = read("deploy/cluster/README.md");
+    let settings = guide.split_once("```toml\n").and_then(|(_, rest)| rest.split_once("```")).expect("a block").0;
+    let settings = settings.replace("/etc/godwit", here).replace("/run/credentials/godwit", here);
+    fs::write(at("godwit.toml"), settings).expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
+    let checked = without_settings(&mut command).arg("check-config").arg("--config").arg(at("godwit.toml")).output();
+    let checked = checked.expect("godwit starts");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    fs::write(at("nats.conf"), read("deploy/cluster/nats.conf").replace("/etc/nats", here)).expect("written");
+    let mut command = Command::new("nats-server");
+    command.arg("-t").arg("-c").arg(at("nats.conf")).env("GODWIT_NATS_PASSWORD", "secret");
+    // Debian has it where not every user looks.
+    command.env("PATH", format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()));
+    let checked = command.output().expect("nats-server starts; `make test` installs it");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+#[test]
 fn the_containers_of_the_guide_have_settings_that_are_taken() {
     let folder = tempfile::tempdir().expect("a folder");
     let (certificate, key) = (folder.path().join("fullchain.pem"), folder.path().join("privkey.pem"));

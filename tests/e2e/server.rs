@@ -57,6 +57,13 @@ fn godwit(arguments: &[&str], data: &Path, settings: &[(String, String)]) -> Com
     command
 }
 
+/// Runs a command to its end.
+pub(crate) fn run(arguments: &[&str], data: &Path, settings: &[(String, String)]) -> Ended {
+    let Output { status, stdout, stderr } = godwit(arguments, data, settings).output().expect("godwit starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").trim_end().to_owned();
+    Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+}
+
 /// Hides the settings of whoever runs the tests.
 pub(crate) fn without_settings(command: &mut Command) -> &mut Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("GODWIT__")) {
@@ -67,7 +74,7 @@ pub(crate) fn without_settings(command: &mut Command) -> &mut Command {
 
 /// One process of a server.
 #[derive(Debug)]
-struct Process {
+pub(crate) struct Process {
     child: Child,
     listeners: Listeners,
     reader: Option<JoinHandle<()>>,
@@ -89,7 +96,7 @@ impl Process {
     }
 
     /// Returns when it is ready; as an error if it ends before.
-    fn start(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Result<Self, ExitStatus> {
+    pub(crate) fn start(role: &str, data: &Path, settings: &[(String, String)], log: &Log) -> Result<Self, ExitStatus> {
         let mut it = Self::spawn(role, data, settings, log);
         let file = data.join(if role == "serve" { "listeners.json".into() } else { format!("listeners.{role}.json") });
         let mut listeners = None;
@@ -103,13 +110,36 @@ impl Process {
         Ok(it)
     }
 
-    fn signal(&self, name: &str) {
+    /// Where it listens, by the key that says so.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let Listeners { mqtt, http, service, media, .. } = &self.listeners;
+        let told = [
+            ("mqtt.listen", mqtt.first()),
+            ("http.listen", http.as_ref()),
+            ("service.listen", service.as_ref()),
+            ("media.listen", media.as_ref()),
+        ];
+        told.into_iter().filter_map(|(key, address)| Some((key, *address?)))
+    }
+
+    /// Where clients connect.
+    pub(crate) fn mqtt(&self) -> SocketAddr {
+        self.listeners.mqtt[0]
+    }
+
+    /// Where the HTTP API is.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.listeners.http.expect("an HTTP listener")
+    }
+
+    /// Sends a signal, as in `-HUP`.
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().expect("kill").success());
     }
 
     /// Waits for its end and for the rest of its log.
-    fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("a child");
         if let Some(reader) = self.reader.take() {
             reader.join().expect("the log is read to its end");
@@ -117,11 +147,12 @@ impl Process {
         status
     }
 
-    fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
-    fn kill(&mut self) {
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
         // It may have ended by itself.
         _ = self.child.kill();
         self.wait();
@@ -134,16 +165,17 @@ impl Drop for Process {
     }
 }
 
-/// What all processes of a server wrote.
+/// What the processes of a server wrote.
 #[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<String>>);
+pub(crate) struct Log(Arc<Mutex<String>>);
 
 impl Log {
     fn push(&self, line: &str) {
         self.0.lock().expect("no panic").push_str(line);
     }
 
-    fn text(&self) -> String {
+    /// As far as it was written.
+    pub(crate) fn text(&self) -> String {
         self.0.lock().expect("no panic").clone()
     }
 }
@@ -233,11 +265,8 @@ impl Server {
         let before = self.log.text().len();
         let doors = Process::start(self.role, &self.path, &self.settings, &self.log);
         let doors = doors.map_err(|status| (status.code(), self.log.text().split_off(before)))?;
-        let Listeners { mqtt, http, service, media, .. } = &doors.listeners;
-        let told =
-            [("MQTT", mqtt.first()), ("HTTP", http.as_ref()), ("SERVICE", service.as_ref()), ("MEDIA", media.as_ref())];
-        for (name, address) in told.into_iter().filter_map(|(name, address)| Some((name, address?))) {
-            self.settings.push((format!("GODWIT__{name}__LISTEN"), address.to_string()));
+        for (key, address) in doors.addresses() {
+            self.settings.push((variable(key), address.to_string()));
         }
         self.doors = Some(doors);
         Ok(())
@@ -256,7 +285,7 @@ impl Server {
 
     /// Where clients connect.
     pub(crate) fn mqtt(&self) -> SocketAddr {
-        self.doors().listeners.mqtt[0]
+        self.doors().mqtt()
     }
 
     /// Where clients connect with TLS.
@@ -276,7 +305,7 @@ impl Server {
 
     /// Where the HTTP API is.
     pub(crate) fn http(&self) -> SocketAddr {
-        self.memory.as_ref().unwrap_or(self.doors()).listeners.http.expect("an HTTP listener")
+        self.memory.as_ref().unwrap_or(self.doors()).http()
     }
 
     /// Where the HTTP API is with TLS.
@@ -408,10 +437,7 @@ impl Server {
 
     /// Runs a command with this server's settings.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
-        let Output { status, stdout, stderr } =
-            godwit(arguments, &self.path, &self.settings).output().expect("godwit starts");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text").trim_end().to_owned();
-        Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
+        run(arguments, &self.path, &self.settings)
     }
 
     /// `godwit user add USER --device DEVICE`
@@ -458,12 +484,12 @@ impl Drop for Server {
 }
 
 /// The variable that sets a key.
-fn variable(key: &str) -> String {
+pub(crate) fn variable(key: &str) -> String {
     format!("GODWIT__{}", key.replace('.', "__").to_uppercase())
 }
 
 /// A loopback address that no other test uses. So no client's own port is ever one that a server had and wants back.
-fn own_host() -> String {
+pub(crate) fn own_host() -> String {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [.., high, low] = std::process::id().to_be_bytes();
     format!("127.{}.{low}.{}", high | 128, NEXT.fetch_add(1, Ordering::Relaxed))

@@ -45,6 +45,7 @@ mod problem;
 mod registration;
 mod serve;
 mod server;
+mod standby;
 mod stream;
 mod token;
 mod view;
@@ -52,15 +53,16 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use godwit_schemas::ids::UserId;
 use percent_encoding::percent_decode_str;
 
+pub use axum::Router;
 pub use axum::http::HeaderMap;
 pub use caller::{ClientAddress, Proxies, ProxyHeader};
 pub use connection_slots::{ConnectionSlots, HttpConnectionSlot, SlotHandle, TooMany};
@@ -68,6 +70,7 @@ pub use cors::cors;
 use godwit_bridge::admin::Admin;
 use godwit_bridge::audit::{Audit, AuditEntry};
 use godwit_bridge::chat::Chat;
+use godwit_bridge::lead::Lead;
 use godwit_bridge::registration::Registration;
 use godwit_bridge::token::Tokens;
 use godwit_store::time::Time;
@@ -76,6 +79,7 @@ pub use health::{Check, Checked};
 pub use problem::Problem;
 use problem::Why;
 pub use serve::{HttpHandshake, HttpListener, Plain, accept, serve};
+pub use standby::{Handover, standby};
 pub use token::AdminToken;
 
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -102,6 +106,8 @@ pub struct Api {
     pub tokens: Option<Arc<Tokens>>,
     /// The server's time.
     pub time: Time,
+    /// That the bridge leads its cluster: otherwise nothing is answered.
+    pub lead: Lead,
     /// Whether the server serves.
     pub check: Check,
     /// Largest body of a message. As JSON it may have six times as many bytes.
@@ -110,7 +116,7 @@ pub struct Api {
 
 /// The API, open to who knows the token, or a device's password.
 pub fn router(api: Api) -> Router {
-    let Api { admin, chat, registration, token, audit, tokens, time, check, body_bytes_max } = api;
+    let Api { admin, chat, registration, token, audit, tokens, time, lead, check, body_bytes_max } = api;
     let commands = openapi::routes_of_operators(admin, time);
     let context = acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(token.clone(), tokens) };
     let users = openapi::routes_of_users(body_bytes_max * ESCAPED_BYTES + BESIDES_BYTES);
@@ -119,9 +125,10 @@ pub fn router(api: Api) -> Router {
     let strangers = strangers.layer(DefaultBodyLimit::max(registration::BODY_BYTES_MAX)).with_state(registration);
     let ready = Router::new().route("/readyz", get(health::ready)).with_state(Readiness::new(check));
     let document = Json(openapi::document(body_bytes_max));
-    let open = Router::new().route("/healthz", get(health::alive));
-    let open = open.route("/v1/openapi.json", get(move || std::future::ready(document.clone()))).merge(ready);
+    let open = Router::new().route("/v1/openapi.json", get(move || std::future::ready(document.clone()))).merge(ready);
     let all = guard(commands, token).merge(users).merge(strangers).merge(open);
+    let all = all.route_layer(middleware::from_fn_with_state(lead, standby::tell_if_leading));
+    let all = all.route("/healthz", get(health::alive));
     dress(all).layer(middleware::from_fn_with_state(audit, note_refusal))
 }
 

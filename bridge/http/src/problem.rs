@@ -52,8 +52,13 @@ impl Problem {
     }
 
     /// What is refused now may be worth another try after so many seconds.
+    pub(super) fn for_now(status: StatusCode, detail: impl Into<String>, wait_s: u32) -> Self {
+        Self { retry_after_s: Some(wait_s), ..Self::new(status, detail) }
+    }
+
+    /// As [`Self::for_now`], since the client asks for too much.
     pub(super) fn too_often(detail: impl Into<String>, wait_s: u32) -> Self {
-        Self { retry_after_s: Some(wait_s), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Self::for_now(StatusCode::TOO_MANY_REQUESTS, detail, wait_s)
     }
 
     /// Another try is worth it in a moment.

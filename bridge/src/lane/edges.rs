@@ -45,10 +45,19 @@ struct EdgeStream {
     asked: Option<Instant>,
 }
 
+/// Who speaks on the streams down.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Speaker {
+    pub(super) lane: u32,
+    /// Of this start of the bridge.
+    pub(super) epoch: u64,
+    /// In which this bridge leads.
+    pub(super) term: u64,
+}
+
 /// One stream for each edge that was heard of.
 pub(super) struct Edges {
-    lane: u32,
-    epoch: u64,
+    speaker: Speaker,
     streams: BTreeMap<u64, EdgeStream>,
     with_frames: Vec<u64>,
     /// Bytes that one stream may have on its way.
@@ -57,8 +66,8 @@ pub(super) struct Edges {
 
 impl Edges {
     /// Of one of so many lanes.
-    pub(super) fn new(lane: u32, lanes: u32, epoch: u64) -> Self {
-        Self { lane, epoch, streams: BTreeMap::new(), with_frames: Vec::new(), share: flow::share(lanes) }
+    pub(super) fn new(speaker: Speaker, lanes: u32) -> Self {
+        Self { speaker, streams: BTreeMap::new(), with_frames: Vec::new(), share: flow::share(lanes) }
     }
 
     /// What can wait may go out to the connections of an edge.
@@ -152,7 +161,7 @@ impl Edges {
             let mut frames = std::mem::take(&mut stream.frames).into_iter().peekable();
             while frames.peek().is_some() {
                 stream.sent += 1;
-                let mut batch = stream.batch(self.lane, self.epoch, now);
+                let mut batch = stream.batch(self.speaker, now);
                 let mut bytes = 0;
                 while bytes < BATCH_BYTES
                     && let Some(frame) = frames.next()
@@ -166,7 +175,7 @@ impl Edges {
             }
         }
         for (edge, stream) in self.streams.iter_mut().filter(|(_, stream)| stream.untold.is_due()) {
-            let told = stream.batch(self.lane, self.epoch, now);
+            let told = stream.batch(self.speaker, now);
             out.push((bus::down(*edge), told.encode_to_vec().into()));
         }
         out
@@ -182,7 +191,7 @@ impl Edges {
         let mut beats = Vec::new();
         for (edge, stream) in &mut self.streams {
             if now - stream.spoke >= HEARTBEAT {
-                let beat = stream.batch(self.lane, self.epoch, now);
+                let beat = stream.batch(self.speaker, now);
                 beats.push((bus::down(*edge), beat.encode_to_vec().into()));
             }
         }
@@ -192,11 +201,11 @@ impl Edges {
 
 impl EdgeStream {
     /// An empty batch.
-    fn batch(&mut self, lane: u32, epoch: u64, now: Instant) -> DownBatch {
+    fn batch(&mut self, Speaker { lane, epoch, term }: Speaker, now: Instant) -> DownBatch {
         self.spoke = now;
         self.untold.told();
         let Self { generation, sent: sequence, received, .. } = *self;
-        DownBatch { lane, epoch, generation, sequence, frames: Vec::new(), received }
+        DownBatch { lane, epoch, generation, sequence, frames: Vec::new(), received, term }
     }
 }
 
@@ -214,6 +223,10 @@ mod tests {
 
     use super::*;
 
+    fn edges(lanes: u32) -> Edges {
+        Edges::new(Speaker { lane: 0, epoch: 1, term: 0 }, lanes)
+    }
+
     fn up(generation: u64, sequence: u64, frames: usize) -> UpBatch {
         UpBatch { edge: 7, generation, sequence, frames: vec![Up::default(); frames], received: 0 }
     }
@@ -224,7 +237,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_is_followed_and_a_gap_is_told() {
-        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        let (mut edges, now) = (edges(1), Instant::now());
         assert_eq!(edges.accept(&up(3, 1, 1), 100, now), BatchVerdict::NewGeneration);
         assert_eq!(edges.accept(&up(3, 1, 0), 100, now), BatchVerdict::Next, "heartbeat");
         assert_eq!(edges.accept(&up(3, 2, 1), 100, now), BatchVerdict::Next);
@@ -242,7 +255,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_new_bridge_asks_an_edge_in_mid_stream_to_reattach() {
-        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        let (mut edges, now) = (edges(1), Instant::now());
         assert_eq!(edges.accept(&up(3, 9, 1), 100, now), BatchVerdict::Void);
         let reattach = sent(&mut edges, now);
         assert_eq!((reattach.len(), reattach[0].generation), (1, 3));
@@ -251,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_first_batch_of_a_generation_is_noticed() {
-        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        let (mut edges, now) = (edges(1), Instant::now());
         assert_eq!(edges.accept(&up(1, 0, 0), 100, now), BatchVerdict::NewGeneration, "an edge without connections");
         assert_eq!(edges.accept(&up(2, 2, 1), 100, now), BatchVerdict::Void);
         assert_eq!(sent(&mut edges, now)[0].generation, 2, "asked in the generation that lacks something");
@@ -260,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn frames_go_out_numbered_and_in_pieces() {
-        let (mut edges, now) = (Edges::new(2, 3, 5), Instant::now());
+        let (mut edges, now) = (Edges::new(Speaker { lane: 2, epoch: 5, term: 8 }, 3), Instant::now());
         edges.accept(&up(1, 1, 1), 100, now);
         let payload = Bytes::from(vec![0; BATCH_BYTES / 2]);
         for _ in 0..5 {
@@ -269,13 +282,13 @@ mod tests {
         }
         edges.push(ConnectionKey { edge: 8, connection: 1 }, Frame::Reattach(Reattach {}));
         let batches = sent(&mut edges, now);
-        let shape: Vec<_> = batches.iter().map(|b| (b.lane, b.epoch, b.sequence, b.frames.len())).collect();
-        assert_eq!(shape, [(2, 5, 1, 2), (2, 5, 2, 2), (2, 5, 3, 1)]);
+        let shape: Vec<_> = batches.iter().map(|b| (b.lane, b.epoch, b.term, b.sequence, b.frames.len())).collect();
+        assert_eq!(shape, [(2, 5, 8, 1, 2), (2, 5, 8, 2, 2), (2, 5, 8, 3, 1)]);
     }
 
     #[tokio::test]
     async fn a_stream_has_room_for_as_much_as_its_edge_takes() {
-        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        let (mut edges, now) = (edges(1), Instant::now());
         edges.accept(&up(1, 1, 1), 100, now);
         let fill = |edges: &mut Edges| {
             let mut bytes = 0;
@@ -301,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_edge_that_sends_much_is_told_how_far_it_got() {
-        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        let (mut edges, now) = (edges(1), Instant::now());
         edges.accept(&up(1, 1, 1), 1_000, now);
         assert_eq!(sent(&mut edges, now), []);
         edges.accept(&up(1, 2, 1), 1 << 20, now);
@@ -317,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn silence_is_broken_by_heartbeats_and_ends_an_edge() {
-        let (mut edges, now) = (Edges::new(0, 1, 1), Instant::now());
+        let (mut edges, now) = (edges(1), Instant::now());
         edges.accept(&up(1, 1, 1), 100, now);
         assert_eq!(edges.tick(now).0.len(), 0);
         let (beats, gone) = edges.tick(now + HEARTBEAT);

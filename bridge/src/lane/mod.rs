@@ -28,7 +28,7 @@ use self::connection::Connections;
 use self::context::Context;
 use self::delivery::Deliveries;
 use self::delivery::backlog::Backlogs;
-use self::edges::{BatchVerdict, Edges};
+use self::edges::{BatchVerdict, Edges, Speaker};
 use self::metered::Metered;
 use self::presence::Presences;
 use self::query::Requests;
@@ -128,7 +128,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let cache = StateCache::new(settings.cached_per_lane, counters.conversations, epoch);
         Self {
             input: LaneInput { link, mailbox },
-            edges: Edges::new(number, settings.lanes, epoch),
+            edges: Edges::new(Speaker { lane: number, epoch, term: settings.lead.term() }, settings.lanes),
             state: State::new(cache.above(counters.origin.floor)),
             connections: Connections::new(first, epoch),
             round: Round::new(committer, tells),
@@ -165,7 +165,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             tokio::select! {
                 biased;
                 _ = hello.tick() => self.tick().await?,
-                payload = self.input.link.next(), if !self.round.is_draining() => self.handle_batch(payload).await?,
+                payload = self.input.link.next(), if self.listens() => self.handle_batch(payload).await?,
                 message = self.input.mailbox.recv() => {
                     let Some(message) = message else { return Ok(()) };
                     if self.handle_message(message).await?.is_break() {
@@ -187,7 +187,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
             }
             for _ in 0..GATHER_MAX {
-                let Some(payload) = self.input.link.try_next().filter(|_| !self.round.is_draining()) else { break };
+                let next = if self.listens() { self.input.link.try_next() } else { None };
+                let Some(payload) = next else { break };
                 self.handle_batch(payload).await?;
             }
             self.read_inboxes().await?;
@@ -211,6 +212,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.flush().await;
             }
         }
+    }
+
+    /// Edges are listened to. While the lead is not confirmed they wait; the next tick looks again.
+    fn listens(&self) -> bool {
+        !self.round.is_draining() && self.context.settings.lead.is_confirmed()
     }
 
     /// There is more to be read, which no event will tell of.
@@ -287,7 +293,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Tells edges what there is to tell. A bridge that may have been succeeded keeps it until it is confirmed, or ends.
     async fn flush(&mut self) {
+        if !self.context.settings.lead.is_confirmed() {
+            return;
+        }
         for (topic, payload) in self.edges.take_batches(Instant::now()) {
             self.input.link.publish(&topic, payload).await;
         }

@@ -67,11 +67,13 @@ use godwit_schemas::partition::Partition;
 
 use super::Table;
 
+mod group;
 mod identity;
 pub mod media;
 mod people;
 mod row_kind;
 
+pub use self::group::{Groups, group, groups};
 pub use self::identity::*;
 pub use self::people::*;
 pub use self::row_kind::RowKind;

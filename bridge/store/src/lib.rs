@@ -39,9 +39,25 @@ pub enum Table {
 }
 
 impl Table {
+    /// All of them. What is stored numbers tables by their place here: new ones go to the end.
+    pub const ALL: [Self; 6] =
+        [Self::Directory, Self::Conversations, Self::Inbox, Self::Receipts, Self::Messages, Self::Media];
+
+    /// What engines call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::Conversations => "conversations",
+            Self::Inbox => "inbox",
+            Self::Receipts => "receipts",
+            Self::Messages => "messages",
+            Self::Media => "media",
+        }
+    }
+
     /// The first four bytes of a value are its expiry: second since 1970, big endian. What is expired is never returned,
     /// and its space is reclaimed in time.
-    fn expires(self) -> bool {
+    pub fn expires(self) -> bool {
         matches!(self, Self::Inbox | Self::Messages)
     }
 }
@@ -136,6 +152,6 @@ pub trait Store: Clone + Send + Sync + 'static {
 }
 
 /// Expiry of a value of a table that expires; a value too short to have one has expired.
-fn expiry_s(value: &[u8]) -> u32 {
+pub fn expiry_s(value: &[u8]) -> u32 {
     value.first_chunk::<4>().map_or(0, |expiry| u32::from_be_bytes(*expiry))
 }

@@ -36,15 +36,6 @@ mod synced;
 #[cfg(test)]
 mod tests;
 
-const TABLES: [(Table, &str); 6] = [
-    (Table::Directory, "directory"),
-    (Table::Conversations, "conversations"),
-    (Table::Inbox, "inbox"),
-    (Table::Receipts, "receipts"),
-    (Table::Messages, "messages"),
-    (Table::Media, "media"),
-];
-
 /// How much memory and disk the store may use.
 #[derive(Debug, Clone)]
 pub struct RocksSettings {
@@ -92,8 +83,8 @@ impl RocksStore {
         options.set_bytes_per_sync(1 << 20);
         options.set_stats_dump_period_sec(0);
         let cache = Cache::new_lru_cache(settings.cache_bytes);
-        let tables = TABLES.map(|(table, name)| {
-            ColumnFamilyDescriptor::new(name, table_options(table, settings, &cache, time.clone()))
+        let tables = Table::ALL.map(|table| {
+            ColumnFamilyDescriptor::new(table.name(), table_options(table, settings, &cache, time.clone()))
         });
         let db =
             DB::open_cf_descriptors(&options, path, tables).map_err(|error| not_opened(path, found.torn, error))?;
@@ -109,9 +100,9 @@ impl RocksStore {
         let (table, key) = keys::time();
         let row = self.db.get_cf(self.family(table)?, key).map_err(failed("read"))?;
         self.time.begin(row.map(Bytes::from));
-        for (table, _) in TABLES.iter().filter(|(table, _)| table.expires()) {
+        for table in Table::ALL.into_iter().filter(|table| table.expires()) {
             let compacted = [("disable_auto_compactions", "false")];
-            self.db.set_options_cf(self.family(*table)?, &compacted).map_err(failed("open the store"))?;
+            self.db.set_options_cf(self.family(table)?, &compacted).map_err(failed("open the store"))?;
         }
         Ok(())
     }
@@ -121,7 +112,7 @@ impl RocksStore {
     /// # Errors
     /// The disk failed; nothing committed is lost.
     pub fn flush(&self) -> Result<(), StoreError> {
-        let families: Vec<_> = TABLES.iter().map(|(table, _)| self.family(*table)).collect::<Result<_, _>>()?;
+        let families: Vec<_> = Table::ALL.iter().map(|table| self.family(*table)).collect::<Result<_, _>>()?;
         let families: Vec<_> = families.iter().collect();
         self.db.flush_cfs_opt(&families, &rocksdb::FlushOptions::default()).map_err(failed("flush the store"))
     }
@@ -135,7 +126,7 @@ impl RocksStore {
     }
 
     fn family(&self, table: Table) -> Result<&rocksdb::ColumnFamily, StoreError> {
-        let name = TABLES.iter().find(|(of, _)| *of == table).map_or("", |(_, name)| name);
+        let name = table.name();
         let missing = || StoreError { doing: "find a table", cause: format!("no table \"{name}\"") };
         self.db.cf_handle(name).ok_or_else(missing)
     }
@@ -236,9 +227,9 @@ impl Store for RocksStore {
         }
         let bytes: usize = writes.iter().map(size).sum();
         let mut batch = WriteBatch::with_capacity_bytes(bytes);
-        let mut families = [None; TABLES.len()];
-        for (family, (table, _)) in families.iter_mut().zip(TABLES) {
-            *family = Some(self.family(table)?);
+        let mut families = [None; Table::ALL.len()];
+        for table in Table::ALL {
+            families[table as usize] = Some(self.family(table)?);
         }
         for write in &writes {
             let (Write::Put(table, ..) | Write::Delete(table, _) | Write::DeleteRange(table, ..)) = write;

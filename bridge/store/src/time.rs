@@ -402,7 +402,7 @@ pub fn wall_clock() -> ClockS {
 }
 
 /// Since the machine started. Unlike Rust's `Instant` it goes on while the machine sleeps.
-fn steady() -> Duration {
+pub fn steady() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }

@@ -115,7 +115,7 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let (mut generation, mut sequence) = (0, 0);
         loop {
-            let hello = BridgeHello { epoch: 7, lanes: 1 };
+            let hello = BridgeHello { epoch: 7, lanes: 1, term: 0 };
             tx.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
             let Ok(payload) = timeout(Duration::from_millis(100), rx.next()).await else { continue };
             let batch = UpBatch::decode(payload.unwrap()).unwrap();
@@ -145,7 +145,7 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
             }
             sequence += u64::from(!answers.is_empty());
             let received = batch.sequence;
-            let answer = DownBatch { lane: 0, epoch: 7, generation, sequence, frames: answers, received };
+            let answer = DownBatch { lane: 0, epoch: 7, generation, sequence, frames: answers, received, term: 0 };
             tx.publish(&frames::down(batch.edge), answer.encode_to_vec().into()).await.unwrap();
         }
     })

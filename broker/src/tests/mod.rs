@@ -81,6 +81,7 @@ struct Lane {
     bus: MemoryBus,
     rx: MemoryRx,
     epoch: u64,
+    term: u64,
     edge: u64,
     generation: u64,
     taken: u64,
@@ -91,11 +92,11 @@ struct Lane {
 impl Lane {
     async fn start(bus: &MemoryBus, edge: u64) -> Self {
         let (bus, rx) = bus.open("lane", &[frames::up(0)]).await.unwrap();
-        Self { bus, rx, epoch: 7, edge, generation: 0, taken: 0, sent: 0, frames: VecDeque::new() }
+        Self { bus, rx, epoch: 7, term: 0, edge, generation: 0, taken: 0, sent: 0, frames: VecDeque::new() }
     }
 
     async fn hello(&mut self) {
-        let hello = BridgeHello { epoch: self.epoch, lanes: 1 };
+        let hello = BridgeHello { epoch: self.epoch, lanes: 1, term: self.term };
         self.bus.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
     }
 
@@ -156,7 +157,7 @@ impl Lane {
 
     async fn batch(&mut self, frames: Vec<frames::Down>) {
         let (epoch, generation, sequence, received) = (self.epoch, self.generation, self.sent, self.taken);
-        let batch = DownBatch { lane: 0, epoch, generation, sequence, frames, received };
+        let batch = DownBatch { lane: 0, epoch, generation, sequence, frames, received, term: self.term };
         self.bus.publish(&frames::down(self.edge), batch.encode_to_vec().into()).await.unwrap();
     }
 

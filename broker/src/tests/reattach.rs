@@ -74,7 +74,7 @@ impl Faithful {
             tokio::select! {
                 payload = rx.next() => self.take(UpBatch::decode(payload.unwrap()).unwrap()).await,
                 _ = beat.tick() => {
-                    let hello = BridgeHello { epoch: 7, lanes: 1 };
+                    let hello = BridgeHello { epoch: 7, lanes: 1, term: 0 };
                     self.tx.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
                     let frames = if self.broken { vec![reattach()] } else { Vec::new() };
                     self.answer(frames).await;
@@ -121,7 +121,7 @@ impl Faithful {
     async fn answer(&mut self, frames: Vec<frames::Down>) {
         self.sent += u64::from(!frames.is_empty());
         let (generation, sequence, received) = (self.generation, self.sent, self.taken);
-        let batch = DownBatch { lane: 0, epoch: 7, generation, sequence, frames, received };
+        let batch = DownBatch { lane: 0, epoch: 7, generation, sequence, frames, received, term: 0 };
         self.tx.publish(&frames::down(9), batch.encode_to_vec().into()).await.unwrap();
     }
 }

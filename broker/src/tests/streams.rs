@@ -110,6 +110,27 @@ async fn a_restarted_bridge_closes_no_connection() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bridge_that_was_succeeded_tells_nothing() {
+    let (mut world, mut client, number) = busy().await;
+    let before = (world.lane.epoch, world.lane.term, world.lane.generation);
+    // The next one is heard by a batch first, which is for a generation that it knows nothing of.
+    (world.lane.epoch, world.lane.term) = (8, 3);
+    world.lane.batch(Vec::new()).await;
+    (world.lane.epoch, world.lane.term, world.lane.generation) = before;
+    // Nor does the old one take its place again.
+    world.lane.hello().await;
+    world.lane.send(number, Deliver { order: 6, ..Deliver::default() }).await;
+    world.lane.quiet().await;
+    (world.lane.epoch, world.lane.term) = (8, 3);
+    world.lane.hello().await;
+    // Order 6 is not among what is outstanding.
+    attached_again(&mut world, &mut client, number).await;
+    (world.lane.epoch, world.lane.term) = (7, 2);
+    world.lane.hello().await;
+    world.lane.quiet().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn repeated_and_old_batches_are_ignored() {
     let (mut world, mut client, number) = busy().await;
     let frame = |order| {

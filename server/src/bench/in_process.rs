@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use godwit_bridge::Bridge;
 use godwit_broker::EmbeddedBroker;
 use godwit_broker::connection_limits::NetworkLimits;
-use godwit_broker::local_bus::LocalBus;
+use godwit_bus::local::LocalBus;
 use godwit_load::{Account, Control, Fill, Report};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_store::rocks::RocksStore;

@@ -14,8 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::web::{self, WebAddresses, WebListeners};
-use super::{proxies, reachable};
+use super::web::{self, WebAddresses, WebListeners, proxies, reachable};
 use crate::private;
 use crate::settings::{FileSettings, ServerSettings, Storage};
 

@@ -8,12 +8,13 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use godwit_bridge::origin::{OutsideMark, settle};
+use godwit_bridge::origin::{OutsideMark, WentBack, settle, settle_shared};
 use godwit_store::rocks::RocksStore;
+use godwit_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{CommandFailure, FAILED};
-use crate::runtime_files;
+use crate::{private, runtime_files};
 
 /// In the data folder.
 const FILE: &str = "origin.json";
@@ -37,9 +38,24 @@ struct MarkFile {
 /// The store fails, or the mark cannot be read or written.
 pub(super) async fn find_out(data: &Path, store: &RocksStore) -> anyhow::Result<()> {
     let mark = read(data)?;
+    keep(data, settle(store, mark.as_ref(), files(data)?, now_ms()).await)
+}
+
+/// As [`find_out`], of the store of a cluster that this process leads now. The mark says what this process saw when it led last.
+///
+/// # Errors
+/// As [`find_out`].
+pub(super) async fn find_out_shared(data: &Path, store: &impl Store) -> anyhow::Result<()> {
+    let mark = read(data)?;
+    keep(data, settle_shared(store, mark.as_ref(), now_ms()).await)
+}
+
+fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now_ms = u64::try_from(now.as_millis()).unwrap_or_default();
-    let settled = settle(store, mark.as_ref(), files(data)?, now_ms).await;
+    u64::try_from(now.as_millis()).unwrap_or_default()
+}
+
+fn keep(data: &Path, settled: Result<(OutsideMark, Option<WentBack>), StoreError>) -> anyhow::Result<()> {
     let (mark, went_back) = settled.context("find out which store this is")?;
     write(data, &mark)?;
     if let Some(went_back) = went_back {
@@ -67,6 +83,17 @@ pub(crate) fn forget(data: &Path) -> Result<(), CommandFailure> {
         }
         _ => Ok(()),
     }
+}
+
+/// `godwit restored` in a cluster: when this bridge leads next, it takes the store for one that went back.
+///
+/// # Errors
+/// The mark cannot be written.
+pub(crate) fn forget_shared(data: &Path) -> Result<(), CommandFailure> {
+    private::data_folder(data)?;
+    // No store has this name.
+    write(data, &OutsideMark { server: 0, epoch: 0, starts: 0, files: String::new() })?;
+    Ok(())
 }
 
 fn read(data: &Path) -> anyhow::Result<Option<OutsideMark>> {

@@ -10,6 +10,7 @@ use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bridge::decide::Rules;
 use godwit_bridge::events::EventSink;
+use godwit_bridge::lead::Lead;
 use godwit_bridge::media::MediaSettings;
 use godwit_bridge::memory::Shortage;
 use godwit_bridge::registration::RegistrationSettings;
@@ -20,6 +21,7 @@ use godwit_broker::pressure::Pressure;
 use godwit_broker::router_bus::{RouterBus, ServiceAccess, ServiceLogin};
 use godwit_broker::token;
 use godwit_schemas::bus::Bus;
+use godwit_store::Store;
 use godwit_store::rocks::{RocksSettings, RocksStore};
 use godwit_store::time::Time;
 use tokio::runtime::Handle;
@@ -28,7 +30,11 @@ use crate::private;
 use crate::settings::ServerSettings;
 
 /// Reads the password file, if there is to be one.
-fn read_login(key: &str, login: Option<&(String, PathBuf)>, problems: &mut Vec<String>) -> Option<ServiceLogin> {
+pub(super) fn read_login(
+    key: &str,
+    login: Option<&(String, PathBuf)>,
+    problems: &mut Vec<String>,
+) -> Option<ServiceLogin> {
     let (user, file) = login?;
     match fs::read_to_string(file) {
         Ok(password) if !password.trim_end().is_empty() => return Some((user.clone(), password.trim_end().to_owned())),
@@ -94,16 +100,18 @@ pub(crate) struct OptionalServices {
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// Whether there is little memory left.
     pub(crate) memory: Shortage,
+    /// That it leads its cluster.
+    pub(crate) lead: Lead,
 }
 
 /// The lanes.
 pub(crate) async fn start_bridge(
     settings: &ServerSettings,
-    (store, time): (RocksStore, Time),
+    (store, time): (impl Store, Time),
     bus: impl Bus,
     beside: OptionalServices,
 ) -> anyhow::Result<Bridge> {
-    let OptionalServices { events, media, registration, audit, tokens, memory } = beside;
+    let OptionalServices { events, media, registration, audit, tokens, memory, lead } = beside;
     let limits = &settings.limits;
     let parsed = godwit_bridge::BridgeSettings {
         rules: Rules {
@@ -119,6 +127,7 @@ pub(crate) async fn start_bridge(
             recall_window_s: limits.recall_window_s,
             media_grace_s: settings.media.grace_s,
         },
+        lead,
         lanes: settings.lanes,
         window_messages: limits.window_messages,
         window_bytes: limits.window_bytes,

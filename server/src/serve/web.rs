@@ -1,13 +1,15 @@
 //! The listeners of HTTP, of the API and of the embedded object store: each plain, for this machine or a proxy, and with TLS, for
 //! everybody. The certificate is that of the MQTT listeners; clients show none.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Context as _;
 use godwit_broker::tls::{self, Tls};
-use godwit_http::{HttpHandshake, HttpListener, Plain};
+use godwit_http::{HttpHandshake, HttpListener, Plain, Proxies};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::settings::ServerSettings;
 
 /// Reads the certificate, if a listener shows one.
 pub(super) fn open_tls(files: Option<&tls::CertificateFiles>) -> anyhow::Result<Option<Tls>> {
@@ -92,4 +94,20 @@ async fn bind((key, listen): NamedAddress) -> anyhow::Result<(TcpListener, Socke
     let listener = TcpListener::bind(listen).await.with_context(|| format!("{key}: listen on {listen}"))?;
     let address = listener.local_addr().context(key)?;
     Ok((listener, address))
+}
+
+/// Who is believed to say for whom requests over HTTP come.
+pub(super) fn proxies(settings: &ServerSettings) -> Proxies {
+    let networks = settings.http_proxies.clone();
+    Proxies::new(settings.http_proxy_header, move |addr| networks.iter().any(|network| network.contains(addr)))
+}
+
+/// An address of this machine for a listener on all of them.
+pub(super) fn reachable(mut listener: SocketAddr) -> SocketAddr {
+    match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listener.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listener.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    listener
 }

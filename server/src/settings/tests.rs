@@ -251,3 +251,29 @@ fn a_gateway_needs_its_secret_and_encryption() {
     assert_eq!(problems("https://sms.example.org/"), [no_secret]);
     assert!(problems("http://sms.example.org/")[0].ends_with("would not be encrypted: use https"));
 }
+
+#[test]
+fn a_cluster_is_checked_as_a_whole() {
+    assert_eq!(defaults().cluster, None);
+    let open = "cluster.nats = ['nats://nats-1:4222', 'tls://nats-2:4222']\ncluster.cassandra = ['cassandra-1:9042']";
+    let problems = check(open, &[], None).expect_err("much is open");
+    let expected = [
+        "cluster.nats: nats://nats-1:4222 is not loopback, and nothing would be encrypted: use tls://, or set \
+         cluster.nats_allow_plaintext = true",
+        "cluster.cassandra: cassandra-1:9042 is not loopback, and nothing is encrypted: use a private network, and set \
+         cluster.cassandra_allow_plaintext = true",
+        "media.listen: would have the files on one machine, and another bridge may lead: empty it, and set \
+         media.endpoint to an S3 server if there are to be files",
+    ];
+    assert_eq!(problems, expected);
+    let without_bus = "cluster.cassandra = ['127.0.0.1:9042']\nmedia.listen = ''";
+    let problems = check(without_bus, &[], None).expect_err("no bus");
+    assert_eq!(problems, ["cluster.nats: needed with cluster.cassandra: brokers find the bridge that leads by it"]);
+    let near = [("GODWIT__CLUSTER__NATS", "nats://127.0.0.1:4222, tls://nats-2:4222")];
+    let cluster = check("", &near, None).expect("good").cluster.expect("a cluster");
+    assert_eq!((cluster.nats.len(), cluster.cassandra), (2, None), "the embedded object store may stay");
+    let whole = check(without_bus, &near, None).expect("good").cluster.and_then(|cluster| cluster.cassandra);
+    assert_eq!(whole.expect("a store").replication, 3);
+    let secret = check("cluster.nats = ['nats://a:hush@127.0.0.1:4222']", &[], None).expect_err("a password");
+    assert!(secret[0].contains("name it in a file") && !secret[0].contains("hush"), "{secret:?}");
+}

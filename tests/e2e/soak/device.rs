@@ -34,7 +34,7 @@ struct Pending {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Device {
+pub(crate) struct Device {
     account: Account,
     version: Version,
     /// A phone: whom it writes to, and the group it writes to.
@@ -45,13 +45,24 @@ pub(super) struct Device {
     last_packet_id: u16,
     pending: VecDeque<Pending>,
     rounds: u32,
+    attempts: usize,
     connections: u32,
 }
 
 impl Device {
     pub(super) fn new(account: Account, version: Version, writes: Option<(String, u64)>, random: Random) -> Self {
-        let pending = VecDeque::new();
-        Self { account, version, writes, random, counts: [0; 2], last_packet_id: 0, pending, rounds: 0, connections: 0 }
+        Self {
+            account,
+            version,
+            writes,
+            random,
+            counts: [0; 2],
+            last_packet_id: 0,
+            pending: VecDeque::new(),
+            rounds: 0,
+            attempts: 0,
+            connections: 0,
+        }
     }
 
     /// Counts its messages, rather than setting DUP on retries.
@@ -64,17 +75,18 @@ impl Device {
     }
 
     /// One connection for each round, although something was killed.
-    pub(super) fn has_stayed_connected(&self) {
+    pub(crate) fn has_stayed_connected(&self) {
         assert_eq!(self.connections, self.rounds, "{} was disconnected", self.name());
     }
 
     /// Until the round is over.
-    pub(super) fn run(&mut self, address: SocketAddr, round: u32, shared: &Shared) {
+    pub(super) fn run(&mut self, doors: &[SocketAddr], round: u32, shared: &Shared) {
         self.rounds += 1;
         shared.record.lock().expect("no panic").join(&self.name(), &self.account.user);
         while !shared.over.load(Ordering::Relaxed) {
-            // Whatever ends the connection, the next one goes on.
-            if self.connection(address, round, shared).is_err() {
+            // Whatever ends the connection, the next one goes on, at the next door.
+            self.attempts += 1;
+            if self.connection(doors[self.attempts % doors.len()], round, shared).is_err() {
                 thread::sleep(Duration::from_millis(2));
             }
         }

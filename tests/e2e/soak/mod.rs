@@ -15,6 +15,7 @@ mod device;
 mod record;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -35,8 +36,6 @@ const KILLS_PER_ROUND: u32 = 20;
 const SETTINGS: &[(&str, &str)] = &[("store.memtable_mib", "1")];
 /// Named points, and the most passings before the last.
 const POINTS: [(&str, u64); 4] = [("before-commit", 300), ("after-commit", 300), ("replay", 20), ("compaction", 50)];
-/// Most acknowledgements between a start and the next kill.
-const ACKNOWLEDGED_MAX: u64 = 1_500;
 
 /// What the devices of a round and the test share.
 #[derive(Debug, Default)]
@@ -76,76 +75,124 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % bound
     }
+
+    pub(crate) fn one_of<'a, T>(&mut self, these: &'a mut [T]) -> &'a mut T {
+        let which = self.below(these.len() as u64);
+        &mut these[which as usize]
+    }
 }
 
 pub(crate) fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// What is killed, and what of the kills: their number is shared by the soaks.
+/// What devices talk through while parts of it are killed.
+pub(crate) trait Subject {
+    /// For the log.
+    fn name(&self) -> &'static str;
+    /// Where devices connect.
+    fn doors(&self) -> Vec<SocketAddr>;
+    /// Most acknowledgements between a start and the next strike.
+    fn acknowledged_max(&self) -> u64 {
+        1_500
+    }
+    /// Kills a part, and starts it again.
+    fn strike(&mut self, random: &mut Random);
+    /// `godwit user add`
+    fn add_user(&self, user: &str, device: &str) -> Account;
+    /// `godwit device add`
+    fn add_device(&self, user: &str, device: &str) -> Account;
+    /// Ends it in good order.
+    fn stop(&mut self);
+}
+
+/// A server of which one half is killed.
 struct Victim {
     name: &'static str,
+    server: Server,
     half: Half,
     /// Has points at which it can die by itself.
     has_points: bool,
 }
 
-/// How many soaks there are.
+/// How many soaks share the kills of `make soak`.
 const SOAKS: u64 = 3;
 
 #[test]
 fn soak_server() {
-    let victim = Victim { name: "server", half: Half::Doors, has_points: true };
-    soak(&victim, Server::with(SETTINGS));
+    let server = Server::with(SETTINGS);
+    soak(&mut Victim { name: "server", server, half: Half::Doors, has_points: true });
 }
 
 #[test]
 fn soak_bridge() {
-    let victim = Victim { name: "bridge", half: Half::Memory, has_points: true };
-    let devices = soak(&victim, Server::halves(SETTINGS));
+    let server = Server::halves(SETTINGS);
+    let devices = soak(&mut Victim { name: "bridge", server, half: Half::Memory, has_points: true });
     devices.iter().for_each(|device| device.has_stayed_connected());
 }
 
 #[test]
 fn soak_broker() {
-    let victim = Victim { name: "broker", half: Half::Doors, has_points: false };
-    soak(&victim, Server::halves(SETTINGS));
+    let server = Server::halves(SETTINGS);
+    soak(&mut Victim { name: "broker", server, half: Half::Doors, has_points: false });
 }
 
-impl Victim {
-    /// Kills it in one of three ways, and starts it.
-    fn kill(&self, server: &mut Server, random: &mut Random) {
-        server.kill_half(self.half);
+impl Subject for Victim {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn doors(&self) -> Vec<SocketAddr> {
+        vec![self.server.mqtt()]
+    }
+
+    /// Kills it in one of three ways.
+    fn strike(&mut self, random: &mut Random) {
+        let Self { server, half, .. } = self;
+        server.kill_half(*half);
         match random.below(4) {
             0 => {
                 let moment = Duration::from_micros(random.below(100_000));
-                server.stumble(self.half, None, moment);
+                server.stumble(*half, None, moment);
             }
             1 if self.has_points => {
                 let (point, most) = POINTS[random.below(POINTS.len() as u64) as usize];
                 let point = format!("{point}:{}", 1 + random.below(most));
                 // Nobody may be behind enough for a replay, nor the tables due to be compacted.
-                server.stumble(self.half, Some(&point), Duration::from_secs(1));
+                server.stumble(*half, Some(&point), Duration::from_secs(1));
             }
             _ => {}
         }
-        server.start_half(self.half);
+        server.start_half(*half);
+    }
+
+    fn add_user(&self, user: &str, device: &str) -> Account {
+        self.server.add_user(user, device)
+    }
+
+    fn add_device(&self, user: &str, device: &str) -> Account {
+        self.server.add_device(user, device)
+    }
+
+    fn stop(&mut self) {
+        assert_eq!(self.server.stop(), Some(0));
     }
 }
 
+/// Rounds of kills, each followed by a look at everything.
 #[expect(clippy::print_stdout, reason = "the seed, and the progress of `make soak`")]
-fn soak(victim: &Victim, mut server: Server) -> Vec<Device> {
-    let what = victim.name;
+pub(crate) fn soak(subject: &mut impl Subject) -> Vec<Device> {
+    let what = subject.name();
     let time = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_micros() as u64;
     let seed = variable("GODWIT_SOAK_SEED").unwrap_or(time);
     println!("soak of the {what}: GODWIT_SOAK_SEED={seed}");
     let kills = variable("GODWIT_SOAK_KILLS").unwrap_or(0).div_ceil(SOAKS);
     let mut random = Random(seed);
-    let mut devices = devices(&server, &mut random);
+    let mut devices = devices(subject, &mut random);
     let mut before = BTreeMap::new();
     for round in 1.. {
         let begun = Instant::now();
-        let record = run_round(&mut server, victim, &mut devices, round, &mut random, before);
+        let record = run_round(subject, &mut devices, round, &mut random, before);
         before = record.check();
         let (took, summary) = (begun.elapsed(), record.summary());
         println!("soak of the {what}: round {round}, {KILLS_PER_ROUND} kills in {took:.1?}: {summary}");
@@ -153,16 +200,16 @@ fn soak(victim: &Victim, mut server: Server) -> Vec<Device> {
             break;
         }
     }
-    assert_eq!(server.stop(), Some(0));
+    subject.stop();
     devices
 }
 
 /// The users with their devices, and the group of them all.
-fn devices(server: &Server, random: &mut Random) -> Vec<Device> {
+fn devices(subject: &impl Subject, random: &mut Random) -> Vec<Device> {
     let name = |user: usize| format!("u{user}");
-    let phones: Vec<_> = (0..USERS).map(|user| server.add_user(&name(user), "phone")).collect();
-    let tablets: Vec<_> = (0..USERS).map(|user| server.add_device(&name(user), "tablet")).collect();
-    let group = make_group(server, &phones);
+    let phones: Vec<_> = (0..USERS).map(|user| subject.add_user(&name(user), "phone")).collect();
+    let tablets: Vec<_> = (0..USERS).map(|user| subject.add_device(&name(user), "tablet")).collect();
+    let group = make_group(subject.doors()[0], &phones);
     let mut devices = Vec::new();
     for (user, (phone, tablet)) in phones.into_iter().zip(tablets).enumerate() {
         let random = Random(random.below(u64::MAX));
@@ -176,10 +223,10 @@ fn version(number: usize) -> Version {
     if number.is_multiple_of(2) { Version::V5 } else { Version::V4 }
 }
 
-fn make_group(server: &Server, phones: &[Account]) -> u64 {
+fn make_group(door: SocketAddr, phones: &[Account]) -> u64 {
     let users = phones[1..].iter().map(|phone| phone.user.clone()).collect();
     let call = Call::CreateGroup(CreateGroup { title: "everybody".to_owned(), users });
-    let mut owner = Client::connect(server.mqtt(), &phones[0], Version::V5, RESUME);
+    let mut owner = Client::connect(door, &phones[0], Version::V5, RESUME);
     assert_eq!(owner.subscribe("rpc"), 1);
     assert_eq!(owner.publish("rpc", &Request { id: 1, call: Some(call) }.encode_to_vec()), 0);
     let response = Response::decode(&owner.receive().payload[..]).expect("a Response");
@@ -187,29 +234,28 @@ fn make_group(server: &Server, phones: &[Account]) -> u64 {
     response.conversation
 }
 
-/// Kills the server, lets everybody finish, and returns what was sent and received.
+/// Kills parts, lets everybody finish, and returns what was sent and received.
 fn run_round(
-    server: &mut Server,
-    victim: &Victim,
+    subject: &mut impl Subject,
     devices: &mut [Device],
     round: u32,
     random: &mut Random,
     before: BTreeMap<u64, u64>,
 ) -> Record {
     let shared = Shared { record: Mutex::new(Record::after(before)), ..Shared::default() };
-    let address = server.mqtt();
+    let doors = &subject.doors()[..];
     thread::scope(|scope| {
         let ending = Ending(&shared);
         for device in devices {
             let shared = &shared;
-            scope.spawn(move || device.run(address, round, shared));
+            scope.spawn(move || device.run(doors, round, shared));
         }
         for _ in 0..KILLS_PER_ROUND {
             // From "before anybody is back" to "in full swing".
-            let enough = shared.acknowledged.load(Ordering::Relaxed) + random.below(ACKNOWLEDGED_MAX);
+            let enough = shared.acknowledged.load(Ordering::Relaxed) + random.below(subject.acknowledged_max());
             until("messages are acknowledged", || shared.acknowledged.load(Ordering::Relaxed) >= enough);
             thread::sleep(Duration::from_micros(random.below(20_000)));
-            victim.kill(server, random);
+            subject.strike(random);
         }
         shared.draining.store(true, Ordering::Relaxed);
         until("what is under way is acknowledged", || shared.pending.load(Ordering::Relaxed) == 0);

@@ -10,8 +10,8 @@ use godwit_bridge::decide::Rules;
 use godwit_bridge::retention::{History, Policy};
 use godwit_bridge::{BridgeSettings, assemble};
 use godwit_broker::EmbeddedBroker;
-use godwit_broker::local_bus::LocalBus;
 use godwit_broker::token::TokenClaims;
+use godwit_bus::local::LocalBus;
 use godwit_http::{self as http, AdminToken, Api};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_store::ClockS;
@@ -54,6 +54,7 @@ fn settings() -> BridgeSettings {
             recall_window_s: 60,
             media_grace_s: 60,
         },
+        lead: Default::default(),
         lanes: 1,
         window_messages: 4,
         window_bytes: 2_000,
@@ -93,6 +94,7 @@ impl Server {
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
         let api = http::router(Api {
+            lead: Default::default(),
             admin: admin.clone(),
             chat,
             registration: None,

@@ -146,6 +146,7 @@ impl Server {
                 recall_window_s: 3_600,
                 media_grace_s: 60,
             },
+            lead: Default::default(),
             lanes,
             window_messages: plan.window,
             window_bytes: 2_000,

@@ -14,12 +14,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return Ok(());
         }
         self.look_for_room().await?;
-        if self.context.number == 0 {
-            let hello = bus::BridgeHello { epoch: self.context.epoch, lanes: self.context.lanes.len() as u32 };
+        let leads = self.context.settings.lead.is_confirmed();
+        if leads && self.context.number == 0 {
+            let (lanes, term) = (self.context.lanes.len() as u32, self.context.settings.lead.term());
+            let hello = bus::BridgeHello { epoch: self.context.epoch, lanes, term };
             self.input.link.publish(bus::EDGES, hello.encode_to_vec().into()).await;
         }
         let (beats, gone) = self.edges.tick(Instant::now());
-        for (topic, payload) in beats {
+        for (topic, payload) in beats.into_iter().filter(|_| leads) {
             self.input.link.publish(&topic, payload).await;
         }
         for edge in gone {

@@ -26,6 +26,7 @@ mod events;
 mod flow;
 mod grown;
 mod history;
+mod lead;
 mod memberships;
 mod numbers;
 mod pages;

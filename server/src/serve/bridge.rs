@@ -1,0 +1,237 @@
+//! A running bridge with its HTTP listener and its store: alone, or as a member of a cluster that stands by until it leads.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use godwit_bridge::Bridge;
+use godwit_bridge::audit::Audit;
+use godwit_bus::nats::NatsBus;
+use godwit_http::{self as http, AdminToken, Api};
+use godwit_schemas::bus::Bus;
+use godwit_store::Store;
+use godwit_store::time::Time;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::cluster::PreparedStore;
+use super::entrance::{BoundEntrance, ClosedEntrance, Entrance};
+use super::events::{EventConsumers, PreparedEvents};
+use super::keeper::{PartFailure, StoreKeeper};
+use super::parts::OptionalServices;
+use super::role::ProcessRole;
+use super::web::{WebAddresses, reachable};
+use super::{cluster, media, origin, parts};
+use crate::private;
+use crate::runtime_files::{AdminNotice, Listeners};
+use crate::settings::ServerSettings;
+
+/// How long a bridge may take to end when its store has failed.
+const ABANDONED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Set when the doors are open.
+pub(super) type SharedBrokerHealth = Arc<OnceLock<godwit_broker::BrokerHealth>>;
+
+/// What `/readyz` looks at. `doors`: those of this process.
+fn check(bridge: godwit_bridge::Health, doors: Option<SharedBrokerHealth>) -> http::Check {
+    Arc::new(move || {
+        let (bridge, doors) = (bridge.clone(), doors.clone());
+        Box::pin(async move {
+            bridge.check().await?;
+            match doors.as_deref().map(OnceLock::get) {
+                None => Ok(()),
+                Some(None) => Err("the listeners are not open yet"),
+                Some(Some(doors)) => doors.check().await,
+            }
+        })
+    })
+}
+
+/// What `godwit bridge` starts with.
+pub(super) struct BridgeStart<'a> {
+    pub(super) settings: &'a ServerSettings,
+    pub(super) events: PreparedEvents,
+    pub(super) beside: OptionalServices,
+    pub(super) admin_token: Option<String>,
+}
+
+impl BridgeStart<'_> {
+    /// With a store in the data folder.
+    pub(super) async fn alone(self, bus: impl Bus) -> anyhow::Result<RunningBridge> {
+        let Self { settings, events, beside, admin_token } = self;
+        let (store, time) = parts::open_store(settings).await?;
+        origin::find_out(&settings.data_dir, &store).await?;
+        let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
+        let entrance = ClosedEntrance::bind(settings).await?;
+        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token };
+        RunningBridge::start(settings, parts, StoreKeeper::Rocks).await
+    }
+
+    /// As a member of a cluster: stands by until it leads.
+    pub(super) async fn in_cluster(self, bus: NatsBus, store: PreparedStore) -> anyhow::Result<RunningBridge> {
+        let Self { settings, events, beside, admin_token } = self;
+        let lock = private::lock(&settings.data_dir)?;
+        bus.check().await.context("cluster.nats")?;
+        let (admin_token, _) = admin_access(admin_token)?;
+        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings);
+        announce_admin(settings, entrance.addresses(), admin_token.clone())?;
+        let WebAddresses { plain, secure } = entrance.addresses();
+        Listeners::of_standby(plain, secure).write(&settings.data_dir, ProcessRole::Bridge.listeners_file())?;
+        let time = Time::of_system(settings.time);
+        let leading = async {
+            let cluster = store.connect(time.clone()).await?;
+            cluster::lead(&cluster, &settings.data_dir).await
+        };
+        let (store, leadership) = tokio::select! {
+            leading = leading => leading?,
+            () = entrance.ended() => return Err(anyhow!("the HTTP listener ended")),
+        };
+        let leadership = Arc::new(leadership);
+        let beside = OptionalServices { lead: cluster::lead_of(&leadership), ..beside };
+        let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
+        let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
+        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token };
+        RunningBridge::start(settings, parts, |_| StoreKeeper::Cluster { leadership, lock }).await
+    }
+}
+
+/// What a bridge is started with.
+pub(super) struct BridgeParts<S, B> {
+    pub(super) store: S,
+    pub(super) time: Time,
+    pub(super) bus: B,
+    pub(super) telling: EventConsumers,
+    pub(super) beside: OptionalServices,
+    /// Those of this process.
+    pub(super) doors: Option<SharedBrokerHealth>,
+    pub(super) entrance: ClosedEntrance,
+    pub(super) admin_token: Option<String>,
+}
+
+/// The administrator's token, chosen or drawn, and the lock that it opens.
+fn admin_access(chosen: Option<String>) -> anyhow::Result<(String, AdminToken)> {
+    match chosen {
+        Some(token) => {
+            let lock = AdminToken::new(&token);
+            Ok((token, lock))
+        }
+        None => AdminToken::generate().context("make the administrator's token"),
+    }
+}
+
+/// Tells operators' commands on this machine where to go.
+fn announce_admin(settings: &ServerSettings, http: WebAddresses, token: String) -> anyhow::Result<()> {
+    AdminNotice { url: format!("http://{}", reachable(http.plain)), token }.write(&settings.data_dir)
+}
+
+/// The bridge with its HTTP listener and its store.
+pub(super) struct RunningBridge {
+    bridge: Bridge,
+    keeper: StoreKeeper,
+    entrance: Entrance,
+    /// Of events.
+    consumers: JoinSet<()>,
+    /// The embedded object store.
+    media: Option<media::EmbeddedStore>,
+    audit: Audit,
+}
+
+impl RunningBridge {
+    pub(super) async fn start<S: Store>(
+        settings: &ServerSettings,
+        parts: BridgeParts<S, impl Bus>,
+        keeper: impl FnOnce(S) -> StoreKeeper,
+    ) -> anyhow::Result<Self> {
+        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token } = parts;
+        let EventConsumers { sink, consumers } = telling;
+        let (files, media) = media::start(settings, entrance.tls()).await?;
+        let beside = OptionalServices { events: sink, media: files, ..beside };
+        let (audit, tokens, lead) = (beside.audit.clone(), beside.tokens.clone(), beside.lead.clone());
+        let bridge = parts::start_bridge(settings, (store.clone(), time.clone()), bus, beside).await?;
+        let (token, lock) = admin_access(admin_token)?;
+        announce_admin(settings, entrance.addresses(), token)?;
+        let api = Api {
+            admin: bridge.admin(),
+            chat: bridge.chat(),
+            registration: bridge.registration(),
+            token: lock,
+            audit: audit.clone(),
+            tokens,
+            time,
+            lead,
+            check: check(bridge.health(), doors),
+            body_bytes_max: settings.limits.body_bytes_max as usize,
+        };
+        let entrance = entrance.open(settings, http::router(api));
+        Ok(Self { bridge, keeper: keeper(store), entrance, consumers, media, audit })
+    }
+
+    /// Where its HTTP API is.
+    pub(super) fn http(&self) -> WebAddresses {
+        self.entrance.addresses
+    }
+
+    /// Where the embedded object store is.
+    pub(super) fn media(&self) -> Option<WebAddresses> {
+        self.media.as_ref().map(|media| media.addresses)
+    }
+
+    /// Whoever rotates logs or renews certificates has done so.
+    pub(super) fn read_files_again(&self) {
+        self.audit.reopen();
+        if let Some(tls) = &self.entrance.tls {
+            tls.reload();
+        }
+    }
+
+    /// Ends at once what uses the store, which has failed.
+    pub(super) async fn abandon(self) {
+        let Self { bridge, keeper, entrance, .. } = self;
+        entrance.abort().await;
+        if tokio::time::timeout(ABANDONED_WITHIN, bridge.stop(Duration::ZERO)).await.is_err() {
+            tracing::warn!("the store does not answer");
+        }
+        drop(keeper);
+    }
+
+    /// Resolves when one of its parts has ended.
+    pub(super) async fn failed(&mut self) -> PartFailure {
+        let Self { bridge, keeper, entrance, media, consumers, .. } = self;
+        let media = async {
+            match media {
+                Some(media) => media.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            // It fails the store too.
+            why = keeper.lost() => PartFailure::Lead(why),
+            error = bridge.failed() => keeper.judge(error).await,
+            () = entrance.ended() => PartFailure::Part(anyhow!("the HTTP listener ended")),
+            () = media => PartFailure::Part(anyhow!("the embedded object store ended")),
+            Some(_) = consumers.join_next() => PartFailure::Part(anyhow!("a consumer of events ended")),
+        }
+    }
+
+    pub(super) async fn stop(mut self, until: Instant) {
+        self.entrance.stop(until).await;
+        // The bridge may wait for it.
+        self.bridge.stop(left(until)).await;
+        let told = async { while self.consumers.join_next().await.is_some() {} };
+        if tokio::time::timeout_at(until, told).await.is_err() {
+            tracing::warn!("the last events were cut off by shutdown.deadline_s");
+        }
+        if let Some(media) = self.media {
+            media.stop(until).await;
+        }
+        if tokio::time::timeout_at(until, self.audit.flush()).await.is_err() {
+            tracing::warn!("the last of the audit was cut off by shutdown.deadline_s");
+        }
+        self.keeper.let_go().await;
+    }
+}
+
+pub(super) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
