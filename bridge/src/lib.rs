@@ -301,10 +301,11 @@ async fn watched(task: BridgeTask, failed: watch::Sender<Option<StoreError>>) {
     }
 }
 
-/// Runs a task on a thread of its own, without I/O: waking it takes no more than a futex.
+/// Runs a task on a thread of its own, without I/O: waking it takes no more than a futex. It has timers, since a store that is not on
+/// this machine may have to be asked again.
 fn spawn_thread(name: &str, task: impl Future<Output = ()> + Send + 'static) -> Result<(), StoreError> {
     let cannot = |error: std::io::Error| StoreError { doing: "start a thread", cause: error.to_string() };
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(cannot)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(cannot)?;
     thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(task)).map_err(cannot)?;
     Ok(())
 }
