@@ -14,9 +14,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::debug;
 
+use super::file::{self, ReadError};
 use super::handle::Progress;
 use super::http::Trouble;
-use super::{TransferContext, file, part};
+use super::{TransferContext, part};
 use crate::client::files::{download_link, link_of};
 use crate::error::{Error, FileFailure};
 use crate::media::Media;
@@ -87,6 +88,12 @@ enum DownloadStop {
 impl From<FileFailure> for DownloadStop {
     fn from(failure: FileFailure) -> Self {
         Self::Failed(failure.into())
+    }
+}
+
+impl From<ReadError> for DownloadStop {
+    fn from(error: ReadError) -> Self {
+        Self::Failed(error.into())
     }
 }
 

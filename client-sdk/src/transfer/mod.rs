@@ -35,7 +35,7 @@ pub(crate) use self::http::Http;
 use self::upload::RunningUpload;
 use crate::client::ask;
 use crate::engine::{EngineCommand, EngineShared};
-use crate::error::{Error, FileFailure};
+use crate::error::Error;
 use crate::ledger::files::{FileRecord, FileStage};
 use crate::media::FileId;
 use crate::network::backoff::Backoff;
@@ -198,7 +198,7 @@ impl TransferContext {
 }
 
 /// Size of a file that is to be sent, and when it was changed.
-pub(crate) async fn look(path: &Path) -> Result<(u64, u64), FileFailure> {
+pub(crate) async fn look(path: &Path) -> Result<(u64, u64), Error> {
     let FileStamp { size, modified_ns } = FileStamp::look(path).await?;
     Ok((size, modified_ns))
 }

@@ -11,13 +11,13 @@ use hyper::StatusCode;
 use hyper::body::{Body, Bytes, Frame};
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::TransferContext;
-use super::file::{self, FileStamp};
+use super::file::{self, FileStamp, ReadError};
 use super::handle::{FileState, Progress};
 use super::http::Trouble;
 use crate::client::files::{complete_upload, create_upload, discard_upload, get_upload, upload};
@@ -61,6 +61,15 @@ enum UploadStop {
 impl From<FileFailure> for UploadStop {
     fn from(failure: FileFailure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+impl From<ReadError> for UploadStop {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Failed(failure) => Self::Failed(failure),
+            ReadError::Interrupted => Self::Gone,
+        }
     }
 }
 
@@ -181,19 +190,19 @@ impl RunningUpload {
             upload = self.look(after).await?;
         }
         self.goes(FileState::Verifying);
-        file::open_unchanged(&self.path, self.stamp()).await?;
+        file::open_unchanged(&self.path, self.stamp(), 0).await?;
         if !upload.complete {
             self.complete().await?;
         }
         self.send().await
     }
 
-    async fn hash(&self) -> Result<Bytes, FileFailure> {
-        file::open_unchanged(&self.path, self.stamp()).await?;
+    async fn hash(&self) -> Result<Bytes, ReadError> {
+        file::open_unchanged(&self.path, self.stamp(), 0).await?;
         let (shared, id, total) = (self.context.shared.clone(), self.id, self.record.size);
         let told = move |done| shared.transfers.goes(id, FileState::Hashing(Progress { done, total }));
         let sha256 = file::hash(&self.path, told).await?;
-        file::open_unchanged(&self.path, self.stamp()).await?;
+        file::open_unchanged(&self.path, self.stamp(), 0).await?;
         Ok(sha256)
     }
 
@@ -242,8 +251,7 @@ impl RunningUpload {
 
     /// Brings a piece of the file up; so much of it is `there` already.
     async fn put(&self, link: &MediaLink, (from, len): (u64, u64), there: u64) -> Result<(), UploadStop> {
-        let mut file = file::open_unchanged(&self.path, self.stamp()).await?;
-        file.seek(io::SeekFrom::Start(from)).await.map_err(|error| file::unreadable(&self.path, &error))?;
+        let file = file::open_unchanged(&self.path, self.stamp(), from).await?;
         let (shared, id, total) = (self.context.shared.clone(), self.id, self.record.size);
         let percent = AtomicU64::new(0);
         let told = move |sent: u64| {
@@ -262,7 +270,7 @@ impl RunningUpload {
             Ok(answer) => answer,
             Err(trouble) => {
                 // It may have become shorter while it was read.
-                file::open_unchanged(&self.path, self.stamp()).await?;
+                file::open_unchanged(&self.path, self.stamp(), 0).await?;
                 return Err(trouble.into());
             }
         };
@@ -277,8 +285,8 @@ impl RunningUpload {
     }
 
     /// Whatever its time of change says.
-    async fn must_be_the_same(&self) -> Result<(), FileFailure> {
-        if self.hash().await? == self.record.sha256 { Ok(()) } else { Err(FileFailure::Changed) }
+    async fn must_be_the_same(&self) -> Result<(), ReadError> {
+        if self.hash().await? == self.record.sha256 { Ok(()) } else { Err(FileFailure::Changed.into()) }
     }
 
     async fn complete(&mut self) -> Result<(), UploadStop> {
