@@ -104,6 +104,27 @@ async fn a_zombie_is_refused() {
     leadership.release().await;
 }
 
+#[tokio::test]
+async fn a_thread_without_io_reads_and_commits() {
+    if nodes().is_none() {
+        return;
+    }
+    let cluster = member("thread", "a").await;
+    // With so little memory the second commit waits until the first is in tables, and the read asks these.
+    let candidate = Candidate { overlay_bytes: 1, ..cluster.candidate };
+    let (store, leadership) = candidate.lead().await.expect("leads");
+    let committer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(async {
+            commit(&store, vec![put(receipt(1, 1), b"x")]).await;
+            commit(&store, vec![put(receipt(1, 2), b"x")]).await;
+            assert!(get(&store, receipt(1, 1)).await.is_some());
+        });
+    });
+    tokio::task::spawn_blocking(move || committer.join().expect("no panic")).await.expect("no panic");
+    leadership.release().await;
+}
+
 /// What was acknowledged, by conversation.
 type Acknowledged = Arc<Mutex<Vec<u64>>>;
 

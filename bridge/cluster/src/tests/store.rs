@@ -169,6 +169,8 @@ async fn read_while_it_is_written(delay: Duration) {
     let (store, _leadership) = candidate.lead().await.expect("leads");
     let (first, second) = (receipt(1, 1), receipt(1, 2));
     let (from, to) = keys::receipts(DeviceId::new(1));
+    // With this one a layer is frozen; the next one begins.
+    commit(&store, vec![put(receipt(2, 1), b"x")]).await;
     commit(&store, vec![put(second.clone(), b"old")]).await;
     // While the tables are read both rows are written, and applied.
     let write = async {
