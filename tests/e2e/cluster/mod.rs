@@ -105,7 +105,9 @@ fn clients_at_different_brokers_chat() {
     let mut again = Client::connect(doors[1], &alice, Version::V5, RESUME);
     assert_eq!(at_alice.closed(), Some(0x8E), "taken over");
     assert_eq!(at_bob.publish("to/alice", b"where?"), 0);
-    assert_eq!(again.body(), "where?");
+    // The acknowledgement of "hi" may have come by the other broker after this connection, which is given it again then.
+    let next = std::iter::repeat_with(|| again.body()).find(|body| body != "hi");
+    assert_eq!(next.as_deref(), Some("where?"));
 }
 
 #[test]
