@@ -1,6 +1,7 @@
 //! `godwit serve`, and its two halves `godwit broker` and `godwit bridge`: builds the parts from the settings, says when
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
+mod apart;
 mod bridge;
 pub(crate) mod cluster;
 mod entrance;
@@ -34,6 +35,7 @@ use crate::exit::{self, CommandFailure, SUCCEEDED, USAGE};
 use crate::runtime_files::Listeners;
 use crate::settings::{self, ServerSettings};
 use crate::{log, memory, private, stop};
+use apart::ApartBus;
 use bridge::{BridgeParts, BridgeStart, RunningBridge, SharedBrokerHealth, left};
 use cluster::PreparedCluster;
 use entrance::ClosedEntrance;
@@ -134,9 +136,10 @@ impl Running {
                 let beside = OptionalServices { memory: shortage, ..identity.start(settings)? };
                 let (telling, health) = (events.start(events_bus)?, SharedBrokerHealth::default());
                 let (entrance, doors) = (ClosedEntrance::bind(settings).await?, Some(health.clone()));
+                let keeper = StoreKeeper::Rocks(store.clone());
                 let parts =
                     BridgeParts { store, time, bus: bus.clone(), telling, beside, doors, entrance, admin_token };
-                let memory = RunningBridge::start(settings, parts, StoreKeeper::Rocks).await?;
+                let memory = RunningBridge::start(settings, parts, keeper).await?;
                 let doors = parts::start_broker(settings, bus, pressure).await?;
                 _ = health.set(doors.health());
                 (Self { doors: Some(doors), memory: Some(memory) }, service)
@@ -161,9 +164,12 @@ impl Running {
                     Some(PreparedCluster { bus, store: Some(store) }) => start.in_cluster(bus, store).await?,
                     Some(PreparedCluster { bus, store: None }) => {
                         bus.check().await.context("cluster.nats")?;
-                        start.alone(bus).await?
+                        start.alone(ApartBus::Nats(bus)).await?
                     }
-                    None => start.alone(parts::remote_bus(settings.service.listen, access.bridge)).await?,
+                    None => {
+                        let bus = parts::remote_bus(settings.service.listen, access.bridge);
+                        start.alone(ApartBus::Broker(bus)).await?
+                    }
                 };
                 (Self { doors: None, memory: Some(memory) }, None)
             }

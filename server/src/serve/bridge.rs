@@ -14,6 +14,7 @@ use godwit_store::time::Time;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::apart::{ApartBus, ApartStore};
 use super::cluster::PreparedStore;
 use super::entrance::{BoundEntrance, ClosedEntrance, Entrance};
 use super::events::{EventConsumers, PreparedEvents};
@@ -57,14 +58,15 @@ pub(super) struct BridgeStart<'a> {
 
 impl BridgeStart<'_> {
     /// With a store in the data folder.
-    pub(super) async fn alone(self, bus: impl Bus) -> anyhow::Result<RunningBridge> {
+    pub(super) async fn alone(self, bus: ApartBus) -> anyhow::Result<RunningBridge> {
         let Self { settings, events, beside, admin_token } = self;
-        let (store, time) = parts::open_store(settings).await?;
-        origin::find_out(&settings.data_dir, &store).await?;
+        let (rocks, time) = parts::open_store(settings).await?;
+        origin::find_out(&settings.data_dir, &rocks).await?;
+        let store = ApartStore::Rocks(rocks.clone());
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let entrance = ClosedEntrance::bind(settings).await?;
         let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token };
-        RunningBridge::start(settings, parts, StoreKeeper::Rocks).await
+        RunningBridge::start(settings, parts, StoreKeeper::Rocks(rocks)).await
     }
 
     /// As a member of a cluster: stands by until it leads.
@@ -88,10 +90,11 @@ impl BridgeStart<'_> {
         };
         let leadership = Arc::new(leadership);
         let beside = OptionalServices { lead: cluster::lead_of(&leadership), ..beside };
+        let (store, bus) = (ApartStore::Cluster(store), ApartBus::Nats(bus));
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
         let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token };
-        RunningBridge::start(settings, parts, |_| StoreKeeper::Cluster { leadership, lock }).await
+        RunningBridge::start(settings, parts, StoreKeeper::Cluster { leadership, lock }).await
     }
 }
 
@@ -137,17 +140,17 @@ pub(super) struct RunningBridge {
 }
 
 impl RunningBridge {
-    pub(super) async fn start<S: Store>(
+    pub(super) async fn start(
         settings: &ServerSettings,
-        parts: BridgeParts<S, impl Bus>,
-        keeper: impl FnOnce(S) -> StoreKeeper,
+        parts: BridgeParts<impl Store, impl Bus>,
+        keeper: StoreKeeper,
     ) -> anyhow::Result<Self> {
         let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token } = parts;
         let EventConsumers { sink, consumers } = telling;
         let (files, media) = media::start(settings, entrance.tls()).await?;
         let beside = OptionalServices { events: sink, media: files, ..beside };
         let (audit, tokens, lead) = (beside.audit.clone(), beside.tokens.clone(), beside.lead.clone());
-        let bridge = parts::start_bridge(settings, (store.clone(), time.clone()), bus, beside).await?;
+        let bridge = parts::start_bridge(settings, (store, time.clone()), bus, beside).await?;
         let (token, lock) = admin_access(admin_token)?;
         announce_admin(settings, entrance.addresses(), token)?;
         let api = Api {
@@ -163,7 +166,7 @@ impl RunningBridge {
             body_bytes_max: settings.limits.body_bytes_max as usize,
         };
         let entrance = entrance.open(settings, http::router(api));
-        Ok(Self { bridge, keeper: keeper(store), entrance, consumers, media, audit })
+        Ok(Self { bridge, keeper, entrance, consumers, media, audit })
     }
 
     /// Where its HTTP API is.
