@@ -8,7 +8,7 @@ use godwit_schemas::ids::{ConversationId, Seq};
 use super::Client;
 use crate::engine::now_s;
 use crate::error::{Error, FileFailure};
-use crate::ledger::files::{FileRecord, FileStage};
+use crate::ledger::files::FileRecord;
 use crate::ledger::recipient_parts;
 use crate::media::{FileId, Media};
 use crate::send::Recipient;
@@ -69,17 +69,8 @@ impl Client {
         let shared = self.shared();
         // First somebody follows, then the state is read: nothing falls in between.
         let states = shared.transfers.follow(id, FileState::Waiting);
-        let Some(stage) = shared.ledger.call(move |it| it.file_stage(id)).await? else { return Ok(None) };
-        match stage {
-            FileStage::UnderWay { paused: true } => shared.transfers.set(id, FileState::Paused),
-            FileStage::UnderWay { .. } => {}
-            FileStage::Failed(failure) => shared.transfers.set(id, FileState::Failed(failure)),
-            FileStage::Sent(send) => match shared.follow(send).await? {
-                Some(handle) => shared.transfers.is_message(id, handle),
-                None => return Ok(None),
-            },
-        }
-        Ok(Some(FileHandle::new(id, states, shared)))
+        let is_kept = crate::transfer::tell_stage(shared, id).await?;
+        Ok(is_kept.then(|| FileHandle::new(id, states, shared)))
     }
 
     /// Files that are to be sent and whose message is not on its way yet, oldest first.

@@ -159,24 +159,10 @@ impl TransferContext {
         let files = self.shared.ledger.call(|it| it.files()).await?;
         for id in self.shared.transfers.unfinished() {
             if !files.iter().any(|(it, _)| *it == id) {
-                self.tell_end(id).await?;
+                tell_stage(&self.shared, id).await?;
             }
         }
         Ok(files)
-    }
-
-    async fn tell_end(&self, id: FileId) -> Result<(), Error> {
-        let shared = &self.shared;
-        match shared.ledger.call(move |it| it.file_stage(id)).await? {
-            Some(FileStage::Sent(send)) => {
-                if let Some(handle) = shared.follow(send).await? {
-                    shared.transfers.is_message(id, handle);
-                }
-            }
-            Some(FileStage::Failed(failure)) => shared.transfers.goes(id, FileState::Failed(failure)),
-            Some(FileStage::UnderWay { .. }) | None => {}
-        }
-        Ok(())
     }
 
     /// Waits before another attempt: for so long, or until there is a new connection.
@@ -195,6 +181,21 @@ impl TransferContext {
             () = connected => {}
         }
     }
+}
+
+/// Tells whoever watches a file how far it is, as the ledger has it. `false`: neither it nor its message is kept any more.
+pub(crate) async fn tell_stage(shared: &EngineShared, id: FileId) -> Result<bool, Error> {
+    match shared.ledger.call(move |it| it.file_stage(id)).await? {
+        Some(FileStage::UnderWay { paused: true }) => shared.transfers.set(id, FileState::Paused),
+        Some(FileStage::UnderWay { .. }) => {}
+        Some(FileStage::Failed(failure)) => shared.transfers.set(id, FileState::Failed(failure)),
+        Some(FileStage::Sent(send)) => match shared.follow(send).await? {
+            Some(handle) => shared.transfers.is_message(id, handle),
+            None => return Ok(false),
+        },
+        None => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Size of a file that is to be sent, and when it was changed.
