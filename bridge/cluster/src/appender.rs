@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::journal::{Journal, Outcome, Segment};
 use crate::overlay::{Layer, Overlay};
-use crate::patience::{Patience, patiently};
+use crate::patience::{Patience, patiently, until_known};
 use crate::record::Record;
 use crate::registry::Head;
 use crate::standing::Standing;
@@ -250,10 +250,11 @@ impl<J: Journal> Appender<J> {
             return Ok(());
         }
         let (journal, at) = (self.journal.clone(), self.at);
-        let opened = until_known("open a segment of the journal", || journal.open(at.next())).await;
-        opened.map_err(|Fenced| self.fenced())?;
-        let rolled = until_known("roll a segment of the journal", || journal.roll(at)).await;
-        rolled.map_err(|Fenced| self.fenced())?;
+        if !until_known("open a segment of the journal", || journal.open(at.next())).await
+            || !until_known("roll a segment of the journal", || journal.roll(at)).await
+        {
+            return Err(self.fenced());
+        }
         (self.at, self.segment_bytes, self.segment_since) = (at.next(), 0, Instant::now());
         self.standing.reached(self.at.number, self.position);
         Ok(())
@@ -301,23 +302,6 @@ impl<J: Journal> Appender<J> {
         }
         let (journal, at) = (self.journal.clone(), self.at);
         patiently("seal the journal", || journal.seal(at, at.log)).await;
-    }
-}
-
-async fn until_known<F>(doing: &'static str, mut call: impl FnMut() -> F) -> Result<(), Fenced>
-where
-    F: Future<Output = Outcome>,
-{
-    let mut patience = Patience::new(doing);
-    loop {
-        match call().await {
-            Outcome::Applied => {
-                patience.done();
-                return Ok(());
-            }
-            Outcome::Fenced => return Err(Fenced),
-            Outcome::Unknown(cause) => patience.pause(&cause).await,
-        }
     }
 }
 

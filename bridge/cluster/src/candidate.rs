@@ -16,10 +16,10 @@ use tracing::{debug, info};
 use crate::ClusterError;
 use crate::appender::{Appender, QUEUE};
 use crate::applier::Applier;
-use crate::journal::{Journal, LogId, Outcome, Segment};
+use crate::journal::{Journal, LogId, Segment};
 use crate::leadership::{Leadership, Tasks};
 use crate::overlay::Overlay;
-use crate::patience::{Patience, patiently};
+use crate::patience::{patiently, until_known};
 use crate::record::FORMAT;
 use crate::registry::{Member, MemberState, Placement, Registry};
 use crate::replay::{replay, seal};
@@ -82,7 +82,8 @@ impl<J: Journal, T: Tables, R: Registry> Candidate<J, T, R> {
                     continue;
                 }
             }
-            self.open(log).await;
+            // If its own journal is sealed already, the first append will say so.
+            until_known("open a journal", || self.journal.open(Segment { log, number: 0 })).await;
             // While this process waited, the leader itself may have changed it: what it inherited is applied.
             let now = patiently("read who leads", || self.registry.placement()).await;
             if now.as_ref().map(|now| now.owner) != before.map(|before| before.owner) {
@@ -102,28 +103,12 @@ impl<J: Journal, T: Tables, R: Registry> Candidate<J, T, R> {
         }
     }
 
-    async fn open(&self, log: LogId) {
-        let mut patience = Patience::new("open a journal");
-        while let Outcome::Unknown(cause) = self.journal.open(Segment { log, number: 0 }).await {
-            patience.pause(&cause).await;
-        }
-        patience.done();
-    }
-
     /// Until the leader is dead, or has let go.
     async fn wait_for_end_of(&self, leader: &Placement, log: LogId) {
         let mut suspicion = Suspicion::default();
-        let mut own = Member {
-            log,
-            name: self.name.clone(),
-            state: MemberState::Standby,
-            term: 0,
-            beat_ms: 0,
-            segment: 0,
-            position: 0,
-        };
+        let mut own = Member::new(log, self.name.clone(), MemberState::Standby, 0);
         loop {
-            own.beat_ms = u64::try_from((self.wall)().as_millis()).unwrap_or(u64::MAX).max(own.beat_ms + 1);
+            own.advance_beat(&self.wall);
             let members = match self.registry.beat(&own).await {
                 Ok(()) => self.registry.members().await,
                 Err(error) => Err(error),
@@ -192,15 +177,7 @@ impl<J: Journal, T: Tables, R: Registry> Candidate<J, T, R> {
             inherited,
             first: 0,
         };
-        let member = Member {
-            log: at.log,
-            name: self.name.clone(),
-            state: MemberState::Leading,
-            term,
-            beat_ms: 0,
-            segment: 0,
-            position: 0,
-        };
+        let member = Member::new(at.log, self.name.clone(), MemberState::Leading, term);
         let mut tasks = Tasks::default();
         tasks.spawn(appender.run());
         tasks.spawn(applier.run());

@@ -67,8 +67,7 @@ struct Beats<R> {
 impl<R: Registry> Beats<R> {
     async fn say(&mut self) {
         (self.member.segment, self.member.position) = self.standing.place();
-        let now_ms = u64::try_from((self.wall)().as_millis()).unwrap_or(u64::MAX);
-        self.member.beat_ms = now_ms.max(self.member.beat_ms + 1);
+        self.member.advance_beat(&self.wall);
         if let Err(error) = self.registry.beat(&self.member).await {
             // If it goes on, a standby takes over.
             debug!(%error, "the leader's beat is not written");

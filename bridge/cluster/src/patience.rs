@@ -6,6 +6,8 @@ use godwit_store::StoreError;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use crate::journal::Outcome;
+
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often it is said that something still fails.
@@ -57,6 +59,23 @@ where
                 return done;
             }
             Err(error) => patience.pause(&error.cause).await,
+        }
+    }
+}
+
+/// Until the outcome of a conditional write is known. `false`: it was fenced.
+pub(crate) async fn until_known<F>(doing: &'static str, mut call: impl FnMut() -> F) -> bool
+where
+    F: Future<Output = Outcome>,
+{
+    let mut patience = Patience::new(doing);
+    loop {
+        match call().await {
+            Outcome::Unknown(cause) => patience.pause(&cause).await,
+            known => {
+                patience.done();
+                return known == Outcome::Applied;
+            }
         }
     }
 }

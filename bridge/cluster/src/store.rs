@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use godwit_store::keys::{Groups, StoreKey, group, groups};
+use godwit_store::keys::{StoreKey, group};
 use godwit_store::time::Time;
 use godwit_store::{Durability, Row, Store, StoreError, Table, Write, expiry_s};
 use tokio::sync::{mpsc, oneshot};
@@ -14,8 +14,8 @@ use crate::overlay::Overlay;
 use crate::patience::within;
 use crate::scan::{TableRows, merge};
 use crate::standing::Standing;
-use crate::tables::Tables;
 use crate::tables::cassandra::CassandraTables;
+use crate::tables::{Tables, group_of};
 
 /// How long reads are tried while the database does not answer. Then the store has failed, and the process ends.
 const READS_MAX: Duration = Duration::from_secs(30);
@@ -129,7 +129,7 @@ impl<T: Tables> Store for ClusterStore<T> {
         for write in &writes {
             if let Write::DeleteRange(table, from, to) = write
                 && from < to
-                && !matches!(groups(*table, from, to), Some(Groups::One(_)))
+                && group_of(write).is_none()
             {
                 return Err(failed(format!("a range of \"{}\" to delete is not within one group", table.name())));
             }

@@ -3,6 +3,7 @@
 use std::future::Future;
 
 use godwit_store::StoreError;
+use godwit_store::time::ClockSource;
 
 use crate::journal::LogId;
 
@@ -65,6 +66,19 @@ pub struct Member {
     pub segment: u32,
     /// The next row of its journal.
     pub position: u64,
+}
+
+impl Member {
+    /// One that has said nothing yet, and written nothing.
+    pub(crate) fn new(log: LogId, name: String, state: MemberState, term: u64) -> Self {
+        Self { log, name, state, term, beat_ms: 0, segment: 0, position: 0 }
+    }
+
+    /// Takes the time of the next beat, which differs from that of the last one whatever the clock does.
+    pub(crate) fn advance_beat(&mut self, wall: &ClockSource) {
+        let now_ms = u64::try_from(wall().as_millis()).unwrap_or(u64::MAX);
+        self.beat_ms = now_ms.max(self.beat_ms + 1);
+    }
 }
 
 /// See the module. Cheap to clone; all clones are the same.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use godwit_store::keys::{Groups, StoreKey, group, groups};
+use godwit_store::keys::{StoreKey, group};
 use godwit_store::time::Time;
 use godwit_store::{Row, StoreError, Table, Write, expiry_s};
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 
-use super::{Change, Tables};
+use super::{Change, Tables, place};
 use crate::ClusterError;
 use crate::cassandra::{Database, failed};
 
@@ -129,14 +129,7 @@ struct Piece<'a> {
 fn pieces(changes: &[Change]) -> Result<Vec<Piece<'_>>, StoreError> {
     let mut by_group = BTreeMap::<_, Vec<_>>::new();
     for change in changes {
-        let (table, group) = match &change.write {
-            Write::Put(table, key, _) | Write::Delete(table, key) => (*table, group(*table, key)),
-            Write::DeleteRange(table, from, to) => match groups(*table, from, to) {
-                Some(Groups::One(group)) => (*table, group),
-                _ => return Err(StoreError { doing: "delete a range", cause: "it is of several groups".to_owned() }),
-            },
-        };
-        by_group.entry((table, group)).or_default().push(change);
+        by_group.entry(place(change)?).or_default().push(change);
     }
     let mut pieces = Vec::new();
     for ((_, group), changes) in by_group {

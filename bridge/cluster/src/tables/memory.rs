@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use godwit_store::keys::{Groups, StoreKey, group, groups};
+use godwit_store::keys::{StoreKey, group};
 use godwit_store::{Row, StoreError, Table, Write};
 
-use super::{Change, Tables};
+use super::{Change, Tables, place};
 
 /// Tosses a coin for each change; `true`: the write fails there.
 pub type Failure = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -62,19 +62,17 @@ impl State {
     fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         self.changes += 1;
         let timestamp_us = change.timestamp_us();
-        let (table, key, value) = match &change.write {
-            Write::Put(table, key, value) => (*table, key, Some(value)),
-            Write::Delete(table, key) => (*table, key, None),
-            Write::DeleteRange(table, from, to) => {
-                let Some(Groups::One(group)) = groups(*table, from, to) else {
-                    return Err(StoreError { doing: "delete a range", cause: "it is of several groups".to_owned() });
-                };
-                let (table, from, to) = (*table, from.clone(), to.clone());
+        let (table, group) = place(change)?;
+        let (key, value) = match &change.write {
+            Write::Put(_, key, value) => (key, Some(value)),
+            Write::Delete(_, key) => (key, None),
+            Write::DeleteRange(_, from, to) => {
+                let (from, to) = (from.clone(), to.clone());
                 self.ranges.push(RangeTombstone { table, group, from, to, timestamp_us });
                 return Ok(());
             }
         };
-        let row = self.rows.entry((table, group(table, key), key.clone())).or_insert((i64::MIN, None));
+        let row = self.rows.entry((table, group, key.clone())).or_insert((i64::MIN, None));
         // A value is one tick above the deletions of its record, so at equal timestamps there is nothing to decide but between
         // a value and the deletion of a later record, which wins.
         if (timestamp_us, value.is_none()) >= (row.0, row.1.is_none()) {

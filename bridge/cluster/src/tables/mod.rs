@@ -6,7 +6,7 @@
 use std::future::Future;
 
 use bytes::Bytes;
-use godwit_store::keys::StoreKey;
+use godwit_store::keys::{Groups, StoreKey, group, groups};
 use godwit_store::{Row, StoreError, Table, Write};
 
 pub mod cassandra;
@@ -29,6 +29,23 @@ impl Change {
         let is_put = matches!(self.write, Write::Put(..));
         i64::try_from(self.clock_us).unwrap_or(i64::MAX).saturating_add(i64::from(is_put))
     }
+}
+
+/// The group that a write is in. `None`: a range of several.
+pub(crate) fn group_of(write: &Write) -> Option<(Table, Vec<u8>)> {
+    match write {
+        Write::Put(table, key, _) | Write::Delete(table, key) => Some((*table, group(*table, key))),
+        Write::DeleteRange(table, from, to) => match groups(*table, from, to) {
+            Some(Groups::One(group)) => Some((*table, group)),
+            _ => None,
+        },
+    }
+}
+
+/// The group that a change is in.
+fn place(change: &Change) -> Result<(Table, Vec<u8>), StoreError> {
+    let several = || StoreError { doing: "delete a range", cause: "it is of several groups".to_owned() };
+    group_of(&change.write).ok_or_else(several)
 }
 
 /// Tables that resolve by timestamp. Cheap to clone; all clones are the same.
