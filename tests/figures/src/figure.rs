@@ -79,6 +79,11 @@ pub(crate) const FILLED: [Figure; 3] = [
     figure("seconds to fill", "s", "fill", "/seconds"),
 ];
 
+/// Those that every server has that is measured side by side.
+pub(crate) fn of_every_server() -> Vec<Figure> {
+    [&PAIRS[..], &BULK, &[CONNECTS], &PACED, &[MEMORY], &CPU, &SWITCHES, &WRITTEN].concat()
+}
+
 impl Figure {
     /// Of a server.
     pub(crate) fn of(&self, results: &Results, server: &str) -> Option<Spread> {

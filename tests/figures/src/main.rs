@@ -1,6 +1,7 @@
 //! Shows what `scripts/bench` measured: `figures RESULTS.jsonl PAGE.md FOLDER` replaces what stands between the page's
-//! markers `figures:begin` and `figures:end`, and draws plots into the folder. And what `scripts/profile` sampled:
-//! `figures flame STACKS OUT.svg` draws it and prints the widest functions.
+//! markers `figures:begin` and `figures:end`, and draws plots into the folder. `figures compare RESULTS.jsonl` prints how
+//! a build compares with an earlier one. And what `scripts/profile` sampled: `figures flame STACKS OUT.svg` draws it and
+//! prints the widest functions.
 
 mod figure;
 mod flame;
@@ -26,8 +27,11 @@ fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["flame", stacks, svg] => flame(stacks, svg),
+        ["compare", results] => compare(results),
         [results, page, folder] => show(results, page, folder),
-        _ => bail!("usage: figures RESULTS.jsonl PAGE.md FOLDER, or figures flame STACKS OUT.svg"),
+        _ => bail!(
+            "usage: figures RESULTS.jsonl PAGE.md FOLDER, figures compare RESULTS.jsonl, or figures flame STACKS OUT.svg"
+        ),
     }
 }
 
@@ -39,6 +43,14 @@ fn show(results: &str, page: &str, folder: &str) -> Result<()> {
     for (name, svg) in plots::all(&results) {
         save(&Path::new(folder).join(name), &svg)?;
     }
+    Ok(())
+}
+
+/// Every figure of a build beside that of an earlier one.
+fn compare(results: &str) -> Result<()> {
+    let results = Results::parse(&read(results)?).with_context(|| results.to_owned())?;
+    let builds = [("new", "godwit"), ("old", "godwit-old")];
+    write!(io::stdout(), "{}", table::compare(&results, &builds, &figure::of_every_server()))?;
     Ok(())
 }
 
