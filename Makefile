@@ -6,6 +6,7 @@ export CARGO_TARGET_DIR := $(shell scripts/target-folder)
 ROCKSDB_VERSION := $(shell sed -n '/^name = "librocksdb-sys"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 export ROCKSDB_LIB_DIR := $(CARGO_TARGET_DIR)/rocksdb-$(ROCKSDB_VERSION)
 export ROCKSDB_STATIC := 1
+export GODWIT_LINKER_OPTIONS := $(shell scripts/linker-options)
 VENV := $(CARGO_TARGET_DIR)/python
 TOOLS := $(CARGO_TARGET_DIR)/tools
 # The end-to-end tests' Python, with paho-mqtt and schemathesis.
@@ -32,6 +33,8 @@ FROM ?= 1
 # What `make bench` measures: a workload with its arguments, or everything; and on which server.
 BENCH ?=
 export SERVER ?= godwit
+# An earlier build's dist/godwit, for `make bench` to measure in turn with this one.
+export OLD ?=
 # How many clients `make router-cost` gives a filter of their own.
 CLIENTS ?= 1000 10000
 
@@ -91,7 +94,7 @@ sim: test-prerequisites ## simulate SEEDS runs (1000) from seed FROM on (1), eve
 conformance: build test-prerequisites ## an outsiders' suite, whose checkout is DIR, against a server of its own: docs/conformance.md
 	@$(VENV)/bin/python tests/conformance dist/godwit "$(DIR)"
 
-bench: build ## measure it beside mosquitto and nats-server, 20 minutes; BENCH="pairs --window 1" SERVER=mosquitto for one
+bench: build ## measure it beside mosquitto and nats-server, 20 minutes; BENCH="pairs --window 1" SERVER=mosquitto for one; OLD=PROGRAM to compare with an earlier build
 	@scripts/prerequisites bench
 	cargo build --locked --workspace --bin figures
 	install -m 755 $(CARGO_TARGET_DIR)/debug/figures dist/figures
