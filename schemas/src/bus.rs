@@ -60,6 +60,26 @@ impl DeliveryId {
     }
 }
 
+impl Extras {
+    /// `None`: there is nothing in them.
+    pub fn of(correlation: Bytes, properties: Bytes) -> Option<Box<Self>> {
+        let is_empty = correlation.is_empty() && properties.is_empty();
+        (!is_empty).then(|| Box::new(Self { correlation, properties }))
+    }
+}
+
+impl Publish {
+    /// MQTT 5 correlation data; empty: none.
+    pub fn correlation(&self) -> Bytes {
+        self.extras.as_ref().map(|extras| extras.correlation.clone()).unwrap_or_default()
+    }
+
+    /// An encoded [`client::Properties`](crate::client::Properties); empty: none.
+    pub fn properties(&self) -> Bytes {
+        self.extras.as_ref().map(|extras| extras.properties.clone()).unwrap_or_default()
+    }
+}
+
 /// Topic of a lane's incoming batches.
 pub fn up(lane: u32) -> String {
     format!("up/{lane}")

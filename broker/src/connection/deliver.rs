@@ -4,7 +4,7 @@
 //! keeps what is over until there is room.
 
 use bytes::Bytes;
-use godwit_schemas::bus::{self, Shape};
+use godwit_schemas::bus::{self, Extras, Shape};
 use godwit_schemas::client::Properties;
 use godwit_schemas::reason::Reason;
 use prost::Message as _;
@@ -49,8 +49,9 @@ impl MqttConnection {
         }
         // A copy: a slice would keep the whole batch that it came in.
         let copy = Bytes::copy_from_slice;
-        let (payload, properties) = (copy(&deliver.payload), copy(&deliver.properties));
-        if !self.deliveries.hold(bus::Deliver { payload, properties, ..deliver }) {
+        let extras = deliver.extras.and_then(|extras| Extras::of(copy(&extras.correlation), copy(&extras.properties)));
+        let payload = copy(&deliver.payload);
+        if !self.deliveries.hold(bus::Deliver { payload, extras, ..deliver }) {
             self.close(context, Reason::QUOTA_EXCEEDED);
         }
     }
@@ -81,7 +82,8 @@ impl MqttConnection {
             Shape::LiveSignal | Shape::Presence => return,
         };
         let is_raw_v5 = shape == Shape::Raw && self.version == Version::V5;
-        let encoded = Some(&deliver.properties).filter(|encoded| is_raw_v5 && !encoded.is_empty());
+        let extras = deliver.extras.as_deref();
+        let encoded = extras.map(|extras| &extras.properties).filter(|encoded| is_raw_v5 && !encoded.is_empty());
         // A lane sends nothing that cannot be decoded.
         let properties = encoded.and_then(|encoded| Properties::decode(encoded.clone()).ok());
         let mut packet = OutboundPublish {
@@ -91,7 +93,7 @@ impl MqttConnection {
             payload: &deliver.payload,
             alias: None,
             expires_in_s: deliver.expires_in_s,
-            correlation: &deliver.correlation,
+            correlation: extras.map_or(&[], |extras| &extras.correlation),
             from: is_raw_v5.then_some((deliver.sender.as_str(), deliver.sequence)),
             properties: properties.as_ref(),
         };

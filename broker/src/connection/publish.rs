@@ -8,7 +8,7 @@
 //! between PUBREC and PUBREL is remembered, so a repeated publish has no effect.
 
 use bytes::Bytes;
-use godwit_schemas::bus;
+use godwit_schemas::bus::{self, Extras};
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::{BadTopic, Destination};
 
@@ -177,12 +177,14 @@ fn publish_frame(packet: &InboundPublish, destination: Destination, number: u64)
         duplicate: packet.duplicate,
         payload: if is_copied { Bytes::copy_from_slice(&packet.payload) } else { packet.payload.clone() },
         expires_in_s: packet.expires_in_s,
-        correlation: packet.correlation.clone(),
         packet_id: packet.packet_id.into(),
         ..bus::Publish::default()
     };
-    if is_raw(&destination) {
-        (publish.properties, publish.correlation) = (packet.properties.clone(), Bytes::new());
+    if let Some(Extras { correlation, properties }) = packet.extras.as_deref() {
+        publish.extras = match is_raw(&destination) {
+            true => Extras::of(Bytes::new(), properties.clone()),
+            false => Extras::of(correlation.clone(), Bytes::new()),
+        };
     }
     match destination {
         Destination::Send => publish.set_kind(bus::Kind::Send),

@@ -1,6 +1,7 @@
 //! PUBLISH, decoded and encoded (3.3 of both versions).
 
 use bytes::{BufMut, Bytes, BytesMut};
+use godwit_schemas::bus::Extras;
 use godwit_schemas::client::{Properties, UserProperty};
 use godwit_schemas::properties::{SENDER, SEQUENCE};
 use godwit_schemas::reason::Reason;
@@ -26,9 +27,8 @@ pub(crate) struct InboundPublish {
     /// The Message Expiry Interval. 0: only devices that are connected now get the message (MQTT-3.3.2-5).
     pub(crate) expires_in_s: Option<u32>,
     pub(crate) alias: Option<u16>,
-    pub(crate) correlation: Bytes,
-    /// The properties for the receivers: an encoded [`Properties`]; empty: none.
-    pub(crate) properties: Bytes,
+    /// The correlation data, and all properties for the receivers.
+    pub(crate) extras: Option<Box<Extras>>,
 }
 
 /// Decodes a PUBLISH.
@@ -62,6 +62,7 @@ fn properties(mut fields: PacketFields, publish: &mut InboundPublish) -> Result<
     let mut seen = 0_u64;
     // Encoded as it comes: decoded, it could take many times as much memory.
     let mut encoded = BytesMut::new();
+    let mut correlation = Bytes::new();
     while !fields.0.is_empty() {
         let id = fields.u8()?;
         match id {
@@ -78,8 +79,8 @@ fn properties(mut fields: PacketFields, publish: &mut InboundPublish) -> Result<
             MESSAGE_EXPIRY => publish.expires_in_s = Some(fields.u32()?),
             TOPIC_ALIAS => publish.alias = Some(fields.u16()?),
             CORRELATION_DATA => {
-                publish.correlation = fields.binary()?;
-                let correlation_data = Some(publish.correlation.clone());
+                correlation = fields.binary()?;
+                let correlation_data = Some(correlation.clone());
                 push_property(&mut encoded, Properties { correlation_data, ..Properties::default() });
             }
             CONTENT_TYPE => {
@@ -107,7 +108,7 @@ fn properties(mut fields: PacketFields, publish: &mut InboundPublish) -> Result<
         }
         seen |= 1 << id;
     }
-    publish.properties = encoded.freeze();
+    publish.extras = Extras::of(correlation, encoded.freeze());
     Ok(())
 }
 
@@ -305,15 +306,16 @@ mod tests {
             outgoing.write(Version::V5, &mut out);
             assert_eq!(out.len(), outgoing.len(Version::V5));
             let publish = read_back(&out, Version::V5).unwrap();
-            assert_eq!(publish.properties.len(), told.encoded_len());
-            assert_eq!(Properties::decode(publish.properties), Ok(told));
+            let extras = publish.extras.unwrap();
+            assert_eq!(extras.properties.len(), told.encoded_len());
+            assert_eq!(Properties::decode(extras.properties), Ok(told));
         }
     }
 
     #[test]
     fn a_publish_without_properties_stores_none() {
         let publish = read_back(&[0x30, 9, 0, 1, b'a', 5, 2, 0, 0, 0, 1], Version::V5).unwrap();
-        assert_eq!((publish.expires_in_s, publish.properties.len()), (Some(1), 0));
+        assert_eq!((publish.expires_in_s, publish.extras), (Some(1), None));
     }
 
     #[test]

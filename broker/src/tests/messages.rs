@@ -48,7 +48,7 @@ async fn publishes_reach_the_lane_with_their_properties() {
     assert_eq!((second.kind(), second.conversation, second.number), (Kind::ToConversation, 65, 2));
     client.send(&publish(5, 2, "rpc", 3, &[9, 0, 1, b'c', 0x26, 0, 1, b'k', 0, 1, b'v'], b"")).await;
     let (_, third) = world.lane.next_publish().await;
-    assert_eq!((third.kind(), &third.correlation[..]), (Kind::Rpc, &b"c"[..]));
+    assert_eq!((third.kind(), &third.correlation()[..]), (Kind::Rpc, &b"c"[..]));
     client.send(&publish(5, 0, "receipt", 0, &[], b"r")).await;
     let (_, fourth) = world.lane.next_publish().await;
     assert_eq!((fourth.kind(), fourth.number, fourth.packet_id), (Kind::Receipt, 4, 0));
@@ -68,18 +68,18 @@ async fn properties_reach_raw_readers_of_mqtt_5() {
         client.send(&publish(5, 2, topic, id, TOLD, b"hello")).await;
         sent.push(world.lane.next_publish().await.1);
     }
-    assert!(sent.iter().all(|it| it.properties == sent[0].properties && it.correlation.is_empty()));
-    let told = Properties::decode(sent[0].properties.clone()).unwrap();
+    assert!(sent.iter().all(|it| it.extras == sent[0].extras && it.correlation().is_empty()));
+    let told = Properties::decode(sent[0].properties()).unwrap();
     assert_eq!((told.payload_format, told.user_properties.len()), (Some(1), 2));
     // These are the server's to read: nobody is told what stands beside them.
     for (id, topic) in [(4, "send"), (5, "rpc")] {
         client.send(&publish(5, 2, topic, id, TOLD, b"hello")).await;
         let (_, publish) = world.lane.next_publish().await;
-        assert!(publish.properties.is_empty() && publish.correlation == "c");
+        assert!(publish.properties().is_empty() && publish.correlation() == "c");
     }
 
     let raw = Deliver { conversation: 65, sequence: 3, sender: "bob".to_owned(), ..entry(65_537) };
-    let raw = Deliver { shape: Shape::Raw.into(), properties: sent[0].properties.clone(), ..raw };
+    let raw = Deliver { shape: Shape::Raw.into(), extras: sent[0].extras.clone(), ..raw };
     world.lane.send(number, raw.clone()).await;
     let own = b"\x26\x00\x04from\x00\x03bob\x26\x00\x03seq\x00\x013";
     let properties = [TOLD, own].concat();

@@ -1,7 +1,8 @@
 //! Inbox entries as they are read and as they are delivered.
 
+use bytes::Bytes;
 use godwit_core::entry::{Entry, EntryKind};
-use godwit_schemas::bus::{self, Shape, down::Frame};
+use godwit_schemas::bus::{self, Extras, Shape, down::Frame};
 use godwit_schemas::ids::{DeviceId, Order};
 use godwit_schemas::topic::Filters;
 use prost::Message as _;
@@ -53,7 +54,7 @@ pub(in crate::lane) fn deliver(
     } else {
         deliver.set_shape(Shape::Raw);
         deliver.payload = entry.content.clone();
-        deliver.properties = entry.properties().map(|properties| properties.encode_to_vec().into()).unwrap_or_default();
+        deliver.extras = entry.properties().and_then(|it| Extras::of(Bytes::new(), it.encode_to_vec().into()));
         deliver.conversation = entry.conversation.get();
         deliver.sequence = entry.sequence.get();
         // Names are checked where they enter: this one is ASCII.

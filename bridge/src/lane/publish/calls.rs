@@ -43,7 +43,7 @@ impl WaitingCall {
         let client::Request { id, call } = client::Request::decode(publish.payload.clone()).ok()?;
         let call = call.map(RoutedCall::from).filter(|call| call.spec().effect == CallEffect::Reads)?;
         let to = key_of(key, publish);
-        Some(Self { publish: to, id, call, correlation: publish.correlation.clone() })
+        Some(Self { publish: to, id, call, correlation: publish.correlation() })
     }
 }
 

@@ -136,7 +136,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     ) -> Result<Option<(PublishRecord, RetryVerdict)>, StoreError> {
         let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(None) };
         let Some(rank) = session.connection(key).map(|connection| connection.rank) else { return Ok(None) };
-        let digest = digest(publish.kind, &publish.user, publish.conversation, &publish.payload, &publish.properties);
+        let digest = digest(publish.kind, &publish.user, publish.conversation, &publish.payload, &publish.properties());
         let record = PublishRecord::new(&key_of(key, publish), rank, session.retry_epoch(), digest);
         session.has_published();
         // Of a connection from before this start it is not certain yet that it is the client's last.

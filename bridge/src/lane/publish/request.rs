@@ -62,7 +62,7 @@ impl PublishRequest {
             Ok(Kind::Rpc) => {
                 let request = client::Request::decode(publish.payload.clone()).map_err(|_| refusal::NOT_A_REQUEST)?;
                 let call = request.call.ok_or(refusal::NOT_A_REQUEST)?.into();
-                Ok(Self::Call { id: request.id, call, correlation: publish.correlation.clone() })
+                Ok(Self::Call { id: request.id, call, correlation: publish.correlation() })
             }
             Err(_) => Err(refusal::UNKNOWN_PUBLISH),
         }
@@ -80,10 +80,11 @@ impl PublishRequest {
 
 /// What a raw publish says beside its body.
 fn properties_of(publish: &bus::Publish) -> Result<Option<Box<client::Properties>>, Refusal> {
-    if publish.properties.is_empty() {
+    let encoded = publish.properties();
+    if encoded.is_empty() {
         return Ok(None);
     }
-    let properties = client::Properties::decode(publish.properties.clone()).map_err(|_| refusal::NOT_PROPERTIES)?;
+    let properties = client::Properties::decode(encoded).map_err(|_| refusal::NOT_PROPERTIES)?;
     Ok(Some(Box::new(properties)))
 }
 

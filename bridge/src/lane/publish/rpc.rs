@@ -5,7 +5,7 @@ use godwit_core::call::RoutedCall;
 use godwit_core::command::{Command, CommandOrigin};
 use godwit_core::group::InviteSecret;
 use godwit_core::reply_to::ReplyTo;
-use godwit_schemas::bus::{self, Bus, DeliveryId, Shape, down::Frame};
+use godwit_schemas::bus::{self, Bus, DeliveryId, Extras, Shape, down::Frame};
 use godwit_schemas::client::{self};
 use godwit_schemas::ids::DeviceId;
 use godwit_schemas::reason::Reason;
@@ -62,7 +62,8 @@ impl Deliveries {
         let number = self.next_answer();
         connection.answers.sent(number, payload.len());
         let order = DeliveryId::Answer(number).to_wire();
-        let deliver = bus::Deliver { order, shape: Shape::Response.into(), payload, correlation, ..Default::default() };
+        let extras = Extras::of(correlation, Bytes::new());
+        let deliver = bus::Deliver { order, shape: Shape::Response.into(), payload, extras, ..Default::default() };
         edges.push(connection.key, Frame::Deliver(deliver));
     }
 }

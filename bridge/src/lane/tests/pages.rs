@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use godwit_core::retention::{History, Policy};
-use godwit_schemas::bus::{Connect, Publish};
+use godwit_schemas::bus::{Connect, Extras, Publish};
 use godwit_schemas::client::event::Event;
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{Order, UserId};
@@ -198,7 +199,7 @@ async fn an_answer_that_is_too_large_is_told_to_be() {
     }
     // Repeating what the client sent with it takes room, too.
     enter(&mut scene, Some(1_000)).await;
-    let long = Publish { correlation: vec![0; 900].into(), ..calling(2, list()) };
+    let long = Publish { extras: Extras::of(vec![0; 900].into(), Bytes::new()), ..calling(2, list()) };
     scene.publish(ALICE, long);
     let (_, answer) = scene.answered(ALICE, 2).await;
     assert_eq!(Reason::from_u32(answer.reason), Reason::PACKET_TOO_LARGE);
