@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::http::{ANSWER_BYTES_MAX, Answer, Http, NoAnswer};
 use crate::jwt::{BadKey, Signer};
-use crate::{NotAdmitted, Push, TOKEN_BYTES_MAX, Urgency, Verdict};
+use crate::{NotAdmitted, Push, TOKEN_BYTES_MAX, Urgency, Verdict, WallClock};
 
 const PRODUCTION: &str = "https://api.push.apple.com";
 const SANDBOX: &str = "https://api.sandbox.push.apple.com";
@@ -52,14 +52,15 @@ pub(crate) struct Apns {
     http: Http,
     signer: Signer,
     settings: ApnsSettings,
+    wall: WallClock,
     /// Second at which it was made.
     token: Mutex<Option<(u64, String)>>,
 }
 
 impl Apns {
-    pub(crate) fn new(settings: ApnsSettings, http: Http) -> Result<Self, BadKey> {
+    pub(crate) fn new(settings: ApnsSettings, http: Http, wall: WallClock) -> Result<Self, BadKey> {
         let signer = Signer::p256_pem(&settings.key, Some(settings.key_id.clone()))?;
-        Ok(Self { http, signer, settings, token: Mutex::default() })
+        Ok(Self { http, signer, settings, wall, token: Mutex::default() })
     }
 
     pub(crate) fn admits(&self, token: &[u8], topic: &str) -> Result<(), NotAdmitted> {
@@ -85,7 +86,7 @@ impl Apns {
         let own = self.settings.endpoint.as_deref();
         let base = own.unwrap_or(if sandbox { SANDBOX } else { PRODUCTION });
         let device: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
-        let now_s = now_s();
+        let now_s = (self.wall)().as_secs();
         let priority = if push.urgency == Urgency::High { "10" } else { "5" };
         let request = Request::post(format!("{base}/3/device/{device}"))
             .header("authorization", format!("bearer {}", self.bearer(now_s).ok_or(NoAnswer)?))
@@ -114,12 +115,9 @@ impl Apns {
     /// The next token is a new one, if Apple takes a new one by now.
     fn renew(&self) -> bool {
         let mut kept = self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        kept.take_if(|(made_s, _)| now_s().saturating_sub(*made_s) >= RENEWED_AT_MOST_S).is_some()
+        let now_s = (self.wall)().as_secs();
+        kept.take_if(|(made_s, _)| now_s.saturating_sub(*made_s) >= RENEWED_AT_MOST_S).is_some()
     }
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn body(push: &Push) -> Bytes {
@@ -177,7 +175,12 @@ mod tests {
 
     fn said(status: u16, body: &'static str) -> Verdict {
         let status = StatusCode::from_u16(status).unwrap();
-        verdict(&Answer { status, headers: HeaderMap::new(), body: Bytes::from_static(body.as_bytes()) })
+        verdict(&Answer {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(body.as_bytes()),
+            came_at: Duration::ZERO,
+        })
     }
 
     #[test]

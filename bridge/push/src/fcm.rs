@@ -3,7 +3,7 @@
 //! an app fetch everything.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 
 use crate::http::{Answer, Http, NoAnswer};
 use crate::jwt::{BadKey, Signer};
-use crate::{NotAdmitted, Push, TOKEN_BYTES_MAX, Urgency, Verdict};
+use crate::{NotAdmitted, Push, TOKEN_BYTES_MAX, Urgency, Verdict, WallClock};
 
 const ENDPOINT: &str = "https://fcm.googleapis.com";
 const TOKEN_ENDPOINT: &str = "https://oauth2.googleapis.com/token";
@@ -66,6 +66,7 @@ pub(crate) struct Fcm {
     client_email: String,
     url: String,
     token_url: String,
+    wall: WallClock,
     access: Mutex<Option<Access>>,
 }
 
@@ -82,7 +83,7 @@ enum NoAccess {
 }
 
 impl Fcm {
-    pub(crate) fn new(settings: FcmSettings, http: Http) -> Result<Self, BadKey> {
+    pub(crate) fn new(settings: FcmSettings, http: Http, wall: WallClock) -> Result<Self, BadKey> {
         let account: ServiceAccount = serde_json::from_slice(&settings.service_account).map_err(|_| BadKey::NotJson)?;
         let key = account.private_key.ok_or(BadKey::NoField("private_key"))?;
         let signer = Signer::rsa_pem(key.as_bytes(), account.private_key_id)?;
@@ -95,7 +96,7 @@ impl Fcm {
         let base = settings.endpoint.unwrap_or_else(|| ENDPOINT.to_owned());
         let url = format!("{base}/v1/projects/{project}/messages:send");
         let token_url = settings.token_endpoint.unwrap_or_else(|| TOKEN_ENDPOINT.to_owned());
-        Ok(Self { http, signer, client_email, url, token_url, access: Mutex::default() })
+        Ok(Self { http, signer, client_email, url, token_url, wall, access: Mutex::default() })
     }
 
     pub(crate) fn admits(token: &str) -> Result<(), NotAdmitted> {
@@ -158,7 +159,7 @@ impl Fcm {
     }
 
     fn assertion(&self) -> Option<String> {
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now_s = (self.wall)().as_secs();
         self.signer.token(&json!({
             "iss": self.client_email,
             "scope": SCOPE,
@@ -222,7 +223,12 @@ mod tests {
     fn said(status: u16, code: &str) -> Verdict {
         let details = json!([{ "@type": "type.googleapis.com/google.firebase.fcm.v1.FcmError", "errorCode": code }]);
         let body = json!({ "error": { "code": status, "message": "x", "details": details } }).to_string().into();
-        verdict(&Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body })
+        verdict(&Answer {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body,
+            came_at: Duration::ZERO,
+        })
     }
 
     #[test]

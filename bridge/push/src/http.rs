@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -24,6 +24,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
+use crate::WallClock;
 use crate::guard::{Guard, Resolve};
 
 /// How long a connection may take to be made.
@@ -49,6 +50,8 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Its beginning.
     pub(crate) body: Bytes,
+    /// When it came, since 1970.
+    pub(crate) came_at: Duration,
 }
 
 impl Answer {
@@ -59,7 +62,7 @@ impl Answer {
             Ok(seconds) => Duration::from_secs(seconds),
             Err(_) => {
                 let until = httpdate::parse_http_date(text).ok()?;
-                until.duration_since(std::time::SystemTime::now()).unwrap_or_default()
+                until.duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(self.came_at)
             }
         };
         Some(asked.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX))
@@ -75,11 +78,12 @@ pub(crate) struct NoAnswer;
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: Client<Connector, Full<Bytes>>,
+    wall: WallClock,
 }
 
 impl Http {
     /// `guard`: of URLs that users chose; `None`: the operator chose all of them.
-    pub(crate) fn new(resolver: Arc<dyn Resolve>, guard: Option<Guard>) -> Self {
+    pub(crate) fn new(resolver: Arc<dyn Resolve>, guard: Option<Guard>, wall: WallClock) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -88,7 +92,7 @@ impl Http {
             .http2_keep_alive_interval(PING_AFTER)
             .http2_keep_alive_timeout(PING_WITHIN)
             .build(Connector { resolver, guard, tls: TlsConnector::from(tls()) });
-        Self { client }
+        Self { client, wall }
     }
 
     /// Sends a request, and reads up to `bytes_max` bytes of the answer.
@@ -100,7 +104,7 @@ impl Http {
             let (head, body) = self.client.request(request).await.map_err(|_| NoAnswer)?.into_parts();
             // A body that is longer, or breaks off, is one that says nothing.
             let body = Limited::new(body, bytes_max).collect().await.map_or_else(|_| Bytes::new(), |it| it.to_bytes());
-            Ok(Answer { status: head.status, headers: head.headers, body })
+            Ok(Answer { status: head.status, headers: head.headers, body, came_at: (self.wall)() })
         };
         timeout(ANSWER, asked).await.map_err(|_| NoAnswer)?
     }
@@ -224,9 +228,10 @@ mod tests {
 
     #[test]
     fn retry_after_is_bounded_in_both_forms() {
+        let came_at = Duration::from_secs(1_700_000_000);
         let asked = |text: &str| {
             let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::new() }.retry_after()
+            Answer { status: StatusCode::TOO_MANY_REQUESTS, headers, body: Bytes::new(), came_at }.retry_after()
         };
         assert_eq!(asked("30"), Some(Duration::from_secs(30)));
         assert_eq!(asked("0"), Some(RETRY_AFTER_MIN));

@@ -29,6 +29,9 @@ pub use apns::ApnsSettings;
 pub use fcm::FcmSettings;
 pub use web::WebSettings;
 
+/// What the wall clock says, since 1970: push services compare it with their own.
+pub type WallClock = fn() -> Duration;
+
 /// Which push service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provider {

@@ -13,7 +13,7 @@ use crate::guard::{Resolve, SystemResolver};
 use crate::http::Http;
 use crate::jwt::BadKey;
 use crate::web::{Web, WebSettings};
-use crate::{Gateway, NotAdmitted, Provider, Push, Service, Target, Verdict};
+use crate::{Gateway, NotAdmitted, Provider, Push, Service, Target, Verdict, WallClock};
 
 /// What the operator has set up. What is absent is not used.
 #[derive(Debug, Clone, Default)]
@@ -50,23 +50,27 @@ impl Providers {
     ///
     /// # Errors
     /// A key cannot be used.
-    pub fn new(settings: ProviderSettings) -> Result<Self, BadProvider> {
-        Self::resolving(settings, Arc::new(SystemResolver))
+    pub fn new(settings: ProviderSettings, wall: WallClock) -> Result<Self, BadProvider> {
+        Self::resolving(settings, wall, Arc::new(SystemResolver))
     }
 
     /// The same, with another resolver of names.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn resolving(settings: ProviderSettings, resolver: Arc<dyn Resolve>) -> Result<Self, BadProvider> {
+    pub fn resolving(
+        settings: ProviderSettings,
+        wall: WallClock,
+        resolver: Arc<dyn Resolve>,
+    ) -> Result<Self, BadProvider> {
         let bad = |provider| move |why| BadProvider { provider, why };
-        let ours = || Http::new(resolver.clone(), None);
+        let ours = || Http::new(resolver.clone(), None, wall);
         Ok(Self {
-            apns: settings.apns.map(|it| Apns::new(it, ours())).transpose().map_err(bad(Provider::Apns))?,
-            fcm: settings.fcm.map(|it| Fcm::new(it, ours())).transpose().map_err(bad(Provider::Fcm))?,
+            apns: settings.apns.map(|it| Apns::new(it, ours(), wall)).transpose().map_err(bad(Provider::Apns))?,
+            fcm: settings.fcm.map(|it| Fcm::new(it, ours(), wall)).transpose().map_err(bad(Provider::Fcm))?,
             web: settings.web.map(|it| {
-                let guarded = Http::new(resolver.clone(), Some(it.guard.clone()));
-                Web::new(it, guarded)
+                let guarded = Http::new(resolver.clone(), Some(it.guard.clone()), wall);
+                Web::new(it, guarded, wall)
             }),
             circuits: Mutex::default(),
         })

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::guard::Guard;
 use crate::http::{ANSWER_BYTES_MAX, Answer, Http, NoAnswer};
 use crate::jwt::{BadKey, Signer};
-use crate::{NotAdmitted, Push, Urgency, Verdict};
+use crate::{NotAdmitted, Push, Urgency, Verdict, WallClock};
 
 /// How long a token is good: push services take up to 24 hours.
 const TOKEN_S: u64 = 12 * 3_600;
@@ -38,6 +38,7 @@ pub(crate) struct Web {
     http: Http,
     settings: WebSettings,
     signer: OnceLock<Signer>,
+    wall: WallClock,
     /// By origin: second at which it was made.
     tokens: Mutex<HashMap<String, (u64, String)>>,
 }
@@ -49,8 +50,8 @@ impl fmt::Debug for Web {
 }
 
 impl Web {
-    pub(crate) fn new(settings: WebSettings, http: Http) -> Self {
-        Self { http, settings, signer: OnceLock::new(), tokens: Mutex::default() }
+    pub(crate) fn new(settings: WebSettings, http: Http, wall: WallClock) -> Self {
+        Self { http, settings, signer: OnceLock::new(), wall, tokens: Mutex::default() }
     }
 
     pub(crate) fn use_key(&self, pkcs8: &[u8]) -> Result<(), BadKey> {
@@ -71,8 +72,12 @@ impl Web {
     pub(crate) async fn send(&self, push: &Push, endpoint: &str) -> Result<(Answer, Verdict), NoAnswer> {
         // Settings may have changed since it was registered.
         let Some(uri) = self.settings.guard.endpoint(endpoint) else {
-            let answer =
-                Answer { status: hyper::StatusCode::FORBIDDEN, headers: Default::default(), body: Bytes::new() };
+            let answer = Answer {
+                status: hyper::StatusCode::FORBIDDEN,
+                headers: Default::default(),
+                body: Bytes::new(),
+                came_at: Duration::ZERO,
+            };
             return Ok((answer, Verdict::Suspect("the host is not in push.web.hosts".to_owned())));
         };
         let authorization = self.authorization(&uri).ok_or(NoAnswer)?;
@@ -94,7 +99,7 @@ impl Web {
     fn authorization(&self, uri: &Uri) -> Option<String> {
         let signer = self.signer.get()?;
         let origin = format!("{}://{}", uri.scheme_str()?, uri.authority()?);
-        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now_s = (self.wall)().as_secs();
         let mut kept = self.tokens.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_good = |it: &&(u64, String)| (it.0..it.0 + RENEWED_AFTER_S).contains(&now_s);
         let token = match kept.get(&origin).filter(is_good) {
@@ -135,7 +140,7 @@ mod tests {
     fn answers_mean_what_rfc_8030_says() {
         let said = |status: u16| {
             let status = StatusCode::from_u16(status).unwrap();
-            verdict(&Answer { status, headers: HeaderMap::new(), body: Bytes::new() })
+            verdict(&Answer { status, headers: HeaderMap::new(), body: Bytes::new(), came_at: Duration::ZERO })
         };
         assert_eq!(said(201), Verdict::Accepted);
         assert_eq!(said(410), Verdict::Gone { seen_at_ms: None });
