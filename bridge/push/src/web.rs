@@ -114,7 +114,7 @@ impl Web {
                 token
             }
         };
-        Some(format!("vapid t={token}, k={}", URL_SAFE_NO_PAD.encode(signer.public())))
+        Some(format!("vapid t={token},k={}", URL_SAFE_NO_PAD.encode(signer.public())))
     }
 }
 

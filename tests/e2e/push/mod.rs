@@ -1,6 +1,8 @@
 //! Devices that are not connected are pushed: the real program, and a push service that was not written with it (`service.js`),
 //! which checks who sends, and decrypts as a browser does.
 
+mod soak;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::Receiver;
@@ -56,6 +58,11 @@ impl PushService {
                 return (push, payload);
             }
         }
+    }
+
+    /// What it was sent so far is forgotten.
+    fn drain(&self) {
+        while self.lines.try_recv().is_ok() {}
     }
 
     /// Where a device is pushed that the service treats like this.

@@ -34,7 +34,7 @@ function decrypted(sealed) {
 
 // The claims of a token that the key beside it has signed.
 function claims(authorization) {
-  const [, token, key] = /^vapid t=([^,]+), k=(.+)$/.exec(authorization);
+  const [, token, key] = /^vapid t=([^,]+), ?k=(.+)$/.exec(authorization);
   const [header, body, signature] = token.split(".");
   const point = Buffer.from(key, "base64url");
   const jwk = { kty: "EC", crv: "P-256", x: url(point.subarray(1, 33)), y: url(point.subarray(33)) };
