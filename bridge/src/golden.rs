@@ -13,8 +13,8 @@ use godwit_core::entry::Entry;
 use godwit_core::recent::{RecentPlaces, UnreadQuery};
 use godwit_core::retry::PublishRecord;
 use godwit_core::stored::{
-    ContactRecord, ConversationRecord, HoldersRecord, OriginRecord, ProfileRecord, ReceiptRecord, ReferenceRecord,
-    SessionRecord, StateRecord, UserRecord,
+    ContactRecord, ConversationRecord, HoldersRecord, MuteRecord, OriginRecord, ProfileRecord, PushAddressRecord,
+    PushRecord, PushedRecord, ReceiptRecord, ReferenceRecord, SessionRecord, StateRecord, UserRecord,
 };
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
 use godwit_schemas::media::MediaId;
@@ -253,6 +253,26 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
             };
             assert_eq!(kind, expected);
             keys::mark(&marked)
+        }
+        RowKind::Push => {
+            record::<PushRecord>(value)?;
+            keys::push(keys::parse_push(key)?)
+        }
+        RowKind::Pushed => {
+            record::<PushedRecord>(value)?;
+            keys::pushed(DeviceId::new(number(rest)?))
+        }
+        RowKind::PushAddress => {
+            record::<PushAddressRecord>(value)?;
+            keys::push_address(rest.try_into().ok()?)
+        }
+        RowKind::PushKey => {
+            godwit_push::public_key(value).ok()?;
+            keys::push_key()
+        }
+        RowKind::Mute => {
+            record::<MuteRecord>(value)?;
+            keys::mute(&user(rest.split(|byte| *byte == 0).next()?)?, keys::parse_mute(key)?)
         }
         RowKind::Conversation => {
             record::<ConversationRecord>(value)?;

@@ -42,6 +42,7 @@ async fn send_again(
             let Ok(sender) = UserId::new(&String::from_utf8_lossy(&entry.sender_name)) else { continue };
             let place = (entry.conversation, entry.sequence);
             let (media, properties) = (entry.files(), entry.properties());
+            let (silent, mentions) = (entry.is_silent(), entry.mentions());
             let ask = match entry.kind {
                 EntryKind::Message => {
                     let replied: Option<&(ConversationId, Seq)> =
@@ -56,6 +57,8 @@ async fn send_again(
                         counter: 0,
                         epoch: 0,
                         properties,
+                        silent,
+                        mentions,
                     })
                 }
                 EntryKind::Change => {

@@ -10,6 +10,7 @@
 //! - [`events`]: what happens, told to operators. [`audit`]: who got in, and who changed accounts, in a file.
 //! - [`token`]: tokens of the operator's own accounts.
 //! - [`registration`]: people who prove that they have a phone number. [`webhook`]: signed posts to operators.
+//! - [`push`]: devices that are not connected are told that something waits, through `godwit-push`.
 //! - [`memory`]: whether the process is short of it. [`lead`]: whether it leads its cluster.
 //! - [`origin`]: which store this is, and whether it went back.
 //! - [`remote_bus`]: the bus of a broker in another process.
@@ -42,6 +43,8 @@ use self::lane::{Lane, Parts, StoredCounters};
 use self::media::service::{self, MediaService};
 use self::messages::{Barrier, Commit, Committed, LaneHandle, LaneMessage};
 use self::phone::PhoneNames;
+use self::push::post::PushPost;
+use self::push::pusher::{Pusher, PusherParts};
 use self::registration::Registration;
 use self::registration::registrar::{self, Registrar};
 
@@ -66,6 +69,7 @@ mod messages;
 pub mod origin;
 pub mod password;
 mod phone;
+pub mod push;
 pub mod registration;
 pub mod remote_bus;
 mod settings;
@@ -143,7 +147,7 @@ impl Assembly {
         self.registration.clone()
     }
 
-    /// The committer, the media service, the registrar and the lanes, each to be run to its end.
+    /// The committer, the media service, the pusher, the registrar and the lanes, each to be run to its end.
     pub fn into_tasks(self) -> impl Iterator<Item = BridgeTask> {
         std::iter::once(self.committing).chain(self.running)
     }
@@ -179,6 +183,20 @@ pub async fn assemble<S: Store, B: Bus>(
         running.push(Box::pin(media_service.run()));
         media
     });
+    let pusher = match &settings.push {
+        Some(push) => {
+            let key = push::key(&store).await?;
+            let bad =
+                |error: godwit_push::BadKey| StoreError { doing: "use the key of pushes", cause: error.to_string() };
+            push.gateway.use_key(&key).map_err(bad)?;
+            let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
+            let parts = PusherParts { settings: push.clone(), key, time, committer, lanes };
+            let (pusher, post) = Pusher::new(parts, store.clone());
+            running.push(Box::pin(pusher.run()));
+            post
+        }
+        None => PushPost::default(),
+    };
     let phone_names = counters.phone_names.clone();
     let audit = &settings.audit;
     let registration = settings.registration.clone().map(|settings| {
@@ -205,6 +223,7 @@ pub async fn assemble<S: Store, B: Bus>(
             counters: counters.clone(),
             tells,
             media: media.clone(),
+            pusher: pusher.clone(),
         });
         running.push(Box::pin(lane.run()));
     }

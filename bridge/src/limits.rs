@@ -19,5 +19,9 @@ pub const ABOUT_BYTES_MAX: usize = lane::limits::ABOUT_BYTES_MAX;
 pub const NAME_BYTES_MAX: usize = lane::limits::NAME_BYTES_MAX;
 /// Bytes of the reference to a profile's picture.
 pub const PICTURE_BYTES_MAX: usize = lane::limits::PICTURE_BYTES_MAX;
+/// Bytes of a token of Apple's or Google's push service.
+pub const PUSH_TOKEN_BYTES_MAX: usize = godwit_push::TOKEN_BYTES_MAX;
+/// Bytes of the URL of a Web Push subscription.
+pub const PUSH_ENDPOINT_BYTES_MAX: usize = godwit_push::ENDPOINT_BYTES_MAX;
 /// Bytes of a file's media type.
 pub const CONTENT_TYPE_BYTES_MAX: usize = media::CONTENT_TYPE_BYTES_MAX;

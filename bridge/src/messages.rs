@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::audit::Actor;
 use crate::memberships::Memberships;
 use crate::phone::PhoneHash;
+use crate::push::messages::PushMessage;
 
 mod admin;
 mod people;
@@ -61,6 +62,8 @@ pub(crate) enum LaneMessage {
     Erase(Vec<DeviceId>, Continuation),
     /// About contacts and presence.
     People(People),
+    /// About where devices are pushed.
+    Push(PushMessage),
     /// Take no more from the bus; release the barrier when all that is under way is on disk.
     Drain(Arc<Barrier>),
     /// Release the barrier when what was decided so far is on disk.

@@ -10,6 +10,7 @@ use crate::audit::Audit;
 use crate::lead::Lead;
 use crate::media::MediaSettings;
 use crate::memory::Shortage;
+use crate::push::PushSettings;
 use crate::registration::RegistrationSettings;
 use crate::token::Tokens;
 
@@ -52,6 +53,8 @@ pub struct BridgeSettings {
     pub audit: Audit,
     /// What verifies tokens of the operator's own accounts; `None`: there are none.
     pub tokens: Option<Arc<Tokens>>,
+    /// How devices are pushed that are not connected; `None`: not at all.
+    pub push: Option<PushSettings>,
 }
 
 /// Deliveries that a device may leave unacknowledged while memory is short, in bytes.

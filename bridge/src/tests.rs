@@ -114,6 +114,7 @@ pub(crate) fn settings() -> BridgeSettings {
         registration: None,
         audit: Default::default(),
         tokens: None,
+        push: None,
     }
 }
 

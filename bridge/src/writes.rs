@@ -33,6 +33,9 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             }
             StoreChange::Membership(user, id, membership) => {
                 writes.push(set(keys::membership(&user, id), membership.is().then(Bytes::new)));
+                if !membership.is() {
+                    writes.push(set(keys::mute(&user, id), None));
+                }
             }
             StoreChange::Message(id, sequence, value) => writes.push(set(keys::message(id, sequence), value)),
             StoreChange::OwnMessage(id, sequence, value) => writes.push(set(keys::own_message(id, sequence), value)),

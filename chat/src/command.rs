@@ -1,9 +1,10 @@
 //! What a person may type: words to be sent, or a command.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use godwit_client::ids::{ConversationId, Seq, UserId};
-use godwit_client::{PhoneNumber, Recipient};
+use godwit_client::{MuteFor, PhoneNumber, Recipient};
 
 /// A line of input, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(crate) enum ChatCommand {
     Save(Option<Seq>, PathBuf),
     /// Hear nothing of a user any more, or again.
     Block(UserId, bool),
+    /// Be pushed of the conversation no more, for so long and but for mentions, or again.
+    Mute(Option<Muted>),
     /// Know a user, by this label if it has one.
     Contact(UserId, String),
     /// Know it no more.
@@ -64,6 +67,13 @@ pub(crate) enum ChatCommand {
     Quit,
 }
 
+/// How a conversation is muted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Muted {
+    pub(crate) lasts: MuteFor,
+    pub(crate) mentions_only: bool,
+}
+
 /// What may be typed.
 pub(crate) const HELP: &str = "\
 @bob hello            talk to bob, and say hello; @+4930123456 to whoever has that phone number
@@ -77,6 +87,9 @@ pub(crate) const HELP: &str = "\
 /save photo.jpg       the last file you were sent; /save 7 photo.jpg that of message 7. A folder will do
 /contact bob Bobby    know bob, as Bobby if you like: whoever you know may see you online; /uncontact bob, /contacts
 /block bob, /unblock bob
+/mute 8h              no push of this conversation for 8 hours, or 30m, or 2d; without a time for ever
+/mute mentions 8h     the same, but for messages that mention you
+/unmute               push it again
 /who                  members, and how far they have received and read
 /list                 all conversations
 /saver on, /saver off fewer, larger pieces on a bad network; /traffic what it cost so far
@@ -144,6 +157,8 @@ impl ChatCommand {
             },
             ("block", rest) => Self::Block(user(rest)?, true),
             ("unblock", rest) => Self::Block(user(rest)?, false),
+            ("mute", rest) => Self::Mute(Some(muted(rest)?)),
+            ("unmute", "") => Self::Mute(None),
             ("contact", rest) => Self::Contact(user(split(rest).0)?, split(rest).1.to_owned()),
             ("uncontact", rest) => Self::NoContact(user(rest)?),
             ("contacts", "") => Self::Contacts,
@@ -156,6 +171,27 @@ impl ChatCommand {
             ("quit" | "exit" | "q", "") => Self::Quit,
             _ => return Err(format!("/{text} is not a command: see /help, and begin with // to say it")),
         })
+    }
+}
+
+/// For how long, and whether but for mentions.
+fn muted(text: &str) -> Result<Muted, String> {
+    let (first, rest) = split(text);
+    let (mentions_only, time) = if first == "mentions" { (true, rest) } else { (false, text) };
+    let time = time.trim();
+    if time.is_empty() {
+        return Ok(Muted { lasts: MuteFor::Ever, mentions_only });
+    }
+    let unit_s = match time.bytes().last() {
+        Some(b'm') => 60,
+        Some(b'h') => 3_600,
+        Some(b'd') => 86_400,
+        _ => 0,
+    };
+    let number = time.get(..time.len() - 1).and_then(|number| number.parse::<u32>().ok());
+    match number.map(|number| u64::from(number) * unit_s) {
+        Some(seconds) if seconds > 0 => Ok(Muted { lasts: MuteFor::Time(Duration::from_secs(seconds)), mentions_only }),
+        _ => Err(format!("{time:?} is no time like 30m, 8h or 2d")),
     }
 }
 
@@ -217,6 +253,10 @@ mod tests {
         assert_eq!(parse("/rename a long walk"), Some(ChatCommand::Rename("a long walk".to_owned())));
         assert_eq!(parse("/edit so it is"), Some(ChatCommand::Edit("so it is".to_owned())));
         assert_eq!(parse("/undo"), Some(ChatCommand::Undo));
+        let muted = |lasts, mentions_only| Some(ChatCommand::Mute(Some(Muted { lasts, mentions_only })));
+        assert_eq!(parse("/mute"), muted(MuteFor::Ever, false));
+        assert_eq!(parse("/mute mentions 8h"), muted(MuteFor::Time(Duration::from_secs(28_800)), true));
+        assert_eq!(parse("/unmute"), Some(ChatCommand::Mute(None)));
         let number = PhoneNumber::parse("+4930123456").unwrap();
         assert_eq!(parse("@+4930123456 hi"), Some(ChatCommand::Talk(number.into(), "hi".to_owned())));
         assert_eq!(parse("/send a.jpg look at"), Some(ChatCommand::Send("a.jpg".into(), "look at".to_owned())));
@@ -244,6 +284,9 @@ mod tests {
             "/save",
             "@+1",
             "/leave now",
+            "/mute soon",
+            "/mute 0h",
+            "/mute \u{e9}",
         ] {
             assert!(ChatCommand::parse(bad).is_err(), "{bad}");
         }

@@ -11,7 +11,7 @@ use godwit_client::{
     SendHandle,
 };
 
-use crate::command::{ChatCommand, HELP};
+use crate::command::{ChatCommand, HELP, Muted};
 use crate::files::{self, FileReport, FileReports};
 use crate::shown::{Shown, shown};
 use crate::words;
@@ -170,6 +170,14 @@ impl ChatSession {
             ChatCommand::Remove(user) => self.client.remove_member(id, &user).await?,
             ChatCommand::Rename(title) => self.client.rename(id, &title).await?,
             ChatCommand::Leave => self.client.leave(id).await?,
+            ChatCommand::Mute(Some(Muted { lasts, mentions_only })) => {
+                self.client.mute(id, lasts, mentions_only).await?;
+                return said(shown!["muted"]);
+            }
+            ChatCommand::Mute(None) => {
+                self.client.unmute(id).await?;
+                return said(shown!["muted no more"]);
+            }
             ChatCommand::Save(at, path) => return self.save(id, at, &path).await,
             ChatCommand::Reply(words) => match self.last(id, false).await? {
                 Some(to) => return self.say(id.into(), Draft::new(words).reply_to(to)).await,

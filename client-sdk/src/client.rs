@@ -6,6 +6,7 @@ pub(crate) mod files;
 mod groups;
 mod past;
 mod people;
+mod push;
 #[cfg(feature = "media")]
 mod transfers;
 
@@ -41,6 +42,7 @@ pub use self::files::{MediaLink, Upload, UploadRequest};
 pub use self::groups::Invite;
 pub use self::past::{PageRange, Past, PastMessage, ResultPage, Summary};
 pub use self::people::{Contact, Profile, ProfileUpdate};
+pub use self::push::{Mute, MuteFor, PushAddress, PushKeys, PushRegistration, PushStatus};
 
 /// The handle of an app on its client. Clones are cheap; the connection ends with the last of them.
 #[derive(Debug, Clone)]

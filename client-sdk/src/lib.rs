@@ -56,13 +56,13 @@ pub mod wire;
 pub use builder::Builder;
 pub use bytes::Bytes;
 pub use client::{
-    Client, Contact, Device, FoundPhone, Invite, MediaLink, PageRange, Past, PastMessage, Profile, ProfileUpdate,
-    ResultPage, Summary, Upload, UploadRequest,
+    Client, Contact, Device, FoundPhone, Invite, MediaLink, Mute, MuteFor, PageRange, Past, PastMessage, Profile,
+    ProfileUpdate, PushAddress, PushKeys, PushRegistration, PushStatus, ResultPage, Summary, Upload, UploadRequest,
 };
 pub use conversation::{Conversation, Member};
 pub use error::{Error, FileFailure, Refusal};
 pub use event::{Delivery, Event, Events, Message, Reaction};
-pub use godwit_schemas::client::{Audience, GroupSettings, GroupsFrom, Role};
+pub use godwit_schemas::client::{Audience, GroupSettings, GroupsFrom, Preview, PushPayload, Role};
 pub use godwit_schemas::phone::PhoneNumber;
 pub use godwit_schemas::{ids, reason};
 pub use ledger::PendingSend;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use godwit_schemas::ids::{ConversationId, Seq, UserId};
+use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use godwit_schemas::phone::PhoneNumber;
 use godwit_schemas::reason::Reason;
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub struct Draft {
     pub(crate) expires_in_s: u32,
     pub(crate) reply_to: Option<Seq>,
     pub(crate) media: Vec<Media>,
+    pub(crate) silent: bool,
+    pub(crate) mentions: Vec<u32>,
 }
 
 impl Draft {
@@ -55,6 +57,20 @@ impl Draft {
     #[must_use]
     pub fn reply_to(self, sequence: Seq) -> Self {
         Self { reply_to: Some(sequence), ..self }
+    }
+
+    /// Nobody is pushed because of it.
+    #[must_use]
+    pub fn silent(self) -> Self {
+        Self { silent: true, ..self }
+    }
+
+    /// It names this member: whoever has muted the conversation but for mentions is pushed. Up to 100 in a message, which the
+    /// server can read.
+    #[must_use]
+    pub fn mention(mut self, member: Ordinal) -> Self {
+        self.mentions.push(member.get());
+        self
     }
 
     /// It refers to this file, which was uploaded or is seen by this user; up to 16 in a message.

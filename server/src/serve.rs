@@ -12,6 +12,7 @@ mod media;
 pub(crate) mod origin;
 pub(crate) mod parts;
 mod preflight;
+mod push;
 mod role;
 mod web;
 
@@ -120,7 +121,8 @@ struct Running {
 impl Running {
     async fn start(role: ProcessRole, settings: &ServerSettings, preflight: Preflight) -> anyhow::Result<Self> {
         private::data_folder(&settings.data_dir)?;
-        let Preflight { access, events, identity, cluster, admin_token } = preflight;
+        let Preflight { access, events, identity, push, cluster, admin_token } = preflight;
+        let push = push.start(settings.push.as_ref());
         let pressure = Pressure::default();
         memory::watch(settings.limits.memory_bytes_max, pressure.clone())?;
         let shortage = Shortage::asking({
@@ -133,7 +135,7 @@ impl Running {
                 origin::find_out(&settings.data_dir, &store).await?;
                 let bus = LocalBus::default();
                 let (events_bus, service) = open_to_readers(settings, access, &events)?;
-                let beside = OptionalServices { memory: shortage, ..identity.start(settings)? };
+                let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
                 let (telling, health) = (events.start(events_bus)?, SharedBrokerHealth::default());
                 let (entrance, doors) = (ClosedEntrance::bind(settings).await?, Some(health.clone()));
                 let keeper = StoreKeeper::Rocks(store.clone());
@@ -158,7 +160,7 @@ impl Running {
                 (Self { doors: Some(doors), memory: None }, service)
             }
             ProcessRole::Bridge => {
-                let beside = OptionalServices { memory: shortage, ..identity.start(settings)? };
+                let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
                 let start = BridgeStart { settings, events, beside, admin_token };
                 let memory = match cluster {
                     Some(PreparedCluster { bus, store: Some(store) }) => start.in_cluster(bus, store).await?,

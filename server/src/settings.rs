@@ -8,6 +8,7 @@ mod jwt;
 mod layers;
 mod listeners;
 mod media;
+mod push;
 mod registration;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub(crate) use layers::{Effective, SettingProblem};
 use layers::{Layers, SettingSource};
 pub(crate) use listeners::MqttSettings;
 pub(crate) use media::{FileSettings, Storage};
+pub(crate) use push::PushKeys;
 pub(crate) use registration::{Provider, RegistrationKeys};
 
 /// Room that a packet needs around the largest body: topic, properties, the event's own fields.
@@ -79,6 +81,8 @@ pub(crate) struct ServerSettings {
     pub(crate) media: FileSettings,
     /// `None`: nobody registers by themselves.
     pub(crate) registration: Option<RegistrationKeys>,
+    /// `None`: devices that are not connected are told nothing.
+    pub(crate) push: Option<PushKeys>,
     /// `None`: there are no tokens.
     pub(crate) jwt: Option<Jwt>,
     /// `None`: this server is not part of a cluster.
@@ -257,6 +261,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
         reserve_bytes,
         media,
         registration,
+        push: push::parse(from),
         jwt: jwt::parse(from),
         cluster,
         audit_file: from.take("audit.file", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file)))),

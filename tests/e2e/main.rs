@@ -7,7 +7,7 @@
 //! - `attack`: who wants to break it, measured by what others notice.
 //! - `siege`: the same by those who are let in, beside two who exchange 200 messages in a second.
 //! - `identity`: accounts that people make themselves, and what proves who they are.
-//! - `cluster`: several brokers and bridges, on NATS.
+//! - `push`: a push service. `cluster`: several brokers and bridges, on NATS.
 //! - `clock`: somebody sets the wall clock. `golden`: a store that an earlier program has written.
 //! - `documents`: the commands and programs of the documents.
 //! - `sdk`: the client library against the real server, also through a bad network.
@@ -41,6 +41,7 @@ mod mqttjs;
 mod outsiders;
 mod paho;
 mod proxied;
+mod push;
 mod retries;
 mod sdk;
 mod server;

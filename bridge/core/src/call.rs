@@ -47,7 +47,7 @@ owners! {
     /// Carried out by the lane of the calling user, about its account.
     Account(AccountCall):
         Block Unblock ListBlocked ListDevices LabelDevice RemoveDevice RenewPassword ListConversations GetHistory LookUpPhones
-        EraseAccount GetServer;
+        EraseAccount GetServer SetPush GetPush SetMute ListMutes PeekInbox;
     /// Carried out by the lane of the calling user, about its profile, its contacts and their presence. They wait while a
     /// change of its contacts is on its way to disk.
     Contacts(ContactsCall): GetProfile SetProfile AddContact RemoveContact ListContacts GetPresence;
@@ -190,13 +190,20 @@ impl AccountCall {
             | Self::ListConversations(_)
             | Self::GetHistory(_)
             | Self::LookUpPhones(_)
-            | Self::GetServer(_) => READS,
+            | Self::GetServer(_)
+            | Self::GetPush(_)
+            | Self::ListMutes(_)
+            | Self::PeekInbox(_) => READS,
+            Self::SetPush(call) if call.to.is_some() => CHANGES.adding_entries(),
+            Self::SetMute(call) if call.for_s > 0 => CHANGES.adding_entries(),
             Self::Block(_)
             | Self::Unblock(_)
             | Self::LabelDevice(_)
             | Self::RemoveDevice(_)
             | Self::RenewPassword(_)
-            | Self::EraseAccount(_) => CHANGES,
+            | Self::EraseAccount(_)
+            | Self::SetPush(_)
+            | Self::SetMute(_) => CHANGES,
         }
     }
 }

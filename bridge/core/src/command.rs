@@ -77,6 +77,10 @@ pub struct Draft {
     pub media: Vec<client::Media>,
     /// What receivers are told beside the body.
     pub properties: Option<Box<client::Properties>>,
+    /// Nobody is pushed because of it.
+    pub silent: bool,
+    /// Whom it names.
+    pub mentions: Vec<u32>,
 }
 
 /// Messages that a device has acknowledged.

@@ -36,7 +36,7 @@ mod room;
 pub use edit::REACTION_BYTES_MAX;
 pub use media::NAME_BYTES_MAX as FILE_NAME_BYTES_MAX;
 
-pub use self::content::content;
+pub use self::content::{MENTIONS_MAX, content};
 
 /// Settings that decisions depend on, the same on all lanes.
 #[derive(Debug, Clone)]

@@ -121,6 +121,11 @@ impl DeliveryWindow {
         (!self.behind && self.passed_over.is_none()).then(load)
     }
 
+    /// The delivery that has waited longest to be acknowledged.
+    pub fn oldest_in_flight(&self) -> Option<Order> {
+        self.flights.front().map(|flight| flight.order)
+    }
+
     /// Forget what is certain about the store: there may be more.
     pub fn set_behind(&mut self) {
         self.behind = true;

@@ -2,7 +2,7 @@
 //!
 //! Layout: expiry (4 bytes, big endian, first so that the store can drop what is expired without knowing the rest),
 //! kind (1), then varints: conversation, sequence, sender's ordinal, time stored, length of the sender's name; the
-//! name; of a message with files or properties, the length of its extras and these, a `client.Message` of nothing else; the
+//! name; of a message with files, properties or mentions, or a silent one, the length of its extras and these, a `client.Message` of nothing else; the
 //! rest is the body (message) or the encoded `client.Change`.
 //!
 //! A large body for many devices is kept once, apart: the messages table holds the entry whole, and each inbox a
@@ -53,7 +53,7 @@ pub struct Entry {
     pub unseen: bool,
     /// The body is kept in the messages table, and is so long.
     pub apart: Option<u32>,
-    /// A `client.Message` of nothing but files and properties; of a reference: nothing.
+    /// A `client.Message` of nothing but files, properties and what concerns pushes; of a reference: nothing.
     pub extras: Bytes,
     /// Body or encoded change. Of a reference: nothing, see [`Self::is_reference`].
     pub content: Bytes,
@@ -68,7 +68,7 @@ const LIMITED: u8 = 0x80;
 const APART: u8 = 0x40;
 const REFERENCE: u8 = 0x20;
 const REPLY: u8 = 0x10;
-/// It has files or properties.
+/// It has extras.
 const EXTRAS: u8 = 0x08;
 /// Kinds, below the flags.
 const KINDS: u8 = 0x07;
@@ -226,6 +226,16 @@ impl Entry {
         self.read_extras().properties
     }
 
+    /// Nobody is pushed because of it, as its sender said.
+    pub fn is_silent(&self) -> bool {
+        self.read_extras().silent
+    }
+
+    /// Whom it mentions.
+    pub fn mentions(&self) -> Vec<u32> {
+        self.read_extras().mentions
+    }
+
     fn read_extras(&self) -> client::Message {
         client::Message::decode(self.extras.clone()).unwrap_or_default()
     }
@@ -249,7 +259,7 @@ impl Entry {
 
     /// As a client sees it, if it is a message.
     pub fn message(&self, now_s: u32) -> client::Message {
-        let client::Message { media, properties, .. } = self.read_extras();
+        let client::Message { media, properties, silent, mentions, .. } = self.read_extras();
         client::Message {
             conversation: self.conversation.get(),
             sequence: self.sequence.get(),
@@ -263,6 +273,8 @@ impl Entry {
             media,
             omitted_bytes: 0,
             properties,
+            silent,
+            mentions,
         }
     }
 }

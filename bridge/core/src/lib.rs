@@ -18,6 +18,7 @@
 //! What comes out:
 //! - [`outcome`]: entries, changes of the store, and effects. [`event`]: what operators may know of it.
 //! - [`entry`]: an inbox entry's bytes. [`stored`]: the other stored values. [`floor`]: where numbers go on after a restore.
+//! - [`push`]: who is told that something waits while it is not connected.
 //! - [`delivery_window`]: one connection's deliveries: window, cursor, acknowledgements. [`usage`]: how much waits in an inbox.
 
 pub mod call;
@@ -33,6 +34,7 @@ pub mod group;
 pub mod keys;
 pub mod membership_count;
 pub mod outcome;
+pub mod push;
 pub mod recent;
 pub mod refusal;
 pub mod reply_to;

@@ -121,6 +121,22 @@ pub const NOT_YOUR_MESSAGE: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "not 
 pub const RECALL_WINDOW_OVER: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "too late");
 pub const REACTION_TOO_LARGE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "reaction over 32 bytes");
 
+// Pushes.
+
+pub const NO_PUSH_HERE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this server does not push there");
+pub const NO_PUSH_TO_APP: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this server does not push to that app");
+pub const BAD_PUSH_ADDRESS: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "not a token, or not the URL of a push service that this server uses",
+);
+pub const BAD_PUSH_KEYS: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "p256dh is a point of P-256 with 65 bytes, and auth has 16 bytes");
+pub const NOT_PUSH_OF_ANOTHER: Refusal =
+    Refusal::new(Reason::NOT_AUTHORIZED, "a device says only of itself where it is pushed");
+pub const NO_DEVICE_NAMED: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "name a device");
+pub const TOO_MANY_MENTIONS: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "more than 100 mentions");
+
 // Files.
 
 pub const NO_MEDIA_HERE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this server keeps no media");

@@ -1,6 +1,8 @@
 //! Stored values other than inbox entries, as protobuf (numbers are never reused).
 
-use godwit_schemas::client::{Audience, GroupSettings, GroupsFrom, Retention};
+use godwit_schemas::client::{
+    ApnsAddress, Audience, FcmAddress, GroupSettings, GroupsFrom, Preview, Retention, WebAddress,
+};
 use godwit_schemas::ids::UserId;
 use prost::Message;
 
@@ -303,4 +305,69 @@ pub struct ReceiptRecord {
     /// Read up to.
     #[prost(uint64, tag = "2")]
     pub read: u64,
+}
+
+/// Where a device is pushed. One of `apns`, `fcm` and `web` is there.
+#[derive(Clone, PartialEq, Message)]
+pub struct PushRecord {
+    /// The device's user.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// Apple's.
+    #[prost(message, optional, tag = "2")]
+    pub apns: Option<ApnsAddress>,
+    /// Google's.
+    #[prost(message, optional, tag = "3")]
+    pub fcm: Option<FcmAddress>,
+    /// Web Push.
+    #[prost(message, optional, tag = "4")]
+    pub web: Option<WebAddress>,
+    /// What payloads are encrypted to; empty: there are none.
+    #[prost(bytes = "vec", tag = "5")]
+    pub p256dh: Vec<u8>,
+    /// Belongs to it.
+    #[prost(bytes = "vec", tag = "6")]
+    pub auth: Vec<u8>,
+    /// How much of a message is in a push.
+    #[prost(enumeration = "Preview", tag = "7")]
+    pub preview: i32,
+    /// What the device has fetched and its user has not read.
+    #[prost(uint32, tag = "8")]
+    pub unread: u32,
+    /// Second since 1970 in which it was set last.
+    #[prost(uint32, tag = "9")]
+    pub set_at_s: u32,
+}
+
+/// How far a device is pushed.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct PushedRecord {
+    /// Of its inbox, everything up to this order.
+    #[prost(uint64, tag = "1")]
+    pub up_to: u64,
+    /// Pushes since it was connected last, about.
+    #[prost(uint32, tag = "2")]
+    pub unanswered: u32,
+}
+
+/// Who is pushed at an address.
+#[derive(Clone, PartialEq, Message)]
+pub struct PushAddressRecord {
+    /// The device.
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// Its user.
+    #[prost(string, tag = "2")]
+    pub user: String,
+}
+
+/// Until when a user has muted a conversation.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct MuteRecord {
+    /// Second since 1970; `u32::MAX`: for ever.
+    #[prost(uint32, tag = "1")]
+    pub until_s: u32,
+    /// But for mentions.
+    #[prost(bool, tag = "2")]
+    pub mentions_only: bool,
 }

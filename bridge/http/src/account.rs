@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::acting_user::{ActingUser, answered};
 use super::problem::Problem;
-use super::{people, view};
+use super::{people, push, view};
 
 /// Media type of JSON lines.
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
@@ -78,11 +78,40 @@ impl Export<'_> {
         self.contacts().await?;
         let blocked = self.call(Call::ListBlocked(client::ListBlocked {})).await?.users;
         self.write(blocked.iter().map(|user| line("blocked", json!({ "user": user })))).await?;
+        self.pushes(devices).await?;
+        self.mutes().await?;
         self.conversations().await?;
         for device in devices {
             self.waiting(&device.device).await?;
         }
         self.write([line("end", json!({}))]).await
+    }
+
+    /// Where devices are pushed, without the addresses: these are secrets of the devices.
+    async fn pushes(&self, devices: &[client::Device]) -> Result<(), ExportError> {
+        for client::Device { device, .. } in devices {
+            let call = Call::GetPush(client::GetPush { device: device.clone() });
+            let set = self.call(call).await?.push.filter(|push| !push.provider.is_empty());
+            let shown = set.map(|set| {
+                let mut shown = line("push", push::shown(&set));
+                shown["device"] = device.as_str().into();
+                shown
+            });
+            self.write(shown).await?;
+        }
+        Ok(())
+    }
+
+    async fn mutes(&self) -> Result<(), ExportError> {
+        let mut after = 0;
+        loop {
+            let page = self.call(Call::ListMutes(client::ListMutes { after })).await?;
+            self.write(page.mutes.iter().map(|it| line("mute", push::muted(it)))).await?;
+            after = page.next;
+            if after == 0 {
+                return Ok(());
+            }
+        }
     }
 
     async fn contacts(&self) -> Result<(), ExportError> {

@@ -180,6 +180,10 @@ pub(super) struct NewMessage {
     reply_to: JsonInteger,
     #[serde(default)]
     media: Vec<media::NewFile>,
+    #[serde(default)]
+    silent: bool,
+    #[serde(default)]
+    mentions: Vec<u32>,
 }
 
 impl NewMessage {
@@ -201,6 +205,8 @@ impl NewMessage {
             expires_in_s: self.expires_in_s,
             reply_to: self.reply_to.get(),
             media: self.media.into_iter().map(Into::into).collect(),
+            silent: self.silent,
+            mentions: self.mentions,
             ..Default::default()
         })
     }

@@ -42,6 +42,7 @@ mod password;
 mod people;
 mod phone;
 mod problem;
+mod push;
 mod registration;
 mod serve;
 mod server;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 mod admin;
 mod people;
+mod push;
 mod registration;
 mod schema;
 mod users;
@@ -52,7 +53,9 @@ const REFUSALS: [(u16, &str); 13] = [
 
 /// The routes of users.
 pub(super) fn routes_of_users(large_bytes_max: usize) -> Router<RouteContext> {
-    operation::routes(users::OPERATIONS, large_bytes_max).merge(operation::routes(people::OPERATIONS, large_bytes_max))
+    [users::OPERATIONS, people::OPERATIONS, push::OPERATIONS]
+        .into_iter()
+        .fold(Router::new(), |routes, table| routes.merge(operation::routes(table, large_bytes_max)))
 }
 
 /// The routes of those who are no users yet.
@@ -72,6 +75,7 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
     let mut all_schemas = users::schemas(body_bytes_max);
     if let Some(schemas) = all_schemas.as_object_mut() {
         schemas.extend(people::schemas());
+        schemas.extend(push::schemas());
         schemas.extend(registration::schemas());
         schemas.extend(admin::schemas());
     }
@@ -79,7 +83,7 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({ "parameters": in_path(path) }));
         methods[method] = described;
     };
-    for operation in users::OPERATIONS.iter().chain(people::OPERATIONS) {
+    for operation in users::OPERATIONS.iter().chain(people::OPERATIONS).chain(push::OPERATIONS) {
         add(operation.path, operation.method, describe(operation, &OF_LANES));
     }
     for operation in registration::OPERATIONS {
@@ -223,7 +227,7 @@ mod tests {
     /// One that shall have none would stand here, with the reason.
     #[test]
     fn every_call_of_a_device_is_an_operation_over_http() {
-        let operations = users::OPERATIONS.iter().chain(people::OPERATIONS);
+        let operations = users::OPERATIONS.iter().chain(people::OPERATIONS).chain(push::OPERATIONS);
         let made: BTreeSet<_> = operations.flat_map(|operation| operation.calls).collect();
         assert_eq!(made, RoutedCall::NAMES.iter().collect());
     }

@@ -232,6 +232,8 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
                 "reactions": it.reactions.iter().map(reaction).collect::<Vec<_>>(),
                 "media": it.media.iter().map(file).collect::<Vec<_>>(),
                 "properties": it.properties.as_deref().map(properties),
+                "silent": it.silent,
+                "mentions": it.mentions,
             }))
         }
         event::Event::Change(it) => {

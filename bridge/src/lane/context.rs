@@ -10,6 +10,7 @@ use crate::BridgeSettings;
 use crate::lane::metered::Metered;
 use crate::messages::{Continuation, LaneHandle, LaneMessage};
 use crate::origin::StoreOrigin;
+use crate::push::post::PushPost;
 use godwit_store::time::Time;
 
 /// Only the run loop changes it: it advances `now_s`, and asks the store for `nearly_full` once in a tick.
@@ -27,6 +28,7 @@ pub(in crate::lane) struct Context<S> {
     pub(in crate::lane) nearly_full: bool,
     /// All lanes of this bridge, this one included.
     pub(in crate::lane) lanes: Arc<[LaneHandle]>,
+    pub(in crate::lane) pusher: PushPost,
 }
 
 impl<S> Context<S> {

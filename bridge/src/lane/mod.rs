@@ -38,6 +38,7 @@ use crate::BridgeSettings;
 use crate::bus_link::BusLink;
 use crate::media::MediaHandle;
 use crate::messages::{AfterCommit, Commit, LaneHandle, LaneMessage};
+use crate::push::post::PushPost;
 use godwit_store::time::Time;
 use godwit_store::{Store, StoreError};
 
@@ -51,6 +52,7 @@ mod edges;
 mod metered;
 mod presence;
 mod publish;
+mod push;
 mod query;
 mod round;
 mod state;
@@ -81,6 +83,8 @@ pub(crate) struct Parts<S, B: Bus> {
     pub(crate) tells: bool,
     /// Absent: there is no object store.
     pub(crate) media: Option<MediaHandle>,
+    /// To whom it says that something waits for a device that is not connected.
+    pub(crate) pusher: PushPost,
 }
 
 /// How much calls may say and ask for, for whoever describes them.
@@ -95,6 +99,7 @@ pub(crate) mod limits {
 #[cfg(test)]
 pub(crate) use self::connection::tokens::RevokedRecord;
 pub(crate) use self::counters::StoredCounters;
+pub(crate) use self::delivery::entry::{fetch_bodies, readable};
 
 /// Methods on `Lane` itself are those that cross parts. Each part owns its fields; the receiver and the parameters of a method
 /// say what it may touch.
@@ -119,8 +124,21 @@ struct LaneInput<B: Bus> {
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(crate) fn new(parts: Parts<S, B>) -> Self {
-        let Parts { number, epoch, settings, store, time, link, lanes, mailbox, committer, counters, tells, media } =
-            parts;
+        let Parts {
+            number,
+            epoch,
+            settings,
+            store,
+            time,
+            link,
+            lanes,
+            mailbox,
+            committer,
+            counters,
+            tells,
+            media,
+            pusher,
+        } = parts;
         let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
         let inbox = InboxUsage { entries: settings.inbox_entries, bytes: settings.inbox_bytes };
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
@@ -146,6 +164,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 time,
                 nearly_full: false,
                 lanes,
+                pusher,
                 settings,
             },
         }
@@ -282,6 +301,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             LaneMessage::Closed(device, then) => self.connections.revocations.when_closed(device, then),
             LaneMessage::Erase(devices, then) => self.requests.erase(devices, then),
             LaneMessage::People(message) => self.handle_people(message).await?,
+            LaneMessage::Push(message) => self.handle_push(message).await?,
             LaneMessage::Drain(barrier) => self.drain(barrier),
             LaneMessage::Pass(barrier) => {
                 // What is gathered is decided too.

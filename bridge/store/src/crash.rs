@@ -32,9 +32,13 @@ pub enum Point {
     Doomed,
     /// An object was deleted, and the row that says so is there.
     Deleted,
+    /// A device is about to be pushed.
+    BeforePush,
+    /// A push service has answered, and nothing of that is on disk.
+    AfterPush,
 }
 
-const NAMES: [(&str, Point); 10] = [
+const NAMES: [(&str, Point); 12] = [
     ("before-commit", Point::BeforeCommit),
     ("after-commit", Point::AfterCommit),
     ("replay", Point::Replay),
@@ -45,6 +49,8 @@ const NAMES: [(&str, Point); 10] = [
     ("media-verified", Point::Verified),
     ("media-doomed", Point::Doomed),
     ("media-deleted", Point::Deleted),
+    ("before-push", Point::BeforePush),
+    ("after-push", Point::AfterPush),
 ];
 
 struct Armed {

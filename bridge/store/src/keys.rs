@@ -32,12 +32,17 @@
 //! | Directory | `e`, `u` user | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `d` device | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `c` conversation | nothing: nobody is in it, and something of it may be left |
+//! | Directory | `p` device | `PushRecord`: where it is pushed |
+//! | Directory | `x` device | `PushedRecord`: how far it is |
+//! | Directory | `a` SHA-256 of an address (32) | `PushAddressRecord`: who is pushed there |
+//! | Directory | `z` | what the server shows to push services that users choose: a private key in PKCS #8 |
 //! | Conversations | `c` conversation | `ConversationRecord` |
 //! | Conversations | `t` conversation | `StateRecord` |
 //! | Conversations | `r` conversation, slot (1) | what stands in eight of its newest places (see `recent`) |
 //! | Conversations | `p` lower user, 0, higher user | conversation (8) |
 //! | Conversations | `m` user, 0, conversation | nothing: the user is a member |
 //! | Conversations | `m` user | how many of these there are (8), and, if strangers have added it to groups: the last day since 1970 (4), to how many on it (4); none: 0 |
+//! | Conversations | `q` user, 0, conversation | `MuteRecord` |
 //! | Conversations | `n` partition (1) | counter of conversations (8) |
 //! | Inbox | device, order | `Entry` |
 //! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
@@ -71,11 +76,13 @@ mod group;
 mod identity;
 pub mod media;
 mod people;
+mod push;
 mod row_kind;
 
 pub use self::group::{Groups, group, groups};
 pub use self::identity::*;
 pub use self::people::*;
+pub use self::push::*;
 pub use self::row_kind::RowKind;
 
 /// A key and its table.

@@ -50,6 +50,8 @@ impl Client {
             body: message.body,
             expires_in_s: message.expires_in_s,
             reply_to: message.reply_to.map_or(0, Seq::get),
+            silent: message.silent,
+            mentions: message.mentions,
             queued_at_s: now_s(),
             ..FileRecord::default()
         };

@@ -61,6 +61,11 @@ pub(crate) struct FileRecord {
     /// Its upload is to be discarded.
     #[prost(bool, tag = "18")]
     pub(crate) cancelled: bool,
+    /// Of the message, like the next.
+    #[prost(bool, tag = "19")]
+    pub(crate) silent: bool,
+    #[prost(uint32, repeated, tag = "20")]
+    pub(crate) mentions: Vec<u32>,
 }
 
 impl FileRecord {
@@ -178,6 +183,8 @@ impl Ledger {
             expires_in_s: record.expires_in_s,
             reply_to: Seq::unless_zero(record.reply_to),
             media: vec![media],
+            silent: record.silent,
+            mentions: record.mentions,
         };
         let send = self.queue(&to, draft, now_s)?;
         self.file_over(id, OverRecord { send: send.get(), failure: None })?;

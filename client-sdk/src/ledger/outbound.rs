@@ -28,9 +28,11 @@ impl Ledger {
         let id = SendId::new(self.number(keys::LAST_SEND)? + 1);
         self.set_number(keys::LAST_SEND, id.get())?;
         let (user, phone, conversation) = parts(to);
-        let Draft { body, expires_in_s, reply_to, media } = draft;
+        let Draft { body, expires_in_s, reply_to, media, silent, mentions } = draft;
         let (reply_to, media) = (reply_to.map_or(0, Seq::get), kept(media));
-        let out = OutRecord { user, conversation, body, expires_in_s, queued_at_s: now_s, reply_to, media, phone };
+        let queued_at_s = now_s;
+        let out =
+            OutRecord { user, conversation, body, expires_in_s, queued_at_s, reply_to, media, phone, silent, mentions };
         self.store.put(&keys::outbox(id), &out.encode_to_vec())?;
         self.count_unanswered(to, 1)?;
         Ok(id)
@@ -51,10 +53,10 @@ impl Ledger {
                     to = Recipient::Conversation(known);
                 }
                 let id = SendId::new(keys::number(&key));
-                let OutRecord { body, expires_in_s, reply_to, media, .. } = out;
+                let OutRecord { body, expires_in_s, reply_to, media, silent, mentions, .. } = out;
                 let (reply_to, media) = (Seq::unless_zero(reply_to), told(media));
-                let counter = self.counter;
-                Ok(UnansweredSend { id, counter, to, draft: Draft { body, expires_in_s, reply_to, media } })
+                let draft = Draft { body, expires_in_s, reply_to, media, silent, mentions };
+                Ok(UnansweredSend { id, counter: self.counter, to, draft })
             })
             .collect()
     }

@@ -138,6 +138,12 @@ pub(crate) struct OutRecord {
     /// The recipient, if it is a phone number.
     #[prost(string, tag = "8")]
     pub(crate) phone: String,
+    /// Nobody is pushed because of it.
+    #[prost(bool, tag = "9")]
+    pub(crate) silent: bool,
+    /// Ordinals of whom it mentions.
+    #[prost(uint32, repeated, tag = "10")]
+    pub(crate) mentions: Vec<u32>,
 }
 
 /// A send that was answered.

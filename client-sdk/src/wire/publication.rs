@@ -42,10 +42,20 @@ impl Publication {
     }
 
     fn send(to: send::To, (counter, client_sequence): (u64, u64), draft: Draft) -> Self {
-        let Draft { body, expires_in_s, reply_to, media } = draft;
+        let Draft { body, expires_in_s, reply_to, media, silent, mentions } = draft;
         let (reply_to, media) = (reply_to.map_or(0, Seq::get), media.into_iter().map(announced).collect());
-        let send =
-            Send { to: Some(to), client_sequence, body, expires_in_s, reply_to, media, counter, ..Send::default() };
+        let send = Send {
+            to: Some(to),
+            client_sequence,
+            body,
+            expires_in_s,
+            reply_to,
+            media,
+            counter,
+            silent,
+            mentions,
+            ..Send::default()
+        };
         Self { topic: "send", payload: send.encode_to_vec().into() }
     }
 

@@ -13,6 +13,7 @@ use godwit_bridge::events::EventSink;
 use godwit_bridge::lead::Lead;
 use godwit_bridge::media::MediaSettings;
 use godwit_bridge::memory::Shortage;
+use godwit_bridge::push::PushSettings;
 use godwit_bridge::registration::RegistrationSettings;
 use godwit_bridge::remote_bus::RumqttcBus;
 use godwit_bridge::token::Tokens;
@@ -98,6 +99,8 @@ pub(crate) struct OptionalServices {
     pub(crate) registration: Option<RegistrationSettings>,
     pub(crate) audit: Audit,
     pub(crate) tokens: Option<Arc<Tokens>>,
+    /// How devices are told that are not connected.
+    pub(crate) push: Option<PushSettings>,
     /// Whether there is little memory left.
     pub(crate) memory: Shortage,
     /// That it leads its cluster.
@@ -111,7 +114,7 @@ pub(crate) async fn start_bridge(
     bus: impl Bus,
     beside: OptionalServices,
 ) -> anyhow::Result<Bridge> {
-    let OptionalServices { events, media, registration, audit, tokens, memory, lead } = beside;
+    let OptionalServices { events, media, registration, audit, tokens, push, memory, lead } = beside;
     let limits = &settings.limits;
     let parsed = godwit_bridge::BridgeSettings {
         rules: Rules {
@@ -144,6 +147,7 @@ pub(crate) async fn start_bridge(
         registration,
         audit,
         tokens,
+        push,
     };
     godwit_bridge::start(parsed, store, time, bus, events).await.context("start the bridge")
 }

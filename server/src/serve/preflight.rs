@@ -11,6 +11,7 @@ use super::cluster::PreparedCluster;
 use super::events::PreparedEvents;
 use super::identity::PreparedIdentity;
 use super::parts;
+use super::push::PreparedPush;
 use super::role::ProcessRole;
 use crate::exit::{CommandFailure, USAGE};
 use crate::settings::{MqttSettings, ServerSettings};
@@ -23,6 +24,7 @@ pub(crate) struct Preflight {
     pub(super) access: ServiceAccess,
     pub(super) events: PreparedEvents,
     pub(super) identity: PreparedIdentity,
+    pub(super) push: PreparedPush,
     pub(super) cluster: Option<PreparedCluster>,
     /// As the operator has chosen it.
     pub(super) admin_token: Option<String>,
@@ -44,12 +46,14 @@ impl Preflight {
                 (PreparedEvents::read(&settings.events, &mut problems), PreparedIdentity::read(settings, &mut problems))
             }
         };
+        let push = settings.push.as_ref().filter(|_| role != ProcessRole::Broker);
+        let push = PreparedPush::read(push, &mut problems);
         let cluster = settings.cluster.as_ref().and_then(|cluster| PreparedCluster::read(role, cluster, &mut problems));
         let token_file = settings.admin_token_file.as_deref().filter(|_| role != ProcessRole::Broker);
         let admin_token = token_file.and_then(|file| read_admin_token(file, &mut problems));
         check_certificates(role, &settings.listeners, &mut problems);
         match &problems[..] {
-            [] => Ok(Self { access, events, identity, cluster, admin_token }),
+            [] => Ok(Self { access, events, identity, push, cluster, admin_token }),
             problems => {
                 let lines = problems.iter().map(|problem| format!("\n  {problem}"));
                 Err(CommandFailure::new(

@@ -131,6 +131,11 @@ fn example(schema: &Value) -> Value {
         }
         _ => match schema["pattern"].as_str() {
             Some(pattern) if pattern.contains("0-9a-f") => "0".repeat(64).into(),
+            // So many characters of Base64 for URLs.
+            Some(pattern) if pattern.starts_with("^[A-Za-z0-9_-]{") => {
+                let length = pattern.split(['{', '}']).nth(1).and_then(|length| length.parse().ok());
+                "A".repeat(length.expect("a length")).into()
+            }
             Some(pattern) if pattern.contains('+') => "+4930123456".into(),
             _ => "bob".into(),
         },

@@ -14,6 +14,7 @@ mod http;
 mod live;
 pub(crate) mod media;
 mod messages;
+mod muted;
 mod numbers;
 mod once;
 mod people;

@@ -88,6 +88,13 @@ pub(super) fn asked(user: &str, call: &Call) -> Asked {
         Call::LookUpPhones(it) => {
             with("POST", "/phones", json!({ "sha256": it.sha256.iter().map(|hash| hex(hash)).collect::<Vec<_>>() }))
         }
+        Call::SetMute(it) if it.for_s == 0 => ask("DELETE", of(it.conversation, "/mute")),
+        Call::SetMute(it) => {
+            let for_s = Some(it.for_s).filter(|for_s| *for_s != u32::MAX);
+            with("PUT", of(it.conversation, "/mute"), json!({ "for_s": for_s, "mentions_only": it.mentions_only }))
+        }
+        Call::ListMutes(it) => ask("GET", format!("/mutes?after={}", it.after)),
+        Call::PeekInbox(it) => ask("GET", format!("/devices/{}/inbox?after={}", it.device, it.after)),
         other => panic!("no test makes this call over HTTP yet: {other:?}"),
     }
 }
@@ -178,6 +185,12 @@ pub(super) fn answered(call: &Call, answer: &Value) -> Response {
         last: Some(event(&it["last"])),
     });
     response.history = each(&answer["messages"], event);
+    response.history.extend(each(&answer["entries"], |it| event(&it["event"])));
+    response.mutes = each(&answer["mutes"], |it| client::Mute {
+        conversation: it["conversation"].as_u64().expect("a number"),
+        for_s: it["for_s"].as_u64().map_or(u32::MAX, |for_s| for_s as u32),
+        mentions_only: it["mentions_only"] == true,
+    });
     response
 }
 

@@ -71,6 +71,7 @@ fn settings() -> BridgeSettings {
         registration: None,
         audit: Audit::default(),
         tokens: None,
+        push: None,
     }
 }
 

@@ -163,6 +163,7 @@ impl Server {
             registration: None,
             audit: Default::default(),
             tokens: None,
+            push: None,
         };
         let time = clock.begin(store.time());
         let Ok(bridge) = assemble(settings, store.clone(), time, bus.clone(), dice.number(), None).await else {

@@ -14,9 +14,13 @@ use super::media::files;
 use crate::command::Draft;
 use crate::refusal::{self, Refusal};
 
+/// Most members that a message mentions.
+pub const MENTIONS_MAX: usize = 100;
+
 // PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
 
-/// What is kept of a message beside its body: a `client.Message` of nothing but files and properties. `unlimited`: of a
+/// What is kept of a message beside its body: a `client.Message` of nothing but files, properties and
+/// what concerns pushes. `unlimited`: of a
 /// message that was within the limits when it was sent.
 ///
 /// # Errors
@@ -34,7 +38,16 @@ pub fn content<'a>(
         }
         sound(properties, &draft.body)?;
     }
-    let extras = client::Message { media, properties: draft.properties.clone(), ..Default::default() };
+    if draft.mentions.len() > MENTIONS_MAX {
+        return Err(refusal::TOO_MANY_MENTIONS);
+    }
+    let extras = client::Message {
+        media,
+        properties: draft.properties.clone(),
+        silent: draft.silent,
+        mentions: draft.mentions.clone(),
+        ..Default::default()
+    };
     let extras: Bytes = extras.encode_to_vec().into();
     if !unlimited && draft.body.len() + extras.len() > rules.body_bytes_max {
         return Err(refusal::BODY_TOO_LARGE);

@@ -2,7 +2,7 @@
 
 use axum::routing::on;
 use godwit_bridge::limits::{CONTENT_TYPE_BYTES_MAX, LABEL_BYTES_MAX, LOOKUP_MAX};
-use godwit_core::decide::{FILE_NAME_BYTES_MAX, REACTION_BYTES_MAX, TITLE_BYTES_MAX};
+use godwit_core::decide::{FILE_NAME_BYTES_MAX, MENTIONS_MAX, REACTION_BYTES_MAX, TITLE_BYTES_MAX};
 use godwit_core::state_cache::FILES_MAX;
 use serde_json::{Value, json};
 
@@ -294,6 +294,8 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("media", list(reference("File"))),
         ("reactions", list(object(&[("member", small()), ("reaction", text(REACTION_BYTES_MAX))]))),
         ("properties", or_null(json!({ "allOf": [reference("Properties")] }))),
+        ("silent", flag()),
+        ("mentions", list(small())),
     ];
     let string = || text(u16::MAX.into());
     let properties = [
@@ -307,8 +309,14 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
     // Any bytes, or a text.
     let content = [("body", base64_of(0, body_bytes_max)), ("text", text(body_bytes_max))];
     let files = list_of(reference("NewFile"), 0, FILES_MAX);
-    let new_message =
-        [("client_sequence?", count()), ("expires_in_s?", small()), ("reply_to?", number()), ("media?", files)];
+    let new_message = [
+        ("client_sequence?", count()),
+        ("expires_in_s?", small()),
+        ("reply_to?", number()),
+        ("media?", files),
+        ("silent?", flag()),
+        ("mentions?", list_of(small(), 0, MENTIONS_MAX)),
+    ];
     let to_user = [&[("user", name_schema())], &new_message[..]].concat();
     let to_phone = [&[("phone", phone_schema())], &new_message[..]].concat();
     let to_somebody = [one_of(&content, &to_user), one_of(&content, &to_phone)].concat();

@@ -7,15 +7,17 @@ use godwit_core::refusal;
 use godwit_core::stored::UserRecord;
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client;
-use godwit_schemas::ids::{DeviceId, UserId};
+use godwit_schemas::ids::{DeviceId, Order, UserId};
 
 use crate::admin::AdminError;
 use crate::lane::Lane;
 use crate::lane::account::caller::CallContext;
+use crate::lane::account::push::device_of;
 use crate::lane::account::removal::AfterRemoval;
 use crate::lane::connection::Connections;
 use crate::lane::query::history::{HistoryPage, Listing};
 use crate::lane::query::slices::{ReadKind, SliceJob};
+use crate::lane::query::waiting::WaitingQuery;
 use godwit_store::{Store, StoreError, keys};
 
 /// Most users that a user blocks.
@@ -106,6 +108,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.context.answer_call(caller, client::Response { server, ..Default::default() });
             }
             AccountCall::RenewPassword(call) => self.renew_own_password(caller, record, &call),
+            AccountCall::SetPush(call) => self.set_push(caller, &record, call).await?,
+            AccountCall::GetPush(call) => self.get_push(caller, &record, &call.device).await?,
+            AccountCall::SetMute(call) => self.set_mute(caller, call).await?,
+            AccountCall::ListMutes(call) => self.context.list_mutes(caller, call).await?,
+            AccountCall::PeekInbox(call) => match device_of(&caller, &record, &call.device) {
+                Ok(device) => {
+                    let (device, after) = (device.name.clone(), Order::new(call.after));
+                    let page = WaitingQuery { device, after, peeks: Some(self.connections.room_of(&caller)) };
+                    return Ok(Some(self.reading(caller, ReadKind::Waiting(page))));
+                }
+                Err(refused) => self.context.refuse(caller, refused),
+            },
             AccountCall::EraseAccount(_) => {
                 let by = caller.by;
                 let done = self.context.then_respond(caller, client::Response::default());

@@ -10,6 +10,7 @@ use godwit_schemas::partition::Partition;
 
 use self::contacts::Contacts;
 use self::phone::Phones;
+use self::push::UnsettledPushes;
 use self::removal::Removal;
 use crate::admin::AdminError;
 use crate::lane::context::Context;
@@ -25,11 +26,13 @@ pub(in crate::lane) mod calls;
 pub(in crate::lane) mod contact_calls;
 pub(in crate::lane) mod contacts;
 pub(in crate::lane) mod media;
+pub(in crate::lane) mod mutes;
 pub(in crate::lane) mod password;
 pub(in crate::lane) mod phone;
 pub(in crate::lane) mod phone_messages;
 pub(in crate::lane) mod picture;
 pub(in crate::lane) mod profile;
+pub(in crate::lane) mod push;
 pub(in crate::lane) mod removal;
 pub(in crate::lane) mod remove_user;
 pub(in crate::lane) mod users;
@@ -45,6 +48,8 @@ pub(in crate::lane) struct Accounts {
     last_device: [u64; PARTITIONS as usize],
     /// Absent: there is no object store.
     media: Option<MediaHandle>,
+    /// Where devices are pushed, as far as it is not on disk yet.
+    pushes: UnsettledPushes,
 }
 
 impl Accounts {
@@ -75,6 +80,7 @@ impl Accounts {
             contacts: Contacts::default(),
             last_device,
             media,
+            pushes: UnsettledPushes::default(),
         }
     }
 

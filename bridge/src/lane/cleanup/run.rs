@@ -83,6 +83,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             writes.push(writes::set(keys::backlog(device), None));
             writes.push(writes::set(keys::full_since(device), None));
             writes.push(writes::set(keys::mark(&Tombstone::Device(device)), None));
+            self.erase_push(device).await?;
             gone.extend(left.pop());
         }
         Ok(Some(Cleanup::Devices { left, gone, from, then }))

@@ -110,6 +110,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             receipts: Receipts::behind(),
             answers: Answers::new(connect.packet_bytes_max),
             queued: false,
+            is_watched: false,
             started: false,
             resume: connect.resume.map(Box::new),
         }));

@@ -20,6 +20,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if let Some(ended) = session.end(disconnect.clean, self.context.now_s) {
             self.presence.has_gone(&self.context, &mut self.round, &user, device);
             self.connections.note_end(&mut self.round, user, &ended);
+            if ended.deliveries.waiting().is_none_or(|waiting| waiting.entries > 0) {
+                self.context.pusher.waits(device);
+            }
         }
         self.connections.settle_departure(&self.round, device);
     }

@@ -43,6 +43,8 @@ pub(in crate::lane) struct SessionConnection {
     pub(in crate::lane) answers: Answers,
     /// Waiting in the read queue.
     pub(in crate::lane) queued: bool,
+    /// The pusher will ask what has become of an entry that it was handed.
+    pub(in crate::lane) is_watched: bool,
     /// Nothing that an earlier connection acknowledged is left in the inbox: reading may begin.
     pub(in crate::lane) started: bool,
     /// After a reattachment: what the edge said, until it has been compared with the inbox.
@@ -80,6 +82,8 @@ pub(in crate::lane) struct Session {
     written_in: Ticket,
     /// Second of the last live signal, and how many there were in it.
     live: (u32, u32),
+    /// Second of the last publish.
+    acted_at_s: u32,
 }
 
 impl Session {
@@ -102,6 +106,7 @@ impl Session {
             acknowledged: 0,
             written_in: 0,
             live: (0, 0),
+            acted_at_s: 0,
         }
     }
 
@@ -111,6 +116,21 @@ impl Session {
             Some(connection) => connection.answers.has_room(self.computing),
             None => Answers::default().has_room(self.computing),
         }
+    }
+
+    /// Its user does something on it.
+    pub(in crate::lane) fn acts(&mut self, now_s: u32) {
+        self.acted_at_s = now_s;
+    }
+
+    /// It is connected, and its user has done something on it since this second.
+    pub(in crate::lane) fn is_in_use(&self, since_s: u32) -> bool {
+        self.connection.is_some() && self.acted_at_s >= since_s
+    }
+
+    /// What it is subscribed to, and its connection.
+    pub(in crate::lane) fn filters_and_connection(&mut self) -> Option<(Filters, &mut SessionConnection)> {
+        Some((self.filters, self.connection.as_deref_mut()?))
     }
 
     /// Counts a live signal: how many there were in this second.
@@ -297,6 +317,7 @@ mod tests {
             receipts: Receipts::default(),
             answers: Answers::default(),
             queued: false,
+            is_watched: false,
             started: false,
             resume: None,
         }));

@@ -6,6 +6,7 @@ use godwit_schemas::bus::Bus;
 use tracing::trace;
 
 use crate::lane::Lane;
+use crate::lane::connection::session::Session;
 use crate::lane::delivery::entry::{deliver, readable};
 use crate::messages::NewInboxEntry;
 use godwit_store::Store;
@@ -15,9 +16,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
     pub(in crate::lane) fn new_entry(&mut self, new: NewInboxEntry) {
         trace!(device = %new.device, order = %new.order, "entry announced");
         self.delivery.backlogs.added(new.device, new.order, new.bytes);
-        let Some(session) = self.connections.sessions.get_mut(&new.device) else { return };
-        let filters = session.filters;
-        let Some(connection) = session.connection.as_deref_mut() else { return };
+        let session = self.connections.sessions.get_mut(&new.device);
+        let Some((filters, connection)) = session.and_then(Session::filters_and_connection) else {
+            return self.context.pusher.waits(new.device);
+        };
+        if !connection.is_watched {
+            connection.is_watched = self.context.pusher.handed_out(new.device, new.order);
+        }
         if connection.deliveries.is_behind() {
             return;
         }

@@ -11,7 +11,7 @@ use tracing::{error, trace};
 use godwit_store::{Store, StoreError, keys};
 
 /// Fills in the bodies that are kept apart, in one read. What is not there any more stays a reference.
-pub(in crate::lane) async fn fetch_bodies<'a, S: Store>(
+pub(crate) async fn fetch_bodies<'a, S: Store>(
     store: &S,
     entries: impl Iterator<Item = &'a mut Entry>,
 ) -> Result<(), StoreError> {
@@ -29,7 +29,7 @@ pub(in crate::lane) async fn fetch_bodies<'a, S: Store>(
     Ok(())
 }
 
-pub(in crate::lane) fn readable(device: DeviceId, order: Order, value: bytes::Bytes) -> Option<Entry> {
+pub(crate) fn readable(device: DeviceId, order: Order, value: bytes::Bytes) -> Option<Entry> {
     Entry::decode(value).inspect_err(|error| error!(%device, %order, %error, "an inbox entry is passed over")).ok()
 }
 

@@ -73,7 +73,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
     ) -> Result<(), StoreError> {
         let Some(device) = self.connections.device_of(key) else { return Ok(()) };
         trace!(%device, number = publish.number, packet_id = publish.packet_id, "publish received");
-        let Some(session) = self.connections.sessions.get(&device) else { return Ok(()) };
+        let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(()) };
+        session.acts(self.context.now_s);
+        let session = &*session;
         // The edge counts what a client has under way, so this is an edge that does not; or one that begins.
         let too_many = session.parked.len() + session.calls.len() >= self.context.settings.unanswered_publishes_max;
         let reads = WaitingCall::of(key, &publish);

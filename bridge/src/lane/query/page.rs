@@ -91,7 +91,7 @@ impl PageItem for client::Event {
         match &mut self.event {
             Some(event::Event::Message(message)) if message.omitted_bytes == 0 => {
                 (message.body, message.media, message.reactions) = Default::default();
-                message.properties = None;
+                (message.properties, message.mentions) = Default::default();
                 let after = message.encoded_len();
                 message.omitted_bytes = before.saturating_sub(after) as u64;
             }

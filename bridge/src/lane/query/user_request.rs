@@ -128,7 +128,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             UserRequest::Waiting(device, after) => {
                 let user = origin.user.clone();
                 let caller = CallContext { origin, id, correlation: Bytes::new(), by };
-                let job = self.reading(caller, ReadKind::Waiting(waiting::WaitingQuery { device, after }));
+                let job = self.reading(caller, ReadKind::Waiting(waiting::WaitingQuery { device, after, peeks: None }));
                 self.requests.wait_in_turn(&self.context, user, Some(job));
             }
         }

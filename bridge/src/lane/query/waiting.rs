@@ -1,5 +1,5 @@
 //! What waits in an inbox, page by page: for who takes over a phone number, and for an export of a user's data what is
-//! kept nowhere else.
+//! kept nowhere else; or to be peeked at.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, UserId};
 
 use crate::lane::context::Context;
 use crate::lane::delivery::entry::{fetch_bodies, readable};
+use crate::lane::query::page::{AnswerRoom, PageBuilder, TooLarge};
 use crate::lane::state::State;
 use crate::messages::WaitingPage;
 use godwit_store::record::decoded;
@@ -27,11 +28,13 @@ pub(in crate::lane) struct WaitingQuery {
     /// Name of one of the user's devices.
     pub(in crate::lane) device: String,
     pub(in crate::lane) after: Order,
+    /// All that waits, for who takes so much in an answer; `None`: what is kept nowhere else.
+    pub(in crate::lane) peeks: Option<AnswerRoom>,
 }
 
 impl State {
-    /// A page of what waits in a device's inbox above `after`, but for conversations that keep history. `next` is where the
-    /// next page begins; 0: there is none.
+    /// A page of what waits in a device's inbox above `after`; unless it is peeked at, but for conversations that keep history.
+    /// `next` is where the next page begins; 0: there is none.
     pub(in crate::lane) async fn list_waiting<S: Store>(
         &mut self,
         context: &Context<S>,
@@ -43,12 +46,38 @@ impl State {
             return Ok(Err(refusal::NO_DEVICE));
         };
         let WaitingPage { now_s, mut entries, next } = context.waiting(DeviceId::new(device.id), page.after).await?;
+        if let Some(room) = page.peeks {
+            return Ok(peeked(room, now_s, entries, next));
+        }
         let remembered = context.keep_history(&entries).await?;
         entries.retain(|(_, entry)| !remembered.get(&entry.conversation).is_some_and(|keeps| *keeps));
         let events = entries.iter().filter_map(|(_, entry)| entry.seen(now_s));
         let history = events.map(|event| client::Event { event: Some(event) }).collect();
         Ok(Ok(client::Response { history, next: next.unwrap_or_default().get(), ..Default::default() }))
     }
+}
+
+/// As many of the entries as fit into an answer.
+fn peeked(
+    room: AnswerRoom,
+    now_s: u32,
+    entries: Vec<(Order, Entry)>,
+    mut next: Option<Order>,
+) -> Result<client::Response, Refusal> {
+    let (mut page, mut last) = (PageBuilder::new(room), None);
+    for (order, entry) in entries {
+        let Some(event) = entry.seen(now_s) else { continue };
+        match page.take(client::Event { event: Some(event) }) {
+            Ok(true) => last = Some(order),
+            Ok(false) => {
+                next = last;
+                break;
+            }
+            Err(TooLarge) => return Err(refusal::ITEM_TOO_LARGE),
+        }
+    }
+    let (history, next) = (page.into_items(), next.unwrap_or_default().get());
+    Ok(client::Response { history, next, ..Default::default() })
 }
 
 impl<S: Store> Context<S> {

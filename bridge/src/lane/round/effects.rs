@@ -138,6 +138,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.delivery.settled(&mut self.connections, device, lowest, load)
             }
             EffectKind::Recalled(device, order, bytes) => {
+                self.context.pusher.taken_back(device, order);
                 self.delivery.taken_back(&self.connections, device, order, bytes)
             }
             EffectKind::Forgotten(user) => self.forgotten(user).await?,

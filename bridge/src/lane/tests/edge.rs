@@ -348,6 +348,11 @@ impl<S: Store> Scene<S> {
         self.chat.call(user, Principal::Administrator, call).await.unwrap()
     }
 
+    /// A user has read something, on no connection.
+    pub(super) async fn read_as(&self, user: UserId, receipt: client::ReadReceipt) {
+        assert_eq!(self.chat.read(user, Principal::Administrator, receipt).await.unwrap().reason, 0);
+    }
+
     /// What operators were told so far and nobody has looked at: without number, epoch and time.
     pub(super) async fn told(&mut self) -> Vec<serde_json::Value> {
         self.settle().await;

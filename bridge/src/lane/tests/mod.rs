@@ -32,6 +32,7 @@ mod numbers;
 mod pages;
 mod phone;
 mod presence;
+mod pushes;
 mod recall;
 mod replay;
 mod revoked;

@@ -5,15 +5,15 @@
 //! |---|---|---|
 //! | Directory | `f` `l` `k` `W` of a user | `u`, user |
 //! | Directory | `K` of a contact | `K`, contact |
-//! | Directory | `s` `d` `v` of a device | `d`, device |
-//! | Directory | `h` `w` of a hash | the key |
+//! | Directory | `s` `d` `v` `x` of a device | `d`, device |
+//! | Directory | `h` `w` `a` of a hash | the key |
 //! | Directory | `u` user: all are listed | `U`, partition (1) |
-//! | Directory | `q` device: all are read at a start | `Q`, partition (1) |
+//! | Directory | `q` `p` device: all are read at a start | `Q` `P`, partition (1) |
 //! | Directory | `g` hash: all are swept | `g`, the first half of the hash's first byte (1) |
 //! | Directory | `e` | `e` |
-//! | Directory | `n` `y` `o` `b` `t` `Z` | `n` |
+//! | Directory | `n` `y` `o` `b` `t` `z` `Z` | `n` |
 //! | Conversations | `c` `t` `r` of a conversation | `c`, conversation |
-//! | Conversations | `m` of a user | `m`, user |
+//! | Conversations | `m` `q` of a user | the tag, user |
 //! | Conversations | `p` pair | the key |
 //! | Conversations | `n` | `n` |
 //! | Inbox, Receipts | of a device | device |
@@ -54,7 +54,7 @@ pub enum Groups {
     One(Vec<u8>),
     /// Several, whose keys follow each other: codes, and the queues of the media service.
     InOrder(Vec<Vec<u8>>),
-    /// Several, whose keys are mixed: users, and what waits in inboxes.
+    /// Several, whose keys are mixed: users, what waits in inboxes, and where devices are pushed.
     Mixed(Vec<Vec<u8>>),
 }
 
@@ -113,7 +113,7 @@ fn several(table: Table, from: &[u8], to: &[u8]) -> Option<Groups> {
     let listed = || Partition::all().map(|partition| vec![tag.to_ascii_uppercase(), partition.get()]).collect();
     let is_one_tag = to.first() == Some(&tag) || to == [tag + 1];
     match (table, tag) {
-        (Table::Directory, b'u' | b'q') if is_one_tag => Some(Groups::Mixed(listed())),
+        (Table::Directory, b'u' | b'q' | b'p') if is_one_tag => Some(Groups::Mixed(listed())),
         (Table::Directory, b'g') if is_one_tag => {
             let first = from.get(1).map_or(0, |byte| byte / CODE_GROUPS);
             Some(Groups::InOrder((first..CODE_GROUPS).map(|half| vec![tag, half]).collect()))
@@ -152,22 +152,22 @@ fn directory(key: &[u8]) -> Place {
     match key {
         [b'f' | b'l' | b'k' | b'W', rest @ ..] => of_name(b'u', rest),
         [b'K', rest @ ..] => of_name(b'K', rest),
-        [b's' | b'd' | b'v', rest @ ..] => of_bytes(b'd', rest, NUMBER),
+        [b's' | b'd' | b'v' | b'x', rest @ ..] => of_bytes(b'd', rest, NUMBER),
         [b'u', name @ ..] => {
             let user = std::str::from_utf8(name).ok().and_then(|name| UserId::new(name).ok());
             user.map_or_else(Place::stray, |user| Place::new([b'U', Partition::of_user(&user).get()], 1))
         }
-        [b'q', rest @ ..] => match rest.first_chunk::<NUMBER>() {
+        [tag @ (b'q' | b'p'), rest @ ..] => match rest.first_chunk::<NUMBER>() {
             Some(number) => {
                 let device = DeviceId::new(u64::from_be_bytes(*number));
-                Place::new([b'Q', Partition::of_device(device).get()], 1)
+                Place::new([tag.to_ascii_uppercase(), Partition::of_device(device).get()], 1)
             }
             None => Place::stray(),
         },
         [b'g', first, ..] => Place::new([b'g', first / CODE_GROUPS], 1),
-        [b'h' | b'w', rest @ ..] => of_bytes(key[0], rest, HASH),
+        [b'h' | b'w' | b'a', rest @ ..] => of_bytes(key[0], rest, HASH),
         [b'e', ..] => Place::new(*b"e", 1),
-        [b'n' | b'y' | b'o' | b'b' | b't' | b'Z', ..] => Place::new(*b"n", 1),
+        [b'n' | b'y' | b'o' | b'b' | b't' | b'z' | b'Z', ..] => Place::new(*b"n", 1),
         _ => Place::stray(),
     }
 }
@@ -175,7 +175,7 @@ fn directory(key: &[u8]) -> Place {
 fn conversations(key: &[u8]) -> Place {
     match key {
         [b'c' | b't' | b'r', rest @ ..] => of_bytes(b'c', rest, NUMBER),
-        [b'm', rest @ ..] => of_name(b'm', rest),
+        [tag @ (b'm' | b'q'), rest @ ..] => of_name(*tag, rest),
         [b'p', ..] => Place::new(key, key.len()),
         [b'n', ..] => Place::new(*b"n", 1),
         _ => Place::stray(),
@@ -209,8 +209,8 @@ fn of_name(tag: u8, rest: &[u8]) -> Place {
 /// Whether a range has none but strays.
 fn are_strays(table: Table, from: &[u8], to: &[u8]) -> bool {
     let tags: &[u8] = match table {
-        Table::Directory => b"flkWKsdvuqghwenyobtZ",
-        Table::Conversations => b"ctrmpn",
+        Table::Directory => b"flkWKsdvxuqpghwaenyobtzZ",
+        Table::Conversations => b"ctrmqpn",
         Table::Media => b"obhwqrgx",
         Table::Inbox | Table::Receipts | Table::Messages => return from.len() < NUMBER && to.len() < NUMBER,
     };
@@ -250,6 +250,7 @@ mod tests {
             (Table::Directory, keys::watchers_after(&alice, None), keys::watcher(&alice, &bob)),
             (Table::Conversations, keys::recents(id), keys::recent(id, 7)),
             (Table::Conversations, keys::memberships(&alice), keys::membership(&alice, id)),
+            (Table::Conversations, keys::mutes_after(&alice, ConversationId::default()), keys::mute(&alice, id)),
             (Table::Inbox, keys::inbox(device), keys::entry(device, Order::new(u64::MAX))),
             (Table::Inbox, keys::inbox_after(device, Order::new(9)), keys::entry(device, Order::new(10))),
             (Table::Receipts, keys::receipts(device), keys::receipt(device, id, member)),
@@ -272,6 +273,7 @@ mod tests {
         vec![
             (Table::Directory, keys::users_after(None), keys::user(&alice())),
             (Table::Directory, keys::backlogs(), keys::backlog(DeviceId::new(u64::MAX))),
+            (Table::Directory, keys::pushes(), keys::push(DeviceId::new(u64::MAX))),
             (Table::Directory, keys::codes(), keys::code(&[255; 32])),
             (Table::Media, media::due_by(now_s), media::due(now_s, file)),
             (Table::Media, media::due_by(now_s), media::due(7, file)),
@@ -305,6 +307,9 @@ mod tests {
         let more = [
             keys::session(DeviceId::new(1)),
             keys::full_since(DeviceId::new(1)),
+            keys::pushed(DeviceId::new(1)),
+            keys::push_address(&[1; 32]),
+            keys::push_key(),
             keys::phone(&[1; 32]),
             keys::phone_inbox(&[1; 32]),
             keys::profile(&alice()),
