@@ -18,7 +18,6 @@ use godwit_core::stored::{
 };
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
 use godwit_schemas::media::MediaId;
-use godwit_schemas::partition::Partition;
 use godwit_store::keys::{self, MessageRowKind, RowKind, StoreKey, Tombstone, media};
 use godwit_store::rocks::{RocksSettings, RocksStore};
 use godwit_store::time::TimeRecord;
@@ -199,7 +198,7 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
         }
         RowKind::DeviceCounter => {
             keys::parse_counter(value)?;
-            keys::device_counter(partition(rest)?)
+            keys::device_counter(keys::parse_counted(key)?)
         }
         RowKind::Phone => {
             user(value)?;
@@ -283,7 +282,7 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
         }
         RowKind::ConversationCounter => {
             keys::parse_counter(value)?;
-            keys::conversation_counter(partition(rest)?)
+            keys::conversation_counter(keys::parse_counted(key)?)
         }
         RowKind::Entry => {
             entry(value)?;
@@ -387,11 +386,6 @@ fn user(bytes: &[u8]) -> Option<UserId> {
 
 fn number(bytes: &[u8]) -> Option<u64> {
     keys::parse_counter(bytes)
-}
-
-fn partition(bytes: &[u8]) -> Option<Partition> {
-    let [number] = bytes else { return None };
-    Some(Partition::of_hash((*number).into()))
 }
 
 fn id(bytes: &[u8]) -> Option<MediaId> {

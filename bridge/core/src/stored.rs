@@ -65,6 +65,9 @@ pub struct OriginRecord {
     /// `Floor`; 0: it never went back.
     #[prost(uint64, tag = "3")]
     pub floor: u64,
+    /// How many partitions it has, for ever; 0: 64.
+    #[prost(uint32, tag = "4")]
+    pub partitions: u32,
 }
 
 /// An invite to a group.

@@ -30,9 +30,14 @@ pub(in crate::lane) struct Context<S> {
 }
 
 impl<S> Context<S> {
+    /// The lane that owns a partition.
+    pub(in crate::lane) fn owner(&self, partition: Partition) -> u32 {
+        partition.lane(self.lanes.len() as u32)
+    }
+
     /// The lane that owns a user.
     pub(in crate::lane) fn lane_of(&self, user: &UserId) -> u32 {
-        Partition::of_user(user).lane(self.lanes.len() as u32)
+        self.owner(self.origin.partitions.of_user(user))
     }
 
     /// This lane owns the user.

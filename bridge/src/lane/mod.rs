@@ -17,7 +17,6 @@ use godwit_core::state_cache::StateCache;
 use godwit_core::usage::InboxUsage;
 use godwit_schemas::bus::{Bus, UpBatch, up};
 use godwit_schemas::ids::DeviceId;
-use godwit_schemas::partition::Partition;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -121,11 +120,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
     pub(crate) fn new(parts: Parts<S, B>) -> Self {
         let Parts { number, epoch, settings, store, time, link, lanes, mailbox, committer, counters, tells, media } =
             parts;
-        let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
+        let partitions = counters.origin.partitions;
+        let own = |device: &DeviceId| partitions.of_device(*device).lane(settings.lanes) == number;
         let inbox = InboxUsage { entries: settings.inbox_entries, bytes: settings.inbox_bytes };
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
         let first = counters.starts * PER_START;
-        let cache = StateCache::new(settings.cached_per_lane, counters.conversations, epoch);
+        let cache = StateCache::new(settings.cached_per_lane, partitions, counters.conversations, epoch);
         Self {
             input: LaneInput { link, mailbox },
             edges: Edges::new(Speaker { lane: number, epoch, term: settings.lead.term() }, settings.lanes),
@@ -133,7 +133,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             connections: Connections::new(first, epoch),
             round: Round::new(committer, tells),
             delivery: Deliveries::new(Backlogs::new(inbox, epoch, stored), counters.last_order, first),
-            accounts: Accounts::new(counters.phone_names, counters.devices, media),
+            accounts: Accounts::new(counters.phone_names, partitions, counters.devices, media),
             presence: Presences::new(settings.offline_after, epoch),
             requests: Requests::default(),
             context: Context {

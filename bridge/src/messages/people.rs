@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use godwit_core::outcome::Effect;
+use godwit_core::outcome::EffectKind;
 use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceId, UserId};
 
@@ -19,7 +19,7 @@ pub(crate) enum People {
     /// That lane's answer: those that may be seen.
     Seen(u32, PresenceQuery, Vec<client::Presence>),
     /// A user of this lane has a contact, which is on disk; the answer to the call.
-    ContactAdded(UserId, UserId, Vec<Effect>),
+    ContactAdded(UserId, UserId, Vec<EffectKind>),
     /// The user is no more, and all lanes know: forget its contacts and its profile, then go on.
     Forget(UserId, Continuation),
     /// Of that user there is nothing left in this lane: its name may be somebody else's.

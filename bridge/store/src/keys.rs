@@ -18,7 +18,7 @@
 //! | Directory | `K` contact, 0, user | nothing: the user has this contact |
 //! | Directory | `K` contact | nothing: somebody has this contact, or had it |
 //! | Directory | `l` user | minute since 1970 in which it was last seen (8) |
-//! | Directory | `n` partition (1) | counter of devices (8) |
+//! | Directory | `n` partition | counter of devices (8) |
 //! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |
 //! | Directory | `w` SHA-256 of a phone number (32) | device (8): in its inbox is what waits for who will have it |
 //! | Directory | `W` user, 0, SHA-256 of a phone number (32) | nothing: the user has written to it |
@@ -38,7 +38,7 @@
 //! | Conversations | `p` lower user, 0, higher user | conversation (8) |
 //! | Conversations | `m` user, 0, conversation | nothing: the user is a member |
 //! | Conversations | `m` user | how many of these there are (8), and, if strangers have added it to groups: the last day since 1970 (4), to how many on it (4); none: 0 |
-//! | Conversations | `n` partition (1) | counter of conversations (8) |
+//! | Conversations | `n` partition | counter of conversations (8) |
 //! | Inbox | device, order | `Entry` |
 //! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
 //! | Messages | conversation, sequence | `Entry`: history, and what inboxes have references to |
@@ -56,14 +56,14 @@
 //! | Media | `x` second (4), object | whether it goes up in parts (1): delete it then |
 //! | Media | `q` user | `QuotaRecord` |
 //!
-//! Media and object are 16 bytes. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
+//! Media and object are 16 bytes. A partition is one byte below 256, and two from there on. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
 //! name contains.
 
 use bytes::Bytes;
 use godwit_core::membership_count::MembershipCount;
 use godwit_core::usage::InboxUsage;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 
 use super::Table;
 
@@ -177,7 +177,31 @@ pub fn phone_secret() -> StoreKey {
 
 /// A partition's counter of devices.
 pub fn device_counter(partition: Partition) -> StoreKey {
-    RowKind::DeviceCounter.key(&[&[partition.get()]])
+    RowKind::DeviceCounter.key(&[partition_bytes(&partition.get().to_be_bytes())])
+}
+
+/// A partition in a key. The first stores had 64 of them.
+fn partition_bytes(number: &[u8; 2]) -> &[u8] {
+    if number[0] == 0 { &number[1..] } else { number }
+}
+
+/// The other way round.
+fn parse_partition(bytes: &[u8]) -> Option<Partition> {
+    match *bytes {
+        [low] => Some(Partition::new(low.into())),
+        [high, low] if high > 0 => Some(Partition::new(u16::from_be_bytes([high, low]))),
+        _ => None,
+    }
+}
+
+/// All counters, in the table Directory those of devices, in the table Conversations those of conversations.
+pub fn counters() -> (Vec<u8>, Vec<u8>) {
+    (vec![b'n'], vec![b'n' + 1])
+}
+
+/// The partition of a key of [`device_counter`] or [`conversation_counter`].
+pub fn parse_counted(key: &[u8]) -> Option<Partition> {
+    parse_partition(key.strip_prefix(b"n")?)
 }
 
 /// The order given last.
@@ -213,11 +237,11 @@ pub enum Tombstone {
 
 impl Tombstone {
     /// Whose lane clears it.
-    pub fn partition(&self) -> Partition {
+    pub fn partition(&self, partitions: Partitions) -> Partition {
         match self {
-            Self::User(user) => Partition::of_user(user),
-            Self::Device(device) => Partition::of_device(*device),
-            Self::Conversation(conversation) => Partition::of_conversation(*conversation),
+            Self::User(user) => partitions.of_user(user),
+            Self::Device(device) => partitions.of_device(*device),
+            Self::Conversation(conversation) => partitions.of_conversation(*conversation),
         }
     }
 }
@@ -315,7 +339,7 @@ pub fn parse_membership(key: &[u8]) -> Option<ConversationId> {
 
 /// A partition's counter of conversations.
 pub fn conversation_counter(partition: Partition) -> StoreKey {
-    RowKind::ConversationCounter.key(&[&[partition.get()]])
+    RowKind::ConversationCounter.key(&[partition_bytes(&partition.get().to_be_bytes())])
 }
 
 /// An inbox entry.
@@ -454,6 +478,11 @@ mod tests {
         for marked in [Tombstone::User(alice.clone()), Tombstone::Device(device), Tombstone::Conversation(id)] {
             assert_eq!(parse_mark(&mark(&marked).1), Some(marked));
         }
+        for partition in [0, 63, 64, 255, 256, 1_023, 4_095].map(Partition::new) {
+            assert_eq!(parse_counted(&device_counter(partition).1), Some(partition));
+            assert_eq!(parse_counted(&conversation_counter(partition).1), Some(partition));
+        }
+        assert_eq!(device_counter(Partition::new(63)).1, [b'n', 63], "as the first stores have it");
         assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
         let (sequence, bob) = (Seq::new(5), Ordinal::new(2));
         assert_eq!(parse_of_message(&message(id, sequence).1), Some((sequence, MessageRowKind::Entry)));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use godwit_core::entry::Entry;
-use godwit_core::stored::{StateRecord, UserRecord};
+use godwit_core::stored::{OriginRecord, StateRecord, UserRecord};
 use godwit_store::memory::MemoryStore;
 use godwit_store::{Durability, Row, Store, StoreError, Table, Write, keys};
 use parking_lot::Mutex;
@@ -51,8 +51,15 @@ pub(crate) struct SimStore(Arc<State>);
 
 impl SimStore {
     pub(crate) fn new(seed: u64, plan: &Plan, turmoil: Turmoil, clock: Clock, record: Record) -> Self {
-        let empty = || MemoryStore::new(clock.handed_out());
-        let disk = Disk { current: empty(), synced: empty(), tail: Vec::new(), deleted: BTreeSet::new() };
+        let origin = OriginRecord { server: 1, epoch: 1, floor: 0, partitions: plan.partitions };
+        let (table, key) = keys::origin();
+        let first = Write::Put(table, key, origin.encode_to_vec().into());
+        let new = || {
+            let store = MemoryStore::new(clock.handed_out());
+            now(store.commit(vec![first.clone()], Durability::Synced));
+            store
+        };
+        let disk = Disk { current: new(), synced: new(), tail: Vec::new(), deleted: BTreeSet::new() };
         Self(Arc::new(State {
             dice: Dice::new(seed, "store"),
             plan: plan.clone(),

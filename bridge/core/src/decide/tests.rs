@@ -2,7 +2,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::partition::PARTITIONS;
+use godwit_schemas::partition::Partitions;
 use prost::Message as _;
 
 mod amend;
@@ -62,7 +62,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            cache: StateCache::new(100, [0; PARTITIONS as usize], 0),
+            cache: StateCache::new(100, Partitions::NEW, Vec::new(), 0),
             now_s: NOW_S,
             rules: RULES,
             found: MessageCopies::default(),

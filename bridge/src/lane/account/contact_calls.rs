@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use godwit_core::call::{ContactsCall, ConversationCall, RoutedCall};
 use godwit_core::command::{Command, CommandOrigin};
-use godwit_core::outcome::Effect;
+use godwit_core::outcome::EffectKind;
 use godwit_core::refusal;
 use godwit_core::state_cache::StateCache;
 use godwit_core::stored::ContactRecord;
@@ -128,7 +128,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// On disk. Who is removed from now on finds it there; who was removed meanwhile did not.
-    async fn contact_added(&mut self, user: UserId, contact: UserId, answer: Vec<Effect>) -> Result<(), StoreError> {
+    async fn contact_added(
+        &mut self,
+        user: UserId,
+        contact: UserId,
+        answer: Vec<EffectKind>,
+    ) -> Result<(), StoreError> {
         if self.state.user_record(&self.context, &contact).await?.is_none() {
             self.contact_gone(user, contact, Barrier::new(Box::new(|| ()))).await?;
         } else {

@@ -25,7 +25,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let Some((last, _)) = rows.last() else { return Ok(()) };
             from = keys::behind(last);
             for marked in rows.iter().filter_map(|(key, _)| keys::parse_mark(key)) {
-                if marked.partition().lane(self.context.lanes.len() as u32) != self.context.number {
+                if self.context.owner(marked.partition(self.context.origin.partitions)) != self.context.number {
                     continue;
                 }
                 match marked {

@@ -17,7 +17,7 @@ use godwit_store::{Store, StoreError};
 impl<S: Store, B: Bus> Lane<S, B> {
     /// Sends a command to the lane of its conversation.
     pub(in crate::lane) fn dispatch(&mut self, command: Command) {
-        let lane = command.partition().lane(self.context.lanes.len() as u32);
+        let lane = self.context.owner(command.partition(self.context.origin.partitions));
         if lane == self.context.number {
             self.round.queue(&mut self.requests.turns, command);
         } else {

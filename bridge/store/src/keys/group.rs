@@ -7,8 +7,8 @@
 //! | Directory | `K` of a contact | `K`, contact |
 //! | Directory | `s` `d` `v` of a device | `d`, device |
 //! | Directory | `h` `w` of a hash | the key |
-//! | Directory | `u` user: all are listed | `U`, partition (1) |
-//! | Directory | `q` device: all are read at a start | `Q`, partition (1) |
+//! | Directory | `u` user: all are listed | `U`, one of 64 by the hash of its name (1) |
+//! | Directory | `q` device: all are read at a start | `Q`, one of 64 by its number (1) |
 //! | Directory | `g` hash: all are swept | `g`, the first half of the hash's first byte (1) |
 //! | Directory | `e` | `e` |
 //! | Directory | `n` `y` `o` `b` `t` `Z` | `n` |
@@ -27,7 +27,7 @@
 //! A key of no known kind lies in the group of strays, named 0 (1). No group has an empty name: Cassandra takes none.
 
 use godwit_schemas::ids::{DeviceId, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 
 use crate::Table;
 
@@ -39,6 +39,9 @@ const HASH: usize = 32;
 const MEDIA: usize = 16;
 /// Codes lie in so many groups.
 const CODE_GROUPS: u8 = 16;
+/// Users, and what waits in inboxes, lie in so many groups, whatever the number of partitions of the store: a list reads them
+/// all.
+const LISTED: Partitions = Partitions::UNSAID;
 const DAY_S: u32 = 86_400;
 /// The beginning of 2026, in seconds since 1970. No server's time is earlier (see [`crate::time`]), and what is due earlier
 /// lies in the first group.
@@ -110,7 +113,7 @@ fn ends_behind(to: &[u8], prefix: &[u8]) -> bool {
 
 fn several(table: Table, from: &[u8], to: &[u8]) -> Option<Groups> {
     let tag = *from.first()?;
-    let listed = || Partition::all().map(|partition| vec![tag.to_ascii_uppercase(), partition.get()]).collect();
+    let listed = || LISTED.all().map(|listed| listed_in(tag.to_ascii_uppercase(), listed)).collect();
     let is_one_tag = to.first() == Some(&tag) || to == [tag + 1];
     match (table, tag) {
         (Table::Directory, b'u' | b'q') if is_one_tag => Some(Groups::Mixed(listed())),
@@ -131,6 +134,11 @@ fn day(rest: &[u8]) -> u16 {
     let mut second = [0; 4];
     second.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     u16::try_from(u32::from_be_bytes(second).saturating_sub(FIRST_DAY_S) / DAY_S).unwrap_or(u16::MAX)
+}
+
+fn listed_in(tag: u8, listed: Partition) -> Vec<u8> {
+    let [_, low] = listed.get().to_be_bytes();
+    vec![tag, low]
 }
 
 fn of_day(tag: u8, day: u16) -> Vec<u8> {
@@ -155,12 +163,12 @@ fn directory(key: &[u8]) -> Place {
         [b's' | b'd' | b'v', rest @ ..] => of_bytes(b'd', rest, NUMBER),
         [b'u', name @ ..] => {
             let user = std::str::from_utf8(name).ok().and_then(|name| UserId::new(name).ok());
-            user.map_or_else(Place::stray, |user| Place::new([b'U', Partition::of_user(&user).get()], 1))
+            user.map_or_else(Place::stray, |user| Place::new(listed_in(b'U', LISTED.of_user(&user)), 1))
         }
         [b'q', rest @ ..] => match rest.first_chunk::<NUMBER>() {
             Some(number) => {
                 let device = DeviceId::new(u64::from_be_bytes(*number));
-                Place::new([b'Q', Partition::of_device(device).get()], 1)
+                Place::new(listed_in(b'Q', LISTED.of_device(device)), 1)
             }
             None => Place::stray(),
         },
@@ -247,6 +255,8 @@ mod tests {
             (Table::Directory, keys::marks(), keys::mark(&keys::Tombstone::Device(device))),
             (Table::Directory, keys::contacts_after(&alice, None), keys::contact(&alice, &bob)),
             (Table::Directory, keys::contacts_after(&alice, Some(&alice)), keys::contact(&alice, &bob)),
+            (Table::Directory, keys::counters(), keys::device_counter(Partition::new(300))),
+            (Table::Conversations, keys::counters(), keys::conversation_counter(Partition::new(7))),
             (Table::Directory, keys::watchers_after(&alice, None), keys::watcher(&alice, &bob)),
             (Table::Conversations, keys::recents(id), keys::recent(id, 7)),
             (Table::Conversations, keys::memberships(&alice), keys::membership(&alice, id)),
@@ -301,7 +311,7 @@ mod tests {
     #[test]
     fn every_key_has_a_group() {
         let all = of_one_group().into_iter().chain(of_several_groups()).map(|(_, _, key)| key);
-        let counters = Partition::of_hash(3);
+        let counters = Partition::new(300);
         let more = [
             keys::session(DeviceId::new(1)),
             keys::full_since(DeviceId::new(1)),
