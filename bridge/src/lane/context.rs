@@ -10,7 +10,9 @@ use crate::BridgeSettings;
 use crate::lane::metered::Metered;
 use crate::messages::{Continuation, LaneHandle, LaneMessage};
 use crate::origin::StoreOrigin;
+use godwit_store::keys::StoreKey;
 use godwit_store::time::Time;
+use godwit_store::{Store, StoreError, keys};
 
 /// Only the run loop changes it: it advances `now_s`, and asks the store for `nearly_full` once in a tick.
 pub(in crate::lane) struct Context<S> {
@@ -29,7 +31,7 @@ pub(in crate::lane) struct Context<S> {
     pub(in crate::lane) lanes: Arc<[LaneHandle]>,
 }
 
-impl<S> Context<S> {
+impl<S: Store> Context<S> {
     /// The lane that owns a partition.
     pub(in crate::lane) fn owner(&self, partition: Partition) -> u32 {
         partition.lane(self.lanes.len() as u32)
@@ -43,6 +45,12 @@ impl<S> Context<S> {
     /// This lane owns the user.
     pub(in crate::lane) fn is_home_of(&self, user: &UserId) -> bool {
         self.lane_of(user) == self.number
+    }
+
+    /// A counter or cursor; 0: there is none.
+    pub(in crate::lane) async fn stored_number(&self, key: StoreKey) -> Result<u64, StoreError> {
+        let stored = self.store.multi_get(&[key]).await?.pop().flatten();
+        Ok(stored.as_deref().and_then(keys::parse_counter).unwrap_or(0))
     }
 
     /// To a lane. If that is gone the server is ending, and nothing of this was acknowledged.

@@ -1,6 +1,7 @@
 //! The numbers that a start of the bridge goes on from, as they are in the store.
 
 use bytes::Bytes;
+use godwit_core::outbox::{Item, Outside};
 use godwit_core::usage::InboxUsage;
 use godwit_schemas::ids::{DeviceId, Order};
 
@@ -25,6 +26,8 @@ pub(crate) struct StoredCounters {
     pub(crate) phone_names: PhoneNames,
     /// What waits in inboxes that have much.
     pub(crate) backlogs: Vec<(DeviceId, InboxUsage)>,
+    /// What partitions have sent to each other and not taken in, in order for each link.
+    pub(crate) outside: Vec<Outside>,
 }
 
 impl StoredCounters {
@@ -44,6 +47,7 @@ impl StoredCounters {
             origin,
             phone_names: phone_names(store).await?,
             backlogs: backlogs(store).await?,
+            outside: outside(store).await?,
         })
     }
 }
@@ -81,6 +85,22 @@ pub(in crate::lane) async fn backlogs<S: Store>(store: &S) -> Result<Vec<(Device
     while let Some(rows) = pages.next().await? {
         let parsed = |(key, value): &Row| Some((keys::parse_backlog(key)?, keys::parse_load(value)?));
         found.extend(rows.iter().filter_map(parsed));
+    }
+    Ok(found)
+}
+
+async fn outside<S: Store>(store: &S) -> Result<Vec<Outside>, StoreError> {
+    let mut pages = store.pages(Table::Directory, keys::outbox_items(), 1_000);
+    let mut found = Vec::new();
+    while let Some(rows) = pages.next().await? {
+        for (key, value) in &rows {
+            let unknown = || StoreError {
+                doing: "read what partitions have sent to each other",
+                cause: "something is there that this program does not know".to_owned(),
+            };
+            let ((link, number), item) = keys::parse_outbox_item(key).zip(Item::decode(value)).ok_or_else(unknown)?;
+            found.push(Outside { link, number, item });
+        }
     }
     Ok(found)
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use godwit_core::outbox::Outside;
 use godwit_core::reply_to::ConnectionKey;
 use godwit_core::state_cache::StateCache;
 use godwit_core::usage::InboxUsage;
@@ -28,6 +29,7 @@ use self::context::Context;
 use self::delivery::Deliveries;
 use self::delivery::backlog::Backlogs;
 use self::edges::{BatchVerdict, Edges, Speaker};
+use self::exchange::Exchange;
 use self::metered::Metered;
 use self::presence::Presences;
 use self::query::Requests;
@@ -47,6 +49,7 @@ mod context;
 mod counters;
 mod delivery;
 mod edges;
+mod exchange;
 mod metered;
 mod presence;
 mod publish;
@@ -108,6 +111,7 @@ pub(crate) struct Lane<S, B: Bus> {
     accounts: Accounts,
     presence: Presences,
     requests: Requests,
+    exchange: Exchange,
 }
 
 /// Where a lane hears from edges and from other tasks.
@@ -124,6 +128,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let own = |device: &DeviceId| partitions.of_device(*device).lane(settings.lanes) == number;
         let inbox = InboxUsage { entries: settings.inbox_entries, bytes: settings.inbox_bytes };
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
+        let is_own = |outside: &Outside| outside.link.from.lane(settings.lanes) == number;
+        let left = counters.outside.into_iter().filter(is_own).collect();
         let first = counters.starts * PER_START;
         let cache = StateCache::new(settings.cached_per_lane, partitions, counters.conversations, epoch);
         Self {
@@ -136,6 +142,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             accounts: Accounts::new(counters.phone_names, partitions, counters.devices, media),
             presence: Presences::new(settings.offline_after, epoch),
             requests: Requests::default(),
+            exchange: Exchange::new(left),
             context: Context {
                 number,
                 epoch,
@@ -157,6 +164,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// The store's: nothing may be acknowledged any more.
     pub(crate) async fn run(mut self) -> Result<(), StoreError> {
         self.clear_what_is_marked().await?;
+        self.send_what_was_left();
         let mut hello = interval(HELLO);
         hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

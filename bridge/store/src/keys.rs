@@ -29,6 +29,9 @@
 //! | Directory | `b` | how often the bridge has started (8) |
 //! | Directory | `t` | `TimeRecord`: what time it was |
 //! | Directory | `Z` | `OriginRecord` |
+//! | Directory | `x` from, to, number (8) | `ItemRecord`: one partition has sent it to another, which has not taken it in |
+//! | Directory | `X` from, to | number that a partition gave last to what it sent to another (8) |
+//! | Directory | `i` to, from | number up to which a partition has taken in what another sent (8) |
 //! | Directory | `e`, `u` user | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `d` device | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `c` conversation | nothing: nobody is in it, and something of it may be left |
@@ -56,7 +59,7 @@
 //! | Media | `x` second (4), object | whether it goes up in parts (1): delete it then |
 //! | Media | `q` user | `QuotaRecord` |
 //!
-//! Media and object are 16 bytes. A partition is one byte below 256, and two from there on. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
+//! Media and object are 16 bytes. A partition is one byte below 256, and two from there on; from and to are partitions of two bytes. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
 //! name contains.
 
 use bytes::Bytes;
@@ -70,11 +73,13 @@ use super::Table;
 mod group;
 mod identity;
 pub mod media;
+mod partition;
 mod people;
 mod row_kind;
 
 pub use self::group::{Groups, group, groups};
 pub use self::identity::*;
+pub use self::partition::*;
 pub use self::people::*;
 pub use self::row_kind::RowKind;
 
@@ -173,35 +178,6 @@ pub fn all_written_to(user: &UserId) -> (Vec<u8>, Vec<u8>) {
 /// What names of waiting users are made with.
 pub fn phone_secret() -> StoreKey {
     RowKind::PhoneSecret.key(&[])
-}
-
-/// A partition's counter of devices.
-pub fn device_counter(partition: Partition) -> StoreKey {
-    RowKind::DeviceCounter.key(&[partition_bytes(&partition.get().to_be_bytes())])
-}
-
-/// A partition in a key. The first stores had 64 of them.
-fn partition_bytes(number: &[u8; 2]) -> &[u8] {
-    if number[0] == 0 { &number[1..] } else { number }
-}
-
-/// The other way round.
-fn parse_partition(bytes: &[u8]) -> Option<Partition> {
-    match *bytes {
-        [low] => Some(Partition::new(low.into())),
-        [high, low] if high > 0 => Some(Partition::new(u16::from_be_bytes([high, low]))),
-        _ => None,
-    }
-}
-
-/// All counters, in the table Directory those of devices, in the table Conversations those of conversations.
-pub fn counters() -> (Vec<u8>, Vec<u8>) {
-    (vec![b'n'], vec![b'n' + 1])
-}
-
-/// The partition of a key of [`device_counter`] or [`conversation_counter`].
-pub fn parse_counted(key: &[u8]) -> Option<Partition> {
-    parse_partition(key.strip_prefix(b"n")?)
 }
 
 /// The order given last.
@@ -335,11 +311,6 @@ pub fn memberships(user: &UserId) -> (Vec<u8>, Vec<u8>) {
 pub fn parse_membership(key: &[u8]) -> Option<ConversationId> {
     let number = key.last_chunk::<8>()?;
     Some(ConversationId::new(u64::from_be_bytes(*number)))
-}
-
-/// A partition's counter of conversations.
-pub fn conversation_counter(partition: Partition) -> StoreKey {
-    RowKind::ConversationCounter.key(&[partition_bytes(&partition.get().to_be_bytes())])
 }
 
 /// An inbox entry.
@@ -478,11 +449,6 @@ mod tests {
         for marked in [Tombstone::User(alice.clone()), Tombstone::Device(device), Tombstone::Conversation(id)] {
             assert_eq!(parse_mark(&mark(&marked).1), Some(marked));
         }
-        for partition in [0, 63, 64, 255, 256, 1_023, 4_095].map(Partition::new) {
-            assert_eq!(parse_counted(&device_counter(partition).1), Some(partition));
-            assert_eq!(parse_counted(&conversation_counter(partition).1), Some(partition));
-        }
-        assert_eq!(device_counter(Partition::new(63)).1, [b'n', 63], "as the first stores have it");
         assert_eq!(parse_order(&entry(device, Order::new(9)).1), Some(Order::new(9)));
         let (sequence, bob) = (Seq::new(5), Ordinal::new(2));
         assert_eq!(parse_of_message(&message(id, sequence).1), Some((sequence, MessageRowKind::Entry)));

@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     pub(crate) devices_max: usize,
     pub(crate) edges: usize,
     pub(crate) lanes_max: u64,
-    /// Of the store.
+    /// Of the store. Few: partitions have much to say to the same ones.
     pub(crate) partitions: u32,
     pub(crate) window: u32,
     /// Deliveries a client takes.
@@ -51,6 +51,8 @@ pub(crate) struct Plan {
     /// Milliseconds between a client's actions.
     pub(crate) pace_ms: u64,
     pub(crate) membership: bool,
+    /// Users add each other as contacts.
+    pub(crate) contacts: bool,
     pub(crate) expiry: bool,
     /// Devices that say the same again and again, and none that cannot tell places.
     pub(crate) repetitive: bool,
@@ -108,6 +110,7 @@ impl Plan {
             // Whoever has much to say at a time says it seldom.
             pace_ms: slow.max(if dice.chance(0.2) { dice.within(5..=50) } else { dice.within(50..=1_000) }),
             membership: dice.chance(0.6),
+            contacts: parting.chance(0.5),
             expiry: dice.chance(0.2),
             repetitive: dice.chance(0.3),
             frames_lost: often(0.5, 0.1),

@@ -136,6 +136,7 @@ impl SimStore {
             // Devices before their entries.
             writes.iter().for_each(|write| self.tell_of_devices(write));
             self.tell_of_entries(&writes);
+            writes.iter().for_each(|write| self.tell_of_partitions(write));
             now(disk.synced.commit(writes, Durability::Synced));
         }
     }
@@ -158,6 +159,19 @@ impl SimStore {
             if self.0.record.with(|facts| facts.device_of(id).is_none()) {
                 self.0.record.emit(Event::Numbered { user, name, id });
             }
+        }
+    }
+
+    fn tell_of_partitions(&self, write: &Write) {
+        let (Write::Put(Table::Directory, key, _) | Write::Delete(Table::Directory, key)) = write else { return };
+        if let Some((link, number)) = keys::parse_outbox_item(key) {
+            let is_sent = matches!(write, Write::Put(..));
+            self.0.record.emit(if is_sent { Event::SentOut { link, number } } else { Event::LetGo { link, number } });
+        }
+        if let (b'i', Write::Put(_, _, value), Some(link)) = (key[0], write, keys::parse_link(key))
+            && let Some(number) = keys::parse_counter(value)
+        {
+            self.0.record.emit(Event::TakenIn { link, number });
         }
     }
 

@@ -22,6 +22,7 @@ use crate::call::{ConversationCall, RoutedCall};
 use crate::command::{ClientSequence, CountName, Draft, To};
 use crate::entry::{Entry, EntryKind};
 use crate::membership_count::MembershipCount;
+use crate::outbox::Item;
 use crate::outcome::NewEntry;
 use crate::reply_to::{ConnectionKey, PublishKey, ReplyTo};
 use crate::retention::History;
@@ -114,8 +115,8 @@ impl Scene {
         }
         let mut outcome = Outcome::default();
         decide(&mut self.cache, &self.rules, self.now_s, command, &mut outcome);
-        for change in &outcome.changes {
-            if let StoreChange::Membership(user, _, membership) = change {
+        for outgoing in &outcome.outgoing {
+            if let Item::Membership(user, _, membership) = &outgoing.item {
                 self.crowds.entry(user.clone()).or_default().count(*membership);
             }
         }

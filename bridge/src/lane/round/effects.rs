@@ -142,6 +142,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
             EffectKind::Abandoned(conversation) => self.requests.clear_history(conversation),
+            EffectKind::Arrived(outside) => self.arrived(outside).await?,
+            EffectKind::TakenIn(link, up_to) => self.taken_in(link, up_to),
         }
         Ok(())
     }

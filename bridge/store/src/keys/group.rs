@@ -9,6 +9,8 @@
 //! | Directory | `h` `w` of a hash | the key |
 //! | Directory | `u` user: all are listed | `U`, one of 64 by the hash of its name (1) |
 //! | Directory | `q` device: all are read at a start | `Q`, one of 64 by its number (1) |
+//! | Directory | `x` `X` from: items are all read at a start | `X`, one of 64 by the partition that sends (1) |
+//! | Directory | `i` to | `I`, one of 64 by the partition that takes in (1) |
 //! | Directory | `g` hash: all are swept | `g`, the first half of the hash's first byte (1) |
 //! | Directory | `e` | `e` |
 //! | Directory | `n` `y` `o` `b` `t` `Z` | `n` |
@@ -39,7 +41,7 @@ const HASH: usize = 32;
 const MEDIA: usize = 16;
 /// Codes lie in so many groups.
 const CODE_GROUPS: u8 = 16;
-/// Users, and what waits in inboxes, lie in so many groups, whatever the number of partitions of the store: a list reads them
+/// Users, what waits in inboxes, and what partitions send to each other lie in so many groups, whatever the number of partitions of the store: a list reads them
 /// all.
 const LISTED: Partitions = Partitions::UNSAID;
 const DAY_S: u32 = 86_400;
@@ -57,7 +59,7 @@ pub enum Groups {
     One(Vec<u8>),
     /// Several, whose keys follow each other: codes, and the queues of the media service.
     InOrder(Vec<Vec<u8>>),
-    /// Several, whose keys are mixed: users, and what waits in inboxes.
+    /// Several, whose keys are mixed: users, what waits in inboxes, and what partitions have sent.
     Mixed(Vec<Vec<u8>>),
 }
 
@@ -116,7 +118,7 @@ fn several(table: Table, from: &[u8], to: &[u8]) -> Option<Groups> {
     let listed = || LISTED.all().map(|listed| listed_in(tag.to_ascii_uppercase(), listed)).collect();
     let is_one_tag = to.first() == Some(&tag) || to == [tag + 1];
     match (table, tag) {
-        (Table::Directory, b'u' | b'q') if is_one_tag => Some(Groups::Mixed(listed())),
+        (Table::Directory, b'u' | b'q' | b'x') if is_one_tag => Some(Groups::Mixed(listed())),
         (Table::Directory, b'g') if is_one_tag => {
             let first = from.get(1).map_or(0, |byte| byte / CODE_GROUPS);
             Some(Groups::InOrder((first..CODE_GROUPS).map(|half| vec![tag, half]).collect()))
@@ -134,6 +136,10 @@ fn day(rest: &[u8]) -> u16 {
     let mut second = [0; 4];
     second.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     u16::try_from(u32::from_be_bytes(second).saturating_sub(FIRST_DAY_S) / DAY_S).unwrap_or(u16::MAX)
+}
+
+fn number(high: u8, low: u8) -> u64 {
+    u16::from_be_bytes([high, low]).into()
 }
 
 fn listed_in(tag: u8, listed: Partition) -> Vec<u8> {
@@ -172,6 +178,8 @@ fn directory(key: &[u8]) -> Place {
             }
             None => Place::stray(),
         },
+        [b'x' | b'X', high, low, ..] => Place::new(listed_in(b'X', LISTED.of_number(number(*high, *low))), 1),
+        [b'i', high, low, ..] => Place::new(listed_in(b'I', LISTED.of_number(number(*high, *low))), 1),
         [b'g', first, ..] => Place::new([b'g', first / CODE_GROUPS], 1),
         [b'h' | b'w', rest @ ..] => of_bytes(key[0], rest, HASH),
         [b'e', ..] => Place::new(*b"e", 1),
@@ -217,7 +225,7 @@ fn of_name(tag: u8, rest: &[u8]) -> Place {
 /// Whether a range has none but strays.
 fn are_strays(table: Table, from: &[u8], to: &[u8]) -> bool {
     let tags: &[u8] = match table {
-        Table::Directory => b"flkWKsdvuqghwenyobtZ",
+        Table::Directory => b"flkWKsdvuqghwenyobtZxXi",
         Table::Conversations => b"ctrmpn",
         Table::Media => b"obhwqrgx",
         Table::Inbox | Table::Receipts | Table::Messages => return from.len() < NUMBER && to.len() < NUMBER,
@@ -229,6 +237,7 @@ fn are_strays(table: Table, from: &[u8], to: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use godwit_core::keys::MessageKey;
+    use godwit_core::outbox::Link;
     use godwit_schemas::ids::{ConversationId, Order, Ordinal, Seq};
     use godwit_schemas::media::MediaId;
 
@@ -241,6 +250,10 @@ mod tests {
         UserId::new("alice").expect("a name")
     }
 
+    fn link() -> Link {
+        Link { from: Partition::new(1_023), to: Partition::new(64) }
+    }
+
     /// Ranges, with a key in each.
     fn of_one_group() -> Vec<(Table, Range, StoreKey)> {
         let (alice, bob) = (alice(), UserId::new("bob").expect("a name"));
@@ -250,13 +263,13 @@ mod tests {
         let holder = media::Holder::Message(place);
         let conversation_end = keys::message(ConversationId::new(301), Seq::default()).1;
         vec![
+            (Table::Directory, keys::counters(), keys::device_counter(Partition::new(300))),
+            (Table::Conversations, keys::counters(), keys::conversation_counter(Partition::new(7))),
             (Table::Directory, keys::publish_records(device), keys::publish_record(device, 255)),
             (Table::Directory, keys::all_written_to(&alice), keys::written_to(&alice, &hash)),
             (Table::Directory, keys::marks(), keys::mark(&keys::Tombstone::Device(device))),
             (Table::Directory, keys::contacts_after(&alice, None), keys::contact(&alice, &bob)),
             (Table::Directory, keys::contacts_after(&alice, Some(&alice)), keys::contact(&alice, &bob)),
-            (Table::Directory, keys::counters(), keys::device_counter(Partition::new(300))),
-            (Table::Conversations, keys::counters(), keys::conversation_counter(Partition::new(7))),
             (Table::Directory, keys::watchers_after(&alice, None), keys::watcher(&alice, &bob)),
             (Table::Conversations, keys::recents(id), keys::recent(id, 7)),
             (Table::Conversations, keys::memberships(&alice), keys::membership(&alice, id)),
@@ -282,6 +295,7 @@ mod tests {
         vec![
             (Table::Directory, keys::users_after(None), keys::user(&alice())),
             (Table::Directory, keys::backlogs(), keys::backlog(DeviceId::new(u64::MAX))),
+            (Table::Directory, keys::outbox_items(), keys::outbox_item(link(), u64::MAX)),
             (Table::Directory, keys::codes(), keys::code(&[255; 32])),
             (Table::Media, media::due_by(now_s), media::due(now_s, file)),
             (Table::Media, media::due_by(now_s), media::due(7, file)),
@@ -323,6 +337,8 @@ mod tests {
             keys::watched(&alice()),
             keys::device_counter(counters),
             keys::conversation_counter(counters),
+            keys::outbox_counter(link()),
+            keys::intake_cursor(link()),
             keys::phone_secret(),
             keys::last_order(),
             keys::starts(),
