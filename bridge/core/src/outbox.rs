@@ -7,7 +7,7 @@
 //! say which come first.
 
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 
 use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
 use godwit_schemas::partition::Partition;
@@ -197,18 +197,17 @@ impl Outbox {
 
     /// Items up to this number are taken in, and that is on disk. Returns those that are outside no more. Their numbers may be
     /// told again.
-    pub fn taken_in(&mut self, link: Link, up_to: u64) -> RangeInclusive<u64> {
-        const NOTHING: RangeInclusive<u64> = 1..=0;
-        let Some(sent) = self.links.get_mut(&link) else { return NOTHING };
+    pub fn taken_in(&mut self, link: Link, up_to: u64) -> Range<u64> {
+        let Some(sent) = self.links.get_mut(&link) else { return 0..0 };
         let up_to = up_to.min(sent.last);
         if up_to <= sent.taken_in {
-            return NOTHING;
+            return 0..0;
         }
         let first = std::mem::replace(&mut sent.taken_in, up_to) + 1;
         if sent.taken_in == sent.last {
             self.links.remove(&link);
         }
-        first..=up_to
+        first..up_to + 1
     }
 
     /// Links from this partition on which something is outside, and the last number on each.
@@ -231,11 +230,11 @@ mod tests {
         assert!(outbox.is_clear(LINK));
         assert_eq!([outbox.send(LINK, 7), outbox.send(LINK, 7), outbox.send(BACK, 0)], [8, 9, 1]);
         assert!(!outbox.is_clear(LINK));
-        assert_eq!(outbox.taken_in(LINK, 8), 8..=8);
+        assert_eq!(outbox.taken_in(LINK, 8), 8..9);
         assert!(outbox.taken_in(LINK, 8).is_empty(), "told again");
         assert!(!outbox.is_clear(LINK), "9 is outside");
         assert_eq!(outbox.send(LINK, 0), 10, "what is stored does not count while something is outside");
-        assert_eq!(outbox.taken_in(LINK, 10), 9..=10);
+        assert_eq!(outbox.taken_in(LINK, 10), 9..11);
         assert!(outbox.is_clear(LINK) && !outbox.is_clear(BACK));
         assert!(outbox.taken_in(LINK, 99).is_empty());
     }
@@ -247,7 +246,7 @@ mod tests {
         outbox.restore(BACK, 1);
         assert_eq!(outbox.outside(LINK.from).collect::<Vec<_>>(), [(LINK, 6)]);
         assert_eq!(outbox.send(LINK, 6), 7);
-        assert_eq!(outbox.taken_in(LINK, 5), 4..=5);
+        assert_eq!(outbox.taken_in(LINK, 5), 4..6);
         assert_eq!(outbox.outside(LINK.from).collect::<Vec<_>>(), [(LINK, 7)]);
     }
 
