@@ -1,7 +1,6 @@
 //! Operators' commands: users and devices. Called by the HTTP API; each call is carried out by the lane that owns the
 //! user, and returns when it is on disk.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use godwit_schemas::ids::{DeviceName, UserId};
@@ -10,7 +9,7 @@ use godwit_schemas::phone::PhoneNumber;
 use crate::audit::Actor;
 use crate::handover::hand_over;
 use crate::lanes::Lanes;
-use crate::messages::{AdminReply, AdminRequest, LaneHandle};
+use crate::messages::{AdminReply, AdminRequest};
 use crate::phone::{self, PhoneHash, PhoneNames};
 
 pub use crate::messages::{AdminError, DeviceCredentials, UserListing};
@@ -27,8 +26,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(lanes: Arc<[LaneHandle]>, phone_names: PhoneNames) -> Self {
-        Self { lanes: Lanes::new(lanes, phone_names), by: Actor::Administrator }
+    pub(crate) fn new(lanes: Lanes) -> Self {
+        Self { lanes, by: Actor::Administrator }
     }
 
     /// The same commands; the audit names `by` as the one who gave them.

@@ -1,14 +1,11 @@
 //! What users do without a connection: the calls of `rpc`, carried out by the lane that owns the user. Called by the HTTP
 //! API; each call returns when what it changed is on disk.
 
-use std::sync::Arc;
-
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{Order, UserId};
 
 use crate::lanes::Lanes;
-use crate::messages::{LaneHandle, UserRequest};
-use crate::phone::PhoneNames;
+use crate::messages::UserRequest;
 
 pub use crate::lanes::ShuttingDown;
 pub use crate::messages::Principal;
@@ -20,8 +17,8 @@ pub struct Chat {
 }
 
 impl Chat {
-    pub(crate) fn new(lanes: Arc<[LaneHandle]>, phone_names: PhoneNames) -> Self {
-        Self { lanes: Lanes::new(lanes, phone_names) }
+    pub(crate) fn new(lanes: Lanes) -> Self {
+        Self { lanes }
     }
 
     /// Makes a call in a user's name. A refusal is an answer too: see `Response.reason`; 0x86: not this user's device,

@@ -104,7 +104,7 @@ async fn write<S: Store>(
             continue;
         }
         for effect in commit.effects {
-            told[lane_of(effect.partition)].effects.push(effect);
+            told[lane_of(effect.partition)].effects.push(effect.kind);
         }
         let own = &mut told[commit.lane as usize];
         own.ticket = Some(commit.ticket);
@@ -145,7 +145,7 @@ fn trace_answers(lane: u32, committed: &Committed) {
         return;
     }
     for effect in &committed.effects {
-        if let EffectKind::Published { to, reason, conversation, sequence, .. } = &effect.kind {
+        if let EffectKind::Published { to, reason, conversation, sequence, .. } = effect {
             let (conversation, sequence) = (conversation.map(display), sequence.map(display));
             trace!(lane, ?to, ?reason, conversation, sequence, "PUBACK told to the lane");
         }
@@ -175,9 +175,9 @@ mod tests {
         }
     }
 
-    fn entry(device: u64, partition: u64) -> NewEntry {
+    fn entry(device: u64, partition: u16) -> NewEntry {
         let value = Bytes::copy_from_slice(&u32::MAX.to_be_bytes());
-        NewEntry::of(DeviceId::new(device), Partition::of_hash(partition), &value, 0)
+        NewEntry::of(DeviceId::new(device), Partition::new(partition), &value, 0)
     }
 
     #[tokio::test]

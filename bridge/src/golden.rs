@@ -10,6 +10,7 @@ use std::{fs, io};
 use bytes::Bytes;
 use godwit_core::conversation::Conversation;
 use godwit_core::entry::Entry;
+use godwit_core::outbox::Item;
 use godwit_core::recent::{RecentPlaces, UnreadQuery};
 use godwit_core::retry::PublishRecord;
 use godwit_core::stored::{
@@ -18,7 +19,6 @@ use godwit_core::stored::{
 };
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
 use godwit_schemas::media::MediaId;
-use godwit_schemas::partition::Partition;
 use godwit_store::keys::{self, MessageRowKind, RowKind, StoreKey, Tombstone, media};
 use godwit_store::rocks::{RocksSettings, RocksStore};
 use godwit_store::time::TimeRecord;
@@ -89,7 +89,25 @@ async fn conversations_of_an_earlier_program_are_whole() {
     assert!(blocks.is_empty() && unread > 0, "messages of conversations that are there");
 }
 
-/// All of the store.
+/// Rows of kinds that are newer than the golden store, as the first program that knew them wrote them.
+fn newer() -> Vec<Row> {
+    let link = [3, 0xE8, 0, 5];
+    let row = |kind: RowKind, parts: &[&[u8]], value: &[u8]| {
+        (kind, [&[kind.tag().1][..], parts].concat().concat(), Bytes::copy_from_slice(value))
+    };
+    let item = |number: u8, value: &[u8]| row(RowKind::OutboxItem, &[&link, &[0; 7], &[number]], value);
+    vec![
+        item(1, b"\x0a\x0d\x0a\x05alice\x10\x4d\x18\x01\x20\x07"),
+        item(2, b"\x12\x0e\x0a\x05alice\x12\x03bob\x18\x01"),
+        item(3, b"\x1a\x0c\x0a\x05alice\x12\x03bob"),
+        item(4, b"\x22\x08\x08\x09\x10\x4d\x1a\x02\x01\x07"),
+        item(5, b"\x2a\x09\x0a\x05alice\x10\x4d"),
+        row(RowKind::OutboxCounter, &[&link], &5_u64.to_be_bytes()),
+        row(RowKind::IntakeCursor, &[&[0, 5, 3, 0xE8]], &4_u64.to_be_bytes()),
+    ]
+}
+
+/// All of the store, and what is newer.
 async fn rows() -> Vec<Row> {
     let folder = tempfile::tempdir().expect("a folder");
     copy(Path::new(FOLDER), folder.path()).unwrap_or_else(|error| panic!("{FOLDER}: {error}"));
@@ -97,7 +115,7 @@ async fn rows() -> Vec<Row> {
     // Nothing has expired.
     let clock: ClockS = Arc::new(|| 0);
     let store = RocksStore::open(folder.path(), &settings, clock).expect("the golden store opens");
-    let mut rows = Vec::new();
+    let mut rows = newer();
     for table in TABLES {
         let found = store.scan(table, &[], &[0xFF; 9], usize::MAX, usize::MAX).await.expect("rows");
         rows.extend(found.into_iter().map(|(key, value)| {
@@ -199,7 +217,7 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
         }
         RowKind::DeviceCounter => {
             keys::parse_counter(value)?;
-            keys::device_counter(partition(rest)?)
+            keys::device_counter(keys::parse_counted(key)?)
         }
         RowKind::Phone => {
             user(value)?;
@@ -242,6 +260,19 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
         RowKind::Origin => {
             record::<OriginRecord>(value)?;
             keys::origin()
+        }
+        RowKind::OutboxItem => {
+            assert_eq!(value, &Item::decode(value)?.encode()[..]);
+            let (link, number) = keys::parse_outbox_item(key)?;
+            keys::outbox_item(link, number)
+        }
+        RowKind::OutboxCounter => {
+            keys::parse_counter(value)?;
+            keys::outbox_counter(keys::parse_link(key)?)
+        }
+        RowKind::IntakeCursor => {
+            keys::parse_counter(value)?;
+            keys::intake_cursor(keys::parse_link(key)?)
         }
         RowKind::MarkedUser | RowKind::MarkedDevice | RowKind::MarkedConversation => {
             nothing(value)?;
@@ -303,7 +334,7 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
         }
         RowKind::ConversationCounter => {
             keys::parse_counter(value)?;
-            keys::conversation_counter(partition(rest)?)
+            keys::conversation_counter(keys::parse_counted(key)?)
         }
         RowKind::Entry => {
             entry(value)?;
@@ -407,11 +438,6 @@ fn user(bytes: &[u8]) -> Option<UserId> {
 
 fn number(bytes: &[u8]) -> Option<u64> {
     keys::parse_counter(bytes)
-}
-
-fn partition(bytes: &[u8]) -> Option<Partition> {
-    let [number] = bytes else { return None };
-    Some(Partition::of_hash((*number).into()))
 }
 
 fn id(bytes: &[u8]) -> Option<MediaId> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use godwit_schemas::client;
 use godwit_schemas::ids::UserId;
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 use tokio::sync::oneshot;
 
 use crate::audit::Actor;
@@ -18,16 +18,22 @@ use crate::phone::{PhoneHash, PhoneNames};
 #[error("the server is shutting down")]
 pub struct ShuttingDown;
 
-/// All lanes, and the names of the users that wait for phone numbers. Cheap to clone.
+/// All lanes, what they share, and the names of the users that wait for phone numbers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Lanes {
-    lanes: Arc<[LaneHandle]>,
+    handles: Arc<[LaneHandle]>,
+    partitions: Partitions,
     phone_names: PhoneNames,
 }
 
 impl Lanes {
-    pub(crate) fn new(lanes: Arc<[LaneHandle]>, phone_names: PhoneNames) -> Self {
-        Self { lanes, phone_names }
+    pub(crate) fn new(handles: Arc<[LaneHandle]>, partitions: Partitions, phone_names: PhoneNames) -> Self {
+        Self { handles, partitions, phone_names }
+    }
+
+    /// Of each lane, by its number.
+    pub(crate) fn handles(&self) -> &Arc<[LaneHandle]> {
+        &self.handles
     }
 
     /// The user that waits for a phone number; its lane owns the number.
@@ -53,7 +59,7 @@ impl Lanes {
         request: impl FnOnce(AdminReply<T>) -> AdminRequest,
     ) -> Result<T, AdminError> {
         let (reply, answer) = oneshot::channel();
-        let partition = user.map_or(Partition::of_hash(0), Partition::of_user);
+        let partition = user.map_or(Partition::new(0), |user| self.partitions.of_user(user));
         self.send(partition, LaneMessage::Admin(by, request(reply)));
         answer.await.unwrap_or(Err(AdminError::ShuttingDown))
     }
@@ -66,13 +72,13 @@ impl Lanes {
         request: UserRequest,
     ) -> Result<client::Response, ShuttingDown> {
         let (reply, answer) = oneshot::channel();
-        self.send(Partition::of_user(&user), LaneMessage::UserRequest(user, who, request, reply));
+        self.send(self.partitions.of_user(&user), LaneMessage::UserRequest(user, who, request, reply));
         answer.await.map_err(|_| ShuttingDown)
     }
 
     /// Sends to the lane of a partition. A lane that has ended drops the reply within the message, which ends the wait.
     fn send(&self, partition: Partition, message: LaneMessage) {
-        let lane = partition.lane(self.lanes.len() as u32);
-        let _ = self.lanes[lane as usize].send(message);
+        let lane = partition.lane(self.handles.len() as u32);
+        let _ = self.handles[lane as usize].send(message);
     }
 }

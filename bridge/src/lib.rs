@@ -40,9 +40,9 @@ use self::bus_link::BusLink;
 use self::chat::Chat;
 use self::events::EventSink;
 use self::lane::{Lane, Parts, StoredCounters};
+use self::lanes::Lanes;
 use self::media::service::{self, MediaService};
 use self::messages::{Barrier, Commit, Committed, LaneHandle, LaneMessage};
-use self::phone::PhoneNames;
 use self::push::post::PushPost;
 use self::push::pusher::{Pusher, PusherParts};
 use self::registration::Registration;
@@ -84,8 +84,7 @@ pub use godwit_core::{decide, retention, retry};
 /// A running bridge. Its lanes are tasks of the runtime that it was started in, beside the connections: what a client
 /// sends is taken by a lane without waking a thread. Its committer, which waits for the disk, has a thread of its own.
 pub struct Bridge {
-    lanes: Arc<[LaneHandle]>,
-    phone_names: PhoneNames,
+    lanes: Lanes,
     registration: Option<Registration>,
     committer: mpsc::WeakSender<Commit>,
     tasks: TaskTracker,
@@ -107,7 +106,7 @@ pub async fn start<S: Store, B: Bus>(
     events: Option<EventSink>,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, phone_names, registration, committer, committing, running } =
+    let Assembly { lanes, registration, committer, committing, running } =
         assemble(settings, store, time, bus, epoch()?, events).await?;
     let tasks = TaskTracker::new();
     spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
@@ -115,7 +114,7 @@ pub async fn start<S: Store, B: Bus>(
         tasks.spawn(watched(lane, failed.clone()));
     }
     tasks.close();
-    Ok(Bridge { lanes, phone_names, registration, committer, tasks, failure })
+    Ok(Bridge { lanes, registration, committer, tasks, failure })
 }
 
 /// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
@@ -123,8 +122,7 @@ pub type BridgeTask = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send
 
 /// A bridge whose tasks do not run yet.
 pub struct Assembly {
-    lanes: Arc<[LaneHandle]>,
-    phone_names: PhoneNames,
+    lanes: Lanes,
     registration: Option<Registration>,
     committer: mpsc::WeakSender<Commit>,
     committing: BridgeTask,
@@ -134,12 +132,12 @@ pub struct Assembly {
 impl Assembly {
     /// Operators' commands, answered as soon as the tasks run.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.lanes.clone(), self.phone_names.clone())
+        Admin::new(self.lanes.clone())
     }
 
     /// What users do without a connection, answered as soon as the tasks run.
     pub fn chat(&self) -> Chat {
-        Chat::new(self.lanes.clone(), self.phone_names.clone())
+        Chat::new(self.lanes.clone())
     }
 
     /// How people register, if they may. Answered as soon as the tasks run.
@@ -198,11 +196,12 @@ pub async fn assemble<S: Store, B: Bus>(
         None => PushPost::default(),
     };
     let phone_names = counters.phone_names.clone();
+    let shared = Lanes::new(lanes.clone(), counters.origin.partitions, phone_names.clone());
     let audit = &settings.audit;
     let registration = settings.registration.clone().map(|settings| {
         let (asks, asked) = mpsc::channel(registration::QUEUE);
         let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
-        let admin = Admin::new(lanes.clone(), phone_names.clone()).by(Actor::Registration);
+        let admin = Admin::new(shared.clone()).by(Actor::Registration);
         let audit = audit.clone();
         let parts =
             registrar::RegistrarParts { settings, time, asks: asked, committer, lanes, key: phone_names.code_key() };
@@ -228,18 +227,18 @@ pub async fn assemble<S: Store, B: Bus>(
         running.push(Box::pin(lane.run()));
     }
     let committer = committer.downgrade();
-    Ok(Assembly { lanes, phone_names, registration, committer, committing: Box::pin(committing), running })
+    Ok(Assembly { lanes: shared, registration, committer, committing: Box::pin(committing), running })
 }
 
 impl Bridge {
     /// Operators' commands.
     pub fn admin(&self) -> Admin {
-        Admin::new(self.lanes.clone(), self.phone_names.clone())
+        Admin::new(self.lanes.clone())
     }
 
     /// What users do, without a connection.
     pub fn chat(&self) -> Chat {
-        Chat::new(self.lanes.clone(), self.phone_names.clone())
+        Chat::new(self.lanes.clone())
     }
 
     /// How people register, if they may.
@@ -249,7 +248,7 @@ impl Bridge {
 
     /// Whether it serves, for whoever asks from time to time.
     pub fn health(&self) -> Health {
-        Health::new(self.lanes.clone(), self.committer.clone(), self.failure.clone())
+        Health::new(self.lanes.handles().clone(), self.committer.clone(), self.failure.clone())
     }
 
     /// Returns when the store has failed: nothing is acknowledged any more, and the process should end.
@@ -274,7 +273,7 @@ impl Bridge {
             warn!(deadline_s = deadline.as_secs(), "stopped before everything under way was on disk");
         }
         crash::point(Point::Shutdown);
-        for lane in self.lanes.iter() {
+        for lane in self.lanes.handles().iter() {
             let _ = lane.send(LaneMessage::Stop);
         }
         self.tasks.wait().await;
@@ -285,7 +284,7 @@ impl Bridge {
         let all = Barrier::new(Box::new(move || {
             let _ = tell.send(());
         }));
-        for lane in self.lanes.iter() {
+        for lane in self.lanes.handles().iter() {
             let _ = lane.send(LaneMessage::Drain(all.clone()));
         }
         drop(all);

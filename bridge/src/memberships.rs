@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use godwit_core::membership_count::Membership;
-use godwit_core::outcome::StoreChange;
 use godwit_schemas::ids::UserId;
 use godwit_store::{Store, StoreError, Write, keys};
 
@@ -17,14 +16,9 @@ use crate::writes;
 pub(crate) struct Memberships(BTreeMap<UserId, Vec<Membership>>);
 
 impl Memberships {
-    pub(crate) fn of(changes: &[StoreChange]) -> Self {
-        let mut memberships = Self::default();
-        for change in changes {
-            if let StoreChange::Membership(user, _, membership) = change {
-                memberships.0.entry(user.clone()).or_default().push(*membership);
-            }
-        }
-        memberships
+    /// The user is in one conversation more, or less.
+    pub(crate) fn count(&mut self, user: UserId, membership: Membership) {
+        self.0.entry(user).or_default().push(membership);
     }
 
     pub(crate) fn add(&mut self, more: Self) {

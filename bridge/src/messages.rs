@@ -7,7 +7,7 @@ use bytes::Bytes;
 use godwit_core::command::{Command, CommandOrigin, Draft};
 use godwit_core::event::DomainEvent;
 use godwit_core::keys::Ticket;
-use godwit_core::outcome::{Effect, NewEntry};
+use godwit_core::outcome::{Effect, EffectKind, NewEntry};
 use godwit_core::reply_to::ConnectionKey;
 use godwit_core::usage::Fullness;
 use godwit_schemas::client;
@@ -51,7 +51,7 @@ pub(crate) enum LaneMessage {
     /// What a user asks without a connection, over HTTP mostly, for the lane that owns it.
     UserRequest(UserId, Principal, UserRequest, oneshot::Sender<client::Response>),
     /// A change of this lane's is known everywhere: tell whom it concerns.
-    Effects(Vec<Effect>),
+    Effects(Vec<EffectKind>),
     /// A user of another lane is not what it was; release the barrier when what was decided before is on disk.
     UserChanged(UserId, Arc<Barrier>),
     /// A device's inbox is so full from now on.
@@ -108,7 +108,7 @@ pub(crate) struct Committed {
     /// Of its devices there are no others up to this order.
     pub(crate) last_order: Order,
     /// Effects for its sessions.
-    pub(crate) effects: Vec<Effect>,
+    pub(crate) effects: Vec<EffectKind>,
     /// What it wanted to do after its own commits.
     pub(crate) done: Vec<AfterCommit>,
     /// Its own commits up to here.

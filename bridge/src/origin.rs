@@ -6,6 +6,7 @@
 use godwit_core::floor::Floor;
 use godwit_core::stored::OriginRecord;
 use godwit_schemas::client;
+use godwit_schemas::partition::Partitions;
 use godwit_store::{Durability, Store, StoreError, keys};
 use prost::Message as _;
 
@@ -20,6 +21,8 @@ pub struct StoreOrigin {
     pub epoch: u64,
     /// Where numbers go on.
     pub(crate) floor: Floor,
+    /// How it is divided, for ever.
+    pub partitions: Partitions,
 }
 
 /// What is known of a store outside of it.
@@ -68,8 +71,19 @@ impl StoreOrigin {
     pub(crate) async fn read<S: Store>(store: &S) -> Result<Option<Self>, StoreError> {
         let stored = store.multi_get(&[keys::origin()]).await?.pop().flatten();
         let damaged = |error: prost::DecodeError| StoreError { doing: "read the origin", cause: error.to_string() };
-        let record = stored.map(|value| OriginRecord::decode(value).map_err(damaged)).transpose()?;
-        Ok(record.map(|it| Self { server: it.server, epoch: it.epoch, floor: Floor::new(it.floor) }))
+        let Some(record) = stored.map(|value| OriginRecord::decode(value).map_err(damaged)).transpose()? else {
+            return Ok(None);
+        };
+        let too_many = || StoreError {
+            doing: "read the origin",
+            cause: format!(
+                "the store has {} partitions, and this program knows {}",
+                record.partitions,
+                Partitions::MAX
+            ),
+        };
+        let partitions = Partitions::new(record.partitions).ok_or_else(too_many)?;
+        Ok(Some(Self { server: record.server, epoch: record.epoch, floor: Floor::new(record.floor), partitions }))
     }
 
     /// For clients.
@@ -78,7 +92,8 @@ impl StoreOrigin {
     }
 
     fn record(self) -> OriginRecord {
-        OriginRecord { server: self.server, epoch: self.epoch, floor: self.floor.get() }
+        let Self { server, epoch, floor, partitions } = self;
+        OriginRecord { server, epoch, floor: floor.get(), partitions: partitions.get() }
     }
 }
 
@@ -137,12 +152,14 @@ async fn count_start<S: Store>(
     files: String,
     now_ms: u64,
 ) -> Result<(OutsideMark, Option<WentBack>), StoreError> {
-    let before = origin.unwrap_or_default();
+    // A store that has started and has no origin is from before there were origins.
+    let partitions = if starts.is_some() { Partitions::UNSAID } else { Partitions::NEW };
+    let before = origin.unwrap_or(StoreOrigin { partitions, ..StoreOrigin::default() });
     let server = if origin.is_some() { before.server } else { random()? };
     let origin = match (went_back, origin) {
         (None, Some(known)) => known,
-        (None, None) => StoreOrigin { server, epoch: random()?, floor: Floor::default() },
-        (Some(_), _) => StoreOrigin { server, epoch: random()?, floor: before.floor.after(now_ms) },
+        (None, None) => StoreOrigin { server, epoch: random()?, ..before },
+        (Some(_), _) => StoreOrigin { server, epoch: random()?, floor: before.floor.after(now_ms), ..before },
     };
     let known = starts.unwrap_or(0).max(mark.map_or(0, |mark| mark.starts));
     let starts = known + 1;
@@ -261,6 +278,37 @@ mod tests {
         assert_eq!(went_back, Some(WentBack::Empty));
         assert_ne!(now.server, first.server);
         assert!(floor(&anew).await > 0);
+    }
+
+    async fn partitions(store: &MemoryStore) -> u32 {
+        StoreOrigin::read(store).await.expect("read").expect("there").partitions.get()
+    }
+
+    #[tokio::test]
+    async fn a_store_keeps_its_number_of_partitions() {
+        let store = empty();
+        let (first, _) = start(&store, None, "a").await;
+        assert_eq!(partitions(&store).await, 1_024);
+        let (_, went_back) = start(&copy(&store).await, Some(&first), "b").await;
+        assert_eq!((went_back, partitions(&store).await), (Some(WentBack::Copied), 1_024));
+
+        // Of an earlier build, which says nothing of it; and of one that had no origins.
+        let earlier = OriginRecord { server: 1, epoch: 2, floor: 3, partitions: 0 };
+        let origin = writes::put(keys::origin(), &earlier);
+        let starts = writes::set(keys::starts(), Some(writes::counter(7)));
+        for rows in [vec![origin, starts.clone()], vec![starts]] {
+            let store = empty();
+            store.commit(rows, Durability::Synced).await.expect("written");
+            for _ in 0..2 {
+                start(&store, None, "a").await;
+                assert_eq!(partitions(&store).await, 64);
+            }
+        }
+
+        let too_many = writes::put(keys::origin(), &OriginRecord { partitions: 1 << 20, ..earlier });
+        store.commit(vec![too_many], Durability::Synced).await.expect("written");
+        let error = StoreOrigin::read(&store).await.expect_err("more than there can be");
+        assert!(error.to_string().contains("1048576 partitions"), "{error}");
     }
 
     #[tokio::test]

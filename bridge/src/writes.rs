@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use godwit_core::keys::MessageKey;
+use godwit_core::outbox::Item;
 use godwit_core::outcome::StoreChange;
 use godwit_core::retry::PublishRecord;
 use godwit_core::state_cache::StateCache;
@@ -15,6 +16,27 @@ use prost::Message;
 use godwit_store::keys::media::{self, Holder};
 pub(crate) use godwit_store::record::{counter, delete_range, put, set};
 use godwit_store::{Table, Write};
+
+use crate::messages::Commit;
+
+/// Takes in an item that only writes rows ([`Item::is_rows`]); nothing becomes of others.
+pub(crate) fn take_in(item: Item, commit: &mut Commit) {
+    let rows = &mut commit.writes;
+    match item {
+        Item::Membership(user, id, membership) => {
+            rows.push(set(keys::membership(&user, id), membership.is().then(Bytes::new)));
+            if !membership.is() {
+                rows.push(set(keys::mute(&user, id), None));
+            }
+            commit.memberships.count(user, membership);
+        }
+        Item::Watch { contact, by, begins } => {
+            rows.push(set(keys::watcher(&contact, &by), begins.then(Bytes::new)));
+            rows.extend(begins.then(|| set(keys::watched(&contact), Some(Bytes::new()))));
+        }
+        Item::ContactGone { .. } | Item::Forget { .. } | Item::Released { .. } => {}
+    }
+}
 
 /// The writes of a batch's changes. A conversation that changed many times is written once, as it is now.
 pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writes: &mut Vec<Write>) {
@@ -30,12 +52,6 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             }
             StoreChange::Pair(low, high, id) => {
                 writes.push(set(keys::pair(&low, &high), id.map(|id| counter(id.get()))));
-            }
-            StoreChange::Membership(user, id, membership) => {
-                writes.push(set(keys::membership(&user, id), membership.is().then(Bytes::new)));
-                if !membership.is() {
-                    writes.push(set(keys::mute(&user, id), None));
-                }
             }
             StoreChange::Message(id, sequence, value) => writes.push(set(keys::message(id, sequence), value)),
             StoreChange::OwnMessage(id, sequence, value) => writes.push(set(keys::own_message(id, sequence), value)),

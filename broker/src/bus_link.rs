@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use godwit_schemas::bus::{self, BridgeHello, Bus, DownBatch, LinkClosed, Rx, Tx, down};
+use godwit_schemas::partition::{LANES_MAX, Partitions};
 use prost::Message as _;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -18,8 +19,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE_MAX: Duration = Duration::from_secs(3);
 /// Pause before a closed link is opened again.
 const REOPEN_DELAY: Duration = Duration::from_secs(1);
-/// Most lanes that a bridge may have: each owns at least one partition.
-const LANES_MAX: u32 = godwit_schemas::partition::PARTITIONS as u32;
 
 /// Keeps the edge linked to the bus for ever: opens the link again whenever it is closed.
 pub(crate) async fn run<B: Bus>(edge: Arc<Edge>, bus: B) {
@@ -170,8 +169,9 @@ impl LaneDownlinks {
         if known || hello.lanes == 0 || hello.lanes > LANES_MAX {
             return;
         }
+        let Some(partitions) = Partitions::new(hello.partitions) else { return };
         self.epoch = Some(hello.epoch);
-        self.edge.context.set_lanes(hello.lanes);
+        self.edge.context.set_lanes(hello.lanes, partitions);
         self.streams = (0..hello.lanes).map(|_| LaneDownlink::new(0)).collect();
         for lane in 0..hello.lanes as usize {
             self.begin_generation(lane);

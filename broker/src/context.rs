@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use godwit_schemas::partition::Partition;
+use godwit_schemas::ids::UserId;
+use godwit_schemas::partition::Partitions;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
@@ -26,7 +27,15 @@ pub(crate) struct EdgeContext {
     pub(crate) batch_ready: Arc<Notify>,
     clock: AtomicU32,
     deadlines: Mutex<Deadlines>,
-    lanes: RwLock<Arc<[Arc<LaneStream>]>>,
+    lanes: RwLock<KnownLanes>,
+}
+
+/// The lanes of the bridge that is known.
+#[derive(Debug)]
+struct KnownLanes {
+    /// By the lane's number. Empty: no bridge is known yet.
+    streams: Arc<[Arc<LaneStream>]>,
+    partitions: Partitions,
 }
 
 impl EdgeContext {
@@ -40,7 +49,7 @@ impl EdgeContext {
             batch_ready: Arc::default(),
             clock: AtomicU32::new(1),
             deadlines: Mutex::default(),
-            lanes: RwLock::new(Arc::from([])),
+            lanes: RwLock::new(KnownLanes { streams: Arc::from([]), partitions: Partitions::default() }),
         }
     }
 
@@ -60,23 +69,24 @@ impl EdgeContext {
         self.deadlines.lock().schedule(at, connection);
     }
 
-    /// The stream to the lane that owns this partition. `None`: no bridge is known yet.
-    pub(crate) fn lane_of(&self, partition: Partition) -> Option<Arc<LaneStream>> {
-        let lanes = self.lanes.read();
-        let count = u32::try_from(lanes.len()).ok().filter(|&count| count > 0)?;
-        lanes.get(partition.lane(count) as usize).cloned()
+    /// The stream to the lane that owns this user. `None`: no bridge is known yet.
+    pub(crate) fn lane_of(&self, user: &UserId) -> Option<Arc<LaneStream>> {
+        let KnownLanes { streams, partitions } = &*self.lanes.read();
+        let count = u32::try_from(streams.len()).ok().filter(|&count| count > 0)?;
+        streams.get(partitions.of_user(user).lane(count) as usize).cloned()
     }
 
     /// The streams to all lanes of the bridge, by the lane's number. Empty: no bridge is known yet.
     pub(crate) fn lanes(&self) -> Arc<[Arc<LaneStream>]> {
-        self.lanes.read().clone()
+        self.lanes.read().streams.clone()
     }
 
-    /// Replaces the streams by those to a bridge with this many lanes. Nothing is attached to them yet.
-    pub(crate) fn set_lanes(&self, count: u32) {
-        let lanes = (0..count).map(|index| Arc::new(LaneStream::new(index, self.batch_ready.clone()))).collect();
-        let old = std::mem::replace(&mut *self.lanes.write(), lanes);
-        for lane in old.iter() {
+    /// Replaces the streams by those to a bridge with this many lanes, which share so many partitions. Nothing is attached to
+    /// them yet.
+    pub(crate) fn set_lanes(&self, count: u32, partitions: Partitions) {
+        let streams = (0..count).map(|index| Arc::new(LaneStream::new(index, self.batch_ready.clone()))).collect();
+        let old = std::mem::replace(&mut *self.lanes.write(), KnownLanes { streams, partitions });
+        for lane in old.streams.iter() {
             lane.retire();
         }
     }

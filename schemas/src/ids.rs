@@ -92,7 +92,7 @@ number! {
     DeviceId
 }
 number! {
-    /// A conversation. Its partition is `id % PARTITIONS`; small numbers are short on the wire.
+    /// A conversation. It carries its partition ([`crate::partition`]); small numbers are short on the wire.
     ConversationId
 }
 number! {

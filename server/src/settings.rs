@@ -25,6 +25,7 @@ use godwit_bridge::retry;
 use godwit_broker::connection_limits;
 use godwit_broker::proxy::Network;
 use godwit_http::ProxyHeader;
+use godwit_schemas::partition::LANES_MAX;
 use godwit_store::time;
 
 use crate::log;
@@ -254,7 +255,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
             hold: seconds(from, "clock.leap_hold_s", 1..=2_592_000),
             downtime_max: seconds(from, "clock.downtime_max_s", 0..=315_360_000),
         },
-        lanes: lanes(number(from, "bridge.lanes", 0..=64)),
+        lanes: lanes(number(from, "bridge.lanes", 0..=u64::from(LANES_MAX))),
         cached_per_lane: number(from, "bridge.cached_per_lane", 16..=16_777_216),
         memtable_bytes,
         cache_bytes,

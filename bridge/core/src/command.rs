@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 
 use crate::call::{ConversationCall, LookBack};
 use crate::conversation::Watermark;
@@ -232,16 +232,16 @@ impl Command {
     }
 
     /// Where the conversation is kept. A group lives in the partition of the user that creates it.
-    pub fn partition(&self) -> Partition {
+    pub fn partition(&self, partitions: Partitions) -> Partition {
         match self {
-            Self::Post { origin, to: To::User(user), .. } => Partition::of_pair(&origin.user, user),
+            Self::Post { origin, to: To::User(user), .. } => partitions.of_pair(&origin.user, user),
             Self::Call { origin, call: ConversationCall::OpenDirect(call), .. } => match UserId::new(&call.user) {
-                Ok(user) => Partition::of_pair(&origin.user, &user),
-                Err(_) => Partition::of_user(&origin.user),
+                Ok(user) => partitions.of_pair(&origin.user, &user),
+                Err(_) => partitions.of_user(&origin.user),
             },
             Self::Call { origin, call, .. } => match call.spec().conversation {
-                Some(conversation) => Partition::of_conversation(conversation),
-                None => Partition::of_user(&origin.user),
+                Some(conversation) => partitions.of_conversation(conversation),
+                None => partitions.of_user(&origin.user),
             },
             Self::Post { to: To::Conversation(conversation), .. }
             | Self::Live { conversation, .. }
@@ -249,7 +249,7 @@ impl Command {
             | Self::Acked { conversation, .. }
             | Self::Released { conversation, .. }
             | Self::ReceiptAcked { conversation, .. }
-            | Self::Forget { conversation, .. } => Partition::of_conversation(*conversation),
+            | Self::Forget { conversation, .. } => partitions.of_conversation(*conversation),
         }
     }
 }

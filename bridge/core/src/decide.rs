@@ -204,7 +204,7 @@ impl Decision<'_> {
         self.out.changes.extend(orders.iter().map(|order| StoreChange::EntryGone(device, *order)));
         let lowest = orders.iter().copied().min().unwrap_or_default();
         let kind = EffectKind::Settled { device, lowest, load: InboxUsage { entries: orders.len() as u32, bytes } };
-        self.out.effects.push(Effect { partition: Partition::of_user(user), kind });
+        self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
     }
 
     /// The user has everything up to here.
@@ -255,7 +255,7 @@ impl Decision<'_> {
             Some(watermark) => {
                 self.out.changes.push(StoreChange::Receipt(device, id, member, watermark));
                 let kind = EffectKind::Tick { device, conversation: id, member, watermark };
-                self.out.effects.push(Effect { partition: Partition::of_user(user), kind });
+                self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
             }
             None => self.out.changes.push(StoreChange::ReceiptGone(device, id, member)),
         }
@@ -264,7 +264,7 @@ impl Decision<'_> {
     fn forget(&mut self, user: &UserId, id: ConversationId) {
         self.out.durable = true;
         let kind = EffectKind::Forgotten(user.clone());
-        self.out.effects.push(Effect { partition: Partition::of_user(user), kind });
+        self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
         let Some(conversation) = self.cache.conversation(id).filter(|it| it.member(user).is_some()) else {
             // The row is all that there is.
             return self.count(user, id, Membership::Ended);
@@ -310,7 +310,7 @@ impl Decision<'_> {
         self.cache.remove_conversation(id);
         self.out.changes.push(StoreChange::ConversationGone(id));
         let kind = EffectKind::Abandoned(id);
-        self.out.effects.push(Effect { partition: Partition::of_conversation(id), kind });
+        self.out.effects.push(Effect { partition: self.cache.partitions().of_conversation(id), kind });
     }
 
     /// Notes a change for operators. `member`: whom it is about, if the change itself does not say.
@@ -352,7 +352,7 @@ impl Decision<'_> {
         }
         if let Some(to) = origin.reply_to {
             let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
-            self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), kind });
+            self.out.effects.push(Effect { partition: self.cache.partitions().of_user(&origin.user), kind });
         }
     }
 }

@@ -6,6 +6,7 @@
 //! restore, in units so short that no server gives as many numbers in any time. What was given before is below it.
 
 use godwit_schemas::ids::Order;
+use godwit_schemas::partition::Partitions;
 
 /// Where numbers go on. The default: from the beginning; the store never went back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -13,9 +14,12 @@ pub struct Floor(u64);
 
 /// Milliseconds from 1970 to 2026, when there was no store yet.
 const BEGINNING_MS: u64 = 1_767_225_600_000;
-/// A partition opens fewer conversations in a millisecond, and a conversation orders fewer messages.
+/// A conversation orders fewer messages in a millisecond. All partitions together open fewer conversations, and get fewer
+/// devices, than this times [`COUNTED`].
 const PER_MS: u64 = 64;
-/// If the clock is behind: more than a partition or a conversation gives between a backup and its restoration.
+/// Partitions of a store of which each gives as many numbers as a floor is high. Where there are more, each gives fewer.
+const COUNTED: u64 = 64;
+/// If the clock is behind: more than is given between a backup and its restoration.
 const LEAP: u64 = 1 << 32;
 /// In the time in which a partition gives one number the store gives fewer orders.
 const ORDERS: u64 = 256;
@@ -23,7 +27,8 @@ const ORDERS: u64 = 256;
 impl Floor {
     /// After the store went back, at this time (milliseconds since 1970), with this `floor` until now.
     ///
-    /// Numbers stay below 2^53, as JSON has them, until 2095: a conversation's is 64 times its partition's counter.
+    /// Numbers stay below 2^53, as JSON has them, until 2095: a conversation's is its partition's counter times the number of
+    /// partitions, which comes to 64 times the floor.
     pub fn after(self, now_ms: u64) -> Self {
         let by_time = now_ms.saturating_sub(BEGINNING_MS).saturating_mul(PER_MS);
         // A clock that is wrong by centuries must not use up what there is.
@@ -42,9 +47,14 @@ impl Floor {
         self.0
     }
 
-    /// A partition's last conversation or device, or a conversation's last message, is at least this one.
-    pub fn raise(self, counter: u64) -> u64 {
-        counter.max(self.0)
+    /// A conversation's last message is at least this one.
+    pub fn raise(self, last: u64) -> u64 {
+        last.max(self.0)
+    }
+
+    /// Where the conversations and devices of each of so many partitions go on.
+    pub fn in_partition(self, partitions: Partitions) -> u64 {
+        (u128::from(self.0) * u128::from(COUNTED) / u128::from(partitions.get())) as u64
     }
 
     /// The store's last order is at least this one.
@@ -80,7 +90,13 @@ mod tests {
     #[test]
     fn numbers_fit_where_they_are_told() {
         let in_2094 = Floor::default().after(BEGINNING_MS + 68 * 366 * 24 * 3_600_000);
-        assert!(in_2094.raise(0) * 64 < 1 << 53, "a conversation's number in JSON");
+        for partitions in [Partitions::UNSAID, Partitions::NEW] {
+            let counter = in_2094.in_partition(partitions) + 1_000_000;
+            let highest = partitions.all().map(|partition| partitions.number(partition, counter)).max();
+            assert!(highest < Some(1 << 53), "a conversation's number in JSON");
+            let later = in_2094.after(BEGINNING_MS + 68 * 366 * 24 * 3_600_000 + 1_000).in_partition(partitions);
+            assert!(later > in_2094.in_partition(partitions) + 1_000, "a second later it goes on above");
+        }
         assert!(in_2094.raise_order(Order::default()).get() < 1 << 61, "answers begin at 2^62");
         assert!((2_000_000_000..u32::MAX - 1_000_000_000).contains(&in_2094.raise_ordinal(0)));
         assert_eq!(Floor::default().after(u64::MAX), Floor(LEAP), "a clock that is wrong");

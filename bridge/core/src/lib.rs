@@ -17,6 +17,7 @@
 //!
 //! What comes out:
 //! - [`outcome`]: entries, changes of the store, and effects. [`event`]: what operators may know of it.
+//! - [`outbox`]: what concerns rows of another partition. [`intake`]: how that partition takes it in, once and in order.
 //! - [`entry`]: an inbox entry's bytes. [`stored`]: the other stored values. [`floor`]: where numbers go on after a restore.
 //! - [`push`]: who is told that something waits while it is not connected.
 //! - [`delivery_window`]: one connection's deliveries: window, cursor, acknowledgements. [`usage`]: how much waits in an inbox.
@@ -31,8 +32,10 @@ pub mod entry;
 pub mod event;
 pub mod floor;
 pub mod group;
+pub mod intake;
 pub mod keys;
 pub mod membership_count;
+pub mod outbox;
 pub mod outcome;
 pub mod push;
 pub mod recent;

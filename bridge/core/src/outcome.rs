@@ -10,7 +10,7 @@ use godwit_schemas::reason::Reason;
 use crate::conversation::Watermark;
 use crate::event::DomainEvent;
 use crate::keys::MessageKey;
-use crate::membership_count::Membership;
+use crate::outbox::{Link, Outgoing, Outside};
 use crate::reply_to::ReplyTo;
 use crate::retry::PublishRecord;
 use crate::stored::ReferenceRecord;
@@ -49,8 +49,6 @@ pub enum StoreChange {
     State(ConversationId),
     /// The direct conversation of these two, lower name first; `None`: there is none any more.
     Pair(UserId, UserId, Option<ConversationId>),
-    /// The user is a member, or is none any more.
-    Membership(UserId, ConversationId, Membership),
     /// A message's entry, for all who have a reference to it; `None`: nobody has any more.
     Message(ConversationId, Seq, Option<Bytes>),
     /// A member's reaction to a message, kept for history until so many seconds since 1970; `None`: none.
@@ -151,6 +149,10 @@ pub enum EffectKind {
     Forgotten(UserId),
     /// Nobody is in this conversation any more: its history is to be cleared (in the conversation's lane).
     Abandoned(ConversationId),
+    /// Another partition has sent something, which is to be taken in (in the lane of the link's end).
+    Arrived(Outside),
+    /// What was sent on this link is taken in up to this number (in the lane of the link's beginning).
+    TakenIn(Link, u64),
 }
 
 /// What one or more decisions ask for.
@@ -160,6 +162,8 @@ pub struct Outcome {
     pub entries: Vec<NewEntry>,
     /// Changes of the store.
     pub changes: Vec<StoreChange>,
+    /// What concerns rows of other partitions, in order.
+    pub outgoing: Vec<Outgoing>,
     /// After the commit.
     pub effects: Vec<Effect>,
     /// Something that was promised to be on disk is among them: the commit needs an fsync.

@@ -10,7 +10,7 @@ use foldhash::fast::FixedState;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Seq, UserId};
 use godwit_schemas::media::MediaId;
-use godwit_schemas::partition::{PARTITIONS, Partition};
+use godwit_schemas::partition::{Partition, Partitions};
 
 use crate::call::{AffectedUsers, CallSpec, LookBack, MessageNeeds};
 use crate::command::{Command, To};
@@ -88,12 +88,12 @@ pub struct CachedUser {
 
 impl CachedUser {
     /// From the stored form.
-    pub fn new(id: &UserId, record: UserRecord) -> Self {
+    pub fn new(id: &UserId, record: UserRecord, partitions: Partitions) -> Self {
         let devices = record.devices.iter();
         let devices =
             devices.map(|d| RecipientDevice { id: DeviceId::new(d.id), reads_events: d.reads_events }).collect();
         let blocked = record.blocked.iter().filter_map(|name| UserId::new(name).ok()).collect();
-        Self { record, devices, partition: Partition::of_user(id), blocked }
+        Self { record, devices, partition: partitions.of_user(id), blocked }
     }
 
     /// Whether what the device was let in with is still good.
@@ -161,7 +161,9 @@ pub struct StateCache {
     crowds: BTreeMap<UserId, MembershipCount>,
     /// For the batch under way only: whether the first has the second as a contact.
     contacts: BTreeMap<(UserId, UserId), bool>,
-    next_conversation: [u64; PARTITIONS as usize],
+    partitions: Partitions,
+    /// The last conversation of each partition.
+    last_conversation: Vec<u64>,
     floor: Floor,
     /// Devices whose inbox does not take everything.
     filled: BTreeMap<DeviceId, Fullness>,
@@ -170,10 +172,12 @@ pub struct StateCache {
 }
 
 impl StateCache {
-    /// Keeps about `room` of each kind. `next_conversation` as stored. `seed`: random, so that nobody who chooses names
-    /// knows which of them collide.
-    pub fn new(room: usize, next_conversation: [u64; PARTITIONS as usize], seed: u64) -> Self {
+    /// Keeps about `room` of each kind. `last_conversation`: of each partition, as stored. `seed`: random, so that nobody who
+    /// chooses names knows which of them collide.
+    pub fn new(room: usize, partitions: Partitions, mut last_conversation: Vec<u64>, seed: u64) -> Self {
+        last_conversation.resize(partitions.get() as usize, 0);
         Self {
+            partitions,
             users: Cache::new(seed),
             pairs: Cache::new(seed),
             conversations: Cache::new(seed),
@@ -183,7 +187,7 @@ impl StateCache {
             media: BTreeMap::new(),
             crowds: BTreeMap::new(),
             contacts: BTreeMap::new(),
-            next_conversation,
+            last_conversation,
             floor: Floor::default(),
             filled: BTreeMap::new(),
             ticket: 1,
@@ -195,8 +199,14 @@ impl StateCache {
     #[must_use]
     pub fn above(mut self, floor: Floor) -> Self {
         self.floor = floor;
-        self.next_conversation = self.next_conversation.map(|last| floor.raise(last));
+        let lowest = floor.in_partition(self.partitions);
+        self.last_conversation.iter_mut().for_each(|last| *last = lowest.max(*last));
         self
+    }
+
+    /// How the store is divided.
+    pub fn partitions(&self) -> Partitions {
+        self.partitions
     }
 
     /// The two users in the order that a [`UserPair`] has.
@@ -352,7 +362,7 @@ impl StateCache {
 
     /// A user was read; `None`: there is no such user.
     pub fn insert_user(&mut self, id: UserId, record: Option<UserRecord>) {
-        let user = record.map(|record| CachedUser::new(&id, record));
+        let user = record.map(|record| CachedUser::new(&id, record, self.partitions));
         self.users.insert(id, user, 0);
     }
 
@@ -364,7 +374,7 @@ impl StateCache {
     /// A conversation was read.
     pub fn insert_conversation(&mut self, id: ConversationId, mut conversation: Option<Conversation>) {
         // One that was made since then has given no number twice.
-        let is_older = id.get() / PARTITIONS <= self.floor.get();
+        let is_older = self.partitions.counter(id.get()) <= self.floor.in_partition(self.partitions);
         conversation.iter_mut().filter(|_| is_older).for_each(|it| it.go_on_above(self.floor));
         self.conversations.insert(id, conversation, 0);
     }
@@ -443,7 +453,7 @@ impl StateCache {
 
     /// The user was changed by its own lane in the commit under way.
     pub fn set_user(&mut self, id: UserId, record: Option<UserRecord>) {
-        let user = record.map(|record| CachedUser::new(&id, record));
+        let user = record.map(|record| CachedUser::new(&id, record, self.partitions));
         self.users.insert(id, user, self.ticket);
     }
 
@@ -541,9 +551,9 @@ impl StateCache {
 
     /// The next conversation's number in a partition, and the counter to store.
     pub fn allocate_conversation(&mut self, partition: Partition) -> (ConversationId, u64) {
-        let next = &mut self.next_conversation[usize::from(partition.get())];
-        *next += 1;
-        (ConversationId::new(*next * PARTITIONS + u64::from(partition.get())), *next)
+        let last = &mut self.last_conversation[usize::from(partition.get())];
+        *last += 1;
+        (ConversationId::new(self.partitions.number(partition, *last)), *last)
     }
 
     /// The commit under way is complete; returns its ticket.
@@ -576,7 +586,7 @@ mod tests {
 
     #[test]
     fn what_is_not_on_disk_stays() {
-        let mut cache = StateCache::new(2, [0; PARTITIONS as usize], 0);
+        let mut cache = StateCache::new(2, Partitions::NEW, Vec::new(), 0);
         cache.add_conversation(conversation(1));
         let first = cache.seal();
         cache.add_conversation(conversation(2));
@@ -598,7 +608,7 @@ mod tests {
 
     #[test]
     fn a_changed_user_is_on_its_way_until_its_commit_is_on_disk() {
-        let mut cache = StateCache::new(2, [0; PARTITIONS as usize], 0);
+        let mut cache = StateCache::new(2, Partitions::NEW, Vec::new(), 0);
         let alice = UserId::new("alice").unwrap();
         cache.insert_user(alice.clone(), None);
         assert!(!cache.is_user_uncommitted(&alice, 0));
@@ -610,11 +620,11 @@ mod tests {
 
     #[test]
     fn conversation_numbers_carry_their_partition() {
-        let mut cache = StateCache::new(2, [0; PARTITIONS as usize], 0);
-        let partition = Partition::of_hash(5);
+        let mut cache = StateCache::new(2, Partitions::NEW, Vec::new(), 0);
+        let partition = Partition::new(5);
         let (first, _) = cache.allocate_conversation(partition);
         let (second, counter) = cache.allocate_conversation(partition);
-        assert_eq!((first.get(), second.get(), counter), (69, 133, 2));
-        assert_eq!(Partition::of_conversation(second), partition);
+        assert_eq!((first.get(), second.get(), counter), (1_029, 2_053, 2));
+        assert_eq!(cache.partitions().of_conversation(second), partition);
     }
 }

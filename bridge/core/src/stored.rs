@@ -67,6 +67,109 @@ pub struct OriginRecord {
     /// `Floor`; 0: it never went back.
     #[prost(uint64, tag = "3")]
     pub floor: u64,
+    /// How many partitions it has, for ever; 0: 64.
+    #[prost(uint32, tag = "4")]
+    pub partitions: u32,
+}
+
+/// What a partition has sent to another, which has not taken it in ([`crate::outbox::Item`]).
+#[derive(Clone, PartialEq, Message)]
+pub struct ItemRecord {
+    /// `None`: one of a newer program.
+    #[prost(oneof = "item_record::Kind", tags = "1, 2, 3, 4, 5")]
+    pub kind: Option<item_record::Kind>,
+}
+
+/// See [`ItemRecord`].
+pub mod item_record {
+    use super::{ContactGoneRecord, ForgetRecord, MembershipRecord, ReleasedRecord, WatchRecord};
+
+    /// What it says.
+    #[derive(Clone, PartialEq, prost::Oneof)]
+    pub enum Kind {
+        /// A user is in a conversation, or is no more.
+        #[prost(message, tag = "1")]
+        Membership(MembershipRecord),
+        /// A user has a contact, or has it no more.
+        #[prost(message, tag = "2")]
+        Watch(WatchRecord),
+        /// A contact is no more.
+        #[prost(message, tag = "3")]
+        ContactGone(ContactGoneRecord),
+        /// A device will not get messages.
+        #[prost(message, tag = "4")]
+        Released(ReleasedRecord),
+        /// A user leaves.
+        #[prost(message, tag = "5")]
+        Forget(ForgetRecord),
+    }
+}
+
+/// A user is in a conversation, or is no more.
+#[derive(Clone, PartialEq, Message)]
+pub struct MembershipRecord {
+    /// The user's name.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// The conversation's number.
+    #[prost(uint64, tag = "2")]
+    pub conversation: u64,
+    /// It is in it from here on.
+    #[prost(bool, tag = "3")]
+    pub begins: bool,
+    /// A stranger has added it, on this day since 1970.
+    #[prost(uint32, optional, tag = "4")]
+    pub by_stranger_on: Option<u32>,
+}
+
+/// A user has a contact, or has it no more.
+#[derive(Clone, PartialEq, Message)]
+pub struct WatchRecord {
+    /// Name of the contact.
+    #[prost(string, tag = "1")]
+    pub contact: String,
+    /// Name of who has it.
+    #[prost(string, tag = "2")]
+    pub by: String,
+    /// It has it from here on.
+    #[prost(bool, tag = "3")]
+    pub begins: bool,
+}
+
+/// A contact is no more.
+#[derive(Clone, PartialEq, Message)]
+pub struct ContactGoneRecord {
+    /// Name of who has it.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// Name of the contact.
+    #[prost(string, tag = "2")]
+    pub contact: String,
+}
+
+/// A user is removed that is still in a conversation.
+#[derive(Clone, PartialEq, Message)]
+pub struct ForgetRecord {
+    /// The user's name.
+    #[prost(string, tag = "1")]
+    pub user: String,
+    /// The conversation's number.
+    #[prost(uint64, tag = "2")]
+    pub conversation: u64,
+}
+
+/// A device is removed that had not got these messages, which are kept apart.
+#[derive(Clone, PartialEq, Message)]
+pub struct ReleasedRecord {
+    /// The device's number.
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// The conversation's number.
+    #[prost(uint64, tag = "2")]
+    pub conversation: u64,
+    /// Sequences of the messages.
+    #[prost(uint64, repeated, tag = "3")]
+    pub apart: Vec<u64>,
 }
 
 /// An invite to a group.

@@ -11,7 +11,9 @@ use crate::lane::metered::Metered;
 use crate::messages::{Continuation, LaneHandle, LaneMessage};
 use crate::origin::StoreOrigin;
 use crate::push::post::PushPost;
+use godwit_store::keys::StoreKey;
 use godwit_store::time::Time;
+use godwit_store::{Store, StoreError, keys};
 
 /// Only the run loop changes it: it advances `now_s`, and asks the store for `nearly_full` once in a tick.
 pub(in crate::lane) struct Context<S> {
@@ -31,15 +33,26 @@ pub(in crate::lane) struct Context<S> {
     pub(in crate::lane) pusher: PushPost,
 }
 
-impl<S> Context<S> {
+impl<S: Store> Context<S> {
+    /// The lane that owns a partition.
+    pub(in crate::lane) fn owner(&self, partition: Partition) -> u32 {
+        partition.lane(self.lanes.len() as u32)
+    }
+
     /// The lane that owns a user.
     pub(in crate::lane) fn lane_of(&self, user: &UserId) -> u32 {
-        Partition::of_user(user).lane(self.lanes.len() as u32)
+        self.owner(self.origin.partitions.of_user(user))
     }
 
     /// This lane owns the user.
     pub(in crate::lane) fn is_home_of(&self, user: &UserId) -> bool {
         self.lane_of(user) == self.number
+    }
+
+    /// A counter or cursor; 0: there is none.
+    pub(in crate::lane) async fn stored_number(&self, key: StoreKey) -> Result<u64, StoreError> {
+        let stored = self.store.multi_get(&[key]).await?.pop().flatten();
+        Ok(stored.as_deref().and_then(keys::parse_counter).unwrap_or(0))
     }
 
     /// To a lane. If that is gone the server is ending, and nothing of this was acknowledged.

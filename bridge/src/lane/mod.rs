@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use godwit_core::outbox::Outside;
 use godwit_core::reply_to::ConnectionKey;
 use godwit_core::state_cache::StateCache;
 use godwit_core::usage::InboxUsage;
 use godwit_schemas::bus::{Bus, UpBatch, up};
 use godwit_schemas::ids::DeviceId;
-use godwit_schemas::partition::Partition;
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -29,6 +29,7 @@ use self::context::Context;
 use self::delivery::Deliveries;
 use self::delivery::backlog::Backlogs;
 use self::edges::{BatchVerdict, Edges, Speaker};
+use self::exchange::Exchange;
 use self::metered::Metered;
 use self::presence::Presences;
 use self::query::Requests;
@@ -49,6 +50,7 @@ mod context;
 mod counters;
 mod delivery;
 mod edges;
+mod exchange;
 mod metered;
 mod presence;
 mod publish;
@@ -114,6 +116,7 @@ pub(crate) struct Lane<S, B: Bus> {
     accounts: Accounts,
     presence: Presences,
     requests: Requests,
+    exchange: Exchange,
 }
 
 /// Where a lane hears from edges and from other tasks.
@@ -139,11 +142,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
             media,
             pusher,
         } = parts;
-        let own = |device: &DeviceId| Partition::of_device(*device).lane(settings.lanes) == number;
+        let partitions = counters.origin.partitions;
+        let own = |device: &DeviceId| partitions.of_device(*device).lane(settings.lanes) == number;
         let inbox = InboxUsage { entries: settings.inbox_entries, bytes: settings.inbox_bytes };
         let stored = counters.backlogs.into_iter().filter(|(device, _)| own(device));
+        let is_own = |outside: &Outside| outside.link.from.lane(settings.lanes) == number;
+        let left = counters.outside.into_iter().filter(is_own).collect();
         let first = counters.starts * PER_START;
-        let cache = StateCache::new(settings.cached_per_lane, counters.conversations, epoch);
+        let cache = StateCache::new(settings.cached_per_lane, partitions, counters.conversations, epoch);
         Self {
             input: LaneInput { link, mailbox },
             edges: Edges::new(Speaker { lane: number, epoch, term: settings.lead.term() }, settings.lanes),
@@ -151,9 +157,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             connections: Connections::new(first, epoch),
             round: Round::new(committer, tells),
             delivery: Deliveries::new(Backlogs::new(inbox, epoch, stored), counters.last_order, first),
-            accounts: Accounts::new(counters.phone_names, counters.devices, media),
+            accounts: Accounts::new(counters.phone_names, partitions, counters.devices, media),
             presence: Presences::new(settings.offline_after, epoch),
             requests: Requests::default(),
+            exchange: Exchange::new(left),
             context: Context {
                 number,
                 epoch,
@@ -176,6 +183,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
     /// The store's: nothing may be acknowledged any more.
     pub(crate) async fn run(mut self) -> Result<(), StoreError> {
         self.clear_what_is_marked().await?;
+        self.send_what_was_left();
         let mut hello = interval(HELLO);
         hello.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

@@ -1,13 +1,11 @@
 //! What lanes say to each other about contacts and presence.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use godwit_core::outcome::Effect;
+use godwit_core::outcome::EffectKind;
 use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceId, UserId};
 
-use super::{Barrier, Continuation};
+use super::Continuation;
 
 /// Between lanes, about contacts and presence. What is told is bounded by what a lane reads in a tick, what is asked by what devices may have under
 /// way.
@@ -19,13 +17,11 @@ pub(crate) enum People {
     /// That lane's answer: those that may be seen.
     Seen(u32, PresenceQuery, Vec<client::Presence>),
     /// A user of this lane has a contact, which is on disk; the answer to the call.
-    ContactAdded(UserId, UserId, Vec<Effect>),
+    ContactAdded(UserId, UserId, Vec<EffectKind>),
     /// The user is no more, and all lanes know: forget its contacts and its profile, then go on.
     Forget(UserId, Continuation),
-    /// Of that user there is nothing left in this lane: its name may be somebody else's.
-    Forgotten(UserId, #[expect(dead_code, reason = "held until the mail is opened")] Arc<Barrier>),
-    /// This contact of these users of this lane is no more.
-    ContactGone(UserId, Vec<UserId>, Arc<Barrier>),
+    /// Of that user there is nothing left: its name may be somebody else's.
+    Forgotten(UserId, Continuation),
 }
 
 /// News of a user.

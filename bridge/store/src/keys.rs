@@ -18,7 +18,7 @@
 //! | Directory | `K` contact, 0, user | nothing: the user has this contact |
 //! | Directory | `K` contact | nothing: somebody has this contact, or had it |
 //! | Directory | `l` user | minute since 1970 in which it was last seen (8) |
-//! | Directory | `n` partition (1) | counter of devices (8) |
+//! | Directory | `n` partition | counter of devices (8) |
 //! | Directory | `h` SHA-256 of a phone number (32) | name of the user who has it |
 //! | Directory | `w` SHA-256 of a phone number (32) | device (8): in its inbox is what waits for who will have it |
 //! | Directory | `W` user, 0, SHA-256 of a phone number (32) | nothing: the user has written to it |
@@ -29,6 +29,9 @@
 //! | Directory | `b` | how often the bridge has started (8) |
 //! | Directory | `t` | `TimeRecord`: what time it was |
 //! | Directory | `Z` | `OriginRecord` |
+//! | Directory | `j` from, to, number (8) | `ItemRecord`: one partition has sent it to another, which has not taken it in |
+//! | Directory | `J` from, to | number that a partition gave last to what it sent to another (8) |
+//! | Directory | `i` to, from | number up to which a partition has taken in what another sent (8) |
 //! | Directory | `e`, `u` user | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `d` device | nothing: it is no more, and something of it may be left |
 //! | Directory | `e`, `c` conversation | nothing: nobody is in it, and something of it may be left |
@@ -43,7 +46,7 @@
 //! | Conversations | `m` user, 0, conversation | nothing: the user is a member |
 //! | Conversations | `m` user | how many of these there are (8), and, if strangers have added it to groups: the last day since 1970 (4), to how many on it (4); none: 0 |
 //! | Conversations | `q` user, 0, conversation | `MuteRecord` |
-//! | Conversations | `n` partition (1) | counter of conversations (8) |
+//! | Conversations | `n` partition | counter of conversations (8) |
 //! | Inbox | device, order | `Entry` |
 //! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
 //! | Messages | conversation, sequence | `Entry`: history, and what inboxes have references to |
@@ -61,26 +64,28 @@
 //! | Media | `x` second (4), object | whether it goes up in parts (1): delete it then |
 //! | Media | `q` user | `QuotaRecord` |
 //!
-//! Media and object are 16 bytes. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
+//! Media and object are 16 bytes. A partition is one byte below 256, and two from there on; from and to are partitions of two bytes. User, device, conversation, sequence and order without a size are 8 bytes; names end the key or are followed by 0, which no
 //! name contains.
 
 use bytes::Bytes;
 use godwit_core::membership_count::MembershipCount;
 use godwit_core::usage::InboxUsage;
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 
 use super::Table;
 
 mod group;
 mod identity;
 pub mod media;
+mod partition;
 mod people;
 mod push;
 mod row_kind;
 
 pub use self::group::{Groups, group, groups};
 pub use self::identity::*;
+pub use self::partition::*;
 pub use self::people::*;
 pub use self::push::*;
 pub use self::row_kind::RowKind;
@@ -182,11 +187,6 @@ pub fn phone_secret() -> StoreKey {
     RowKind::PhoneSecret.key(&[])
 }
 
-/// A partition's counter of devices.
-pub fn device_counter(partition: Partition) -> StoreKey {
-    RowKind::DeviceCounter.key(&[&[partition.get()]])
-}
-
 /// The order given last.
 pub fn last_order() -> StoreKey {
     RowKind::LastOrder.key(&[])
@@ -220,11 +220,11 @@ pub enum Tombstone {
 
 impl Tombstone {
     /// Whose lane clears it.
-    pub fn partition(&self) -> Partition {
+    pub fn partition(&self, partitions: Partitions) -> Partition {
         match self {
-            Self::User(user) => Partition::of_user(user),
-            Self::Device(device) => Partition::of_device(*device),
-            Self::Conversation(conversation) => Partition::of_conversation(*conversation),
+            Self::User(user) => partitions.of_user(user),
+            Self::Device(device) => partitions.of_device(*device),
+            Self::Conversation(conversation) => partitions.of_conversation(*conversation),
         }
     }
 }
@@ -318,11 +318,6 @@ pub fn memberships(user: &UserId) -> (Vec<u8>, Vec<u8>) {
 pub fn parse_membership(key: &[u8]) -> Option<ConversationId> {
     let number = key.last_chunk::<8>()?;
     Some(ConversationId::new(u64::from_be_bytes(*number)))
-}
-
-/// A partition's counter of conversations.
-pub fn conversation_counter(partition: Partition) -> StoreKey {
-    RowKind::ConversationCounter.key(&[&[partition.get()]])
 }
 
 /// An inbox entry.

@@ -17,7 +17,7 @@ impl MqttConnection {
     /// attached in this generation already.
     pub(crate) fn attach(&mut self, context: &EdgeContext, lane: &Arc<LaneStream>, generation: u64) {
         let Some(client) = &self.client else { return };
-        let is_mine = context.lane_of(client.partition).is_some_and(|owner| Arc::ptr_eq(&owner, lane));
+        let is_mine = context.lane_of(&client.user).is_some_and(|owner| Arc::ptr_eq(&owner, lane));
         if !is_mine || self.generation == generation {
             return;
         }

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use godwit_schemas::bus;
 use godwit_schemas::ids::{DeviceName, UserId};
-use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 use godwit_schemas::topic::Filters;
 
@@ -74,13 +73,11 @@ impl MqttConnection {
         if context.settings.pressure.is_on() {
             return refused(Reason::SERVER_BUSY, "");
         }
-        let partition = Partition::of_user(&user);
         self.span.record("user", user.as_str()).record("device", device.as_str());
         self.deliveries.set_aliases(connect.topic_alias_max);
         let client = ClientInfo {
             user,
             device,
-            partition,
             session_expiry_s: connect.session_expiry_s,
             receive_maximum: connect.receive_maximum,
             keep_alive_s: connect.keep_alive_s,
@@ -195,7 +192,7 @@ impl MqttConnection {
 
     /// Has the lane authenticate the client.
     fn authenticate(&mut self, context: &EdgeContext, mut login: Box<PendingLogin>) {
-        self.lane = self.client.as_ref().and_then(|client| context.lane_of(client.partition));
+        self.lane = self.client.as_ref().and_then(|client| context.lane_of(&client.user));
         if let Some(generation) = self.lane.as_ref().and_then(|lane| lane.join(self.number, &login.frame)) {
             self.generation = generation;
             self.attached = true;

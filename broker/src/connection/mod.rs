@@ -33,7 +33,6 @@ use std::task::Waker;
 use bytes::BytesMut;
 use godwit_schemas::bus;
 use godwit_schemas::ids::{DeviceName, UserId};
-use godwit_schemas::partition::Partition;
 
 use crate::accepted::AcceptedConnection;
 use crate::connection_limits::ConnectionSlot;
@@ -110,7 +109,6 @@ pub(crate) enum NextStep {
 struct ClientInfo {
     user: UserId,
     device: DeviceName,
-    partition: Partition,
     session_expiry_s: u32,
     receive_maximum: u16,
     keep_alive_s: u16,

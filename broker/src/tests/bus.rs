@@ -115,7 +115,7 @@ async fn obliging_bridge(bus: RouterBus) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let (mut generation, mut sequence) = (0, 0);
         loop {
-            let hello = BridgeHello { epoch: 7, lanes: 1, term: 0 };
+            let hello = BridgeHello { epoch: 7, lanes: 1, ..BridgeHello::default() };
             tx.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
             let Ok(payload) = timeout(Duration::from_millis(100), rx.next()).await else { continue };
             let batch = UpBatch::decode(payload.unwrap()).unwrap();

@@ -96,7 +96,7 @@ impl Lane {
     }
 
     async fn hello(&mut self) {
-        let hello = BridgeHello { epoch: self.epoch, lanes: 1, term: self.term };
+        let hello = BridgeHello { epoch: self.epoch, lanes: 1, term: self.term, partitions: 0 };
         self.bus.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
     }
 

@@ -74,7 +74,7 @@ impl Faithful {
             tokio::select! {
                 payload = rx.next() => self.take(UpBatch::decode(payload.unwrap()).unwrap()).await,
                 _ = beat.tick() => {
-                    let hello = BridgeHello { epoch: 7, lanes: 1, term: 0 };
+                    let hello = BridgeHello { epoch: 7, lanes: 1, ..BridgeHello::default() };
                     self.tx.publish(frames::EDGES, hello.encode_to_vec().into()).await.unwrap();
                     let frames = if self.broken { vec![reattach()] } else { Vec::new() };
                     self.answer(frames).await;

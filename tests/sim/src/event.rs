@@ -1,6 +1,7 @@
 //! What happens in a run, as far as anybody needs to know.
 
 use godwit_core::entry::Entry;
+use godwit_core::outbox::Link;
 use godwit_schemas::client;
 
 use crate::plan::Traits;
@@ -90,6 +91,21 @@ pub(crate) enum Event {
     Erased {
         id: u64,
         order: u64,
+    },
+    /// On disk: one partition has sent something to another.
+    SentOut {
+        link: Link,
+        number: u64,
+    },
+    /// On disk: a partition has taken in what was sent to it, up to this number.
+    TakenIn {
+        link: Link,
+        number: u64,
+    },
+    /// On disk: what was sent is kept no more.
+    LetGo {
+        link: Link,
+        number: u64,
     },
     /// A scan of a device's inbox walked over entries that were deleted.
     Passed {

@@ -123,6 +123,8 @@ pub(crate) struct Left {
     pub(crate) full: Vec<usize>,
     /// What counts as unread.
     pub(crate) counts: Vec<Count>,
+    /// What rows of one partition say of another, and that one's do not.
+    pub(crate) apart: Vec<String>,
 }
 
 /// How many messages count as unread by the member of this ordinal, who has read up to `read`.

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) devices_max: usize,
     pub(crate) edges: usize,
     pub(crate) lanes_max: u64,
+    /// Of the store. Few: partitions have much to say to the same ones.
+    pub(crate) partitions: u32,
     pub(crate) window: u32,
     /// Deliveries a client takes.
     pub(crate) receive_maximum: u16,
@@ -49,6 +51,8 @@ pub(crate) struct Plan {
     /// Milliseconds between a client's actions.
     pub(crate) pace_ms: u64,
     pub(crate) membership: bool,
+    /// Users add each other as contacts.
+    pub(crate) contacts: bool,
     pub(crate) expiry: bool,
     /// Devices that say the same again and again, and none that cannot tell places.
     pub(crate) repetitive: bool,
@@ -86,11 +90,13 @@ impl Plan {
         let latest = Dice::new(seed, "plan, latest");
         let (burst, slow) = if later.chance(0.15) { (later.within(5..=20) as usize, 1_000) } else { (1, 0) };
         let revoking = Dice::new(seed, "plan, revoking");
+        let parting = Dice::new(seed, "plan, partitions");
         Self {
             users: dice.within(2..=5) as usize,
             devices_max: dice.within(1..=3) as usize,
             edges: dice.within(1..=2) as usize,
             lanes_max: if dice.chance(0.2) { 8 } else { dice.within(1..=4) },
+            partitions: parting.pick(&[1, 2, 4, 64, 1_024]).copied().unwrap_or(64),
             window: dice.within(1..=12) as u32,
             receive_maximum: dice.within(1..=20) as u16,
             cached: dice.within(1..=8) as usize,
@@ -104,6 +110,7 @@ impl Plan {
             // Whoever has much to say at a time says it seldom.
             pace_ms: slow.max(if dice.chance(0.2) { dice.within(5..=50) } else { dice.within(50..=1_000) }),
             membership: dice.chance(0.6),
+            contacts: parting.chance(0.5),
             expiry: dice.chance(0.2),
             repetitive: dice.chance(0.3),
             frames_lost: often(0.5, 0.1),

@@ -9,7 +9,7 @@ use godwit_core::conversation::Conversation;
 use godwit_core::entry::Entry;
 use godwit_core::recent::Sent;
 use godwit_core::stored::{ConversationRecord, StateRecord};
-use godwit_schemas::ids::ConversationId;
+use godwit_schemas::ids::{ConversationId, UserId};
 use godwit_store::{Row, Table, keys};
 use prost::Message as _;
 use tokio::time::{Instant, sleep};
@@ -95,12 +95,9 @@ fn left(world: &World) -> Left {
     let mut left = Left::default();
     let rows = world.server.store().rows();
     let referred = references(&rows);
-    // A crash in the middle of a removal leaves a body that nobody will ask for, until it expires.
-    let removed = world.plan.devices_change_ms.is_some() || world.plan.revoke_ms.is_some();
-    let let_go = !removed || world.plan.bridge_crash_ms.is_none();
     for (table, (key, value)) in rows.iter().cloned() {
         match table {
-            Table::Messages if let_go && !key.first_chunk::<16>().is_some_and(|place| referred.contains(place)) => {
+            Table::Messages if !key.first_chunk::<16>().is_some_and(|place| referred.contains(place)) => {
                 let expired = value
                     .first_chunk()
                     .is_some_and(|at_s| world.record.with(|facts| u32::from_be_bytes(*at_s) <= facts.now_s));
@@ -127,7 +124,67 @@ fn left(world: &World) -> Left {
         }
     }
     left.counts = counts(world, &rows);
+    left.apart = apart(&rows);
     left
+}
+
+/// Whether users' rows agree with those of conversations, and of other users.
+fn apart(rows: &[(Table, Row)]) -> Vec<String> {
+    let stored: BTreeMap<_, _> = rows.iter().map(|(table, (key, value))| ((*table, key.to_vec()), value)).collect();
+    let mut wrong = Vec::new();
+    let mut listed = BTreeMap::<UserId, (u64, u64)>::new();
+    for ((table, key), value) in &stored {
+        let has = |key: keys::StoreKey| stored.contains_key(&key);
+        let names = || Some((first_user(key)?, keys::parse_second_user(key)?));
+        let is_alone = match (table, key.first(), names()) {
+            (Table::Directory, Some(b'k'), Some((user, contact))) => {
+                listed.entry(user.clone()).or_default().0 += 1;
+                !has(keys::watcher(&contact, &user)) || !has(keys::user(&contact)) || !has(keys::user(&user))
+            }
+            (Table::Directory, Some(b'K'), Some((contact, user))) => !has(keys::contact(&user, &contact)),
+            (Table::Conversations, Some(b'm'), _) if key.contains(&0) => {
+                let (user, id) = (first_user(key), keys::parse_membership(key));
+                user.iter().for_each(|user| listed.entry(user.clone()).or_default().1 += 1);
+                !user.zip(id).is_some_and(|(user, id)| members(&stored, id).contains(&user))
+            }
+            (Table::Conversations, Some(b'c'), _) => {
+                let id = keys::parse_counter(&key[1..]).map(ConversationId::new);
+                let record = ConversationRecord::decode((*value).clone()).ok();
+                let members = record.into_iter().flat_map(|record| record.members);
+                id.is_none_or(|id| {
+                    members.filter_map(|it| UserId::new(&it.user).ok()).any(|user| !has(keys::membership(&user, id)))
+                })
+            }
+            _ => false,
+        };
+        if is_alone {
+            wrong.push(format!("{table:?} has {} alone", String::from_utf8_lossy(key)));
+        }
+    }
+    for (user, (contacts, memberships)) in listed {
+        let count = |(table, key)| stored.get(&(table, key)).copied();
+        let counted = count(keys::contact_count(&user)).and_then(|value| keys::parse_counter(value)).unwrap_or(0);
+        let crowd = count(keys::membership_count(&user)).and_then(|value| keys::parse_crowd(value));
+        let conversations = crowd.unwrap_or_default().conversations;
+        if (counted, conversations) != (contacts, memberships) {
+            wrong.push(format!(
+                "{user} counts {counted} of {contacts} contacts, {conversations} of {memberships} groups"
+            ));
+        }
+    }
+    wrong
+}
+
+/// The name behind the tag of a key, before the 0.
+fn first_user(key: &[u8]) -> Option<UserId> {
+    let name = key.get(1..)?.split(|byte| *byte == 0).next()?;
+    UserId::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+fn members(stored: &BTreeMap<keys::StoreKey, &Bytes>, id: ConversationId) -> Vec<UserId> {
+    let record = stored.get(&keys::conversation(id)).map(|value| ConversationRecord::decode((*value).clone()));
+    let members = record.and_then(Result::ok).into_iter().flat_map(|record| record.members);
+    members.filter_map(|member| UserId::new(&member.user).ok()).collect()
 }
 
 /// What counts as unread, of all members of all conversations.

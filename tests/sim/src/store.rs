@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use godwit_core::entry::Entry;
-use godwit_core::stored::{StateRecord, UserRecord};
+use godwit_core::stored::{OriginRecord, StateRecord, UserRecord};
 use godwit_store::memory::MemoryStore;
 use godwit_store::{Durability, Row, Store, StoreError, Table, Write, keys};
 use parking_lot::Mutex;
@@ -51,8 +51,15 @@ pub(crate) struct SimStore(Arc<State>);
 
 impl SimStore {
     pub(crate) fn new(seed: u64, plan: &Plan, turmoil: Turmoil, clock: Clock, record: Record) -> Self {
-        let empty = || MemoryStore::new(clock.handed_out());
-        let disk = Disk { current: empty(), synced: empty(), tail: Vec::new(), deleted: BTreeSet::new() };
+        let origin = OriginRecord { server: 1, epoch: 1, floor: 0, partitions: plan.partitions };
+        let (table, key) = keys::origin();
+        let first = Write::Put(table, key, origin.encode_to_vec().into());
+        let new = || {
+            let store = MemoryStore::new(clock.handed_out());
+            now(store.commit(vec![first.clone()], Durability::Synced));
+            store
+        };
+        let disk = Disk { current: new(), synced: new(), tail: Vec::new(), deleted: BTreeSet::new() };
         Self(Arc::new(State {
             dice: Dice::new(seed, "store"),
             plan: plan.clone(),
@@ -129,6 +136,7 @@ impl SimStore {
             // Devices before their entries.
             writes.iter().for_each(|write| self.tell_of_devices(write));
             self.tell_of_entries(&writes);
+            writes.iter().for_each(|write| self.tell_of_partitions(write));
             now(disk.synced.commit(writes, Durability::Synced));
         }
     }
@@ -151,6 +159,19 @@ impl SimStore {
             if self.0.record.with(|facts| facts.device_of(id).is_none()) {
                 self.0.record.emit(Event::Numbered { user, name, id });
             }
+        }
+    }
+
+    fn tell_of_partitions(&self, write: &Write) {
+        let (Write::Put(Table::Directory, key, _) | Write::Delete(Table::Directory, key)) = write else { return };
+        if let Some((link, number)) = keys::parse_outbox_item(key) {
+            let is_sent = matches!(write, Write::Put(..));
+            self.0.record.emit(if is_sent { Event::SentOut { link, number } } else { Event::LetGo { link, number } });
+        }
+        if let (b'i', Write::Put(_, _, value), Some(link)) = (key[0], write, keys::parse_link(key))
+            && let Some(number) = keys::parse_counter(value)
+        {
+            self.0.record.emit(Event::TakenIn { link, number });
         }
     }
 

@@ -7,7 +7,6 @@
 
 use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, UserId};
-use godwit_schemas::partition::Partition;
 
 use super::{Decision, blocks};
 use crate::entry::{Entry, EntryKind};
@@ -32,7 +31,8 @@ impl Decision<'_> {
         for (device, order) in found.copies.iter().copied() {
             if own.iter().any(|(of_caller, _)| *of_caller == device) {
                 self.out.changes.push(StoreChange::EntryGone(device, order));
-                let (partition, kind) = (Partition::of_device(device), EffectKind::Recalled(device, order, bytes));
+                let (partition, kind) =
+                    (self.cache.partitions().of_device(device), EffectKind::Recalled(device, order, bytes));
                 self.out.effects.push(Effect { partition, kind });
                 self.release(device, place.0, &[place.1]);
             }

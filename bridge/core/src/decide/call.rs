@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use godwit_schemas::client::{self, Role};
 use godwit_schemas::ids::{ConversationId, UserId};
-use godwit_schemas::partition::Partition;
 
 use super::{Decision, Placed, described};
 use crate::call::{CallEffect, ConversationCall};
@@ -40,7 +39,7 @@ impl Decision<'_> {
         if let Some(to) = origin.reply_to {
             let response = Box::new(client::Response { id, ..response });
             let kind = EffectKind::Responded { to, response, correlation };
-            self.out.effects.push(Effect { partition: Partition::of_user(&origin.user), kind });
+            self.out.effects.push(Effect { partition: self.cache.partitions().of_user(&origin.user), kind });
         }
         // The call was understood: the publish itself is answered with success.
         self.answer(origin, Ok(Placed { conversation, ..Placed::default() }));

@@ -7,7 +7,6 @@
 
 use godwit_schemas::client::{self, Role, change};
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
-use godwit_schemas::partition::Partition;
 
 use super::Decision;
 use super::blocked::recalled;
@@ -46,7 +45,8 @@ impl Decision<'_> {
         let bytes = found.copy.as_ref().map_or(0, Entry::content_len);
         for (device, order) in found.copies.iter().copied() {
             self.out.changes.push(StoreChange::EntryGone(device, order));
-            let (partition, kind) = (Partition::of_device(device), EffectKind::Recalled(device, order, bytes));
+            let (partition, kind) =
+                (self.cache.partitions().of_device(device), EffectKind::Recalled(device, order, bytes));
             self.out.effects.push(Effect { partition, kind });
         }
         if self.cache.holders(place).is_some() {

@@ -2,7 +2,6 @@
 
 use godwit_schemas::client::{self, Role, change};
 use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
-use godwit_schemas::partition::Partition;
 
 use super::call::done;
 use super::room::limit;
@@ -44,7 +43,7 @@ impl Decision<'_> {
                 self.any_takes(others.map(|user| (user, limit(self.is_stranger(user, caller)))), None)?;
                 self.may_be_in_more(caller, &users)?;
                 self.may_add_more(caller, &users)?;
-                Ok(self.create(Partition::of_user(caller), true, &call.title, &users))
+                Ok(self.create(self.cache.partitions().of_user(caller), true, &call.title, &users))
             }
         }
     }

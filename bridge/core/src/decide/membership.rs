@@ -6,7 +6,7 @@ use godwit_schemas::ids::{ConversationId, UserId};
 
 use super::Decision;
 use crate::membership_count::{Membership, day_of};
-use crate::outcome::StoreChange;
+use crate::outbox::{Item, Link, Outgoing};
 use crate::refusal::{self, Refusal};
 
 impl Decision<'_> {
@@ -50,6 +50,8 @@ impl Decision<'_> {
     /// The user is a member from here on, or is none any more.
     pub(super) fn count(&mut self, user: &UserId, id: ConversationId, membership: Membership) {
         self.cache.count_membership(user, membership);
-        self.out.changes.push(StoreChange::Membership(user.clone(), id, membership));
+        let partitions = self.cache.partitions();
+        let link = Link { from: partitions.of_conversation(id), to: partitions.of_user(user) };
+        self.out.outgoing.push(Outgoing { link, item: Item::Membership(user.clone(), id, membership) });
     }
 }

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, UserId};
-use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
 use super::content::content;
@@ -127,7 +126,7 @@ impl Decision<'_> {
         let asked = [from, to].into_iter().filter(|user| self.spared.as_ref() != Some(*user));
         self.may_be_in_more(from, asked)?;
         let users = if from == to { vec![from.clone()] } else { vec![from.clone(), to.clone()] };
-        let id = self.create(Partition::of_pair(from, to), false, "", &users);
+        let id = self.create(self.cache.partitions().of_pair(from, to), false, "", &users);
         self.cache.set_direct(pair.clone(), Some(id));
         self.out.changes.push(StoreChange::Pair(pair.0, pair.1, Some(id)));
         Ok(id)

@@ -2,7 +2,7 @@ use std::num::{NonZeroU16, NonZeroU64};
 
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::partition::PARTITIONS;
+use godwit_schemas::partition::Partitions;
 use prost::Message as _;
 
 mod amend;
@@ -22,6 +22,7 @@ use crate::call::{ConversationCall, RoutedCall};
 use crate::command::{ClientSequence, CountName, Draft, To};
 use crate::entry::{Entry, EntryKind};
 use crate::membership_count::MembershipCount;
+use crate::outbox::Item;
 use crate::outcome::NewEntry;
 use crate::reply_to::{ConnectionKey, PublishKey, ReplyTo};
 use crate::retention::History;
@@ -62,7 +63,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         Self {
-            cache: StateCache::new(100, [0; PARTITIONS as usize], 0),
+            cache: StateCache::new(100, Partitions::NEW, Vec::new(), 0),
             now_s: NOW_S,
             rules: RULES,
             found: MessageCopies::default(),
@@ -114,8 +115,8 @@ impl Scene {
         }
         let mut outcome = Outcome::default();
         decide(&mut self.cache, &self.rules, self.now_s, command, &mut outcome);
-        for change in &outcome.changes {
-            if let StoreChange::Membership(user, _, membership) = change {
+        for outgoing in &outcome.outgoing {
+            if let Item::Membership(user, _, membership) = &outgoing.item {
                 self.crowds.entry(user.clone()).or_default().count(*membership);
             }
         }

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use godwit_core::command::CommandOrigin;
-use godwit_core::outcome::{Effect, EffectKind};
+use godwit_core::outcome::EffectKind;
 use godwit_core::refusal::Refusal;
 use godwit_core::reply_to::ReplyTo;
 use godwit_schemas::client::{self};
-use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
 use crate::admin::AdminError;
@@ -31,15 +30,14 @@ impl CallContext {
     }
 
     /// The effects that answer the call.
-    pub(in crate::lane) fn answer(self, response: client::Response) -> Vec<Effect> {
+    pub(in crate::lane) fn answer(self, response: client::Response) -> Vec<EffectKind> {
         let Self { origin, id, correlation, .. } = self;
         let Some(to) = origin.reply_to else { return Vec::new() };
         let response = Box::new(client::Response { id, ..response });
         let responded = EffectKind::Responded { to, response, correlation };
         let (reason, text, conversation, sequence, repeated) = (Reason::SUCCESS, "", None, None, None);
         let published = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
-        let partition = Partition::of_user(&origin.user);
-        vec![Effect { partition, kind: responded }, Effect { partition, kind: published }]
+        vec![responded, published]
     }
 }
 

@@ -1,10 +1,9 @@
 //! Calls about contacts, and what other lanes say of them.
 
-use std::sync::Arc;
-
 use godwit_core::call::{ContactsCall, ConversationCall, RoutedCall};
 use godwit_core::command::{Command, CommandOrigin};
-use godwit_core::outcome::Effect;
+use godwit_core::outbox::{Item, Link};
+use godwit_core::outcome::EffectKind;
 use godwit_core::refusal;
 use godwit_core::state_cache::StateCache;
 use godwit_core::stored::ContactRecord;
@@ -18,7 +17,7 @@ use crate::lane::account::contacts::{CONTACTS_MAX, ContactList, LABEL_BYTES_MAX,
 use crate::lane::presence::query::PresenceCall;
 use crate::lane::query::slices::{ReadKind, SliceJob};
 use crate::lane::query::turns::TurnOwner;
-use crate::messages::{Barrier, LaneMessage, People};
+use crate::messages::{LaneMessage, People};
 use crate::writes;
 use godwit_store::{Store, StoreError, keys};
 
@@ -57,11 +56,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
             People::Seen(lane, look, presences) => self.seen(lane, &look, presences),
             People::ContactAdded(user, contact, answer) => self.contact_added(user, contact, answer).await?,
             People::Forget(user, then) => self.accounts.forget_people(&mut self.requests, user, then),
-            People::Forgotten(user, _) => _ = self.accounts.being_forgotten.remove(&user),
-            People::ContactGone(contact, users, all) => {
-                for user in users {
-                    self.contact_gone(user, contact.clone(), all.clone()).await?;
-                }
+            People::Forgotten(user, then) => {
+                self.accounts.being_forgotten.remove(&user);
+                then();
             }
         }
         Ok(())
@@ -75,6 +72,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         {
             let on_its_way = self.accounts.contacts.on_their_way.remove(&user);
             let mut waiting = on_its_way.map(|it| it.waiting).unwrap_or_default();
+            let mut taken_in = Vec::new();
             while let Some(next) = waiting.pop_front() {
                 match next {
                     WaitingContactCall::Call(waited) => {
@@ -83,11 +81,20 @@ impl<S: Store, B: Bus> Lane<S, B> {
                             self.requests.turns.push(TurnOwner::User(user.clone()), rest);
                         }
                     }
-                    WaitingContactCall::Gone(user, contact, all) => self.contact_gone(user, contact, all).await?,
+                    WaitingContactCall::Gone(user, contact, told_on) => {
+                        let is_done = self.contact_gone(user, contact, told_on).await?;
+                        if let Some(link) = told_on.filter(|_| is_done) {
+                            self.is_carried_out(link);
+                            taken_in.push(link);
+                        }
+                    }
                 }
                 if let Some(again) = self.accounts.contacts.on_their_way.get_mut(&user) {
                     again.waiting.append(&mut waiting);
                 }
+            }
+            for link in taken_in {
+                self.take_in(link).await?;
             }
         }
         Ok(())
@@ -114,12 +121,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if is_new {
             self.presence.changes_sight(&self.context, &mut self.state, &self.round, &user, &contact).await?;
         }
-        let writes = self.round.writes();
-        writes.push(writes::put(keys::contact(&user, &contact), &ContactRecord { label: call.label }));
+        self.round.write(writes::put(keys::contact(&user, &contact), &ContactRecord { label: call.label }));
         if is_new {
-            writes.push(writes::set(keys::watcher(&contact, &user), Some(Default::default())));
-            writes.push(writes::set(keys::watched(&contact), Some(Default::default())));
-            writes.push(writes::set(keys::contact_count(&user), Some(writes::counter(count + 1))));
+            self.round.write(writes::set(keys::contact_count(&user), Some(writes::counter(count + 1))));
+            self.watch(&contact, &user, true);
         }
         let (of, answer) = (user.clone(), caller.answer(client::Response::default()));
         let then = self.context.then_send(move || LaneMessage::People(People::ContactAdded(of, contact, answer)));
@@ -128,9 +133,14 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     /// On disk. Who is removed from now on finds it there; who was removed meanwhile did not.
-    async fn contact_added(&mut self, user: UserId, contact: UserId, answer: Vec<Effect>) -> Result<(), StoreError> {
+    async fn contact_added(
+        &mut self,
+        user: UserId,
+        contact: UserId,
+        answer: Vec<EffectKind>,
+    ) -> Result<(), StoreError> {
         if self.state.user_record(&self.context, &contact).await?.is_none() {
-            self.contact_gone(user, contact, Barrier::new(Box::new(|| ()))).await?;
+            self.contact_gone(user, contact, None).await?;
         } else {
             self.context.look_at(&user, &contact);
             self.accept_direct(&user, &contact).await?;
@@ -169,6 +179,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return Ok(());
         };
         if self.take_out(&user, &contact).await? {
+            self.watch(&contact, &user, false);
             let done = self.context.then_respond(caller, client::Response::default());
             self.accounts.contacts.settle(&mut self.round, &user, done);
         } else {
@@ -184,21 +195,39 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return Ok(false);
         }
         self.presence.changes_sight(&self.context, &mut self.state, &self.round, user, contact).await?;
-        let writes = self.round.writes();
-        writes.push(writes::set(keys::contact(user, contact), None));
-        writes.push(writes::set(keys::watcher(contact, user), None));
-        writes.push(writes::set(keys::contact_count(user), Some(writes::counter(count.saturating_sub(1)))));
+        self.round.write(writes::set(keys::contact(user, contact), None));
+        self.round.write(writes::set(keys::contact_count(user), Some(writes::counter(count.saturating_sub(1)))));
         Ok(true)
     }
 
-    /// A contact of a user of this lane is no more. `all` is let go of when nothing is left of it on disk.
-    async fn contact_gone(&mut self, user: UserId, contact: UserId, all: Arc<Barrier>) -> Result<(), StoreError> {
+    /// The contact's partition is told who watches it.
+    fn watch(&mut self, contact: &UserId, by: &UserId, begins: bool) {
+        let partitions = self.context.origin.partitions;
+        let link = Link { from: partitions.of_user(by), to: partitions.of_user(contact) };
+        self.exchange.send(link, Item::Watch { contact: contact.clone(), by: by.clone(), begins });
+    }
+
+    /// A contact of a user of this lane is no more. `told_on`: where its partition said so, which by then has forgotten who
+    /// watched it. False: it waits for the user's earlier calls.
+    pub(in crate::lane) async fn contact_gone(
+        &mut self,
+        user: UserId,
+        contact: UserId,
+        told_on: Option<Link>,
+    ) -> Result<bool, StoreError> {
         if let Some(on_its_way) = self.accounts.contacts.on_their_way.get_mut(&user) {
-            on_its_way.waiting.push_back(WaitingContactCall::Gone(user, contact, all));
-        } else if self.take_out(&user, &contact).await? {
-            self.is_not_shown(&user, &contact);
-            self.accounts.contacts.settle(&mut self.round, &user, Box::new(move || drop(all)));
+            on_its_way.waiting.push_back(WaitingContactCall::Gone(user, contact, told_on));
+            return Ok(false);
         }
-        Ok(())
+        // Of a user that is no more the contacts are cleared away anyway.
+        let is_there = self.state.user_record(&self.context, &user).await?.is_some();
+        if is_there && self.take_out(&user, &contact).await? {
+            if told_on.is_none() {
+                self.watch(&contact, &user, false);
+            }
+            self.is_not_shown(&user, &contact);
+            self.accounts.contacts.settle(&mut self.round, &user, Box::new(|| ()));
+        }
+        Ok(true)
     }
 }

@@ -2,10 +2,10 @@
 //! whom. Also where calls wait that would read what an earlier call of the same user has not got to disk yet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use godwit_core::call::ContactsCall;
 use godwit_core::keys::Ticket;
+use godwit_core::outbox::Link;
 use godwit_core::refusal;
 use godwit_core::stored::{ContactRecord, ProfileRecord, UserRecord};
 use godwit_schemas::client;
@@ -15,7 +15,7 @@ use crate::lane::account::caller::CallContext;
 use crate::lane::context::Context;
 use crate::lane::query::page::{AnswerRoom, PageBuilder, ReadAnswer, TooLarge};
 use crate::lane::round::Round;
-use crate::messages::{AfterCommit, Barrier, Continuation};
+use crate::messages::{AfterCommit, Continuation};
 use godwit_store::record::decoded;
 use godwit_store::{Store, StoreError, Table, keys};
 
@@ -66,7 +66,8 @@ impl ContactList {
 
 pub(in crate::lane) enum WaitingContactCall {
     Call(Box<(CallContext, ContactsCall)>),
-    Gone(UserId, UserId, Arc<Barrier>),
+    /// The user's contact is no more; told on this link, if on one.
+    Gone(UserId, UserId, Option<Link>),
 }
 
 impl Contacts {

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use godwit_core::stored::UserRecord;
 use godwit_schemas::ids::DeviceId;
 use godwit_schemas::ids::UserId;
-use godwit_schemas::partition::PARTITIONS;
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::Partitions;
 
 use self::contacts::Contacts;
 use self::phone::Phones;
@@ -45,7 +44,8 @@ pub(in crate::lane) struct Accounts {
     pub(in crate::lane) phones: Phones,
     contacts: Contacts,
     /// The last device that was made in each partition.
-    last_device: [u64; PARTITIONS as usize],
+    last_device: Vec<u64>,
+    partitions: Partitions,
     /// Absent: there is no object store.
     media: Option<MediaHandle>,
     /// Where devices are pushed, as far as it is not on disk yet.
@@ -70,7 +70,8 @@ impl Accounts {
 
     pub(in crate::lane) fn new(
         names: PhoneNames,
-        last_device: [u64; PARTITIONS as usize],
+        partitions: Partitions,
+        last_device: Vec<u64>,
         media: Option<MediaHandle>,
     ) -> Self {
         Self {
@@ -79,6 +80,7 @@ impl Accounts {
             phones: Phones::new(names),
             contacts: Contacts::default(),
             last_device,
+            partitions,
             media,
             pushes: UnsettledPushes::default(),
         }
@@ -96,10 +98,12 @@ impl Accounts {
         Ok(state.user_record(context, user).await?.ok_or_else(|| AdminError::NoUser(user.clone())))
     }
 
-    pub(in crate::lane) fn allocate_device(&mut self, round: &mut Round, partition: Partition) -> DeviceId {
-        let next = &mut self.last_device[usize::from(partition.get())];
-        *next += 1;
-        round.write(writes::set(keys::device_counter(partition), Some(writes::counter(*next))));
-        DeviceId::new(*next * PARTITIONS + u64::from(partition.get()))
+    /// A number for a new device of the user. The next commit counts it.
+    pub(in crate::lane) fn allocate_device(&mut self, round: &mut Round, user: &UserId) -> DeviceId {
+        let partition = self.partitions.of_user(user);
+        let last = &mut self.last_device[usize::from(partition.get())];
+        *last += 1;
+        round.write(writes::set(keys::device_counter(partition), Some(writes::counter(*last))));
+        DeviceId::new(self.partitions.number(partition, *last))
     }
 }

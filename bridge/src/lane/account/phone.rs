@@ -10,13 +10,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use godwit_core::command::CommandOrigin;
-use godwit_core::outcome::{Effect, EffectKind};
+use godwit_core::outcome::EffectKind;
 use godwit_core::refusal::{self, Refusal};
 use godwit_core::state_cache::StateCache;
 use godwit_core::stored::UserRecord;
 use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceId, UserId};
-use godwit_schemas::partition::Partition;
 use tokio::sync::oneshot;
 
 use crate::admin::AdminError;
@@ -165,9 +164,8 @@ impl<S: Store> Context<S> {
     pub(in crate::lane) fn refuse_post(&self, origin: CommandOrigin, Refusal { reason, text }: Refusal) {
         let Some(to) = origin.reply_to else { return };
         let kind = EffectKind::Published { to, reason, text, conversation: None, sequence: None, repeated: None };
-        let effect = Effect { partition: Partition::of_user(&origin.user), kind };
         // In the next round: the publish is still being taken.
-        self.then_send(move || LaneMessage::Effects(vec![effect]))();
+        self.then_send(move || LaneMessage::Effects(vec![kind]))();
     }
 
     pub(in crate::lane) fn then_phone_ready(&self, hash: PhoneHash) -> Continuation {

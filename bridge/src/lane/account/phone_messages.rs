@@ -12,7 +12,6 @@ use godwit_core::stored::{DeviceRecord, UserRecord};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::ids::{DeviceId, UserId};
 use godwit_schemas::media::MediaId;
-use godwit_schemas::partition::Partition;
 use godwit_schemas::phone::PhoneNumber;
 
 use crate::admin::AdminError;
@@ -83,7 +82,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// A user for a number that nobody has: with a device that has an inbox and lets nobody in.
     fn make_waiting(&mut self, user: UserId, hash: PhoneHash) {
-        let id = self.accounts.allocate_device(&mut self.round, Partition::of_user(&user)).get();
+        let id = self.accounts.allocate_device(&mut self.round, &user).get();
         let record = UserRecord {
             devices: vec![DeviceRecord { id, ..Default::default() }],
             waiting: true,

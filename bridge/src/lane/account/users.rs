@@ -6,7 +6,6 @@ use godwit_core::event::DomainEvent;
 use godwit_core::stored::{DeviceRecord, UserRecord};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
-use godwit_schemas::partition::Partition;
 
 use crate::admin::{AdminError, DeviceCredentials, UserListing};
 use crate::audit::{Actor, AuditEntry};
@@ -199,7 +198,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             Ok(password) => password,
             Err(error) => return answer(reply, Err(AdminError::NoRandomness(error.to_string()))),
         };
-        let id = self.accounts.allocate_device(&mut self.round, Partition::of_user(&user));
+        let id = self.accounts.allocate_device(&mut self.round, &user);
         record.devices.push(DeviceRecord {
             id: id.get(),
             name: name.to_string(),

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use godwit_core::command::Command;
 use godwit_core::entry::Entry;
+use godwit_core::outbox::{Item, Link};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::ids::DeviceId;
 
 use crate::lane::Lane;
-use crate::lane::cleanup::{BYTES, Cleanup, ROWS};
+use crate::lane::cleanup::{BYTES, Cleanup, Next, ROWS};
 use crate::lane::query::slices::SliceJob;
 use crate::messages::{AfterCommit, Continuation};
 use crate::writes;
@@ -25,7 +25,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let Some((last, _)) = rows.last() else { return Ok(()) };
             from = keys::behind(last);
             for marked in rows.iter().filter_map(|(key, _)| keys::parse_mark(key)) {
-                if marked.partition().lane(self.context.lanes.len() as u32) != self.context.number {
+                if self.context.owner(marked.partition(self.context.origin.partitions)) != self.context.number {
                     continue;
                 }
                 match marked {
@@ -39,16 +39,24 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// A slice. Returns what is left.
     pub(in crate::lane) async fn clear_on(&mut self, clearing: Box<Cleanup>) -> Result<Option<SliceJob>, StoreError> {
-        let rest = match *clearing {
+        let Lane { round, context, exchange, .. } = self;
+        let next = match *clearing {
             Cleanup::Devices { left, gone, from, then } => self.clear_device(left, gone, from, then).await?,
-            Cleanup::History { id, from } => Some(self.round.clear_messages(&self.context, id, from).await?),
-            Cleanup::Files { id, from } => self.round.unshare_files(&self.context, id, from).await?,
-            Cleanup::Contacts { user, from, all } => {
-                Some(self.round.clear_contacts(&self.context, user, from, all).await?)
-            }
-            Cleanup::Watchers { user, from, all } => self.round.tell_watchers(&self.context, user, from, all).await?,
+            Cleanup::History { id, from } => Next::Now(round.clear_messages(context, id, from).await?),
+            Cleanup::Files { id, from } => round.unshare_files(context, id, from).await?,
+            Cleanup::Memberships { user, then } => exchange.leave_conversations(context, user, then).await?,
+            Cleanup::Contacts { user, from, then } => exchange.clear_contacts(context, round, user, from, then).await?,
+            Cleanup::Watchers { user, from, then } => exchange.tell_watchers(context, round, user, from, then).await?,
         };
-        Ok(rest.map(|rest| SliceJob::Clear(Box::new(rest))))
+        match next {
+            Next::Now(rest) => return Ok(Some(SliceJob::Clear(Box::new(rest)))),
+            Next::WhenTakenIn(from, rest) => {
+                self.exchange.when_taken_in(from, rest);
+                self.round.hasten();
+            }
+            Next::Nothing => {}
+        }
+        Ok(None)
     }
 
     /// Bodies that are kept apart need not be kept for a device any more; then goes all that is its own.
@@ -58,10 +66,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         mut gone: Vec<DeviceId>,
         from: Option<Vec<u8>>,
         then: Continuation,
-    ) -> Result<Option<Cleanup>, StoreError> {
+    ) -> Result<Next, StoreError> {
         let Some(device) = left.last().copied() else {
             self.round.when_durable(AfterCommit::Erased(gone, then));
-            return Ok(None);
+            return Ok(Next::Nothing);
         };
         let (first, to) = keys::inbox_from(device, self.context.stored_low(device).await?);
         let RowPage { rows, next: from } =
@@ -71,8 +79,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
         for entry in entries.filter(Entry::is_reference) {
             apart.entry(entry.conversation).or_default().push(entry.sequence);
         }
+        let partitions = self.context.origin.partitions;
+        let (home, sends) = (partitions.of_device(device), !apart.is_empty());
         for (conversation, apart) in apart {
-            self.dispatch(Command::Released { device, conversation, apart });
+            let link = Link { from: home, to: partitions.of_conversation(conversation) };
+            self.exchange.send(link, Item::Released { device, conversation, apart });
         }
         if from.is_none() {
             let writes = self.round.writes();
@@ -86,6 +97,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.erase_push(device).await?;
             gone.extend(left.pop());
         }
-        Ok(Some(Cleanup::Devices { left, gone, from, then }))
+        let rest = Cleanup::Devices { left, gone, from, then };
+        Ok(if sends { Next::WhenTakenIn(home, rest) } else { Next::Now(rest) })
     }
 }

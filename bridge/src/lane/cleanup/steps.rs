@@ -1,22 +1,21 @@
 //! The steps of each cleanup: what is left of removed devices, users and conversations is deleted, a page of rows at a time.
 //! Called by `run`. Keeps P6.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use godwit_core::entry::Entry;
+use godwit_core::outbox::{Item, Link};
 use godwit_core::stored::ProfileRecord;
 use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
 
 use crate::lane::account::Accounts;
-use crate::lane::cleanup::{Cleanup, WATCHERS};
+use crate::lane::cleanup::{Cleanup, MEMBERSHIPS, Next, WATCHERS};
 use crate::lane::context::Context;
+use crate::lane::exchange::Exchange;
 use crate::lane::query::Requests;
 use crate::lane::query::slices::SliceJob;
 use crate::lane::query::turns::TurnOwner;
 use crate::lane::round::Round;
 use crate::lane::round::copy_search::{BYTES, ROWS};
-use crate::messages::{AfterCommit, Barrier, Continuation, LaneMessage, People};
+use crate::messages::{AfterCommit, Continuation, LaneMessage, People};
 use crate::writes;
 use godwit_store::keys::{MessageRowKind, Tombstone};
 use godwit_store::record::decoded;
@@ -40,12 +39,11 @@ impl Requests {
 }
 
 impl Accounts {
-    /// Forgets the contacts and the profile of a user that is no more, and that others had it as a contact. Until that is
-    /// done nobody can take its name.
+    /// Forgets a user that is no more and that all lanes know to be so: its conversations, its contacts and its profile, and
+    /// that others had it as a contact. Until that is done nobody can take its name.
     pub(in crate::lane) fn forget_people(&mut self, requests: &mut Requests, user: UserId, then: Continuation) {
         self.forgets(user.clone());
-        let from = keys::contacts_after(&user, None).0;
-        requests.clear(Cleanup::Contacts { user, from, all: Barrier::new(then) });
+        requests.clear(Cleanup::Memberships { user, then });
     }
 }
 
@@ -73,7 +71,7 @@ impl Round {
         context: &Context<S>,
         id: ConversationId,
         from: Vec<u8>,
-    ) -> Result<Option<Cleanup>, StoreError> {
+    ) -> Result<Next, StoreError> {
         let (_, to) = keys::media::references_in(id);
         let RowPage { rows, next } = context.store.page(Table::Media, &from, &to, ROWS, BYTES).await?;
         for (key, _) in &rows {
@@ -82,32 +80,62 @@ impl Round {
             writes::unshare(place, file, context.now_s, self.writes());
         }
         if let Some(from) = next {
-            return Ok(Some(Cleanup::Files { id, from }));
+            return Ok(Next::Now(Cleanup::Files { id, from }));
         }
         self.write(writes::set(keys::mark(&Tombstone::Conversation(id)), None));
         self.set_durable();
-        Ok(None)
+        Ok(Next::Nothing)
     }
+}
 
-    pub(in crate::lane) async fn clear_contacts<S: Store>(
+impl Exchange {
+    /// What the user is still in. A lane that did not know yet may have let it in after it had left the others.
+    pub(in crate::lane) async fn leave_conversations<S: Store>(
         &mut self,
         context: &Context<S>,
         user: UserId,
+        then: Continuation,
+    ) -> Result<Next, StoreError> {
+        let partitions = context.origin.partitions;
+        let home = partitions.of_user(&user);
+        let (from, to) = keys::memberships(&user);
+        let rows = context.store.scan(Table::Conversations, &from, &to, MEMBERSHIPS, usize::MAX).await?;
+        let conversations: Vec<_> = rows.iter().filter_map(|(key, _)| keys::parse_membership(key)).collect();
+        if conversations.is_empty() {
+            let from = keys::contacts_after(&user, None).0;
+            return Ok(Next::Now(Cleanup::Contacts { user, from, then }));
+        }
+        for conversation in conversations {
+            let link = Link { from: home, to: partitions.of_conversation(conversation) };
+            self.send(link, Item::Forget { user: user.clone(), conversation });
+        }
+        Ok(Next::WhenTakenIn(home, Cleanup::Memberships { user, then }))
+    }
+
+    /// What the user had as contacts, and its profile.
+    pub(in crate::lane) async fn clear_contacts<S: Store>(
+        &mut self,
+        context: &Context<S>,
+        round: &mut Round,
+        user: UserId,
         from: Vec<u8>,
-        all: Arc<Barrier>,
-    ) -> Result<Cleanup, StoreError> {
+        then: Continuation,
+    ) -> Result<Next, StoreError> {
+        let partitions = context.origin.partitions;
+        let home = partitions.of_user(&user);
         let (_, to) = keys::contacts_after(&user, None);
         let RowPage { rows, next } = context.store.page(Table::Directory, &from, &to, ROWS, BYTES).await?;
         for contact in rows.iter().filter_map(|(key, _)| keys::parse_second_user(key)) {
-            self.write(writes::set(keys::contact(&user, &contact), None));
-            self.write(writes::set(keys::watcher(&contact, &user), None));
+            round.write(writes::set(keys::contact(&user, &contact), None));
+            let link = Link { from: home, to: partitions.of_user(&contact) };
+            self.send(link, Item::Watch { contact, by: user.clone(), begins: false });
         }
         if let Some(from) = next {
-            return Ok(Cleanup::Contacts { user, from, all });
+            return Ok(Next::WhenTakenIn(home, Cleanup::Contacts { user, from, then }));
         }
         let profile = context.store.multi_get(&[keys::profile(&user)]).await?.pop().flatten();
         let profile = profile.and_then(|value| decoded::<ProfileRecord>("profile", &user, &value));
-        self.forget_files(context, &user, &profile.unwrap_or_default().picture).await?;
+        round.forget_files(context, &user, &profile.unwrap_or_default().picture).await?;
         let rows = [
             keys::contact_count(&user),
             keys::profile(&user),
@@ -115,35 +143,40 @@ impl Round {
             keys::watched(&user),
             keys::membership_count(&user),
         ];
-        self.write_all(rows.map(|key| writes::set(key, None)));
-        self.write(writes::delete_range(Table::Directory, keys::all_written_to(&user)));
+        round.write_all(rows.map(|key| writes::set(key, None)));
+        round.write(writes::delete_range(Table::Directory, keys::all_written_to(&user)));
         let from = keys::watchers_after(&user, None).0;
-        Ok(Cleanup::Watchers { user, from, all })
+        // An earlier start may have told some who have not taken it in.
+        Ok(Next::WhenTakenIn(home, Cleanup::Watchers { user, from, then }))
     }
 
+    /// Those who have the user as a contact are told, a slice of them at a time. When all have taken it in, nothing is left of
+    /// the user.
     pub(in crate::lane) async fn tell_watchers<S: Store>(
         &mut self,
         context: &Context<S>,
+        round: &mut Round,
         user: UserId,
         from: Vec<u8>,
-        all: Arc<Barrier>,
-    ) -> Result<Option<Cleanup>, StoreError> {
+        then: Continuation,
+    ) -> Result<Next, StoreError> {
+        let partitions = context.origin.partitions;
+        let home = partitions.of_user(&user);
         let (_, to) = keys::watchers_after(&user, None);
-        let RowPage { rows, next } = context.store.page(Table::Directory, &from, &to, WATCHERS, usize::MAX).await?;
-        let mut by_lane = BTreeMap::<_, Vec<_>>::new();
+        let rows = context.store.scan(Table::Directory, &from, &to, WATCHERS, usize::MAX).await?;
+        let Some((last, _)) = rows.last() else {
+            round.write(writes::set(keys::mark(&Tombstone::User(user.clone())), None));
+            let forgotten = context.then_send(move || LaneMessage::People(People::Forgotten(user, then)));
+            round.when_durable(AfterCommit::Then(forgotten));
+            return Ok(Next::Nothing);
+        };
         for watcher in rows.iter().filter_map(|(key, _)| keys::parse_second_user(key)) {
-            by_lane.entry(context.lane_of(&watcher)).or_default().push(watcher);
+            round.write(writes::set(keys::watcher(&user, &watcher), None));
+            let link = Link { from: home, to: partitions.of_user(&watcher) };
+            self.send(link, Item::ContactGone { user: watcher, contact: user.clone() });
         }
-        for (lane, watchers) in by_lane {
-            context.send_to_lane(lane, People::ContactGone(user.clone(), watchers, all.clone()));
-        }
-        if let Some(from) = next {
-            return Ok(Some(Cleanup::Watchers { from, user, all }));
-        }
-        self.write(writes::set(keys::mark(&Tombstone::User(user.clone())), None));
-        let forgotten = context.then_send(move || LaneMessage::People(People::Forgotten(user, all)));
-        self.when_durable(AfterCommit::Then(forgotten));
-        Ok(None)
+        let from = keys::behind(last);
+        Ok(Next::WhenTakenIn(home, Cleanup::Watchers { user, from, then }))
     }
 }
 

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use godwit_core::stored::{DeviceRecord, UserRecord};
 use godwit_schemas::bus::{self, Bus};
 use godwit_schemas::ids::{DeviceName, UserId};
-use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 use prost::Message;
 
@@ -105,7 +104,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         if record.devices.len() >= self.context.settings.devices_per_user_max {
             return Err((Reason::QUOTA_EXCEEDED, "too many devices"));
         }
-        let id = self.accounts.allocate_device(&mut self.round, Partition::of_user(user)).get();
+        let id = self.accounts.allocate_device(&mut self.round, user).get();
         // Without a password: no hash is so short.
         let device = DeviceRecord { id, name: name.to_string(), ..DeviceRecord::default() };
         record.devices.push(device.clone());

@@ -9,7 +9,6 @@ use tracing::field::display;
 use tracing::{Level, enabled, trace};
 
 use crate::lane::Lane;
-use crate::memberships::Memberships;
 use crate::messages::{Commit, LaneMessage};
 use crate::writes;
 use godwit_store::{Store, StoreError};
@@ -17,7 +16,7 @@ use godwit_store::{Store, StoreError};
 impl<S: Store, B: Bus> Lane<S, B> {
     /// Sends a command to the lane of its conversation.
     pub(in crate::lane) fn dispatch(&mut self, command: Command) {
-        let lane = command.partition().lane(self.context.lanes.len() as u32);
+        let lane = self.context.owner(command.partition(self.context.origin.partitions));
         if lane == self.context.number {
             self.round.queue(&mut self.requests.turns, command);
         } else {
@@ -27,7 +26,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
     /// Something is to be committed.
     pub(in crate::lane) fn has_work(&self) -> bool {
-        self.round.has_work() || self.connections.has_changes() || self.delivery.backlogs.has_unwritten()
+        self.round.has_work()
+            || self.connections.has_changes()
+            || self.delivery.backlogs.has_unwritten()
+            || self.exchange.has_unsent()
     }
 
     /// It should not wait any longer.
@@ -52,7 +54,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             trace_decided(&outcome.effects[before..]);
         }
         let mut commit = std::mem::take(&mut self.round.next);
-        commit.memberships = Memberships::of(&outcome.changes);
+        self.send_out(outcome.outgoing, &mut commit).await?;
         writes::of_changes(&mut self.state.cache, outcome.changes, &mut commit.writes);
         self.connections.write_sessions(&self.round, &mut commit.writes);
         self.delivery.write_backlogs(&mut commit.writes);
@@ -60,7 +62,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         commit.lane = self.context.number;
         commit.ticket = self.round.sealed;
         commit.entries = outcome.entries;
-        commit.effects = outcome.effects;
+        commit.effects.extend(outcome.effects);
         commit.durable |= outcome.durable;
         commit.events.extend(outcome.events.into_iter().flatten());
         Ok(commit)

@@ -2,7 +2,7 @@
 //! leave here and nowhere else. Keeps P1.
 
 use bytes::Bytes;
-use godwit_core::outcome::{Effect, EffectKind};
+use godwit_core::outcome::EffectKind;
 use godwit_core::reply_to::ReplyTo;
 use godwit_schemas::bus::{self, Bus, down::Frame};
 use godwit_schemas::client;
@@ -78,8 +78,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         Ok(())
     }
 
-    pub(in crate::lane) async fn effect(&mut self, effect: Effect) -> Result<(), StoreError> {
-        match effect.kind {
+    pub(in crate::lane) async fn effect(&mut self, effect: EffectKind) -> Result<(), StoreError> {
+        match effect {
             EffectKind::Published { to: ReplyTo::Http(request), reason, text, conversation, sequence, repeated } => {
                 let response = client::Response {
                     reason: reason.into(),
@@ -143,6 +143,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
             EffectKind::Abandoned(conversation) => self.requests.clear_history(conversation),
+            EffectKind::Arrived(outside) => self.arrived(outside).await?,
+            EffectKind::TakenIn(link, up_to) => self.taken_in(link, up_to),
         }
         Ok(())
     }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use godwit_core::command::Command;
 use godwit_core::event::DomainEvent;
 use godwit_core::keys::Ticket;
+use godwit_core::outbox::Item;
+use godwit_core::outcome::Effect;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::deferred_recalls::DeferredRecalls;
 use crate::messages::{AfterCommit, Barrier, Commit};
+use crate::writes;
 use godwit_store::Write;
 
 pub(in crate::lane) mod commit;
@@ -113,9 +116,24 @@ impl Round {
         &mut self.next.writes
     }
 
+    /// Takes in an item that only writes rows, with the next commit.
+    pub(in crate::lane) fn take_in(&mut self, item: Item) {
+        writes::take_in(item, &mut self.next);
+    }
+
+    /// Tells this when the next commit is on disk.
+    pub(in crate::lane) fn tell(&mut self, effect: Effect) {
+        self.next.effects.push(effect);
+    }
+
     /// The next commit must be on disk before anything follows from it.
     pub(in crate::lane) fn set_durable(&mut self) {
         self.next.durable = true;
+    }
+
+    /// Somebody waits for the next commit: it does not linger.
+    pub(in crate::lane) fn hasten(&mut self) {
+        self.due = true;
     }
 
     /// Events, if somebody reads them, with the next commit.

@@ -17,7 +17,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let leads = self.context.settings.lead.is_confirmed();
         if leads && self.context.number == 0 {
             let (lanes, term) = (self.context.lanes.len() as u32, self.context.settings.lead.term());
-            let hello = bus::BridgeHello { epoch: self.context.epoch, lanes, term };
+            let partitions = self.context.origin.partitions.get();
+            let hello = bus::BridgeHello { epoch: self.context.epoch, lanes, term, partitions };
             self.input.link.publish(bus::EDGES, hello.encode_to_vec().into()).await;
         }
         let (beats, gone) = self.edges.tick(Instant::now());

@@ -13,7 +13,7 @@ use godwit_schemas::bus::{
 };
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 use godwit_schemas::topic::Filters;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -259,8 +259,8 @@ impl<S: Store> Scene<S> {
 
     /// Sends a frame of Alice's to a lane that does not own her, in a batch of its own.
     pub(super) fn send_to_another_lane(&mut self, connection: u64, frame: up::Frame) {
-        let owner = Partition::of_user(&UserId::new("alice").unwrap());
-        let other = (0..64).map(Partition::of_hash).find(|it| it.lane(LANES) != owner.lane(LANES));
+        let owner = Partitions::NEW.of_user(&UserId::new("alice").unwrap());
+        let other = Partitions::NEW.all().find(|it| it.lane(LANES) != owner.lane(LANES));
         self.owners.insert(connection, other.unwrap());
         self.send(connection, [frame]);
     }
@@ -291,7 +291,7 @@ impl<S: Store> Scene<S> {
 
     /// Connects, without waiting for the answer.
     pub(super) fn begin_to_connect(&mut self, connection: u64, connect: Connect) {
-        self.owners.insert(connection, Partition::of_user(&UserId::new(&connect.user).unwrap()));
+        self.owners.insert(connection, Partitions::NEW.of_user(&UserId::new(&connect.user).unwrap()));
         self.send(connection, [up::Frame::Connect(connect)]);
     }
 

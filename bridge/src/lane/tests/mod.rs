@@ -23,6 +23,7 @@ mod counted;
 mod edge;
 mod erase;
 mod events;
+mod exchange;
 mod flow;
 mod grown;
 mod history;

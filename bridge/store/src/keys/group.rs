@@ -7,8 +7,10 @@
 //! | Directory | `K` of a contact | `K`, contact |
 //! | Directory | `s` `d` `v` `x` of a device | `d`, device |
 //! | Directory | `h` `w` `a` of a hash | the key |
-//! | Directory | `u` user: all are listed | `U`, partition (1) |
-//! | Directory | `q` `p` device: all are read at a start | `Q` `P`, partition (1) |
+//! | Directory | `u` user: all are listed | `U`, one of 64 by the hash of its name (1) |
+//! | Directory | `q` `p` device: all are read at a start | `Q` `P`, one of 64 by its number (1) |
+//! | Directory | `j` `J` from: items are all read at a start | `J`, one of 64 by the partition that sends (1) |
+//! | Directory | `i` to | `I`, one of 64 by the partition that takes in (1) |
 //! | Directory | `g` hash: all are swept | `g`, the first half of the hash's first byte (1) |
 //! | Directory | `e` | `e` |
 //! | Directory | `n` `y` `o` `b` `t` `z` `Z` | `n` |
@@ -27,7 +29,7 @@
 //! A key of no known kind lies in the group of strays, named 0 (1). No group has an empty name: Cassandra takes none.
 
 use godwit_schemas::ids::{DeviceId, UserId};
-use godwit_schemas::partition::Partition;
+use godwit_schemas::partition::{Partition, Partitions};
 
 use crate::Table;
 
@@ -39,6 +41,9 @@ const HASH: usize = 32;
 const MEDIA: usize = 16;
 /// Codes lie in so many groups.
 const CODE_GROUPS: u8 = 16;
+/// Users, what waits in inboxes, and what partitions send to each other lie in so many groups, whatever the number of partitions of the store: a list reads them
+/// all.
+const LISTED: Partitions = Partitions::UNSAID;
 const DAY_S: u32 = 86_400;
 /// The beginning of 2026, in seconds since 1970. No server's time is earlier (see [`crate::time`]), and what is due earlier
 /// lies in the first group.
@@ -54,7 +59,7 @@ pub enum Groups {
     One(Vec<u8>),
     /// Several, whose keys follow each other: codes, and the queues of the media service.
     InOrder(Vec<Vec<u8>>),
-    /// Several, whose keys are mixed: users, what waits in inboxes, and where devices are pushed.
+    /// Several, whose keys are mixed: users, what waits in inboxes, where devices are pushed, and what partitions have sent.
     Mixed(Vec<Vec<u8>>),
 }
 
@@ -110,10 +115,10 @@ fn ends_behind(to: &[u8], prefix: &[u8]) -> bool {
 
 fn several(table: Table, from: &[u8], to: &[u8]) -> Option<Groups> {
     let tag = *from.first()?;
-    let listed = || Partition::all().map(|partition| vec![tag.to_ascii_uppercase(), partition.get()]).collect();
+    let listed = || LISTED.all().map(|listed| listed_in(tag.to_ascii_uppercase(), listed)).collect();
     let is_one_tag = to.first() == Some(&tag) || to == [tag + 1];
     match (table, tag) {
-        (Table::Directory, b'u' | b'q' | b'p') if is_one_tag => Some(Groups::Mixed(listed())),
+        (Table::Directory, b'u' | b'q' | b'p' | b'j') if is_one_tag => Some(Groups::Mixed(listed())),
         (Table::Directory, b'g') if is_one_tag => {
             let first = from.get(1).map_or(0, |byte| byte / CODE_GROUPS);
             Some(Groups::InOrder((first..CODE_GROUPS).map(|half| vec![tag, half]).collect()))
@@ -131,6 +136,15 @@ fn day(rest: &[u8]) -> u16 {
     let mut second = [0; 4];
     second.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
     u16::try_from(u32::from_be_bytes(second).saturating_sub(FIRST_DAY_S) / DAY_S).unwrap_or(u16::MAX)
+}
+
+fn number(high: u8, low: u8) -> u64 {
+    u16::from_be_bytes([high, low]).into()
+}
+
+fn listed_in(tag: u8, listed: Partition) -> Vec<u8> {
+    let [_, low] = listed.get().to_be_bytes();
+    vec![tag, low]
 }
 
 fn of_day(tag: u8, day: u16) -> Vec<u8> {
@@ -155,15 +169,17 @@ fn directory(key: &[u8]) -> Place {
         [b's' | b'd' | b'v' | b'x', rest @ ..] => of_bytes(b'd', rest, NUMBER),
         [b'u', name @ ..] => {
             let user = std::str::from_utf8(name).ok().and_then(|name| UserId::new(name).ok());
-            user.map_or_else(Place::stray, |user| Place::new([b'U', Partition::of_user(&user).get()], 1))
+            user.map_or_else(Place::stray, |user| Place::new(listed_in(b'U', LISTED.of_user(&user)), 1))
         }
         [tag @ (b'q' | b'p'), rest @ ..] => match rest.first_chunk::<NUMBER>() {
             Some(number) => {
                 let device = DeviceId::new(u64::from_be_bytes(*number));
-                Place::new([tag.to_ascii_uppercase(), Partition::of_device(device).get()], 1)
+                Place::new(listed_in(tag.to_ascii_uppercase(), LISTED.of_device(device)), 1)
             }
             None => Place::stray(),
         },
+        [b'j' | b'J', high, low, ..] => Place::new(listed_in(b'J', LISTED.of_number(number(*high, *low))), 1),
+        [b'i', high, low, ..] => Place::new(listed_in(b'I', LISTED.of_number(number(*high, *low))), 1),
         [b'g', first, ..] => Place::new([b'g', first / CODE_GROUPS], 1),
         [b'h' | b'w' | b'a', rest @ ..] => of_bytes(key[0], rest, HASH),
         [b'e', ..] => Place::new(*b"e", 1),
@@ -209,7 +225,7 @@ fn of_name(tag: u8, rest: &[u8]) -> Place {
 /// Whether a range has none but strays.
 fn are_strays(table: Table, from: &[u8], to: &[u8]) -> bool {
     let tags: &[u8] = match table {
-        Table::Directory => b"flkWKsdvxuqpghwaenyobtzZ",
+        Table::Directory => b"flkWKsdvxuqpghwaenyobtzZjJi",
         Table::Conversations => b"ctrmqpn",
         Table::Media => b"obhwqrgx",
         Table::Inbox | Table::Receipts | Table::Messages => return from.len() < NUMBER && to.len() < NUMBER,
@@ -221,6 +237,7 @@ fn are_strays(table: Table, from: &[u8], to: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use godwit_core::keys::MessageKey;
+    use godwit_core::outbox::Link;
     use godwit_schemas::ids::{ConversationId, Order, Ordinal, Seq};
     use godwit_schemas::media::MediaId;
 
@@ -233,6 +250,10 @@ mod tests {
         UserId::new("alice").expect("a name")
     }
 
+    fn link() -> Link {
+        Link { from: Partition::new(1_023), to: Partition::new(64) }
+    }
+
     /// Ranges, with a key in each.
     fn of_one_group() -> Vec<(Table, Range, StoreKey)> {
         let (alice, bob) = (alice(), UserId::new("bob").expect("a name"));
@@ -242,6 +263,8 @@ mod tests {
         let holder = media::Holder::Message(place);
         let conversation_end = keys::message(ConversationId::new(301), Seq::default()).1;
         vec![
+            (Table::Directory, keys::counters(), keys::device_counter(Partition::new(300))),
+            (Table::Conversations, keys::counters(), keys::conversation_counter(Partition::new(7))),
             (Table::Directory, keys::publish_records(device), keys::publish_record(device, 255)),
             (Table::Directory, keys::all_written_to(&alice), keys::written_to(&alice, &hash)),
             (Table::Directory, keys::marks(), keys::mark(&keys::Tombstone::Device(device))),
@@ -274,6 +297,7 @@ mod tests {
             (Table::Directory, keys::users_after(None), keys::user(&alice())),
             (Table::Directory, keys::backlogs(), keys::backlog(DeviceId::new(u64::MAX))),
             (Table::Directory, keys::pushes(), keys::push(DeviceId::new(u64::MAX))),
+            (Table::Directory, keys::outbox_items(), keys::outbox_item(link(), u64::MAX)),
             (Table::Directory, keys::codes(), keys::code(&[255; 32])),
             (Table::Media, media::due_by(now_s), media::due(now_s, file)),
             (Table::Media, media::due_by(now_s), media::due(7, file)),
@@ -303,7 +327,7 @@ mod tests {
     #[test]
     fn every_key_has_a_group() {
         let all = of_one_group().into_iter().chain(of_several_groups()).map(|(_, _, key)| key);
-        let counters = Partition::of_hash(3);
+        let counters = Partition::new(300);
         let more = [
             keys::session(DeviceId::new(1)),
             keys::full_since(DeviceId::new(1)),
@@ -318,6 +342,8 @@ mod tests {
             keys::watched(&alice()),
             keys::device_counter(counters),
             keys::conversation_counter(counters),
+            keys::outbox_counter(link()),
+            keys::intake_cursor(link()),
             keys::phone_secret(),
             keys::last_order(),
             keys::starts(),

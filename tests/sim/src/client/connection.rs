@@ -259,7 +259,8 @@ impl<'a> Connection<'a> {
     }
 
     fn send(&mut self) {
-        let Client { world, dice, outbox, traits, credentials, groups, seen, read, .. } = &mut *self.client;
+        let Client { world, dice, befriending, outbox, traits, credentials, groups, seen, read, .. } =
+            &mut *self.client;
         let users = world.users.lock().clone();
         let others: Vec<_> = users.iter().filter(|user| **user != credentials.user).cloned().collect();
         let expires_in_s = if world.plan.expiry && dice.chance(0.3) { dice.within(1..=20) as u32 } else { 0 };
@@ -269,6 +270,13 @@ impl<'a> Connection<'a> {
         } else {
             dice.pick(groups).copied()
         };
+        if traits.events && world.plan.contacts && befriending.chance(0.1) {
+            let Some(user) = befriending.pick(&others).cloned() else { return };
+            match befriending.within(0..=3) {
+                0 => outbox.call(|_| Call::RemoveContact(client::RemoveContact { user })),
+                _ => outbox.call(|_| Call::AddContact(client::AddContact { user, label: String::new() })),
+            }
+        }
         let Some(other) = dice.pick(&others) else { return };
         let other = other.clone();
         match dice.within(0..=9) {

@@ -24,6 +24,8 @@ const COUNTS: u64 = 1_000_000;
 pub(crate) struct Client {
     world: World,
     dice: Dice,
+    /// For what came later: it shifts nothing else.
+    befriending: Dice,
     device: usize,
     /// Which of the device's passwords it has.
     credential: usize,
@@ -59,6 +61,7 @@ impl Client {
             Dice::new(world.seed, &format!("client {device}{}", if credential == 0 { "" } else { part.as_str() }));
         let label = format!("{}-{}{part}", credentials.user, credentials.device);
         Self {
+            befriending: Dice::new(world.seed, &format!("client {device} {credential}, contacts")),
             outbox: Outbox::new(label, traits, credential as u64 * COUNTS),
             world,
             dice,

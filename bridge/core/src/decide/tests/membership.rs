@@ -107,9 +107,9 @@ fn who_is_removed_is_counted_out_once() {
     let (mut scene, group) = scene();
     let outcome = scene.run(Command::Forget { user: user("carol"), conversation: group });
     let count = outcome
-        .changes
+        .outgoing
         .iter()
-        .filter(|change| matches!(change, StoreChange::Membership(_, _, Membership::Ended)))
+        .filter(|outgoing| matches!(outgoing.item, Item::Membership(_, _, Membership::Ended)))
         .count();
     assert_eq!(count, 1);
 }
