@@ -140,12 +140,13 @@ export class Client {
 
   /** Sends a message: to a user by name, to a conversation by number, or to whoever has a phone number. When it returns the
    * message is in the store: it will be sent, once, whatever happens to the app. To one recipient messages go in the order of the
-   * calls. @throws GodwitError "store", "closed": it will not be sent */
+   * calls. @throws GodwitError "store", "closed", RangeError: it will not be sent */
   async send(to: Recipient | string | number, body: Uint8Array | string, options: SendOptions = {}): Promise<SendHandle> {
     const { expiresInS = 0, replyTo = 0, media = [], token } = options;
     const bytes = typeof body === "string" ? utf8.encode(body) : body;
     const draft: Draft = { body: bytes, expiresInS, replyTo, media: [...media] };
-    const id = await this.shared.ledger.run((job) => queue(job, recipient(to), draft, nowS(), token));
+    const target = recipient(to);
+    const id = await this.shared.ledger.run((job) => queue(job, target, draft, nowS(), token));
     this.shared.queued();
     return new SendHandle(this.shared, id);
   }
@@ -218,8 +219,9 @@ export class Client {
   }
 
   /** What was sent to this recipient and has no place in the conversation yet, oldest first. */
-  pending(to: Recipient | string | number): Promise<queries.PendingSend[]> {
-    return this.shared.ledger.run((job) => queries.pending(job, recipient(to)));
+  async pending(to: Recipient | string | number): Promise<queries.PendingSend[]> {
+    const target = recipient(to);
+    return await this.shared.ledger.run((job) => queries.pending(job, target));
   }
 
   /** Sends that were refused and not dismissed, oldest first. */
