@@ -22,5 +22,6 @@ export { IndexedDbStore } from "./store/indexeddb.js";
 export { MemoryStore } from "./store/memory.js";
 export type { Row, ScanOptions, Store, Write } from "./store/store.js";
 export { fileName, isHidden, numberedFileName } from "./text.js";
+export { type DownloadLink, type DownloadOptions, download } from "./transfer/download.js";
 export type { FileDraft, FileProgress, Files } from "./transfer/files.js";
 export type { ConversationUpdate, OpenedMember } from "./wire.js";

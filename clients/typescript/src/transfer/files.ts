@@ -2,7 +2,6 @@
 // the store; what runs here does what the rows say, and may be stopped at any moment.
 
 import { create } from "@bufbuild/protobuf";
-import { sha256 } from "@noble/hashes/sha2";
 
 import { nowS } from "../engine/connection.js";
 import { type EngineShared, Listeners } from "../engine/shared.js";
@@ -12,7 +11,7 @@ import type { Caller } from "../groups.js";
 import { type FileState, add, failed, fileState, files, learned, uploaded } from "../ledger/files.js";
 import type { FileRecord, MediaRecord, Recipient } from "../ledger/record.js";
 import { Backoff } from "../network/backoff.js";
-import { get } from "./http.js";
+import { type DownloadLink, type DownloadOptions, download } from "./download.js";
 import { type FileSource, type OpenFile, type OpenPath, openSource } from "./source.js";
 import { UploadFailed, hash, upload } from "./upload.js";
 
@@ -125,20 +124,16 @@ export class Files {
   }
 
   /** Fetches a file of a message: whole, and what was sent. @throws GodwitError "file", and as calls do */
-  async fetch(
-    conversation: number,
-    media: MediaRecord,
-    { progress = () => undefined, signal = new AbortController().signal }: { progress?: (bytes: number) => void; signal?: AbortSignal } = {},
-  ): Promise<Uint8Array> {
-    const value = create(DownloadLinkSchema, { media: media.id, conversation: BigInt(conversation) });
-    const { download } = await this.call({ case: "downloadLink", value });
-    if (!download) throw fileError({ kind: "storage", status: 0 });
-    const bytes = await get(download, media.size, progress, signal);
-    if (signal.aborted) throw fileError({ kind: "cancelled" });
-    if (typeof bytes === "number") throw fileError({ kind: "storage", status: bytes });
-    const digest = sha256(bytes);
-    if (!media.sha256.every((byte, at) => byte === digest[at])) throw fileError({ kind: "damaged" });
-    return bytes;
+  async fetch(conversation: number, media: MediaRecord, options?: DownloadOptions): Promise<Uint8Array> {
+    return await download(await this.link(conversation, media.id), media, options);
+  }
+
+  /** A link to a file of a message, for `download`. It holds for a while. @throws as calls do */
+  async link(conversation: number, media: string): Promise<DownloadLink> {
+    const value = create(DownloadLinkSchema, { media, conversation: BigInt(conversation) });
+    const { download: link } = await this.call({ case: "downloadLink", value });
+    if (!link) throw fileError({ kind: "storage", status: 0 });
+    return { url: link.url, headers: link.headers.map(({ name, value: text }) => [name, text]) };
   }
 
   /** @internal No more is begun, and what runs is broken off. */

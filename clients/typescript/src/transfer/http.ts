@@ -60,30 +60,6 @@ function putByXhr(link: Link, bytes: Uint8Array, progress: Progress, signal: Abo
   });
 }
 
-/** The whole body; a number: the HTTP status of the refusal, 0: no answer, or it broke off. */
-export async function get(link: Link, size: number, progress: Progress, signal: AbortSignal): Promise<Uint8Array | number> {
-  try {
-    const response = await fetch(link.url, { method: link.method, headers: headersOf(link), signal });
-    if (!response.ok || !response.body) return response.status;
-    const whole = new Uint8Array(size);
-    let at = 0;
-    const reader = response.body.getReader();
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return at === size ? whole : 0;
-      if (at + value.length > size) {
-        await reader.cancel();
-        return 0;
-      }
-      whole.set(value, at);
-      at += value.length;
-      progress(at);
-    }
-  } catch {
-    return 0;
-  }
-}
-
 /** Aborted with this signal, or after so many milliseconds. `AbortSignal.any` came with Node 20. */
 function anyOf(signal: AbortSignal, ms: number): AbortSignal {
   const controller = new AbortController();
