@@ -244,8 +244,8 @@ impl Server {
     /// Not started yet.
     pub(crate) fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
         let host = own_host();
-        let listeners =
-            ["mqtt", "http", "service", "media"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
+        let listeners = ["mqtt", "http", "service", "media", "web"]
+            .map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
         let given = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned()));
         let settings = listeners.into_iter().chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");

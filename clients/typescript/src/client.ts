@@ -1,6 +1,6 @@
 // What an app holds: it sends, reads events and confirms them, and asks. Everything else happens behind it.
 
-import { create } from "@bufbuild/protobuf";
+import { create } from "./protobuf.js";
 import { randomBytes } from "@noble/hashes/utils";
 
 import { Engine, type EngineOptions } from "./engine/engine.js";
@@ -8,7 +8,7 @@ import { nowS } from "./engine/connection.js";
 import { EngineShared, type Signal } from "./engine/shared.js";
 import { GodwitError, closed } from "./errors.js";
 import { Events } from "./events.js";
-import * as pb from "./gen/godwit/client_pb.js";
+import * as pb from "./gen/messages.js";
 import { Groups } from "./groups.js";
 import { PAGE, PAGES_MAX, keepPast } from "./ledger/fill.js";
 import * as keys from "./ledger/keys.js";

@@ -2,9 +2,9 @@
 // device included, get what it changed as an event. All of them @throw GodwitError "refused", "offline", "no-answer",
 // "not-admitted", "closed". client.proto says who may, and its limits.
 
-import { create } from "@bufbuild/protobuf";
+import { create } from "./protobuf.js";
 
-import * as pb from "./gen/godwit/client_pb.js";
+import * as pb from "./gen/messages.js";
 import type { SettingsRecord } from "./ledger/record.js";
 import { type Call, plain } from "./wire.js";
 

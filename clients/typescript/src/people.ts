@@ -1,8 +1,8 @@
 // People and this user's account: profiles, contacts, presence, blocked users, devices. All of them @throw as `Groups`.
 
-import { create } from "@bufbuild/protobuf";
+import { create } from "./protobuf.js";
 
-import * as pb from "./gen/godwit/client_pb.js";
+import * as pb from "./gen/messages.js";
 import type { Caller } from "./groups.js";
 import { phoneHash } from "./ledger/unplaced.js";
 import { plain } from "./wire.js";

@@ -1,7 +1,7 @@
 // What travels in MQTT payloads, as plain values: numbers instead of bigints, tagged unions instead of protobuf's. For those who
 // bring an MQTT client of their own, too.
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "./protobuf.js";
 
 import {
   type Change,
@@ -14,8 +14,8 @@ import {
   type Response,
   ResponseSchema,
   SendSchema,
-} from "./gen/godwit/client_pb.js";
-import { type Media, MediaSchema } from "./gen/godwit/media_pb.js";
+} from "./gen/messages.js";
+import { type Media, MediaSchema } from "./gen/messages.js";
 import type { Draft } from "./ledger/outbound.js";
 import type { MediaRecord, Recipient, RetentionRecord, SettingsRecord } from "./ledger/record.js";
 

@@ -1,12 +1,12 @@
 // A server for tests of the engine, which does what is hard to have of a real one at the right moment: loses an answer, leaves out
 // a delivery, forgets what came after a backup. It knows direct conversations, inboxes, and the calls that the engine makes.
 
-import { type MessageInitShape, create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Init, create, fromBinary, toBinary } from "../src/protobuf.js";
 import mqtt, { type IPublishPacket, type Packet } from "mqtt-packet";
 import { type AddressInfo } from "node:net";
 import { type WebSocket, WebSocketServer } from "ws";
 
-import * as pb from "../src/gen/godwit/client_pb.js";
+import * as pb from "../src/gen/messages.js";
 
 type Event = pb.Event["event"];
 
@@ -205,7 +205,7 @@ export class FakeServer {
     return create(pb.OpenedSchema, { members: users.map((user, ordinal) => create(pb.MemberSchema, { user, ordinal })) });
   }
 
-  private answer(device: Device, call: pb.Request["call"]): MessageInitShape<typeof pb.ResponseSchema> {
+  private answer(device: Device, call: pb.Request["call"]): Init<pb.Response> {
     switch (call.case) {
       case "getServer":
         return { server: create(pb.ServerSchema, { server: this.server, epoch: this.epoch, numbersAbove: this.numbersAbove }) };

@@ -1,7 +1,7 @@
 // What came on a connection at once and goes into the ledger in one commit.
 
 import type { Refusal } from "../errors.js";
-import type { FoundPhone, Response } from "../gen/godwit/client_pb.js";
+import type { FoundPhone, Response } from "../gen/messages.js";
 import { type HistoryFill, filled, newFills } from "../ledger/fill.js";
 import { fetched, newGaps } from "../ledger/gaps.js";
 import { type InboxDelivery, described, nothingReceived, receive } from "../ledger/inbound.js";

@@ -1,7 +1,7 @@
 // Calls: requests that wait for their response. A call keeps its packet identifier until it is answered and is repeated with DUP on
 // the next connection, so that it takes effect once although connections break.
 
-import { create } from "@bufbuild/protobuf";
+import { create } from "../protobuf.js";
 
 import { GodwitError, refused } from "../errors.js";
 import {
@@ -13,7 +13,7 @@ import {
   LookUpPhonesSchema,
   type Response,
   type Server,
-} from "../gen/godwit/client_pb.js";
+} from "../gen/messages.js";
 import { type HistoryFill, PAGE } from "../ledger/fill.js";
 import type { Gap } from "../ledger/record.js";
 import { phoneHash } from "../ledger/unplaced.js";

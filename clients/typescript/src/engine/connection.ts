@@ -2,9 +2,9 @@
 // everything that came at once with one commit, acknowledge it. A delivery is acknowledged after the commit that holds it, and a
 // send leaves the outbox in the commit that says so.
 
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "../protobuf.js";
 
-import { LiveSchema, PresenceSchema } from "../gen/godwit/client_pb.js";
+import { LiveSchema, PresenceSchema } from "../gen/messages.js";
 import { fills } from "../ledger/fill.js";
 import { gaps } from "../ledger/gaps.js";
 import * as keys from "../ledger/keys.js";

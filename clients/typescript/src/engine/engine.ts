@@ -7,7 +7,7 @@
 // doubled, and nothing of this needs to be remembered between connections.
 
 import { GodwitError, closed, notAdmitted } from "../errors.js";
-import type { Response } from "../gen/godwit/client_pb.js";
+import type { Response } from "../gen/messages.js";
 import * as keys from "../ledger/keys.js";
 import { Backoff } from "../network/backoff.js";
 import { KeepAlive } from "../network/keepalive.js";

@@ -3,7 +3,7 @@
 // settled (`ledger/origin`). Meanwhile sends wait in the outbox, and deliveries with their acknowledgements. It begins anew with
 // the next connection if this one breaks.
 
-import { type Server } from "../gen/godwit/client_pb.js";
+import { type Server } from "../gen/messages.js";
 import { newFills } from "../ledger/fill.js";
 import type { Refusal } from "../errors.js";
 import { type RestoreFindings, leap, origin, restored, setOrigin } from "../ledger/origin.js";

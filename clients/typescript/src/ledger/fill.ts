@@ -3,7 +3,7 @@
 // else, and over connections and restarts until it has all. What comes is no news: it is among the messages, and no event. More of
 // a conversation is fetched when an app wants it (`Client.loadOlder`).
 
-import type { Event, Response, Summary } from "../gen/godwit/client_pb.js";
+import type { Event, Response, Summary } from "../gen/messages.js";
 import { MalformedEvent, eventOf, openedOf, plain } from "../wire.js";
 import { described, messageRecord } from "./inbound.js";
 import * as keys from "./keys.js";

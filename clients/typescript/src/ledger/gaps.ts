@@ -1,7 +1,7 @@
 // Places of a conversation that did not come: they are looked for in the server's history, and only what is not there is told to
 // the app as missing. A gap is kept until that is known, over connections and restarts.
 
-import type { Event, Response } from "../gen/godwit/client_pb.js";
+import type { Event, Response } from "../gen/messages.js";
 import { MalformedEvent, eventOf, eventPayload, plain } from "../wire.js";
 import { amend } from "./amend.js";
 import { pastMessage } from "./fill.js";

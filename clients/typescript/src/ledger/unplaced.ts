@@ -3,7 +3,7 @@
 
 import { sha256 } from "@noble/hashes/sha2";
 
-import type { FoundPhone } from "../gen/godwit/client_pb.js";
+import type { FoundPhone } from "../gen/messages.js";
 import * as keys from "./keys.js";
 import type { Job } from "./ledger.js";
 import { directWith, settle } from "./outbound.js";

@@ -21,7 +21,10 @@ export async function lead(options: LeaderOptions): Promise<void> {
 
 async function run(options: LeaderOptions, name: string): Promise<void> {
   const channel = new BroadcastChannel(name);
-  const say = (message: TabMessage) => channel.postMessage(message);
+  let closed = false;
+  const say = (message: TabMessage) => {
+    if (!closed) channel.postMessage(message);
+  };
   let store: IndexedDbStore;
   let client: Client;
   try {
@@ -62,6 +65,7 @@ async function run(options: LeaderOptions, name: string): Promise<void> {
   await over;
   await client.close().catch(() => undefined);
   say({ type: "closed" });
+  closed = true;
   channel.close();
 }
 

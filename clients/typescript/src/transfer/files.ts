@@ -1,12 +1,12 @@
 // Files: sent like messages, as soon as they are uploaded, and fetched when they are wanted. A file that is to be sent is a row in
 // the store; what runs here does what the rows say, and may be stopped at any moment.
 
-import { create } from "@bufbuild/protobuf";
+import { create } from "../protobuf.js";
 
 import { nowS } from "../engine/connection.js";
 import { type EngineShared, Listeners } from "../engine/shared.js";
 import { GodwitError, fileError, fileRetryHelps } from "../errors.js";
-import { DownloadLinkSchema } from "../gen/godwit/media_pb.js";
+import { DownloadLinkSchema } from "../gen/messages.js";
 import type { Caller } from "../groups.js";
 import { type FileState, add, failed, fileState, files, learned, uploaded } from "../ledger/files.js";
 import type { FileRecord, MediaRecord, Recipient } from "../ledger/record.js";

@@ -1,7 +1,7 @@
 // Bytes to the object store and back, by links that the server has signed. In a browser by XMLHttpRequest, which tells how far an
 // upload is; elsewhere by fetch, which does not.
 
-import type { Link } from "../gen/godwit/media_pb.js";
+import type { Link } from "../gen/messages.js";
 
 /** Milliseconds of silence after which a request is given up. */
 const SILENCE_MS = 60_000;
@@ -64,7 +64,7 @@ function putByXhr(link: Link, bytes: Uint8Array, progress: Progress, signal: Abo
 function anyOf(signal: AbortSignal, ms: number): AbortSignal {
   const controller = new AbortController();
   const timer = setTimeout(() => controller.abort(), ms);
-  if (typeof timer === "object") timer.unref?.();
+  (timer as { unref?(): void }).unref?.();
   signal.addEventListener("abort", () => controller.abort());
   return controller.signal;
 }

@@ -1,11 +1,11 @@
 // One file on its way up. Every step may be repeated: what is known of an upload stands in the file's row, and the server says which
 // parts it has.
 
-import { create } from "@bufbuild/protobuf";
+import { create } from "../protobuf.js";
 import { sha256 } from "@noble/hashes/sha2";
 
 import { type FileFailure, GodwitError } from "../errors.js";
-import { CompleteUploadSchema, CreateUploadSchema, GetUploadSchema, type Link, type Upload } from "../gen/godwit/media_pb.js";
+import { CompleteUploadSchema, CreateUploadSchema, GetUploadSchema, type Link, type Upload } from "../gen/messages.js";
 import type { Caller } from "../groups.js";
 import type { FileRecord } from "../ledger/record.js";
 import { plain } from "../wire.js";

@@ -27,6 +27,7 @@ interface Listeners {
   ws: string;
   http: string;
   media: string;
+  web: string;
 }
 
 export class Server {
@@ -43,7 +44,7 @@ export class Server {
   static async start(settings: Record<string, string> = {}): Promise<Server> {
     const data = await mkdtemp(join(tmpdir(), "godwit-ts-"));
     const any = "127.0.0.1:0";
-    const listeners = { "mqtt.listen": any, "mqtt.websocket_listen": any, "http.listen": any, "service.listen": any, "media.listen": any };
+    const listeners = { "mqtt.listen": any, "mqtt.websocket_listen": any, "http.listen": any, "media.listen": any, "web.listen": any };
     const server = new Server(data, { ...listeners, ...settings });
     await server.startAgain();
     return server;
@@ -72,8 +73,8 @@ export class Server {
     });
     child.removeAllListeners("exit");
     this.listeners = JSON.parse(await readFile(join(this.data, "listeners.json"), "utf8")) as Listeners;
-    const { mqtt, ws, http, media } = this.listeners;
-    const taken = { "mqtt.listen": mqtt[0], "mqtt.websocket_listen": ws, "http.listen": http, "media.listen": media };
+    const { mqtt, ws, http, media, web } = this.listeners;
+    const taken = { "mqtt.listen": mqtt[0], "mqtt.websocket_listen": ws, "http.listen": http, "media.listen": media, "web.listen": web };
     Object.assign(this.settings, taken);
     this.log = "";
   }
