@@ -3,7 +3,7 @@
 
 import { batch, computed, signal } from "@preact/signals";
 import type { Contact, Conversation, FileProgress, Media, Message, PendingSend, Recipient, Status } from "@godwit/client";
-import { download } from "@godwit/client/download";
+import { GodwitError, download } from "@godwit/client/download";
 import { Tab } from "@godwit/client/tabs";
 
 import { textOf } from "./format.js";
@@ -90,11 +90,11 @@ export class Chat {
       const { message } = event;
       this.announcement.value = `${this.nameOf(message.user)}: ${textOf(message.body) || "a file"}`;
     });
-    addEventListener("online", () => void this.tab.api.networkChanged());
+    addEventListener("online", () => this.tab.api.networkChanged().catch(() => undefined));
     addEventListener("focus", () => void this.markRead());
     document.addEventListener("visibilitychange", () => void this.markRead());
     this.loadPeople();
-    void this.tab.api.status().then((status) => this.handleStatus(status));
+    this.tab.api.status().then((status) => this.handleStatus(status), () => undefined);
     void this.refresh();
   }
 
@@ -110,6 +110,9 @@ export class Chat {
         this.refreshAgain = false;
         await this.refreshOnce();
       }
+    } catch (error) {
+      // Of a page that is closed nothing is to be shown; what else fails is seen by the status.
+      if (!(error instanceof GodwitError)) throw error;
     } finally {
       this.refreshing = false;
     }
@@ -140,7 +143,7 @@ export class Chat {
   }
 
   private async refreshFiles(): Promise<void> {
-    this.files.value = await this.tab.api.files.list();
+    this.files.value = await this.tab.api.files.list().catch(() => this.files.value);
   }
 
   /** Opens a conversation, or nothing. */
@@ -182,7 +185,7 @@ export class Chat {
   private async markRead(): Promise<void> {
     const open = this.open.value;
     if (!open || open.unread === 0 || open.request || document.visibilityState !== "visible" || !document.hasFocus()) return;
-    await this.tab.api.markRead(open.id, open.lastMessage);
+    await this.tab.api.markRead(open.id, open.lastMessage).catch(() => undefined);
   }
 
   // What this user does
@@ -229,7 +232,7 @@ export class Chat {
     const now = performance.now();
     if (!open || now - this.typedAt < TYPING_AGAIN_MS) return;
     this.typedAt = now;
-    void this.tab.api.typing(open.id);
+    this.tab.api.typing(open.id).catch(() => undefined);
   }
 
   /** Shows what went wrong. Returns whether nothing did. */
@@ -259,8 +262,9 @@ export class Chat {
   /** Ends the connection, and removes what this browser keeps of this user. */
   async logOut(removeDevice: boolean, device: string): Promise<void> {
     if (removeDevice) await this.tab.api.account.removeDevice(device).catch(() => undefined);
-    await Promise.race([this.tab.closeAll(), new Promise((resolve) => setTimeout(resolve, 3_000))]);
+    // Other tabs let go when they hear that nobody is logged in.
     session.forget();
+    await Promise.race([this.tab.closeAll(), new Promise((resolve) => setTimeout(resolve, 3_000))]);
     localStorage.removeItem(this.peopleKey);
     indexedDB.deleteDatabase(`godwit:${this.me}/${device}`);
     location.reload();

@@ -6,6 +6,8 @@ import { sha256 } from "@noble/hashes/sha2";
 import { fileError } from "../errors.js";
 import type { MediaRecord } from "../ledger/record.js";
 
+export { GodwitError } from "../errors.js";
+
 /** Where a file is, for a while. */
 export interface DownloadLink {
   url: string;

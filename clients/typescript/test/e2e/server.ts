@@ -63,10 +63,11 @@ export class Server {
       stdio: ["ignore", "ignore", "pipe"],
     });
     this.process = child;
+    this.log = "";
     child.stderr.setEncoding("utf8");
     await new Promise<void>((resolve, reject) => {
       child.stderr.on("data", (text: string) => {
-        this.log += text;
+        this.log = (this.log + text).slice(-100_000);
         if (this.log.includes("ready")) resolve();
       });
       child.once("exit", (code, signal) => reject(new Error(`godwit ended: ${code ?? signal}\n${this.log}`)));
@@ -76,7 +77,18 @@ export class Server {
     const { mqtt, ws, http, media, web } = this.listeners;
     const taken = { "mqtt.listen": mqtt[0], "mqtt.websocket_listen": ws, "http.listen": http, "media.listen": media, "web.listen": web };
     Object.assign(this.settings, taken);
-    this.log = "";
+  }
+
+  /** What the first group of this expression finds in the log, now or later. */
+  logged(expression: RegExp): Promise<string> {
+    return new Promise((resolve) => {
+      const look = () => {
+        const found = expression.exec(this.log)?.[1];
+        if (found !== undefined) resolve(found);
+      };
+      this.process?.stderr?.on("data", look);
+      look();
+    });
   }
 
   private end(signal: NodeJS.Signals): Promise<void> {
