@@ -86,6 +86,11 @@ export class Chat {
       else this.noteTyping(it.conversation, it.member);
     });
     this.tab.onEvent.add((event) => {
+      if (event.kind === "file-failed" && event.failure.kind !== "cancelled") {
+        const { failure } = event;
+        const why = failure.kind === "refused" ? failure.refusal.text : failure.kind === "unreadable" ? failure.text : failure.kind;
+        this.problem.value = `${event.name} was not sent: ${why}.`;
+      }
       if (event.kind !== "message" || event.message.mine) return;
       const { message } = event;
       this.announcement.value = `${this.nameOf(message.user)}: ${textOf(message.body) || "a file"}`;

@@ -1,7 +1,9 @@
 // Photos: scaled down before they are sent, unless the original is wanted, and with a small picture of them.
 
-/** Longest side of a photo that is sent, and of the small picture of it, in pixels. */
-const [PHOTO_PX, THUMBNAIL_PX] = [2_048, 280];
+/** Longest side of a photo that is sent, in pixels. */
+const PHOTO_PX = 2_048;
+/** Longest side of the small picture of it, and its quality: the first that is small enough. */
+const THUMBNAILS = [[280, 0.7], [280, 0.5], [200, 0.4], [120, 0.4]] as const;
 /** Most bytes of a small picture: it travels in the message. */
 const THUMBNAIL_BYTES_MAX = 12_000;
 
@@ -38,8 +40,8 @@ export async function prepare(file: File, original: boolean): Promise<Prepared> 
 }
 
 async function thumbnailOf(picture: ImageBitmap): Promise<{ thumbnail?: Uint8Array }> {
-  for (const quality of [0.7, 0.5, 0.3]) {
-    const small = await scaledTo(picture, THUMBNAIL_PX, quality);
+  for (const [longest, quality] of THUMBNAILS) {
+    const small = await scaledTo(picture, longest, quality);
     if (small && small.size <= THUMBNAIL_BYTES_MAX) return { thumbnail: new Uint8Array(await small.arrayBuffer()) };
   }
   return {};

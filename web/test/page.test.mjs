@@ -40,7 +40,7 @@ test("two pages, the terminal chat and mosquitto in one conversation", { skip },
     await shown(bob.page, "from alice").waitFor();
     await say(bob.page, "from bob");
 
-    const chat = spawn(PROGRAM, ["chat", "--user", "carol", "--device", "terminal", "--server", `mqtt://${server.listeners.mqtt[0]}`, "--data", server.data], {
+    const chat = spawn(PROGRAM, ["chat", "--user", "carol", "--device", "terminal", "--server", `mqtt://${server.listeners.mqtt[0]}`, "--store", `${server.data}/carol.store`], {
       env: { ...process.env, GODWIT_PASSWORD: carol.password },
       stdio: ["pipe", "pipe", "inherit"],
     });
@@ -52,7 +52,7 @@ test("two pages, the terminal chat and mosquitto in one conversation", { skip },
       look();
     });
     await hears("from bob");
-    chat.stdin.write("@#hikers\nfrom carol\n");
+    chat.stdin.write("#hikers from carol\n");
     const api = await server.open(await server.addDevice("alice", "phone"));
     const group = (await new Promise((resolve) => {
       const look = async () => {
@@ -68,7 +68,7 @@ test("two pages, the terminal chat and mosquitto in one conversation", { skip },
     assert.equal(await new Promise((resolve) => sent.on("exit", resolve)), 0);
 
     for (const page of [alice.page, bob.page]) {
-      for (const from of ["alice", "bob", "dave"]) await shown(page, `from ${from}`).waitFor();
+      for (const from of ["alice", "bob", "carol", "dave"]) await shown(page, `from ${from}`).waitFor();
     }
     await hears("from dave");
     const orders = await Promise.all([alice.page, bob.page].map((page) => page.locator(".messages .text").allTextContents()));
