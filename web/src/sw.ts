@@ -23,13 +23,22 @@ async function page(request: Request): Promise<Response> {
   const cache = await caches.open(CACHE);
   try {
     const response = await fetch(request);
-    if (response.ok) await cache.put("/", response.clone());
+    if (response.ok) {
+      const before = await cache.match("/");
+      await cache.put("/", response.clone());
+      // Of another version: its assets are asked for anew.
+      if (before && before.headers.get("etag") !== response.headers.get("etag")) await forgetAssets(cache);
+    }
     return response;
   } catch (error) {
     const kept = await cache.match("/");
     if (kept) return kept;
     throw error;
   }
+}
+
+async function forgetAssets(cache: Cache): Promise<void> {
+  for (const request of await cache.keys()) if (new URL(request.url).pathname !== "/") await cache.delete(request);
 }
 
 async function asset(request: Request): Promise<Response> {

@@ -30,7 +30,7 @@ export function ConversationView({ chat, onPanel }: { chat: Chat; onPanel: (pane
         <IconButton icon="back" label="Back to the list" class="narrow-only" onClick={() => chat.show(undefined)} />
         <Avatar name={title} />
         <div class="who">
-          <h1 dir="auto">{plain(title)}</h1>
+          <h1><bdi>{plain(title)}</bdi></h1>
           <p><Presence chat={chat} /></p>
         </div>
         {open && <IconButton icon="info" label="About this conversation" onClick={() => onPanel("conversation")} />}
