@@ -14,6 +14,8 @@ export GODWIT_TEST_PYTHON := $(VENV)/bin/python
 # Node packages of theirs: mqtt.js.
 NODE := $(CARGO_TARGET_DIR)/node
 export GODWIT_TEST_NODE_PATH := $(NODE)/node_modules
+# The page that the server serves, if there is Node to build it.
+export GODWIT_WEB_DIST := $(CURDIR)/web/dist
 # What `make build` makes. In production the first is enough.
 PROGRAMS := godwit godwit-chat godwit-bench
 # Cassandra's jars, and the data of the nodes that `make test-cluster` starts.
@@ -39,22 +41,30 @@ export OLD ?=
 CLIENTS ?= 1000 10000
 
 .PHONY: help build run test test-cluster soak soak-client client-size attack siege fresh fuzz sim conformance bench profile router-cost fmt lint doc deny audit \
-	prerequisites settings-page test-prerequisites
+	prerequisites settings-page test-prerequisites test-web web
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-build: prerequisites ## the programs: dist/godwit, and what `godwit chat` and `godwit bench` run, dist/godwit-chat and dist/godwit-bench
+build: prerequisites web ## the programs: dist/godwit, and what `godwit chat` and `godwit bench` run, dist/godwit-chat and dist/godwit-bench
 	cargo build --locked --workspace $(addprefix --bin ,$(PROGRAMS)) # --workspace: the same features as in make test, so no crate is compiled twice
 	@mkdir -p dist
 	install -m 755 $(addprefix $(CARGO_TARGET_DIR)/debug/,$(PROGRAMS)) dist
 	strip --wildcard --keep-symbol='*godwit*' --keep-symbol='*panicking*' $(addprefix dist/,$(PROGRAMS)) # Line tables and other crates' names are most of a program. Names of our own functions stay.
 
-run: build ## a server with the default settings and a week of history, data in ./godwit-data
+run: build ## a server with the default settings and a week of history, data in ./godwit-data; the chat is at http://127.0.0.1:8088
 	GODWIT__RETENTION__HISTORY=$${GODWIT__RETENTION__HISTORY-7} dist/godwit serve
 
 test: test-prerequisites ## every test
 	cargo test --locked --workspace
+	scripts/test-web $(CARGO_TARGET_DIR)/debug/godwit
+
+test-web: test-prerequisites ## the tests of the page and of the client library in TypeScript
+	cargo build --locked --workspace $(addprefix --bin ,$(PROGRAMS))
+	scripts/test-web $(CARGO_TARGET_DIR)/debug/godwit
+
+web: prerequisites ## web/dist, the page that the server serves
+	@scripts/web
 
 test-cluster: test-prerequisites ## the tests that need Cassandra, on three nodes that it starts, parts of which it kills: 15 minutes, 3 GB of memory
 	@scripts/prerequisites cluster
@@ -132,7 +142,7 @@ prerequisites:
 	@scripts/prerequisites build
 	@scripts/rocksdb $(ROCKSDB_LIB_DIR)
 
-test-prerequisites: prerequisites
+test-prerequisites: prerequisites web
 	@scripts/prerequisites test
 	@scripts/test-python $(VENV)
 	@scripts/test-node $(NODE)

@@ -19,6 +19,7 @@ use crate::handshake::Handshake;
 use crate::settings::{BrokerSettings, ListenerSettings};
 use crate::timer::TICK;
 use crate::tls::{Tls, TlsError};
+use crate::websocket_door::WebSocketDoor;
 use crate::{bus_link, listener};
 
 /// How often a stopping broker looks whether all frames are on the bus.
@@ -131,6 +132,11 @@ impl Broker {
         if let Some(tls) = &self.tls {
             tls.reload();
         }
+    }
+
+    /// A door for WebSockets that another listener accepts.
+    pub fn websocket_door(&self) -> WebSocketDoor {
+        WebSocketDoor { edge: self.edge.clone(), connections: self.connections.clone() }
     }
 
     /// A health check of this broker.

@@ -44,6 +44,7 @@ mod timer;
 pub mod tls;
 pub mod token;
 pub mod websocket;
+mod websocket_door;
 
 #[cfg(test)]
 mod tests;
@@ -51,3 +52,4 @@ mod tests;
 pub use broker::{Broker, BrokerError, BrokerFailed, BrokerHealth, start};
 pub use embedded::EmbeddedBroker;
 pub use settings::{BrokerSettings, ListenerSettings};
+pub use websocket_door::{WebSocketDoor, WebSocketPlace};

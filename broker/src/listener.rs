@@ -2,7 +2,7 @@
 //! their own.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ pub(crate) async fn run(
             tokio::task::yield_now().await;
         }
         match bound.listener.accept().await {
-            Ok((stream, from)) if has_room(&edge, from) => {
+            Ok((stream, from)) if has_room(&edge, Some(from.ip())) => {
                 // It fails only on a socket that is closed already.
                 _ = stream.set_nodelay(true);
                 match &handshake {
@@ -98,11 +98,11 @@ pub(crate) async fn run(
 }
 
 /// Counts an accepted connection, or rejects it because there are too many.
-fn has_room(edge: &Edge, from: SocketAddr) -> bool {
+pub(crate) fn has_room(edge: &Edge, from: Option<IpAddr>) -> bool {
     let context = &edge.context;
     let full = context.counters.connections.get() >= context.settings.connections_max;
     if full {
-        edge.reject(Some(from.ip()), RejectCause::Connections, "");
+        edge.reject(from, RejectCause::Connections, "");
     } else {
         context.counters.accepted.add(1);
     }

@@ -48,6 +48,12 @@ pub(crate) struct Listeners {
     pub(crate) media: Option<SocketAddr>,
     /// The embedded object store with TLS.
     pub(crate) media_tls: Option<SocketAddr>,
+    /// The page.
+    #[serde(default)]
+    pub(crate) web: Option<SocketAddr>,
+    /// The page with TLS.
+    #[serde(default)]
+    pub(crate) web_tls: Option<SocketAddr>,
 }
 
 impl AdminNotice {
@@ -79,7 +85,20 @@ impl Listeners {
         let pid = std::process::id();
         let (mqtt, none) = (Vec::new(), None);
         let http = Some(http);
-        Self { pid, mqtt, mqtts: none, ws: none, wss: none, http, https, service: none, media: none, media_tls: none }
+        Self {
+            pid,
+            mqtt,
+            mqtts: none,
+            ws: none,
+            wss: none,
+            http,
+            https,
+            service: none,
+            media: none,
+            media_tls: none,
+            web: none,
+            web_tls: none,
+        }
     }
 
     /// Leaves the notice in the file of this name.

@@ -10,6 +10,7 @@ mod identity;
 mod keeper;
 mod media;
 pub(crate) mod origin;
+mod page;
 pub(crate) mod parts;
 mod preflight;
 mod push;
@@ -42,6 +43,7 @@ use cluster::PreparedCluster;
 use entrance::ClosedEntrance;
 use events::PreparedEvents;
 use keeper::{PartFailure, StoreKeeper};
+use page::{BoundPage, PageService};
 use parts::OptionalServices;
 pub(crate) use preflight::Preflight;
 pub(crate) use role::ProcessRole;
@@ -116,6 +118,7 @@ async fn live(role: ProcessRole, settings: &ServerSettings, preflight: Preflight
 struct Running {
     doors: Option<Broker>,
     memory: Option<RunningBridge>,
+    page: Option<PageService>,
 }
 
 impl Running {
@@ -138,13 +141,27 @@ impl Running {
                 let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
                 let (telling, health) = (events.start(events_bus)?, SharedBrokerHealth::default());
                 let (entrance, doors) = (ClosedEntrance::bind(settings).await?, Some(health.clone()));
+                let page = BoundPage::bind(settings).await?;
+                let page_origins = page.as_ref().map(BoundPage::origins).unwrap_or_default();
                 let keeper = StoreKeeper::Rocks(store.clone());
-                let parts =
-                    BridgeParts { store, time, bus: bus.clone(), telling, beside, doors, entrance, admin_token };
+                let bus_of_bridge = bus.clone();
+                let parts = BridgeParts {
+                    store,
+                    time,
+                    bus: bus_of_bridge,
+                    telling,
+                    beside,
+                    doors,
+                    entrance,
+                    admin_token,
+                    page_origins,
+                };
                 let memory = RunningBridge::start(settings, parts, keeper).await?;
                 let doors = parts::start_broker(settings, bus, pressure).await?;
                 _ = health.set(doors.health());
-                (Self { doors: Some(doors), memory: Some(memory) }, service)
+                let page = page
+                    .map(|page| page.open(settings, memory.of_users(), memory.file_origin(), doors.websocket_door()));
+                (Self { doors: Some(doors), memory: Some(memory), page }, service)
             }
             ProcessRole::Broker => {
                 let (doors, service) = match cluster {
@@ -157,7 +174,7 @@ impl Running {
                         (parts::start_broker(settings, bus, pressure).await?, service)
                     }
                 };
-                (Self { doors: Some(doors), memory: None }, service)
+                (Self { doors: Some(doors), memory: None, page: None }, service)
             }
             ProcessRole::Bridge => {
                 let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
@@ -173,7 +190,7 @@ impl Running {
                         start.alone(ApartBus::Broker(bus)).await?
                     }
                 };
-                (Self { doors: None, memory: Some(memory) }, None)
+                (Self { doors: None, memory: Some(memory), page: None }, None)
             }
         };
         running.announce(role, settings, service)?;
@@ -200,20 +217,32 @@ impl Running {
         let (media, media_tls) = (media.map(|it| it.plain), media.and_then(|it| it.secure));
         let pid = std::process::id();
         let plain_mqtt = mqtt.into_iter().collect();
-        let listeners = Listeners { pid, mqtt: plain_mqtt, mqtts, ws, wss, http, https, service, media, media_tls };
+        let web = self.page.as_ref().map(|page| page.addresses);
+        let (web, web_tls) = (web.map(|it| it.plain), web.and_then(|it| it.secure));
+        let listeners =
+            Listeners { pid, mqtt: plain_mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls };
         listeners.write(&settings.data_dir, role.listeners_file())?;
-        let [mqtt, mqtts, ws, wss, http, https, service, media, media_tls] =
-            [mqtt, mqtts, ws, wss, http, https, service, media, media_tls].map(|addr| addr.map(display));
+        let [mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls] =
+            [mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls].map(|it| it.map(display));
         let data = settings.data_dir.display();
         tracing::info!(
-            mqtt, mqtts, ws, wss, http, https, service, media, media_tls, %data, version = VERSION, "ready"
+            mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls, %data, version = VERSION, "ready"
         );
         Ok(())
     }
 
     /// Resolves when the process cannot keep its promises any more.
     async fn failed(&mut self) -> PartFailure {
-        let Self { doors, memory } = self;
+        let Self { doors, memory, page } = self;
+        let page = async {
+            match page {
+                Some(page) => {
+                    page.ended().await;
+                    PartFailure::Part(anyhow::anyhow!("the listener of the page ended"))
+                }
+                None => std::future::pending().await,
+            }
+        };
         let doors = async {
             match doors {
                 Some(doors) => {
@@ -231,6 +260,7 @@ impl Running {
         tokio::select! {
             failed = memory => failed,
             failed = doors => failed,
+            failed = page => failed,
         }
     }
 
@@ -242,10 +272,16 @@ impl Running {
         if let Some(doors) = &self.doors {
             doors.reload_certificates();
         }
+        if let Some(page) = &self.page {
+            page.reload_certificates();
+        }
     }
 
     /// Ends what uses the store, which has failed: a process that ends under it does so by a signal, not by its exit code.
     async fn abandon(self) {
+        if let Some(page) = self.page {
+            page.abort();
+        }
         drop(self.doors);
         if let Some(memory) = self.memory {
             memory.abandon().await;
@@ -254,6 +290,9 @@ impl Running {
 
     async fn stop(self, deadline: Duration) {
         let until = Instant::now() + deadline;
+        if let Some(page) = self.page {
+            page.stop(until).await;
+        }
         if let Some(doors) = self.doors {
             doors.stop(left(until)).await;
         }

@@ -8,6 +8,7 @@ mod jwt;
 mod layers;
 mod listeners;
 mod media;
+mod page;
 mod push;
 mod registration;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub(crate) use layers::{Effective, SettingProblem};
 use layers::{Layers, SettingSource};
 pub(crate) use listeners::MqttSettings;
 pub(crate) use media::{FileSettings, Storage};
+pub(crate) use page::PageSettings;
 pub(crate) use push::PushKeys;
 pub(crate) use registration::{Provider, RegistrationKeys};
 
@@ -61,6 +63,8 @@ pub(crate) struct ServerSettings {
     pub(crate) http_proxies: Vec<Network>,
     /// In which header.
     pub(crate) http_proxy_header: ProxyHeader,
+    /// For browsers.
+    pub(crate) page: PageSettings,
     /// With the administrator's token; `None`: a new one at each start.
     pub(crate) admin_token_file: Option<PathBuf>,
     pub(crate) service: Service,
@@ -212,15 +216,22 @@ fn parse(from: &mut Layers) -> ServerSettings {
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
     listeners.extend([("http.listen", http_listen), ("service.listen", service.listen)]);
     let media = media::parse(from);
-    let web = [("http.tls_listen", http_tls_listen), ("media.tls_listen", media.tls_listen())];
+    let page = page::parse(from);
+    let web = [
+        ("http.tls_listen", http_tls_listen),
+        ("media.tls_listen", media.tls_listen()),
+        ("web.tls_listen", page.tls_listen),
+    ];
     let web: Vec<_> = web.into_iter().filter_map(|(key, addr)| Some((key, addr?))).collect();
     (doors.tls, doors.web_certificate) = listeners::tls(from, &doors.listen, &web);
     listeners.extend(web);
     if let Storage::Embedded { listen, .. } = media.storage {
         listeners.push(("media.listen", listen));
     }
+    listeners.extend(page.listen.map(|listen| ("web.listen", listen)));
     ports_differ(from, &listeners);
-    let clients = listeners.iter().filter(|(key, _)| key.starts_with("mqtt.") || key.starts_with("http."));
+    let of_clients = |key: &str| ["mqtt.", "http.", "web."].iter().any(|section| key.starts_with(section));
+    let clients = listeners.iter().filter(|(key, _)| of_clients(key));
     let public = clients.filter(|(_, addr)| !addr.ip().is_loopback()).map(|(key, _)| *key).next();
     let registration = registration::parse(from, public);
     let cluster = cluster::parse(from, &media.storage);
@@ -241,6 +252,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
         http_connections_max,
         http_proxies,
         http_proxy_header,
+        page,
         admin_token_file,
         service,
         events,

@@ -28,7 +28,7 @@ impl Drop for Server {
 fn godwit(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
     command.args(arguments).arg("--data").arg(data);
-    for listener in ["MQTT", "HTTP", "SERVICE", "MEDIA"] {
+    for listener in ["MQTT", "HTTP", "SERVICE", "MEDIA", "WEB"] {
         command.env(format!("GODWIT__{listener}__LISTEN"), "127.0.0.1:0");
     }
     command

@@ -39,6 +39,7 @@ mod mosquitto;
 mod mqtt;
 mod mqttjs;
 mod outsiders;
+mod page;
 mod paho;
 mod proxied;
 mod push;

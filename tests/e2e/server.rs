@@ -33,6 +33,7 @@ struct Listeners {
     service: Option<SocketAddr>,
     media: Option<SocketAddr>,
     media_tls: Option<SocketAddr>,
+    web: Option<SocketAddr>,
 }
 
 /// What a device connects with, as `godwit user add` prints it.
@@ -112,12 +113,13 @@ impl Process {
 
     /// Where it listens, by the key that says so.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
-        let Listeners { mqtt, http, service, media, .. } = &self.listeners;
+        let Listeners { mqtt, http, service, media, web, .. } = &self.listeners;
         let told = [
             ("mqtt.listen", mqtt.first()),
             ("http.listen", http.as_ref()),
             ("service.listen", service.as_ref()),
             ("media.listen", media.as_ref()),
+            ("web.listen", web.as_ref()),
         ];
         told.into_iter().filter_map(|(key, address)| Some((key, *address?)))
     }
@@ -244,8 +246,8 @@ impl Server {
     /// Not started yet.
     pub(crate) fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
         let host = own_host();
-        let listeners =
-            ["mqtt", "http", "service", "media"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
+        let listeners = ["mqtt", "http", "service", "media", "web"]
+            .map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
         let given = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned()));
         let settings = listeners.into_iter().chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");
@@ -321,6 +323,11 @@ impl Server {
     /// Where the embedded object store listens.
     pub(crate) fn media(&self) -> SocketAddr {
         self.doors().listeners.media.expect("an object store")
+    }
+
+    /// Where the page is.
+    pub(crate) fn web(&self) -> SocketAddr {
+        self.doors().listeners.web.expect("a listener for the page")
     }
 
     /// Where the embedded object store listens with TLS.

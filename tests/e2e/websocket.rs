@@ -51,7 +51,8 @@ fn request(stream: &mut TcpStream, request: &str) -> String {
 pub(crate) fn upgraded(addr: SocketAddr) -> TcpStream {
     let mut stream = dial(addr);
     let head = request(&mut stream, REQUEST);
-    assert!(head.starts_with("HTTP/1.1 101 ") && head.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"), "{head}");
+    let named = head.to_lowercase();
+    assert!(head.starts_with("HTTP/1.1 101 ") && named.contains("\r\nsec-websocket-protocol: mqtt\r\n"), "{head}");
     stream
 }
 

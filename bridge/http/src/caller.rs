@@ -44,6 +44,13 @@ pub struct Proxies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ClientAddress(pub(super) Option<IpAddr>);
 
+impl ClientAddress {
+    /// Without a proxy's: the client's own. `None`: it is not known.
+    pub fn ip(self) -> Option<IpAddr> {
+        self.0
+    }
+}
+
 impl Proxies {
     /// Those of which this is true.
     pub fn new(header: ProxyHeader, are_named: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {

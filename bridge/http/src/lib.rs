@@ -79,7 +79,7 @@ use health::Readiness;
 pub use health::{Check, Checked};
 pub use problem::Problem;
 use problem::Why;
-pub use serve::{HttpHandshake, HttpListener, Plain, accept, serve};
+pub use serve::{HttpHandshake, HttpListener, Plain, UpgradedStream, accept, serve, serve_upgradable, upgraded};
 pub use standby::{Handover, standby};
 pub use token::AdminToken;
 
@@ -115,8 +115,16 @@ pub struct Api {
     pub body_bytes_max: usize,
 }
 
+/// The API as listeners offer it.
+pub struct Routers {
+    /// Everything: for operators, and for users who come by the same listener.
+    pub all: Router,
+    /// What users do, and registration: for a listener that is open to pages of browsers.
+    pub of_users: Router,
+}
+
 /// The API, open to who knows the token, or a device's password.
-pub fn router(api: Api) -> Router {
+pub fn routers(api: Api) -> Routers {
     let Api { admin, chat, registration, token, audit, tokens, time, lead, check, body_bytes_max } = api;
     let commands = openapi::routes_of_operators(admin, time);
     let context = acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(token.clone(), tokens) };
@@ -126,11 +134,15 @@ pub fn router(api: Api) -> Router {
     let strangers = strangers.layer(DefaultBodyLimit::max(registration::BODY_BYTES_MAX)).with_state(registration);
     let ready = Router::new().route("/readyz", get(health::ready)).with_state(Readiness::new(check));
     let document = Json(openapi::document(body_bytes_max));
-    let open = Router::new().route("/v1/openapi.json", get(move || std::future::ready(document.clone()))).merge(ready);
-    let all = guard(commands, token).merge(users).merge(strangers).merge(open);
-    let all = all.route_layer(middleware::from_fn_with_state(lead, standby::tell_if_leading));
-    let all = all.route("/healthz", get(health::alive));
-    dress(all).layer(middleware::from_fn_with_state(audit, note_refusal))
+    let document = get(move || std::future::ready(document.clone()));
+    let of_users = users.merge(strangers).route("/v1/openapi.json", document);
+    let leading = |routes: Router| routes.route_layer(middleware::from_fn_with_state(lead, standby::tell_if_leading));
+    let finished = |routes: Router| dress(routes).layer(middleware::from_fn_with_state(audit, note_refusal));
+    let all = guard(commands, token).merge(of_users.clone()).merge(ready);
+    Routers {
+        all: finished.clone()(leading.clone()(all).route("/healthz", get(health::alive))),
+        of_users: finished(leading(of_users)),
+    }
 }
 
 /// Lets only requests with the token through to the routes so far.

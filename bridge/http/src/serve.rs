@@ -1,6 +1,7 @@
 //! Connections of the HTTP API. Their cost is bounded: each connection ends after a while, one that is silent or takes nothing
 //! ends soon, and one that waits for its client is evicted when others need its slot (`connection_slots`).
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use axum::response::{IntoResponse as _, Response};
 use godwit_schemas::host;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::{Layer as _, ServiceExt as _};
+use tower::{Layer as _, Service, ServiceExt as _};
 use tower_http::cors::CorsLayer;
 
 use super::body::{BodyTimeout, TimedBody};
@@ -59,6 +61,50 @@ pub async fn serve<G: HttpHandshake>(
         converse(stream, router.clone(), cors.clone(), slot, stop)
     };
     accept(door, slots, stop, conversation).await;
+}
+
+/// The same for a router with routes that hand connections over to another protocol ([`upgraded`]). Who is slow is cut off without
+/// a last word.
+pub async fn serve_upgradable<G: HttpHandshake>(
+    door: HttpListener<G>,
+    router: Router,
+    slots: Arc<ConnectionSlots>,
+    drain_deadline: Duration,
+    stop: CancellationToken,
+) {
+    let conversation = move |stream, slot: HttpConnectionSlot, stop: CancellationToken| {
+        let stream = TimedStream::new(stream, drain_deadline);
+        let router = router.clone();
+        async move {
+            let service =
+                answering(router, &slot).map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
+            let connection = configured().serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+            let mut connection = pin!(connection.with_upgrades());
+            tokio::select! {
+                // A client that hangs up or sends no HTTP is its own business.
+                _ = connection.as_mut() => {}
+                () = slot.handle().evicted() => {}
+                () = lifetime(&stop) => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::select! {
+                        _ = tokio::time::timeout(GRACE, connection) => {}
+                        () = slot.handle().evicted() => {}
+                    }
+                }
+            }
+        }
+    };
+    accept(door, slots, stop, conversation).await;
+}
+
+/// A connection that was handed over to another protocol.
+pub type UpgradedStream = TokioIo<Upgraded>;
+
+/// Resolves when the answer with status 101 to this request has left. `None`: it did not, or the listener is none of
+/// [`serve_upgradable`].
+pub fn upgraded(request: &mut Request) -> impl Future<Output = Option<UpgradedStream>> + Send + use<> {
+    let upgrade = hyper::upgrade::on(request);
+    async move { upgrade.await.ok().map(TokioIo::new) }
 }
 
 /// What a connection goes through before its first request: a TLS handshake, or nothing.
@@ -171,29 +217,17 @@ async fn converse(
     slot: HttpConnectionSlot,
     stop: CancellationToken,
 ) {
-    let slot_handle = slot.handle().clone();
-    // Around the router, not around each of its routes: a connection must not cost a copy of them all.
-    let answers = middleware::from_fn(move |request: Request, next: Next| answer(slot_handle.clone(), request, next));
     // Outermost, so that a page can read every refusal.
-    let service = cors.layer(answers.layer(router));
+    let service = cors.layer(answering(router, &slot));
     let service = service.map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
     let too_late = {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_DEADLINE)
-            .max_buf_size(BUFFER_BYTES_MAX)
-            .serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
+        let connection = configured().serve_connection(TokioIo::new(&mut stream), TowerToHyperService::new(service));
         let mut connection = pin!(connection);
         tokio::select! {
             // A client that hangs up or sends no HTTP is its own business.
             ended = connection.as_mut() => ended.is_err_and(|error| error.is_timeout()),
             () = slot.handle().evicted() => true,
-            () = async {
-                tokio::select! {
-                    () = stop.cancelled() => {}
-                    () = tokio::time::sleep(LIFETIME) => {}
-                }
-            } => {
+            () = lifetime(&stop) => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     _ = tokio::time::timeout(GRACE, connection) => false,
@@ -204,6 +238,29 @@ async fn converse(
     };
     if too_late {
         stream.is_too_late().await;
+    }
+}
+
+/// Around the router, not around each of its routes: a connection must not cost a copy of them all.
+fn answering(
+    router: Router,
+    slot: &HttpConnectionSlot,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + use<> {
+    let slot_handle = slot.handle().clone();
+    middleware::from_fn(move |request: Request, next: Next| answer(slot_handle.clone(), request, next)).layer(router)
+}
+
+fn configured() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(BUFFER_BYTES_MAX);
+    builder
+}
+
+/// Until the connection is to end with its next answer.
+async fn lifetime(stop: &CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = tokio::time::sleep(LIFETIME) => {}
     }
 }
 

@@ -10,4 +10,4 @@ mod stream;
 mod upgrade;
 
 pub use stream::WebSocket;
-pub use upgrade::{UpgradeError, upgrade};
+pub use upgrade::{SUBPROTOCOL, UpgradeError, check_headers, upgrade};

@@ -39,7 +39,7 @@ pub struct WebSocket<S> {
 
 impl<S> WebSocket<S> {
     /// The stream behind a finished upgrade.
-    pub(super) fn new(inner: S) -> Self {
+    pub(crate) fn new(inner: S) -> Self {
         Self {
             inner,
             decoder: FrameDecoder::default(),

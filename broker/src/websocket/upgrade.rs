@@ -20,6 +20,9 @@ const END: &[u8] = b"\r\n\r\n";
 /// The constant of RFC 6455, section 1.3.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The subprotocol that a client asks for and gets.
+pub const SUBPROTOCOL: &str = "mqtt";
+
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "`Display` describes each")]
@@ -58,6 +61,12 @@ impl UpgradeError {
             Self::Origin(_) => ("403 Forbidden", "", "pages of this origin are not let in"),
             Self::TooSoon => (BAD, "", "nothing may follow the request before it is answered"),
         }
+    }
+
+    /// The status code of the refusal, and a text for people.
+    pub fn told(&self) -> (u16, &'static str) {
+        let (status, _, text) = self.parts();
+        (status.split(' ').next().and_then(|code| code.parse().ok()).unwrap_or(400), text)
     }
 
     fn response(&self) -> String {
@@ -152,6 +161,18 @@ fn check_request(head: &[u8], origins: &[String]) -> Result<String, UpgradeError
     if !host::is_good(true, named("Host")) {
         return Err(UpgradeError::Host);
     }
+    check_headers(named, |it| origin::is_listed(origins, it))
+}
+
+/// Checks the headers of a GET that asks for a WebSocket. `named` has the values of a header, without spaces around them. Returns the
+/// value of Sec-WebSocket-Accept.
+///
+/// # Errors
+/// Why the request is refused.
+pub fn check_headers<'h, V: Iterator<Item = &'h [u8]>>(
+    named: impl Fn(&'static str) -> V,
+    is_welcome: impl Fn(&[u8]) -> bool,
+) -> Result<String, UpgradeError> {
     let values = |name| named(name).map(|value| std::str::from_utf8(value).unwrap_or_default());
     // Lists may go on in another header of the same name (RFC 9110, section 5.3).
     let items = |name| values(name).flat_map(|value| value.split(',')).map(str::trim);
@@ -162,11 +183,11 @@ fn check_request(head: &[u8], origins: &[String]) -> Result<String, UpgradeError
     if !values("Sec-WebSocket-Version").eq(["13"]) {
         return Err(UpgradeError::Version);
     }
-    if let Some(other) = named("Origin").find(|it| !origin::is_listed(origins, it)) {
+    if let Some(other) = named("Origin").find(|it| !is_welcome(it)) {
         let shown = &other[..other.len().min(ORIGIN_BYTES_MAX)];
         return Err(UpgradeError::Origin(String::from_utf8_lossy(shown).into_owned()));
     }
-    if !items("Sec-WebSocket-Protocol").any(|item| item == "mqtt") {
+    if !items("Sec-WebSocket-Protocol").any(|item| item == SUBPROTOCOL) {
         return Err(UpgradeError::Subprotocol);
     }
     let mut keys = values("Sec-WebSocket-Key");

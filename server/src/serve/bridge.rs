@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
-use godwit_http::{self as http, AdminToken, Api};
+use godwit_http::{self as http, AdminToken, Api, Router, Routers};
 use godwit_schemas::bus::Bus;
 use godwit_store::Store;
 use godwit_store::time::Time;
@@ -19,6 +19,7 @@ use super::cluster::PreparedStore;
 use super::entrance::{BoundEntrance, ClosedEntrance, Entrance};
 use super::events::{EventConsumers, PreparedEvents};
 use super::keeper::{PartFailure, StoreKeeper};
+use super::media::FileService;
 use super::parts::OptionalServices;
 use super::role::ProcessRole;
 use super::web::{WebAddresses, reachable};
@@ -65,7 +66,8 @@ impl BridgeStart<'_> {
         let store = ApartStore::Rocks(rocks.clone());
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let entrance = ClosedEntrance::bind(settings).await?;
-        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token };
+        let page_origins = Vec::new();
+        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token, page_origins };
         RunningBridge::start(settings, parts, StoreKeeper::Rocks(rocks)).await
     }
 
@@ -93,7 +95,8 @@ impl BridgeStart<'_> {
         let (store, bus) = (ApartStore::Cluster(store), ApartBus::Nats(bus));
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
-        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token };
+        let page_origins = Vec::new();
+        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token, page_origins };
         RunningBridge::start(settings, parts, StoreKeeper::Cluster { leadership, lock }).await
     }
 }
@@ -109,6 +112,8 @@ pub(super) struct BridgeParts<S, B> {
     pub(super) doors: Option<SharedBrokerHealth>,
     pub(super) entrance: ClosedEntrance,
     pub(super) admin_token: Option<String>,
+    /// Of the page that this process serves.
+    pub(super) page_origins: Vec<String>,
 }
 
 /// The administrator's token, chosen or drawn, and the lock that it opens.
@@ -137,6 +142,10 @@ pub(super) struct RunningBridge {
     /// The embedded object store.
     media: Option<media::EmbeddedStore>,
     audit: Audit,
+    /// What users do over HTTP.
+    of_users: Router,
+    /// Where links to files lead.
+    file_origin: Option<String>,
 }
 
 impl RunningBridge {
@@ -145,9 +154,10 @@ impl RunningBridge {
         parts: BridgeParts<impl Store, impl Bus>,
         keeper: StoreKeeper,
     ) -> anyhow::Result<Self> {
-        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token } = parts;
+        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins } = parts;
         let EventConsumers { sink, consumers } = telling;
-        let (files, media) = media::start(settings, entrance.tls()).await?;
+        let FileService { files, embedded: media, origin: file_origin } =
+            media::start(settings, entrance.tls(), page_origins).await?;
         let beside = OptionalServices { events: sink, media: files, ..beside };
         let (audit, tokens, lead) = (beside.audit.clone(), beside.tokens.clone(), beside.lead.clone());
         let bridge = parts::start_bridge(settings, (store, time.clone()), bus, beside).await?;
@@ -165,8 +175,19 @@ impl RunningBridge {
             check: check(bridge.health(), doors),
             body_bytes_max: settings.limits.body_bytes_max as usize,
         };
-        let entrance = entrance.open(settings, http::router(api));
-        Ok(Self { bridge, keeper, entrance, consumers, media, audit })
+        let Routers { all, of_users } = http::routers(api);
+        let entrance = entrance.open(settings, all);
+        Ok(Self { bridge, keeper, entrance, consumers, media, audit, of_users, file_origin })
+    }
+
+    /// What users do over HTTP, for another listener.
+    pub(super) fn of_users(&self) -> Router {
+        self.of_users.clone()
+    }
+
+    /// Where links to files lead, as an origin: `https://media.example.org`. `None`: there are no files.
+    pub(super) fn file_origin(&self) -> Option<&str> {
+        self.file_origin.as_deref()
     }
 
     /// Where its HTTP API is.

@@ -40,14 +40,26 @@ impl EmbeddedStore {
     }
 }
 
-/// What the bridge is told, and the embedded store if it is to run.
+/// Where files are kept.
+#[derive(Default)]
+pub(super) struct FileService {
+    /// What the bridge is told; `None`: there are no files.
+    pub(super) files: Option<MediaSettings>,
+    pub(super) embedded: Option<EmbeddedStore>,
+    /// Where links lead, as an origin.
+    pub(super) origin: Option<String>,
+}
+
+/// Starts the embedded store, if it is to run. `page_origins`: of the page that this process serves, which may use links as listed
+/// ones may.
 pub(super) async fn start(
     settings: &ServerSettings,
     tls: Option<&Tls>,
-) -> anyhow::Result<(Option<MediaSettings>, Option<EmbeddedStore>)> {
+    page_origins: Vec<String>,
+) -> anyhow::Result<FileService> {
     let media = &settings.media;
     let (s3, embedded) = match &media.storage {
-        Storage::Nowhere => return Ok((None, None)),
+        Storage::Nowhere => return Ok(FileService::default()),
         Storage::Elsewhere { endpoint, path_style } => {
             let public_url = media.public_url.clone().unwrap_or_else(|| endpoint.clone());
             (s3(media, endpoint.clone(), public_url, *path_style, None), None)
@@ -69,8 +81,8 @@ pub(super) async fn start(
             let pair = Some((keys.access.clone(), keys.secret.clone()));
             let s3 = s3(media, own_url, public_url, true, pair);
             let stop = CancellationToken::new();
-            let objects =
-                ObjectServer::new(opened, media.bucket.clone(), keys, settings.listeners.websocket_origins.clone());
+            let origins = [settings.listeners.websocket_origins.clone(), page_origins].concat();
+            let objects = ObjectServer::new(opened, media.bucket.clone(), keys, origins);
             let places = ConnectionSlots::new(*connections_max, proxies(settings));
             let plain = http::accept(doors.plain, places.clone(), stop.clone(), conversation(objects.clone()));
             let secure = doors.secure.map(|door| http::accept(door, places, stop.clone(), conversation(objects)));
@@ -87,7 +99,15 @@ pub(super) async fn start(
         user_uploads_per_day: media.user_uploads_per_day,
         content_types: media.content_types.clone(),
     };
-    Ok((Some(bridge), embedded))
+    let origin = origin(&s3.public_url, &s3.bucket, s3.path_style);
+    Ok(FileService { files: Some(bridge), embedded, origin })
+}
+
+/// The origin of links that begin with this address. Without the path style the bucket is a part of the host's name.
+fn origin(url: &str, bucket: &str, path_style: bool) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    Some(if path_style { format!("{scheme}://{host}") } else { format!("{scheme}://{bucket}.{host}") })
 }
 
 /// What becomes of a connection to the embedded store.
@@ -140,4 +160,18 @@ fn s3(
     keys: Option<(String, String)>,
 ) -> S3Settings {
     S3Settings { endpoint, public_url, region: media.region.clone(), bucket: media.bucket.clone(), path_style, keys }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_of_links_is_the_host_that_browsers_ask() {
+        let at = |url, path_style| origin(url, "files", path_style);
+        assert_eq!(at("http://127.0.0.1:9000", true).as_deref(), Some("http://127.0.0.1:9000"));
+        assert_eq!(at("https://s3.example.org/a/b", true).as_deref(), Some("https://s3.example.org"));
+        assert_eq!(at("https://s3.example.org", false).as_deref(), Some("https://files.s3.example.org"));
+        assert_eq!(at("nothing", true), None);
+    }
 }

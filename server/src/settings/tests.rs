@@ -277,3 +277,21 @@ fn a_cluster_is_checked_as_a_whole() {
     let secret = check("cluster.nats = ['nats://a:hush@127.0.0.1:4222']", &[], None).expect_err("a password");
     assert!(secret[0].contains("name it in a file") && !secret[0].contains("hush"), "{secret:?}");
 }
+
+#[test]
+fn the_page_is_not_served_unencrypted_to_others() {
+    let page = |settings: &str| check(settings, &[], None).map(|settings| settings.page);
+    assert_eq!(page("").expect("good").listen.map(|listen| listen.port()), Some(8088));
+    assert_eq!(page("web.listen = ''").expect("good").listen, None);
+    assert!(page("web.listen = '0.0.0.0:8088'\nweb.allow_plaintext = true").is_ok());
+    for (settings, problem) in [
+        ("web.listen = '0.0.0.0:8088'", "web.listen"),
+        ("web.listen = '127.0.0.1:8080'", "web.listen"),
+        ("web.listen = ''\nweb.tls_listen = '0.0.0.0:443'", "web.tls_listen"),
+        ("web.tls_listen = '0.0.0.0:443'", "tls.certificates"),
+        ("web.connections_max = 0", "web.connections_max"),
+    ] {
+        let problems = page(settings).expect_err(settings);
+        assert!(problems.iter().any(|it| it.contains(problem)), "{settings}: {problems:?}");
+    }
+}

@@ -12,7 +12,7 @@ use godwit_bridge::{BridgeSettings, assemble};
 use godwit_broker::EmbeddedBroker;
 use godwit_broker::token::TokenClaims;
 use godwit_bus::local::LocalBus;
-use godwit_http::{self as http, AdminToken, Api};
+use godwit_http::{self as http, AdminToken, Api, Routers};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_store::ClockS;
 use godwit_store::memory::MemoryStore;
@@ -94,7 +94,7 @@ impl Server {
         running.spawn(doors.clone().run(bus.clone()));
         let password = add(&admin, "alice").await.expect("there is room");
         add(&admin, "bob").await.expect("there is room");
-        let api = http::router(Api {
+        let Routers { all: api, .. } = http::routers(Api {
             lead: Default::default(),
             admin: admin.clone(),
             chat,
