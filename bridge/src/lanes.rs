@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use godwit_schemas::client;
-use godwit_schemas::ids::UserId;
+use godwit_schemas::ids::{DeviceId, UserId};
 use godwit_schemas::partition::{Partition, Partitions};
 use tokio::sync::oneshot;
 
@@ -34,6 +34,16 @@ impl Lanes {
     /// Of each lane, by its number.
     pub(crate) fn handles(&self) -> &Arc<[LaneHandle]> {
         &self.handles
+    }
+
+    /// The number of the lane that owns a device.
+    pub(crate) fn number_of_device(&self, device: DeviceId) -> u32 {
+        self.partitions.of_device(device).lane(self.handles.len() as u32)
+    }
+
+    /// The lane that owns a device.
+    pub(crate) fn of_device(&self, device: DeviceId) -> &LaneHandle {
+        &self.handles[self.number_of_device(device) as usize]
     }
 
     /// The user that waits for a phone number; its lane owns the number.

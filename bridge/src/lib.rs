@@ -181,13 +181,15 @@ pub async fn assemble<S: Store, B: Bus>(
         running.push(Box::pin(media_service.run()));
         media
     });
+    let phone_names = counters.phone_names.clone();
+    let shared = Lanes::new(lanes.clone(), counters.origin.partitions, phone_names.clone());
     let pusher = match &settings.push {
         Some(push) => {
             let key = push::key(&store).await?;
             let bad =
                 |error: godwit_push::BadKey| StoreError { doing: "use the key of pushes", cause: error.to_string() };
             push.gateway.use_key(&key).map_err(bad)?;
-            let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
+            let (time, committer, lanes) = (time.clone(), committer.clone(), shared.clone());
             let parts = PusherParts { settings: push.clone(), key, time, committer, lanes };
             let (pusher, post) = Pusher::new(parts, store.clone());
             running.push(Box::pin(pusher.run()));
@@ -195,8 +197,6 @@ pub async fn assemble<S: Store, B: Bus>(
         }
         None => PushPost::default(),
     };
-    let phone_names = counters.phone_names.clone();
-    let shared = Lanes::new(lanes.clone(), counters.origin.partitions, phone_names.clone());
     let audit = &settings.audit;
     let registration = settings.registration.clone().map(|settings| {
         let (asks, asked) = mpsc::channel(registration::QUEUE);

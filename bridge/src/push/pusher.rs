@@ -13,7 +13,6 @@ use godwit_core::push::Damper;
 use godwit_core::stored::{PushRecord, PushedRecord, SessionRecord};
 use godwit_push::{Provider, Service, Verdict};
 use godwit_schemas::ids::{DeviceId, Order, UserId};
-use godwit_schemas::partition::Partition;
 use godwit_store::crash::{self, Point};
 use godwit_store::record::decoded;
 use godwit_store::time::Time;
@@ -30,7 +29,8 @@ use super::outcome::{Ended, pushed_up_to};
 use super::post::{Known, PushMail, PushPost, open};
 use super::queue::Queue;
 use super::rescan::{PAGE, Rescan};
-use crate::messages::{Commit, LaneHandle, LaneMessage};
+use crate::lanes::Lanes;
+use crate::messages::{Commit, LaneMessage};
 
 /// Devices that are looked at in one go.
 const BATCH: usize = 32;
@@ -58,7 +58,7 @@ pub(crate) struct PusherParts {
     /// What push services know the server by.
     pub(crate) key: Vec<u8>,
     pub(crate) time: Time,
-    pub(crate) lanes: Arc<[LaneHandle]>,
+    pub(crate) lanes: Lanes,
     pub(crate) committer: mpsc::Sender<Commit>,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Pusher<S> {
     pub(super) settings: PushSettings,
     store: S,
     time: Time,
-    lanes: Arc<[LaneHandle]>,
+    lanes: Lanes,
     committer: mpsc::Sender<Commit>,
     mail: mpsc::Receiver<PushMail>,
     known: Arc<Known>,
@@ -361,9 +361,8 @@ impl<S: Store> Pusher<S> {
     /// Has the device's lane forget where it is pushed.
     pub(super) fn give_up(&mut self, forget: Forget) {
         self.queue.remove(forget.device);
-        let lane = Partition::of_device(forget.device).lane(self.lanes.len() as u32);
         // If it is gone the server is ending.
-        let _ = self.lanes[lane as usize].send(LaneMessage::Push(PushMessage::Forget(forget)));
+        let _ = self.lanes.of_device(forget.device).send(LaneMessage::Push(PushMessage::Forget(forget)));
     }
 
     /// Hands writes to the committer, which nobody waits for.
@@ -376,17 +375,17 @@ impl<S: Store> Pusher<S> {
 }
 
 /// How devices are, by the lanes that own them. A lane that is gone says that they are no more.
-async fn ask(lanes: &[LaneHandle], rows: &[Row]) -> Vec<DeviceState> {
+async fn ask(lanes: &Lanes, rows: &[Row]) -> Vec<DeviceState> {
     let mut by_lane = BTreeMap::<u32, Vec<usize>>::new();
     for (index, row) in rows.iter().enumerate() {
-        by_lane.entry(Partition::of_device(row.device).lane(lanes.len() as u32)).or_default().push(index);
+        by_lane.entry(lanes.number_of_device(row.device)).or_default().push(index);
     }
     let mut asked = Vec::with_capacity(by_lane.len());
     for (lane, indices) in by_lane {
         let (reply, answer) = oneshot::channel();
         let devices = indices.iter().map(|index| (rows[*index].user.clone(), rows[*index].device)).collect();
         // If it is gone the server is ending.
-        let _ = lanes[lane as usize].send(LaneMessage::Push(PushMessage::Ask(devices, reply)));
+        let _ = lanes.handles()[lane as usize].send(LaneMessage::Push(PushMessage::Ask(devices, reply)));
         asked.push((indices, answer));
     }
     let mut states = vec![DeviceState::default(); rows.len()];

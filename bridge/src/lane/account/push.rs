@@ -10,7 +10,6 @@ use godwit_push::NotAdmitted;
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client::{self, set_push::To};
 use godwit_schemas::ids::{DeviceId, UserId};
-use godwit_schemas::partition::Partition;
 
 use crate::audit::AuditEntry;
 use crate::lane::Lane;
@@ -167,7 +166,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             let other = DeviceId::new(other);
             let why = "push_moved";
             let forget = Forget { user: whose, device: other, set_by_s: u32::MAX, address: Some(hash), why };
-            let lane = Partition::of_device(other).lane(self.context.lanes.len() as u32);
+            let lane = self.context.owner(self.context.origin.partitions.of_device(other));
             self.context.send(lane, LaneMessage::Push(PushMessage::Forget(forget)));
         }
         let mut writes = Vec::new();
