@@ -7,6 +7,9 @@ use std::hash::Hasher as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
+/// Files of so many bytes are there only compressed: all browsers take that, and the program is that much smaller.
+const COMPRESSED_FROM: usize = 4_096;
+
 fn main() -> io::Result<()> {
     println!("cargo::rerun-if-env-changed=GODWIT_WEB_DIST");
     let dist = env::var_os("GODWIT_WEB_DIST").map(PathBuf::from).filter(|dist| dist.join("index.html").is_file());
@@ -19,15 +22,17 @@ fn main() -> io::Result<()> {
     let mut table = String::from("&[\n");
     for (number, file) in files.iter().enumerate() {
         let name = dist.as_deref().and_then(|dist| file.strip_prefix(dist).ok()).unwrap_or(file).display();
+        let bytes = fs::read(file)?;
         let mut hasher = DefaultHasher::new();
-        hasher.write(&fs::read(file)?);
+        hasher.write(&bytes);
         let etag = format!("\"\\\"{:016x}\\\"\"", hasher.finish());
         // Copies, so that nobody misses what is built anew meanwhile.
         for end in ["", ".gz", ".br"] {
             fs::copy(format!("{}{end}", file.display()), out.join(format!("{number}{end}")))?;
         }
         let include = |end: &str| format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{number}{end}\"))");
-        let (plain, gzip, brotli) = (include(""), include(".gz"), include(".br"));
+        let plain = if bytes.len() < COMPRESSED_FROM { include("") } else { "&[]".to_owned() };
+        let (gzip, brotli) = (include(".gz"), include(".br"));
         let line = format!("path: \"/{name}\", plain: {plain}, gzip: {gzip}, brotli: {brotli}, etag: {etag}");
         _ = writeln!(table, "PageFile {{ {line} }},");
         println!("cargo::rerun-if-changed={}", file.display());

@@ -52,8 +52,6 @@ export class Chat {
   readonly editing = signal<Message | undefined>(undefined);
   /** The message to be brought into view. */
   readonly sought = signal<number | undefined>(undefined);
-  /** There may be older messages than those that are shown. */
-  readonly mayHaveOlder = signal(true);
 
   /** The conversation that is open, if there is one already. */
   readonly open = computed(() => {
@@ -65,8 +63,12 @@ export class Chat {
   });
   readonly unread = computed(() => (this.conversations.value ?? []).reduce((sum, it) => sum + it.unread, 0));
 
+  /** The server may have older messages of what is open than this device has. */
+  private mayHaveOlder = true;
+  /** What this device has of it was read. */
+  private isLoaded = false;
   private shown = PAGE;
-  private refreshing = false;
+  private refreshing: Promise<void> | undefined;
   private refreshAgain = false;
   private typedAt = 0;
   private readonly asked = new Set<string>();
@@ -105,11 +107,14 @@ export class Chat {
 
   // What is shown
 
-  /** Asks for all that is shown. Calls while it is under way are one more round. */
-  async refresh(): Promise<void> {
+  /** Asks for all that is shown. A call while that is under way is one more round, and resolves when it is over. */
+  refresh(): Promise<void> {
     this.refreshAgain = true;
-    if (this.refreshing) return;
-    this.refreshing = true;
+    this.refreshing ??= this.refreshWhileAsked().finally(() => (this.refreshing = undefined));
+    return this.refreshing;
+  }
+
+  private async refreshWhileAsked(): Promise<void> {
     try {
       while (this.refreshAgain) {
         this.refreshAgain = false;
@@ -118,8 +123,6 @@ export class Chat {
     } catch (error) {
       // Of a page that is closed nothing is to be shown; what else fails is seen by the status.
       if (!(error instanceof GodwitError)) throw error;
-    } finally {
-      this.refreshing = false;
     }
   }
 
@@ -137,6 +140,7 @@ export class Chat {
       this.refreshAgain = true;
       return;
     }
+    this.isLoaded = true;
     batch(() => {
       this.messages.value = kept(this.messages.value, messages);
       this.pending.value = pending;
@@ -160,7 +164,8 @@ export class Chat {
       this.replyTo.value = undefined;
       this.editing.value = undefined;
       this.sought.value = seek;
-      this.mayHaveOlder.value = true;
+      this.mayHaveOlder = true;
+      this.isLoaded = false;
       this.shown = PAGE;
       if (seek !== undefined) {
         const last = this.open.value?.lastMessage ?? seek;
@@ -172,19 +177,29 @@ export class Chat {
     void this.refresh();
   }
 
-  /** Shows older messages: those of this device, and then those that the server keeps. */
-  async showOlder(): Promise<void> {
+  /** Shows older messages: those of this device, and then those that the server keeps. Whether there are more than before. */
+  async showOlder(): Promise<boolean> {
     const { open } = this;
     const id = open.value?.id;
-    if (id === undefined || !this.mayHaveOlder.value) return;
+    if (id === undefined || !this.isLoaded) return false;
     const had = this.messages.value.length;
     if (had < this.shown) {
+      // All that this device has are shown.
+      if (!this.mayHaveOlder) return false;
       const more = await this.tab.api.loadOlder(id).catch(() => undefined);
-      if (more === undefined) return;
-      this.mayHaveOlder.value = more;
+      if (more === undefined) return false;
+      this.mayHaveOlder = more;
     }
     this.shown += PAGE;
     await this.refresh();
+    return this.messages.value.length > had;
+  }
+
+  /** The newest messages are seen: those far before them need not be held any more. */
+  showLatest(): void {
+    if (this.shown <= 3 * PAGE) return;
+    this.shown = PAGE;
+    void this.refresh();
   }
 
   private async markRead(): Promise<void> {

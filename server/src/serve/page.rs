@@ -153,8 +153,13 @@ fn answer(file: &'static PageFile, request: &HeaderMap) -> Response {
         (Some("br"), file.brotli)
     } else if takes(request, "gzip") {
         (Some("gzip"), file.gzip)
-    } else {
+    } else if !file.plain.is_empty() {
         (None, file.plain)
+    } else if !request.contains_key(ACCEPT_ENCODING) {
+        // Who says nothing takes everything (RFC 9110, section 12.5.3).
+        (Some("gzip"), file.gzip)
+    } else {
+        return (StatusCode::NOT_ACCEPTABLE, headers, "this file is sent with gzip or br only").into_response();
     };
     let mut response = (headers, [(CONTENT_TYPE, file.content_type())], bytes).into_response();
     if let Some(encoding) = encoding {
@@ -260,6 +265,8 @@ mod tests {
         etag: "\"0123456789abcdef\"",
     };
 
+    const LARGE: &PageFile = &PageFile { plain: b"", ..*FILE };
+
     #[test]
     fn a_browser_gets_the_form_that_it_takes() {
         for (accepted, given) in [
@@ -273,6 +280,9 @@ mod tests {
             let encoding = response.headers().get(CONTENT_ENCODING).map(|it| it.to_str().expect("text"));
             assert_eq!((response.status(), encoding), (StatusCode::OK, given), "{accepted}");
         }
+        assert_eq!(answer(LARGE, &HeaderMap::new()).headers()[CONTENT_ENCODING], "gzip");
+        let identity = request(&[(ACCEPT_ENCODING, "identity")]);
+        assert_eq!(answer(LARGE, &identity).status(), StatusCode::NOT_ACCEPTABLE);
         let response = answer(FILE, &HeaderMap::new());
         assert_eq!(response.headers()[CACHE_CONTROL], "public, max-age=31536000, immutable");
     }

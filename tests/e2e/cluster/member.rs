@@ -28,7 +28,8 @@ impl Member {
     /// Not started yet; these keys are set.
     pub(super) fn prepare(role: &'static str, settings: &[(&str, String)]) -> Self {
         let host = own_host();
-        let listeners = ["mqtt", "http", "media"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
+        let listeners =
+            ["mqtt", "http", "media", "web"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
         let given = settings.iter().map(|(key, value)| (variable(key), value.clone()));
         let settings = listeners.into_iter().chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");

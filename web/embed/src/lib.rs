@@ -5,7 +5,7 @@
 pub struct PageFile {
     /// Where it is, like `/assets/app-0123456789.js`.
     pub path: &'static str,
-    /// As it is.
+    /// As it is. Empty: it is there only compressed.
     pub plain: &'static [u8],
     /// The same, compressed.
     pub gzip: &'static [u8],

@@ -110,9 +110,14 @@ function Messages({ chat }: { chat: Chat }) {
     if (!it) return;
     end.current = it.scrollHeight - it.scrollTop;
     atEnd.current = it.scrollHeight - it.scrollTop - it.clientHeight < NEAR_PX;
-    if (it.scrollTop > NEAR_PX || loading.current || !chat.mayHaveOlder.value) return;
+    if (atEnd.current && it.scrollTop > it.clientHeight) chat.showLatest();
+    if (it.scrollTop > NEAR_PX || loading.current) return;
     loading.current = true;
-    void chat.showOlder().finally(() => (loading.current = false));
+    void chat.showOlder().then((more) => {
+      loading.current = false;
+      // Who has scrolled on meanwhile is at the top already.
+      if (more) requestAnimationFrame(onScroll);
+    });
   };
   useEffect(onScroll, [messages.length]);
   // A window that becomes smaller, or a keyboard that comes up, does not hide what was there.

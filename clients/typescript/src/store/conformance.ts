@@ -18,6 +18,9 @@ export async function check(open: () => Promise<Store>, { lasting = true } = {})
   same(await keys("b", "c"), ["b", "b/1"], "the end of a scan is excluded");
   same(await keys("", "~", { limit: 2 }), ["a", "b"], "a scan has a limit");
   same(await keys("", "~", { reverse: true, limit: 2 }), ["d", "c"], "a scan may go backward");
+  same(await keys("", "~", { reverse: true, limit: 1 }), ["d"], "a scan backward of one");
+  same(await keys("", "~", { reverse: true, limit: 99 }), ["d", "c", "b/1", "b", "a"], "a scan backward of more than there are");
+  same(await keys("x", "~", { reverse: true, limit: 3 }), [], "a scan backward of nothing");
   same(await keys("b", "d", { reverse: true }), ["c", "b/1", "b"], "a scan backward has the same bounds");
   same(await keys("", "~", { limit: 0 }), [], "a limit of nothing");
   same(await keys("c", "b"), [], "bounds in the wrong order hold nothing");

@@ -26,19 +26,18 @@ export class IndexedDbStore implements Store {
 
   async scan(from: string, to: string, { reverse = false, limit }: ScanOptions = {}): Promise<Row[]> {
     if (from >= to || limit === 0) return [];
-    const range = IDBKeyRange.bound(from, to, false, true);
-    const store = this.database.transaction(ROWS).store;
-    if (!reverse) {
-      const [keys, values] = await Promise.all([store.getAllKeys(range, limit), store.getAll(range, limit)]);
-      return keys.map((key, at) => [key as string, values[at] as unknown]);
-    }
-    const rows: Row[] = [];
-    let cursor = await store.openCursor(range, "prev");
-    while (cursor && rows.length < (limit ?? Number.POSITIVE_INFINITY)) {
-      rows.push([cursor.key as string, cursor.value as unknown]);
-      cursor = await cursor.continue();
-    }
-    return rows;
+    const { store } = this.database.transaction(ROWS);
+    const all = IDBKeyRange.bound(from, to, false, true);
+    // The last ones are read like the first ones, from where the first of them stands: a cursor would ask for each of them.
+    let first = reverse ? await store.openKeyCursor(all, "prev") : null;
+    if (reverse && !first) return [];
+    if (first && limit !== undefined && limit > 1) first = await first.advance(limit - 1);
+    const start = reverse && first && limit !== undefined ? (first.key as string) : from;
+    const range = IDBKeyRange.bound(start, to, false, true);
+    const most = reverse ? undefined : limit;
+    const [keys, values] = await Promise.all([store.getAllKeys(range, most), store.getAll(range, most)]);
+    const rows = keys.map((key, at): Row => [key as string, values[at] as unknown]);
+    return reverse ? rows.reverse() : rows;
   }
 
   async commit(writes: readonly Write[]): Promise<void> {
