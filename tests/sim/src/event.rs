@@ -148,6 +148,14 @@ pub(crate) enum Event {
         device: usize,
         what: String,
     },
+    /// It is on disk that the device is pushed. It never connects.
+    Paged {
+        device: usize,
+    },
+    /// The push service has taken a push.
+    Pushed {
+        device: usize,
+    },
     /// The bridge starts.
     Started {
         #[expect(dead_code, reason = "for the reader of a trace")]

@@ -40,6 +40,10 @@ pub(crate) struct Device {
     /// When its inbox was at least a quarter full, and half full, for the last time.
     pub(crate) quarter_full_ms: Option<u64>,
     pub(crate) half_full_ms: Option<u64>,
+    /// It never connects, and is pushed.
+    pub(crate) is_pager: bool,
+    /// When it was pushed last.
+    pub(crate) pushed: Option<Step>,
     /// Its inbox: every entry that it ever had.
     pub(crate) held: BTreeMap<Place, Held>,
 }
@@ -259,9 +263,15 @@ impl Facts {
                 connections: 0,
                 quarter_full_ms: None,
                 half_full_ms: None,
+                is_pager: false,
+                pushed: None,
                 held: BTreeMap::new(),
             }),
             Event::Added { device } => self.devices[*device].added = Some(step),
+            Event::Paged { device } => self.devices[*device].is_pager = true,
+            Event::Pushed { device } => {
+                self.devices.get_mut(*device).into_iter().for_each(|it| it.pushed = Some(step));
+            }
             Event::Leaving { device } => self.devices[*device].leaving = Some(step),
             Event::Erasing { user } => {
                 self.erasures.entry(user.clone()).or_insert(step);

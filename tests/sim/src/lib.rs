@@ -17,6 +17,7 @@ mod facts;
 mod mqtt;
 mod operator;
 mod plan;
+mod push;
 mod record;
 mod run;
 mod server;

@@ -2,12 +2,16 @@
 //! hold of a password: by a new one, or by another device or user of the same name.
 
 use godwit_bridge::admin::{Admin, AdminError, DeviceCredentials};
+use godwit_bridge::chat::Principal;
+use godwit_schemas::client::request::Call;
 use godwit_schemas::ids::{DeviceName, UserId};
-use tokio::time::{Duration, Instant, sleep, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use crate::client::Client;
 use crate::dice::Dice;
 use crate::event::Event;
+use crate::plan::Traits;
+use crate::push;
 use crate::world::World;
 
 /// Before a command is repeated whose answer was lost.
@@ -40,6 +44,33 @@ impl Operator {
                 }
                 self.add(user).await;
             }
+        }
+        // Dice of its own: what everybody else does stays what it was.
+        let paging = Dice::new(self.world.seed, "operator, paging");
+        if let Some(user) = paging.pick(&users).filter(|_| paging.chance(0.5)) {
+            self.page(user).await;
+        }
+    }
+
+    /// Gives the user a device that never connects, and is pushed.
+    async fn page(&self, user: &str) {
+        let World { record, server, .. } = &self.world;
+        let (index, name) = (record.with(|facts| facts.devices.len()), "pager");
+        let (Ok(id), Ok(device)) = (UserId::new(user), DeviceName::new(name)) else { return };
+        let traits = Traits { protocol: 5, events: false, counts: false, lasting: true, repetitive: false };
+        record.emit(Event::Adding { user: user.to_owned(), name: name.to_owned(), traits });
+        let add = {
+            let id = id.clone();
+            server.command(async move |admin: Admin| admin.add_device(id, device).await)
+        };
+        if !matches!(add.await, Some(Ok(_))) {
+            return;
+        }
+        let set = Call::SetPush(push::registration(index, name));
+        let Some(chat) = server.chat() else { return };
+        let answer = timeout(AGAIN, chat.call(id, Principal::Administrator, set)).await;
+        if matches!(answer, Ok(Ok(response)) if response.reason == 0) {
+            record.emit(Event::Paged { device: index });
         }
     }
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use godwit_bridge::admin::Admin;
+use godwit_bridge::chat::Chat;
 use godwit_bridge::decide::Rules;
+use godwit_bridge::push::PushSettings;
 use godwit_bridge::{BridgeSettings, assemble};
 use godwit_broker::EmbeddedBroker;
 use godwit_broker::connection_limits::NetworkLimits;
@@ -21,6 +23,7 @@ use crate::clock::Clock;
 use crate::dice::Dice;
 use crate::event::Event;
 use crate::plan::{Plan, Turmoil};
+use crate::push::PushService;
 use crate::record::Record;
 use crate::store::SimStore;
 
@@ -42,6 +45,8 @@ struct Shared {
     bus: SimBus,
     store: SimStore,
     admin: Mutex<Option<Admin>>,
+    chat: Mutex<Option<Chat>>,
+    push: PushSettings,
     /// Where edges that run take streams.
     edges: Mutex<Vec<Option<mpsc::UnboundedSender<DuplexStream>>>>,
 }
@@ -69,6 +74,8 @@ impl Server {
             bus: SimBus::new(seed, plan, turmoil.clone(), record.clone()),
             store: SimStore::new(seed, plan, turmoil.clone(), clock.clone(), record.clone()),
             admin: Mutex::default(),
+            chat: Mutex::default(),
+            push: PushService::settings(seed, record, turmoil),
             edges: Mutex::new((0..plan.edges).map(|_| None).collect()),
         }));
         let mut tasks = vec![tokio::spawn(server.clone().keep_bridge())];
@@ -80,6 +87,10 @@ impl Server {
 
     pub(crate) fn admin(&self) -> Option<Admin> {
         self.0.admin.lock().clone()
+    }
+
+    pub(crate) fn chat(&self) -> Option<Chat> {
+        self.0.chat.lock().clone()
     }
 
     pub(crate) fn store(&self) -> &SimStore {
@@ -119,6 +130,7 @@ impl Server {
                 () = self.run_bridge(lanes) => record.note("the bridge has failed".to_owned()),
             }
             *self.0.admin.lock() = None;
+            *self.0.chat.lock() = None;
             power_lost = dice.chance(plan.power_loss);
             self.0.store.crash(power_lost);
             if plan.clock_jump_ms.is_some() && turmoil.reigns() && self.0.clock_dice.chance(0.3) {
@@ -163,13 +175,14 @@ impl Server {
             registration: None,
             audit: Default::default(),
             tokens: None,
-            push: None,
+            push: Some(self.0.push.clone()),
         };
         let time = clock.begin(store.time());
         let Ok(bridge) = assemble(settings, store.clone(), time, bus.clone(), dice.number(), None).await else {
             return;
         };
         *self.0.admin.lock() = Some(bridge.admin());
+        *self.0.chat.lock() = Some(bridge.chat());
         let mut tasks = JoinSet::new();
         for task in bridge.into_tasks() {
             tasks.spawn(task);

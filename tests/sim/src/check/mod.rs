@@ -15,6 +15,7 @@ mod p6_gone;
 mod p7_ticks;
 mod p7_unread;
 mod p8_cost;
+mod pushed;
 mod taken_in;
 
 /// See the module.
@@ -41,6 +42,7 @@ pub(crate) fn all() -> Vec<Box<dyn Check>> {
         Box::new(p7_ticks::Ticks::default()),
         Box::new(p7_unread::Unread),
         Box::new(p8_cost::Cost),
+        Box::new(pushed::Pushed),
         Box::new(taken_in::TakenIn::default()),
     ]
 }
