@@ -13,6 +13,8 @@ import { startWorker } from "./trusted.js";
 
 /** Messages that are shown at first, and more with each step back. */
 const PAGE = 60;
+/** Most messages that are shown at a time: then those at the other end go. */
+const SHOWN_MAX = 300;
 /** How long somebody types after the last signal, and how often this user says that it does, in milliseconds. */
 const [TYPING_MS, TYPING_AGAIN_MS] = [6_000, 3_000];
 
@@ -50,6 +52,8 @@ export class Chat {
   /** The message that is answered, or edited. */
   readonly replyTo = signal<Message | undefined>(undefined);
   readonly editing = signal<Message | undefined>(undefined);
+  /** The newest messages are among those that are shown. */
+  readonly isLatest = signal(true);
   /** The message to be brought into view. */
   readonly sought = signal<number | undefined>(undefined);
 
@@ -68,6 +72,8 @@ export class Chat {
   /** What this device has of it was read. */
   private isLoaded = false;
   private shown = PAGE;
+  /** Only messages before this one are shown; `undefined`: the newest are. */
+  private until: number | undefined;
   private refreshing: Promise<void> | undefined;
   private refreshAgain = false;
   private typedAt = 0;
@@ -133,7 +139,7 @@ export class Chat {
     const place = this.place.value;
     const id = this.open.value?.id;
     const [messages, pending] = await Promise.all([
-      id === undefined ? [] : api.messages(id, { limit: this.shown }),
+      id === undefined ? [] : api.messages(id, { limit: this.shown, ...(this.until !== undefined && { before: this.until }) }),
       place ? api.pending(id === undefined ? place : { conversation: id }) : [],
     ]);
     if (place !== this.place.value) {
@@ -142,6 +148,7 @@ export class Chat {
     }
     this.isLoaded = true;
     batch(() => {
+      this.isLatest.value = this.until === undefined;
       this.messages.value = kept(this.messages.value, messages);
       this.pending.value = pending;
       this.refused.value = refused;
@@ -163,48 +170,69 @@ export class Chat {
       this.pending.value = [];
       this.replyTo.value = undefined;
       this.editing.value = undefined;
-      this.sought.value = seek;
+      this.sought.value = undefined;
+      this.until = undefined;
       this.mayHaveOlder = true;
       this.isLoaded = false;
       this.shown = PAGE;
-      if (seek !== undefined) {
-        const last = this.open.value?.lastMessage ?? seek;
-        this.shown = Math.min(2_000, Math.max(PAGE, last - seek + PAGE));
-      }
     });
+    if (seek !== undefined) this.seek(seek);
     const other = this.open.value && !this.open.value.group ? this.otherOf(this.open.value) : undefined;
     if (other) void this.askPresence([other]);
     void this.refresh();
   }
 
-  /** Shows older messages: those of this device, and then those that the server keeps. Whether there are more than before. */
+  /** Shows older messages: those of this device, and then those that the server keeps. Whether there are any. */
   async showOlder(): Promise<boolean> {
-    const { open } = this;
-    const id = open.value?.id;
+    const id = this.open.value?.id;
+    const { value: before } = this.messages;
     if (id === undefined || !this.isLoaded) return false;
-    const had = this.messages.value.length;
-    if (had < this.shown) {
+    if (before.length < this.shown) {
       // All that this device has are shown.
       if (!this.mayHaveOlder) return false;
       const more = await this.tab.api.loadOlder(id).catch(() => undefined);
       if (more === undefined) return false;
       this.mayHaveOlder = more;
     }
-    this.shown += PAGE;
+    if (this.shown < SHOWN_MAX) this.shown += PAGE;
+    else this.until = before[before.length - PAGE]?.sequence;
     await this.refresh();
-    return this.messages.value.length > had;
+    return this.messages.value[0]?.sequence !== before[0]?.sequence;
   }
 
-  /** The newest messages are seen: those far before them need not be held any more. */
+  /** Shows newer messages, if the newest are not among those that are shown. */
+  async showNewer(): Promise<void> {
+    if (this.until === undefined) return;
+    // Nearly every place is a message.
+    this.until = this.within(this.until + PAGE);
+    await this.refresh();
+  }
+
+  /** Shows the newest messages. */
   showLatest(): void {
-    if (this.shown <= 3 * PAGE) return;
+    if (this.until === undefined && this.shown === PAGE) return;
+    this.until = undefined;
     this.shown = PAGE;
     void this.refresh();
   }
 
+  /** Brings a message of the conversation that is open into view. */
+  seek(sequence: number): void {
+    this.sought.value = sequence;
+    if (this.messages.value.some((it) => it.sequence === sequence)) return;
+    this.until = this.within(sequence + SHOWN_MAX / 2);
+    this.shown = SHOWN_MAX;
+    void this.refresh();
+  }
+
+  /** A place, unless it is behind the newest message. */
+  private within(place: number): number | undefined {
+    return place > (this.open.value?.lastMessage ?? 0) ? undefined : place;
+  }
+
   private async markRead(): Promise<void> {
     const open = this.open.value;
-    if (!open || open.unread === 0 || open.request || document.visibilityState !== "visible" || !document.hasFocus()) return;
+    if (!open || open.unread === 0 || open.request || !this.isLatest.value || document.visibilityState !== "visible" || !document.hasFocus()) return;
     await this.tab.api.markRead(open.id, open.lastMessage).catch(() => undefined);
   }
 
@@ -220,6 +248,7 @@ export class Chat {
     });
     if (!to || text === "") return;
     this.typedAt = 0;
+    this.showLatest();
     if (edited) await this.attempt(this.tab.api.edit(edited.conversation, edited.sequence, text));
     else await this.attempt(this.tab.api.send(to, text, { token: token(), ...(replyTo && { replyTo }) }));
   }

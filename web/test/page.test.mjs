@@ -283,3 +283,38 @@ test("logging in by phone number, profile, contacts, devices, and logging out", 
     await page.getByLabel("User", { exact: true }).waitFor();
     assert.deepEqual(await page.evaluate(async () => [localStorage.length, (await indexedDB.databases()).length]), [0, 0]);
   }, { "registration.enabled": "true" }));
+
+test("a long conversation is scrolled to its first message, and back", { skip }, () =>
+  withPages(async ({ server, logIn }) => {
+    const bob = await server.open(await server.addUser("bob"));
+    const alice = await server.addUser("alice", "web");
+    const count = 700;
+    let last;
+    for (let number = 0; number < count; number++) last = await bob.send("alice", `number ${number}.`);
+    await last.sent();
+    const { page } = await logIn(alice);
+    await openFirst(page, "bob");
+    await page.getByRole("button", { name: "Accept" }).click();
+    await shown(page, `number ${count - 1}.`).waitFor();
+    const list = page.locator(".messages");
+    // As somebody does who scrolls on and on.
+    await page.evaluate(() => {
+      globalThis.scrolling = setInterval(() => (document.querySelector(".messages").scrollTop = 0), 20);
+    });
+    await shown(page, "number 0.").waitFor();
+    await page.evaluate(() => clearInterval(globalThis.scrolling));
+    assert.ok((await list.locator(".message").count()) <= 300, "no more than that is held");
+    const numbers = (await list.locator(".text").allTextContents()).map((it) => Number(/\d+/.exec(it)[0]));
+    assert.deepEqual(numbers, numbers.map((_, at) => numbers[0] + at), "without a gap");
+    await page.getByRole("button", { name: "To the newest messages" }).click();
+    await shown(page, `number ${count - 1}.`).waitFor();
+    await (await bob.send("alice", "one more")).sent();
+    await shown(page, "one more").waitFor();
+    assert.ok(await shown(page, "one more").isVisible());
+    await page.getByRole("button", { name: "Search messages" }).click();
+    await page.getByLabel("Text").fill("number 123.");
+    await page.keyboard.press("Enter");
+    await page.getByRole("dialog").getByRole("button", { name: /number 123/ }).click();
+    await shown(page, "number 123.").waitFor();
+    await bob.close();
+  }, { "limits.request_messages": "1000" }));

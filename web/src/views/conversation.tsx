@@ -77,25 +77,28 @@ function Request({ chat }: { chat: Chat }) {
 
 function Messages({ chat }: { chat: Chat }) {
   const list = useRef<HTMLDivElement>(null);
-  /** Where the list is: at its end, or so far from it. */
-  const end = useRef(0);
   const atEnd = useRef(true);
+  /** The first message that is seen, and how far it is from the top: what is put before it moves nothing. */
+  const anchor = useRef<{ id: string; top: number } | undefined>(undefined);
   const loading = useRef(false);
   const messages = chat.messages.value;
-  const pending = chat.pending.value;
-  const files = ofPlace(chat, chat.files.value);
-  const refused = ofPlace(chat, chat.refused.value);
+  const isLatest = chat.isLatest.value;
+  const pending = isLatest ? chat.pending.value : [];
+  const files = isLatest ? ofPlace(chat, chat.files.value) : [];
+  const refused = isLatest ? ofPlace(chat, chat.refused.value) : [];
   const sought = chat.sought.value;
   const group = chat.open.value?.group ?? false;
   const me = chat.open.value?.members.find((it) => it.user === chat.me && it.present);
   const administers = group && (me?.role ?? 0) > 0;
 
-  // What comes at the end is followed by who is there; what is put before it moves nothing.
+  // Who is at the end follows what comes.
   useLayoutEffect(() => {
     const it = list.current;
     if (!it || sought !== undefined) return;
-    it.scrollTop = atEnd.current ? it.scrollHeight : it.scrollHeight - end.current;
-  }, [messages, pending, files.length, refused.length]);
+    const seen = anchor.current && document.getElementById(anchor.current.id);
+    if (atEnd.current && isLatest) it.scrollTop = it.scrollHeight;
+    else if (seen) it.scrollTop += seen.getBoundingClientRect().top - anchor.current!.top;
+  }, [messages, isLatest, pending, files.length, refused.length]);
   useEffect(() => {
     const found = sought === undefined ? null : document.getElementById(`message-${sought}`);
     if (!found) return;
@@ -108,22 +111,23 @@ function Messages({ chat }: { chat: Chat }) {
   const onScroll = () => {
     const it = list.current;
     if (!it) return;
-    end.current = it.scrollHeight - it.scrollTop;
+    anchor.current = firstSeen(it);
     atEnd.current = it.scrollHeight - it.scrollTop - it.clientHeight < NEAR_PX;
-    if (atEnd.current && it.scrollTop > it.clientHeight) chat.showLatest();
-    if (it.scrollTop > NEAR_PX || loading.current) return;
+    if (loading.current) return;
+    const more = it.scrollTop < NEAR_PX ? chat.showOlder() : atEnd.current && !isLatest ? chat.showNewer() : undefined;
+    if (!more) return;
     loading.current = true;
-    void chat.showOlder().then((more) => {
+    void more.then((changed) => {
       loading.current = false;
-      // Who has scrolled on meanwhile is at the top already.
-      if (more) requestAnimationFrame(onScroll);
+      // Who has scrolled on meanwhile is at the end already.
+      if (changed) requestAnimationFrame(onScroll);
     });
   };
   useEffect(onScroll, [messages.length]);
   // A window that becomes smaller, or a keyboard that comes up, does not hide what was there.
   useEffect(() => {
     const it = list.current!;
-    const watch = new ResizeObserver(() => atEnd.current && it.scrollTo(0, it.scrollHeight));
+    const watch = new ResizeObserver(() => atEnd.current && chat.isLatest.value && it.scrollTo(0, it.scrollHeight));
     watch.observe(it);
     return () => watch.disconnect();
   }, []);
@@ -138,8 +142,30 @@ function Messages({ chat }: { chat: Chat }) {
         {files.map((file) => <OnItsWay key={`file ${file.id}`} chat={chat} body={file.caption} file={file} state={{ kind: "queued" }} />)}
         {refused.map((send) => <Refused key={`refused ${send.id}`} chat={chat} send={send} />)}
       </ol>
+      {!isLatest && (
+        <button
+          type="button"
+          class="latest primary"
+          onClick={() => {
+            atEnd.current = true;
+            chat.showLatest();
+          }}
+        >
+          To the newest messages
+        </button>
+      )}
     </div>
   );
+}
+
+/** The first message of a list that is seen at least in part. */
+function firstSeen(list: HTMLElement): { id: string; top: number } | undefined {
+  const from = list.getBoundingClientRect().top;
+  for (const it of list.querySelectorAll<HTMLElement>(".message[id]")) {
+    const { top, bottom } = it.getBoundingClientRect();
+    if (bottom > from) return { id: it.id, top };
+  }
+  return undefined;
 }
 
 interface RowProps {

@@ -80,7 +80,7 @@ function Text({ text }: { text: string }) {
 function Quote({ chat, sequence }: { chat: Chat; sequence: number }) {
   const quoted = chat.messages.value.find((it) => it.sequence === sequence);
   return (
-    <button type="button" class="quote" onClick={() => (chat.sought.value = sequence)}>
+    <button type="button" class="quote" onClick={() => chat.seek(sequence)}>
       <b dir="auto">{quoted ? (quoted.mine ? "You" : plain(chat.nameOf(quoted.user))) : "An earlier message"}</b>
       <span dir="auto">{quoted ? previewOf(quoted) : ""}</span>
     </button>
