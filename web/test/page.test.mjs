@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import test from "node:test";
 
 import { text } from "../../clients/typescript/dist/test/e2e/server.js";
@@ -21,6 +21,14 @@ async function writeTo(page, user) {
 async function openFirst(page, name) {
   await page.getByRole("navigation").getByRole("button", { name: new RegExp(name) }).click();
 }
+
+test("the page weighs at most 60 KiB, compressed", async () => {
+  const dist = new URL("../dist/", import.meta.url);
+  const files = (await readdir(dist, { recursive: true })).filter((it) => it.endsWith(".br"));
+  const sizes = await Promise.all(files.map(async (it) => (await stat(new URL(it, dist))).size));
+  const weight = sizes.reduce((sum, size) => sum + size, 0);
+  assert.ok(files.length >= 6 && weight <= 60 * 1_024, `${weight} bytes`);
+});
 
 test("two pages, the terminal chat and mosquitto in one conversation", { skip }, () =>
   withPages(async ({ server, logIn }) => {

@@ -107,9 +107,11 @@ export interface Send {
   counter: bigint;
   epoch: bigint;
   properties?: Properties | undefined;
+  silent: boolean;
+  mentions: number[];
 }
 
-export const SendSchema: Schema<Send> = message("Send", "to.conversation 1 U|to.user 2 s|to.phone 7 s|clientSequence 3 U|body 4 b|expiresInS 5 u|replyTo 6 U|media 8 *Media|counter 9 U|epoch 10 F|properties 11 Properties");
+export const SendSchema: Schema<Send> = message("Send", "to.conversation 1 U|to.user 2 s|to.phone 7 s|clientSequence 3 U|body 4 b|expiresInS 5 u|replyTo 6 U|media 8 *Media|counter 9 U|epoch 10 F|properties 11 Properties|silent 12 o|mentions 13 *u");
 
 
 export interface Properties {
@@ -172,9 +174,11 @@ export interface Message {
   media: Media[];
   omittedBytes: bigint;
   properties?: Properties | undefined;
+  silent: boolean;
+  mentions: number[];
 }
 
-export const MessageSchema: Schema<Message> = message("Message", "conversation 1 U|sequence 2 U|sender 3 u|ageS 4 U|body 5 b|replyTo 6 U|edited 7 o|recalled 8 o|reactions 9 *Reaction|media 10 *Media|omittedBytes 11 U|properties 12 Properties");
+export const MessageSchema: Schema<Message> = message("Message", "conversation 1 U|sequence 2 U|sender 3 u|ageS 4 U|body 5 b|replyTo 6 U|edited 7 o|recalled 8 o|reactions 9 *Reaction|media 10 *Media|omittedBytes 11 U|properties 12 Properties|silent 13 o|mentions 14 *u");
 
 
 export interface Reaction {
@@ -326,10 +330,15 @@ export interface Request {
     | { case: "discardUpload"; value: DiscardUpload }
     | { case: "downloadLink"; value: DownloadLink }
     | { case: "getServer"; value: GetServer }
+    | { case: "setPush"; value: SetPush }
+    | { case: "getPush"; value: GetPush }
+    | { case: "setMute"; value: SetMute }
+    | { case: "listMutes"; value: ListMutes }
+    | { case: "peekInbox"; value: PeekInbox }
     | { case: undefined; value?: undefined };
 }
 
-export const RequestSchema: Schema<Request> = message("Request", "id 1 U|call.createGroup 2 CreateGroup|call.addMember 3 AddMember|call.removeMember 4 RemoveMember|call.leave 5 Leave|call.rename 6 Rename|call.describe 7 Describe|call.setRole 8 SetRole|call.changeSettings 9 ChangeSettings|call.createInvite 10 CreateInvite|call.revokeInvite 11 RevokeInvite|call.listInvites 12 ListInvites|call.join 13 Join|call.openDirect 14 OpenDirect|call.block 15 Block|call.unblock 16 Unblock|call.listBlocked 17 ListBlocked|call.listDevices 18 ListDevices|call.labelDevice 19 LabelDevice|call.removeDevice 20 RemoveDevice|call.listConversations 21 ListConversations|call.getHistory 22 GetHistory|call.deleteConversation 23 DeleteConversation|call.setRetention 24 SetRetention|call.recall 25 Recall|call.edit 26 Edit|call.react 27 React|call.getProfile 28 GetProfile|call.setProfile 29 SetProfile|call.addContact 30 AddContact|call.removeContact 31 RemoveContact|call.listContacts 32 ListContacts|call.getPresence 33 GetPresence|call.accept 34 Accept|call.lookUpPhones 40 LookUpPhones|call.eraseAccount 46 EraseAccount|call.renewPassword 47 RenewPassword|call.createUpload 52 CreateUpload|call.getUpload 53 GetUpload|call.completeUpload 54 CompleteUpload|call.discardUpload 55 DiscardUpload|call.downloadLink 56 DownloadLink|call.getServer 57 GetServer");
+export const RequestSchema: Schema<Request> = message("Request", "id 1 U|call.createGroup 2 CreateGroup|call.addMember 3 AddMember|call.removeMember 4 RemoveMember|call.leave 5 Leave|call.rename 6 Rename|call.describe 7 Describe|call.setRole 8 SetRole|call.changeSettings 9 ChangeSettings|call.createInvite 10 CreateInvite|call.revokeInvite 11 RevokeInvite|call.listInvites 12 ListInvites|call.join 13 Join|call.openDirect 14 OpenDirect|call.block 15 Block|call.unblock 16 Unblock|call.listBlocked 17 ListBlocked|call.listDevices 18 ListDevices|call.labelDevice 19 LabelDevice|call.removeDevice 20 RemoveDevice|call.listConversations 21 ListConversations|call.getHistory 22 GetHistory|call.deleteConversation 23 DeleteConversation|call.setRetention 24 SetRetention|call.recall 25 Recall|call.edit 26 Edit|call.react 27 React|call.getProfile 28 GetProfile|call.setProfile 29 SetProfile|call.addContact 30 AddContact|call.removeContact 31 RemoveContact|call.listContacts 32 ListContacts|call.getPresence 33 GetPresence|call.accept 34 Accept|call.lookUpPhones 40 LookUpPhones|call.eraseAccount 46 EraseAccount|call.renewPassword 47 RenewPassword|call.createUpload 52 CreateUpload|call.getUpload 53 GetUpload|call.completeUpload 54 CompleteUpload|call.discardUpload 55 DiscardUpload|call.downloadLink 56 DownloadLink|call.getServer 57 GetServer|call.setPush 58 SetPush|call.getPush 59 GetPush|call.setMute 60 SetMute|call.listMutes 61 ListMutes|call.peekInbox 62 PeekInbox");
 
 
 export interface CreateGroup {
@@ -658,6 +667,108 @@ export type GetServer = object;
 export const GetServerSchema: Schema<GetServer> = message("GetServer", "");
 
 
+export interface SetPush {
+  to:
+    | { case: "apns"; value: ApnsAddress }
+    | { case: "fcm"; value: FcmAddress }
+    | { case: "web"; value: WebAddress }
+    | { case: undefined; value?: undefined };
+  p256dh: Uint8Array;
+  auth: Uint8Array;
+  preview: number;
+  unread: number;
+  device: string;
+}
+
+export const SetPushSchema: Schema<SetPush> = message("SetPush", "to.apns 1 ApnsAddress|to.fcm 2 FcmAddress|to.web 3 WebAddress|p256dh 4 b|auth 5 b|preview 6 e|unread 7 u|device 8 s");
+
+
+export interface ApnsAddress {
+  token: Uint8Array;
+  topic: string;
+  sandbox: boolean;
+}
+
+export const ApnsAddressSchema: Schema<ApnsAddress> = message("ApnsAddress", "token 1 b|topic 2 s|sandbox 3 o");
+
+
+export interface FcmAddress {
+  token: string;
+}
+
+export const FcmAddressSchema: Schema<FcmAddress> = message("FcmAddress", "token 1 s");
+
+
+export interface WebAddress {
+  endpoint: string;
+}
+
+export const WebAddressSchema: Schema<WebAddress> = message("WebAddress", "endpoint 1 s");
+
+
+export interface GetPush {
+  device: string;
+}
+
+export const GetPushSchema: Schema<GetPush> = message("GetPush", "device 1 s");
+
+
+export interface Push {
+  vapid: Uint8Array;
+  provider: string;
+  preview: number;
+  unread: number;
+}
+
+export const PushSchema: Schema<Push> = message("Push", "vapid 1 b|provider 2 s|preview 3 e|unread 4 u");
+
+
+export interface SetMute {
+  conversation: bigint;
+  forS: number;
+  mentionsOnly: boolean;
+}
+
+export const SetMuteSchema: Schema<SetMute> = message("SetMute", "conversation 1 U|forS 2 u|mentionsOnly 3 o");
+
+
+export interface ListMutes {
+  after: bigint;
+}
+
+export const ListMutesSchema: Schema<ListMutes> = message("ListMutes", "after 1 U");
+
+
+export interface Mute {
+  conversation: bigint;
+  forS: number;
+  mentionsOnly: boolean;
+}
+
+export const MuteSchema: Schema<Mute> = message("Mute", "conversation 1 U|forS 2 u|mentionsOnly 3 o");
+
+
+export interface PeekInbox {
+  device: string;
+  after: bigint;
+}
+
+export const PeekInboxSchema: Schema<PeekInbox> = message("PeekInbox", "device 1 s|after 2 U");
+
+
+export interface PushPayload {
+  conversation: bigint;
+  sequence: bigint;
+  unread: number;
+  event?: Event | undefined;
+  recalled: boolean;
+  sender: string;
+  mention: boolean;
+}
+
+export const PushPayloadSchema: Schema<PushPayload> = message("PushPayload", "conversation 1 U|sequence 2 U|unread 3 u|event 4 Event|recalled 5 o|sender 6 s|mention 7 o");
+
+
 export interface Server {
   server: bigint;
   epoch: bigint;
@@ -714,6 +825,8 @@ export interface Response {
   lastClientSequence: bigint;
   repeated: boolean;
   server?: Server | undefined;
+  push?: Push | undefined;
+  mutes: Mute[];
 }
 
-export const ResponseSchema: Schema<Response> = message("Response", "id 1 U|reason 2 u|text 3 s|conversation 4 U|description 5 Opened|invites 6 *Invite|users 7 *s|devices 8 *Device|sequence 9 U|conversations 10 *Summary|history 11 *Event|next 12 U|upload 23 Upload|download 24 Link|found 28 *FoundPhone|profile 13 Profile|contacts 14 *Contact|presences 15 *Presence|nextContact 16 s|password 47 s|lastClientSequence 49 U|repeated 50 o|server 51 Server");
+export const ResponseSchema: Schema<Response> = message("Response", "id 1 U|reason 2 u|text 3 s|conversation 4 U|description 5 Opened|invites 6 *Invite|users 7 *s|devices 8 *Device|sequence 9 U|conversations 10 *Summary|history 11 *Event|next 12 U|upload 23 Upload|download 24 Link|found 28 *FoundPhone|profile 13 Profile|contacts 14 *Contact|presences 15 *Presence|nextContact 16 s|password 47 s|lastClientSequence 49 U|repeated 50 o|server 51 Server|push 52 Push|mutes 53 *Mute");
