@@ -233,8 +233,6 @@ fn references(rows: &[(Table, Row)]) -> BTreeSet<[u8; 16]> {
 
 /// A device that has or should have acknowledged everything.
 fn should_have_none(world: &World, table: Table, id: u64, key: &[u8], value: &Bytes) -> Option<usize> {
-    // A crash in the middle of a removal leaves what the device had: not yet a promise.
-    let erased = world.plan.bridge_crash_ms.is_none() && world.plan.disk_failure == 0.0;
     let expires_at_s =
         Entry::decode(value.clone()).ok().filter(|_| table == Table::Inbox).map(|entry| entry.expires_at_s);
     world.record.with(|facts| {
@@ -250,7 +248,7 @@ fn should_have_none(world: &World, table: Table, id: u64, key: &[u8], value: &By
         let about = keys::parse_receipt(key).filter(|_| table == Table::Receipts && acknowledged);
         let there = about.is_some_and(|(id, ordinal)| facts.are_members(id.get(), ordinal.get(), &device.user));
         let listens = table == Table::Inbox || device.traits.events && there;
-        (device.gone.is_some() && erased || device.stays() && listens).then_some(index)
+        (device.gone.is_some() || device.stays() && listens).then_some(index)
     })
 }
 

@@ -1,4 +1,4 @@
-//! A store in memory that counts what is read from it.
+//! A store in memory that counts what is read from it, and what it has synced.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,17 +16,23 @@ pub(super) struct Counted {
     rows: Arc<AtomicUsize>,
     keys: Arc<AtomicUsize>,
     scans: Arc<AtomicUsize>,
+    synced: Arc<AtomicUsize>,
 }
 
 impl Counted {
     pub(super) fn new() -> Self {
         let store = MemoryStore::new(Arc::new(|| NOW_S));
-        Self { store, rows: Arc::default(), keys: Arc::default(), scans: Arc::default() }
+        Self { store, rows: Arc::default(), keys: Arc::default(), scans: Arc::default(), synced: Arc::default() }
     }
 
     /// Keys that were looked up, and scans, since this was asked last.
     pub(super) fn cost(&self) -> (usize, usize) {
         (self.keys.swap(0, Ordering::Relaxed), self.scans.swap(0, Ordering::Relaxed))
+    }
+
+    /// Commits that were synced since this was asked last.
+    pub(super) fn synced(&self) -> usize {
+        self.synced.swap(0, Ordering::Relaxed)
     }
 
     /// Rows that were read so far, also those that were not there.
@@ -61,6 +67,7 @@ impl Store for Counted {
     }
 
     async fn commit(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError> {
+        self.synced.fetch_add(usize::from(durability == Durability::Synced), Ordering::Relaxed);
         self.store.commit(writes, durability).await
     }
 }

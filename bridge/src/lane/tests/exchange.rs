@@ -5,13 +5,15 @@ use godwit_core::outbox::{Item, Link};
 use godwit_schemas::client::{self, request::Call};
 use godwit_schemas::ids::{ConversationId, DeviceId, UserId};
 use godwit_schemas::partition::Partitions;
+use godwit_schemas::topic::Filters;
 
 use super::contacts::add;
-use super::edge::Scene;
-use super::{knows_alice, scene};
+use super::counted::Counted;
+use super::edge::{Scene, to_user};
+use super::{ALICE, knows_alice, scene};
 use crate::writes;
 use godwit_store::memory::MemoryStore;
-use godwit_store::{Durability, Store, Write, keys};
+use godwit_store::{Durability, Store, Table, Write, keys};
 
 fn id(user: &str) -> UserId {
     UserId::new(user).unwrap()
@@ -145,4 +147,31 @@ async fn who_was_let_in_while_it_was_removed_leaves_before_its_name_is_free() {
     assert!(!has(&scene, keys::mark(&keys::Tombstone::User(id("bob")))).await);
     scene.add("bob", "phone").await;
     assert_eq!(scene.ask(id("bob"), describe).await.reason, 0x87, "another Bob is not in it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_writes_rows_is_taken_in_by_the_commit_that_sends_it() {
+    let mut scene = Scene::new(Counted::new()).await;
+    for user in ["alice", "bob", "carol"] {
+        scene.add(user, "phone").await;
+    }
+    scene.enter(ALICE, "alice", "phone", Filters::NONE).await;
+    scene.settle().await;
+    scene.store.synced();
+    scene.publish(ALICE, to_user(1, "bob", "opens a conversation, with two memberships"));
+    assert_eq!(scene.published(ALICE).await.reason, 0);
+    scene.publish(ALICE, to_user(2, "bob", "and nothing more"));
+    assert_eq!(scene.published(ALICE).await.reason, 0);
+    assert_eq!(scene.store.synced(), 2, "one for each message");
+    for user in ["alice", "carol"] {
+        assert_eq!(scene.ask(id(user), add("bob", "")).await.reason, 0);
+    }
+    let users = vec!["bob".to_owned(), "carol".to_owned()];
+    let create = Call::CreateGroup(client::CreateGroup { title: String::new(), users });
+    assert_eq!(scene.ask(id("alice"), create).await.reason, 0);
+    scene.settle().await;
+    for tag in *b"xXi" {
+        let rows = scene.store.scan(Table::Directory, &[tag], &[tag + 1], 10, usize::MAX).await.unwrap();
+        assert!(rows.is_empty(), "{rows:?}");
+    }
 }
