@@ -50,7 +50,7 @@ build: prerequisites web ## the programs: dist/godwit, and what `godwit chat` an
 	cargo build --locked --workspace $(addprefix --bin ,$(PROGRAMS)) # --workspace: the same features as in make test, so no crate is compiled twice
 	@mkdir -p dist
 	install -m 755 $(addprefix $(CARGO_TARGET_DIR)/debug/,$(PROGRAMS)) dist
-	strip --wildcard --keep-symbol='*godwit*' --keep-symbol='*panicking*' $(addprefix dist/,$(PROGRAMS)) # Line tables and other crates' names are most of a program. Names of our own functions stay.
+	strip --wildcard --keep-symbol='_ZN??godwit_*' --keep-symbol='_ZN*_$$LT$$godwit_*' --keep-symbol='_ZN4core9panicking*' $(addprefix dist/,$(PROGRAMS)) # Line tables and other crates' names are most of a program. Names of our own functions stay.
 
 run: build ## a server with the default settings and a week of history, data in ./godwit-data; the chat is at http://127.0.0.1:8088
 	GODWIT__RETENTION__HISTORY=$${GODWIT__RETENTION__HISTORY-7} dist/godwit serve
