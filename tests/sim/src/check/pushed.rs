@@ -24,9 +24,10 @@ impl Check for Pushed {
             return Err(format!("device {index} is pushed and gone"));
         }
         let lately = |held: &Held| held.erased.is_none_or(|erased| erased.at_ms + LATELY_MS >= facts.now_ms);
-        let mut waiting = device.held.iter().filter(|(_, held)| held.message && lately(held));
-        // After a loss of power more may be there than was counted.
-        if facts.power_losses > 0 || waiting.any(|(place, _)| is_of_another(facts, device, *place)) {
+        let mut waiting = device.held.iter().filter(|(_, held)| lately(held));
+        // To be brought into a group is told, too. After a loss of power more may be there than was counted.
+        if facts.power_losses > 0 || waiting.any(|(place, held)| !held.message || is_of_another(facts, device, *place))
+        {
             return Ok(());
         }
         Err(format!("device {index} is pushed, and nothing waits for it"))
