@@ -21,9 +21,7 @@ impl Check for Gone {
         }
         // Titles are kept; what a message said is nowhere but in inboxes.
         let bodies = facts.log.values().filter_map(|slot| slot.message.as_ref());
-        // In a row a name may stand right before it.
-        let is_left = |say: &&String| facts.left.words.iter().any(|word| word.ends_with(say.as_str()));
-        match bodies.map(|(say, _)| say).find(is_left) {
+        match bodies.map(|(say, _)| say).find(|say| facts.left.words.contains(*say)) {
             Some(say) => Err(format!("the store still has {say}, beside all inboxes")),
             None => Ok(()),
         }
