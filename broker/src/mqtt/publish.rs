@@ -306,7 +306,7 @@ mod tests {
             outgoing.write(Version::V5, &mut out);
             assert_eq!(out.len(), outgoing.len(Version::V5));
             let publish = read_back(&out, Version::V5).unwrap();
-            let extras = publish.extras.unwrap();
+            let extras = publish.extras.unwrap_or_default();
             assert_eq!(extras.properties.len(), told.encoded_len());
             assert_eq!(Properties::decode(extras.properties), Ok(told));
         }

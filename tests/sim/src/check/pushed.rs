@@ -38,7 +38,9 @@ impl Check for Pushed {
             for (place, held) in device.held.iter().filter(|(_, held)| held.message && held.erased.is_none()) {
                 let stored = facts.log.get(place).map_or(0, |slot| slot.stored);
                 let is_told = device.pushed.is_some_and(|pushed| pushed > stored);
-                let is_owed = is_of_another(facts, device, *place) && !is_read(facts, device, *place);
+                let is_owed = is_of_another(facts, device, *place)
+                    && is_in(facts, device, *place)
+                    && !is_read(facts, device, *place);
                 if is_owed && !is_told && !facts.has_expired(held) {
                     return Err(format!("device {index} is owed a push for {place:?}"));
                 }
@@ -52,6 +54,12 @@ impl Check for Pushed {
 fn is_of_another(facts: &Facts, device: &Device, place: Place) -> bool {
     let said = facts.log.get(&place).and_then(|slot| facts.said.get(&slot.message.as_ref()?.0));
     said.is_none_or(|said| facts.devices[said.device].user != device.user)
+}
+
+/// The user has been in the conversation ever since.
+fn is_in(facts: &Facts, device: &Device, place: Place) -> bool {
+    let members = facts.members_before(Place { sequence: u64::MAX, ..place });
+    members.values().any(|(user, since)| *user == device.user && *since <= place.sequence)
 }
 
 /// The user has read it, or is about to.
