@@ -83,6 +83,14 @@ pub struct Draft {
     pub mentions: Vec<u32>,
 }
 
+impl Draft {
+    /// There is more than a body. Most messages have no more.
+    pub fn has_extras(&self) -> bool {
+        let Self { media, properties, silent, mentions, .. } = self;
+        !media.is_empty() || properties.is_some() || *silent || !mentions.is_empty()
+    }
+}
+
 /// Messages that a device has acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedMessages {

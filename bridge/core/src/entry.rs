@@ -218,26 +218,30 @@ impl Entry {
 
     /// The files that it refers to, as the server has filled them in.
     pub fn files(&self) -> Vec<client::Media> {
-        self.read_extras().media
+        self.read_extras().map(|extras| extras.media).unwrap_or_default()
     }
 
     /// What MQTT 5 says beside the body.
     pub fn properties(&self) -> Option<Box<client::Properties>> {
-        self.read_extras().properties
+        self.read_extras()?.properties
     }
 
     /// Nobody is pushed because of it, as its sender said.
     pub fn is_silent(&self) -> bool {
-        self.read_extras().silent
+        self.read_extras().is_some_and(|extras| extras.silent)
     }
 
     /// Whom it mentions.
     pub fn mentions(&self) -> Vec<u32> {
-        self.read_extras().mentions
+        self.read_extras().map(|extras| extras.mentions).unwrap_or_default()
     }
 
-    fn read_extras(&self) -> client::Message {
-        client::Message::decode(self.extras.clone()).unwrap_or_default()
+    /// `None`: there are none, as of most messages.
+    fn read_extras(&self) -> Option<client::Message> {
+        if self.extras.is_empty() {
+            return None;
+        }
+        client::Message::decode(self.extras.clone()).ok()
     }
 
     /// The payload for a device that reads events.
@@ -259,7 +263,7 @@ impl Entry {
 
     /// As a client sees it, if it is a message.
     pub fn message(&self, now_s: u32) -> client::Message {
-        let client::Message { media, properties, silent, mentions, .. } = self.read_extras();
+        let client::Message { media, properties, silent, mentions, .. } = self.read_extras().unwrap_or_default();
         client::Message {
             conversation: self.conversation.get(),
             sequence: self.sequence.get(),

@@ -1,7 +1,7 @@
 //! Pushes: where this device is told that something waits while it is not connected, what the user has muted, and a look into
 //! the inbox without taking anything out.
 //!
-//! The payload of a push is a [`PushPayload`], encrypted to the device as RFC 8291 has it. What decrypts it runs while the app does
+//! The payload of a push is a [`PushPayload`](crate::PushPayload), encrypted to the device as RFC 8291 has it. What decrypts it runs while the app does
 //! not: a notification extension, a service, a service worker (docs/users/push.md).
 
 use std::time::Duration;

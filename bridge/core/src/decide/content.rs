@@ -19,9 +19,8 @@ pub const MENTIONS_MAX: usize = 100;
 
 // PUBACK has no "packet too large" (MQTT 5.0, 3.4.2.1).
 
-/// What is kept of a message beside its body: a `client.Message` of nothing but files, properties and
-/// what concerns pushes. `unlimited`: of a
-/// message that was within the limits when it was sent.
+/// What is kept of a message beside its body: a `client.Message` of nothing but files, properties and what concerns pushes.
+/// `unlimited`: of a message that was within the limits when it was sent.
 ///
 /// # Errors
 /// Why it cannot be sent.
@@ -41,6 +40,14 @@ pub fn content<'a>(
     if draft.mentions.len() > MENTIONS_MAX {
         return Err(refusal::TOO_MANY_MENTIONS);
     }
+    let extras = if draft.has_extras() { extras(draft, media) } else { Bytes::new() };
+    if !unlimited && draft.body.len() + extras.len() > rules.body_bytes_max {
+        return Err(refusal::BODY_TOO_LARGE);
+    }
+    Ok(extras)
+}
+
+fn extras(draft: &Draft, media: Vec<client::Media>) -> Bytes {
     let extras = client::Message {
         media,
         properties: draft.properties.clone(),
@@ -48,11 +55,7 @@ pub fn content<'a>(
         mentions: draft.mentions.clone(),
         ..Default::default()
     };
-    let extras: Bytes = extras.encode_to_vec().into();
-    if !unlimited && draft.body.len() + extras.len() > rules.body_bytes_max {
-        return Err(refusal::BODY_TOO_LARGE);
-    }
-    Ok(extras)
+    extras.encode_to_vec().into()
 }
 
 fn within_limits(rules: &Rules, properties: &client::Properties) -> Result<(), Refusal> {
