@@ -6,7 +6,6 @@ export CARGO_TARGET_DIR := $(shell scripts/target-folder)
 ROCKSDB_VERSION := $(shell sed -n '/^name = "librocksdb-sys"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 export ROCKSDB_LIB_DIR := $(CARGO_TARGET_DIR)/rocksdb-$(ROCKSDB_VERSION)
 export ROCKSDB_STATIC := 1
-export GODWIT_LINKER_OPTIONS := $(shell scripts/linker-options)
 VENV := $(CARGO_TARGET_DIR)/python
 TOOLS := $(CARGO_TARGET_DIR)/tools
 # The end-to-end tests' Python, with paho-mqtt and schemathesis.
