@@ -41,16 +41,15 @@ async fn send_again(
         for (order, entry) in entries {
             let Ok(sender) = UserId::new(&String::from_utf8_lossy(&entry.sender_name)) else { continue };
             let place = (entry.conversation, entry.sequence);
-            let (media, properties) = (entry.files(), entry.properties());
-            let (silent, mentions) = (entry.is_silent(), entry.mentions());
             let ask = match entry.kind {
                 EntryKind::Message => {
+                    let client::Message { body, media, properties, silent, mentions, .. } = entry.message(now_s);
                     let replied: Option<&(ConversationId, Seq)> =
                         entry.reply_to.and_then(|reply_to| places.get(&(entry.conversation, reply_to)));
                     UserRequest::Send(client::Send {
                         to: Some(client::send::To::User(to.to_string())),
                         client_sequence: order.get(),
-                        body: entry.content,
+                        body,
                         expires_in_s: if entry.limited { entry.expires_at_s.saturating_sub(now_s).max(1) } else { 0 },
                         reply_to: replied.map_or(0, |(_, sequence)| sequence.get()),
                         media,

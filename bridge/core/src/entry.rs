@@ -2,8 +2,8 @@
 //!
 //! Layout: expiry (4 bytes, big endian, first so that the store can drop what is expired without knowing the rest),
 //! kind (1), then varints: conversation, sequence, sender's ordinal, time stored, length of the sender's name; the
-//! name; of a message with files, properties or mentions, or a silent one, the length of its extras and these, a `client.Message` of nothing else; the
-//! rest is the body (message) or the encoded `client.Change`.
+//! name; of a message with extras, their length and these, a `client.Message` of nothing but files, properties, mentions and
+//! whether it is silent; the rest is the body (message) or the encoded `client.Change`.
 //!
 //! A large body for many devices is kept once, apart: the messages table holds the entry whole, and each inbox a
 //! reference ([`Entry::reference`]), which has the body's length (varint) in its place. Extras stand with the body.
