@@ -76,7 +76,8 @@ export class Chat {
   private until: number | undefined;
   private refreshing: Promise<void> | undefined;
   private refreshAgain = false;
-  private typedAt = 0;
+  /** When it is said again that this user types, by `performance.now()`. */
+  private typingDueAt = 0;
   private readonly asked = new Set<string>();
   private readonly drafts = new Map<string, string>();
 
@@ -101,6 +102,7 @@ export class Chat {
       }
       if (event.kind !== "message" || event.message.mine) return;
       const { message } = event;
+      if (message.user) this.setTyping(message.conversation, message.user, false);
       this.announcement.value = `${this.nameOf(message.user)}: ${textOf(message.body) || "a file"}`;
     });
     addEventListener("online", () => this.tab.api.networkChanged().catch(() => undefined));
@@ -247,7 +249,7 @@ export class Chat {
       this.replyTo.value = undefined;
     });
     if (!to || text === "") return;
-    this.typedAt = 0;
+    this.typingDueAt = 0;
     this.showLatest();
     if (edited) await this.attempt(this.tab.api.edit(edited.conversation, edited.sequence, text));
     else await this.attempt(this.tab.api.send(to, text, { token: token(), ...(replyTo && { replyTo }) }));
@@ -279,8 +281,8 @@ export class Chat {
   types(): void {
     const open = this.open.value;
     const now = performance.now();
-    if (!open || now - this.typedAt < TYPING_AGAIN_MS) return;
-    this.typedAt = now;
+    if (!open || now < this.typingDueAt) return;
+    this.typingDueAt = now + TYPING_AGAIN_MS;
     this.tab.api.typing(open.id).catch(() => undefined);
   }
 
@@ -390,14 +392,15 @@ export class Chat {
   private noteTyping(conversation: number, ordinal: number): void {
     const member = this.conversations.value?.find((it) => it.id === conversation)?.members.find((it) => it.ordinal === ordinal);
     if (!member) return;
-    const change = (users: readonly string[]) => {
-      this.typing.value = new Map(this.typing.value).set(conversation, users);
-    };
-    const others = () => (this.typing.value.get(conversation) ?? []).filter((it) => it !== member.user);
-    const key = `${conversation}/${ordinal}`;
-    change([...others(), member.user]);
+    this.setTyping(conversation, member.user, true);
+    const key = `${conversation}/${member.user}`;
     clearTimeout(this.typingEnds.get(key));
-    this.typingEnds.set(key, setTimeout(() => change(others()), TYPING_MS));
+    this.typingEnds.set(key, setTimeout(() => this.setTyping(conversation, member.user, false), TYPING_MS));
+  }
+
+  private setTyping(conversation: number, user: string, types: boolean): void {
+    const others = (this.typing.value.get(conversation) ?? []).filter((it) => it !== user);
+    this.typing.value = new Map(this.typing.value).set(conversation, types ? [...others, user] : others);
   }
 
   private readonly typingEnds = new Map<string, ReturnType<typeof setTimeout>>();

@@ -122,6 +122,11 @@ test("what can be done with a message", { skip }, () =>
     await shown(bob, "This message was deleted.").waitFor();
     await bob.getByRole("textbox", { name: "Message" }).pressSequentially("he");
     await alice.locator(".who", { hasText: "typing" }).waitFor();
+    // What was typed has come. Who types again is told of at once.
+    await say(bob, "hello");
+    await alice.locator(".who", { hasText: "typing" }).waitFor({ state: "detached" });
+    await bob.getByRole("textbox", { name: "Message" }).pressSequentially("th");
+    await alice.locator(".who", { hasText: "typing" }).waitFor();
     await alice.getByRole("button", { name: "Search messages" }).click();
     await alice.getByLabel("Text").fill("ÚNO");
     await alice.keyboard.press("Enter");
