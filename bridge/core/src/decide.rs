@@ -204,7 +204,7 @@ impl Decision<'_> {
         self.out.changes.extend(orders.iter().map(|order| StoreChange::EntryGone(device, *order)));
         let lowest = orders.iter().copied().min().unwrap_or_default();
         let kind = EffectKind::Settled { device, lowest, load: InboxUsage { entries: orders.len() as u32, bytes } };
-        self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
+        self.effect_for(user, kind);
     }
 
     /// The user has everything up to here.
@@ -255,7 +255,7 @@ impl Decision<'_> {
             Some(watermark) => {
                 self.out.changes.push(StoreChange::Receipt(device, id, member, watermark));
                 let kind = EffectKind::Tick { device, conversation: id, member, watermark };
-                self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
+                self.effect_for(user, kind);
             }
             None => self.out.changes.push(StoreChange::ReceiptGone(device, id, member)),
         }
@@ -264,7 +264,7 @@ impl Decision<'_> {
     fn forget(&mut self, user: &UserId, id: ConversationId) {
         self.out.durable = true;
         let kind = EffectKind::Forgotten(user.clone());
-        self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
+        self.effect_for(user, kind);
         let Some(conversation) = self.cache.conversation(id).filter(|it| it.member(user).is_some()) else {
             // The row is all that there is.
             return self.count(user, id, Membership::Ended);
@@ -303,6 +303,18 @@ impl Decision<'_> {
         let mut recipients = self.devices_of_all(id);
         recipients.extend(self.devices_of(user));
         self.spread(entry, recipients);
+    }
+
+    /// For the lane of the user, when the commit is on disk.
+    fn effect_for(&mut self, user: &UserId, kind: EffectKind) {
+        self.out.effects.push(Effect { partition: self.cache.partitions().of_user(user), kind });
+    }
+
+    /// A device's copy of a message is no more. If it was handed out it will not be handed out again.
+    fn take_copy_back(&mut self, device: DeviceId, order: Order, bytes: u32) {
+        self.out.changes.push(StoreChange::EntryGone(device, order));
+        let kind = EffectKind::Recalled(device, order, bytes);
+        self.out.effects.push(Effect { partition: self.cache.partitions().of_device(device), kind });
     }
 
     /// Nobody is in a conversation any more: nothing is kept of it but what devices have still to get.
@@ -352,7 +364,7 @@ impl Decision<'_> {
         }
         if let Some(to) = origin.reply_to {
             let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
-            self.out.effects.push(Effect { partition: self.cache.partitions().of_user(&origin.user), kind });
+            self.effect_for(&origin.user, kind);
         }
     }
 }

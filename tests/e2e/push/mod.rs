@@ -123,6 +123,22 @@ impl Scene {
         sent["conversation"].as_u64().expect("a conversation")
     }
 
+    /// Alice writes until the server has died at this point.
+    fn die_at(&mut self, point: &str) {
+        self.server.kill();
+        self.server.start_armed(point);
+        let mut alice = Client::connect(self.server.mqtt(), &self.alice, Version::V5, RESUME);
+        for _ in 0..20 {
+            let id = alice.packet_id();
+            let publish = alice.publish_bytes(id, false, "to/bob", SECRET.as_bytes());
+            // It dies on the way.
+            if alice.try_send(&publish).is_err() || !matches!(alice.try_next(PATIENCE), Ok(Some(_))) {
+                break;
+            }
+        }
+        assert_eq!(self.server.ended(), None, "{point}: killed");
+    }
+
     /// Nothing that was said, and nothing that opens a door, is in the log.
     fn check_log(&self) {
         let log = self.server.log();
@@ -235,22 +251,10 @@ fn an_address_that_is_gone_is_given_up_and_noted() {
 
 #[test]
 fn a_killed_server_pushes_what_it_owed() {
-    for point in ["after-commit", "before-push", "after-push"] {
+    for point in ["after-commit:6", "before-push:1", "after-push:1"] {
         let mut scene = Scene::with("good/bob", &[]);
-        scene.server.kill();
-        let nth = if point == "after-commit" { 6 } else { 1 };
-        scene.server.start_armed(&format!("{point}:{nth}"));
-        let mut alice = Client::connect(scene.server.mqtt(), &scene.alice, Version::V5, RESUME);
-        for _ in 0..20 {
-            let id = alice.packet_id();
-            let publish = alice.publish_bytes(id, false, "to/bob", SECRET.as_bytes());
-            // It dies on the way.
-            if alice.try_send(&publish).is_err() || !matches!(alice.try_next(PATIENCE), Ok(Some(_))) {
-                break;
-            }
-        }
-        assert_eq!(scene.server.ended(), None, "{point}: killed");
-        if point == "after-push" {
+        scene.die_at(point);
+        if point.starts_with("after-push") {
             scene.service.taken();
         }
         scene.server.start_again();

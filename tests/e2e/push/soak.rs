@@ -3,29 +3,12 @@
 
 use serde_json::json;
 
-use super::{SECRET, Scene};
-use crate::PATIENCE;
-use crate::mqtt::{Client, RESUME, Version};
+use super::Scene;
 
 /// Between the commit and the push, before and behind what a lane and the pusher do.
 const POINTS: [&str; 3] = ["after-commit", "before-push", "after-push"];
 
 impl Scene {
-    /// Alice writes until the server has died at this point.
-    fn die_at(&mut self, point: &str) {
-        self.server.kill();
-        self.server.start_armed(point);
-        let mut alice = Client::connect(self.server.mqtt(), &self.alice, Version::V5, RESUME);
-        for _ in 0..20 {
-            let id = alice.packet_id();
-            let publish = alice.publish_bytes(id, false, "to/bob", SECRET.as_bytes());
-            if alice.try_send(&publish).is_err() || !matches!(alice.try_next(PATIENCE), Ok(Some(_))) {
-                break;
-            }
-        }
-        assert_eq!(self.server.ended(), None, "{point}: killed");
-    }
-
     /// Bob's conversation with Alice, and its last place.
     fn last(&self) -> (u64, u64) {
         let listed = self.bob().done("GET", "/conversations", None);

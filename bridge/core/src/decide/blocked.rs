@@ -11,7 +11,7 @@ use godwit_schemas::ids::{ConversationId, UserId};
 use super::{Decision, blocks};
 use crate::entry::{Entry, EntryKind};
 use crate::keys::MessageKey;
-use crate::outcome::{Effect, EffectKind, StoreChange};
+use crate::outcome::StoreChange;
 use crate::state_cache::MessageCopies;
 
 impl Decision<'_> {
@@ -30,10 +30,7 @@ impl Decision<'_> {
         let bytes = found.copy.as_ref().map_or(0, Entry::content_len);
         for (device, order) in found.copies.iter().copied() {
             if own.iter().any(|(of_caller, _)| *of_caller == device) {
-                self.out.changes.push(StoreChange::EntryGone(device, order));
-                let (partition, kind) =
-                    (self.cache.partitions().of_device(device), EffectKind::Recalled(device, order, bytes));
-                self.out.effects.push(Effect { partition, kind });
+                self.take_copy_back(device, order, bytes);
                 self.release(device, place.0, &[place.1]);
             }
         }

@@ -9,7 +9,7 @@ use crate::call::{CallEffect, ConversationCall};
 use crate::command::CommandOrigin;
 use crate::conversation::Conversation;
 use crate::group::{GroupInvite, InviteSecret, parse_invite};
-use crate::outcome::{Effect, EffectKind};
+use crate::outcome::EffectKind;
 use crate::refusal::{self, Refusal};
 
 /// What a call answers with, but for its id.
@@ -39,7 +39,7 @@ impl Decision<'_> {
         if let Some(to) = origin.reply_to {
             let response = Box::new(client::Response { id, ..response });
             let kind = EffectKind::Responded { to, response, correlation };
-            self.out.effects.push(Effect { partition: self.cache.partitions().of_user(&origin.user), kind });
+            self.effect_for(&origin.user, kind);
         }
         // The call was understood: the publish itself is answered with success.
         self.answer(origin, Ok(Placed { conversation, ..Placed::default() }));

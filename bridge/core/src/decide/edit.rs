@@ -13,7 +13,7 @@ use super::blocked::recalled;
 use super::content::still_fits;
 use crate::entry::{Entry, EntryKind};
 use crate::keys::MessageKey;
-use crate::outcome::{Effect, EffectKind, StoreChange};
+use crate::outcome::StoreChange;
 use crate::recent::PlaceContent;
 use crate::refusal::{self, Refusal};
 use crate::retention::Retention;
@@ -41,13 +41,9 @@ impl Decision<'_> {
 
     /// Nobody has the message any more.
     fn take_back(&mut self, place: MessageKey, found: MessageCopies) {
-        // Also what was handed out and not acknowledged: it will not be handed out again.
         let bytes = found.copy.as_ref().map_or(0, Entry::content_len);
         for (device, order) in found.copies.iter().copied() {
-            self.out.changes.push(StoreChange::EntryGone(device, order));
-            let (partition, kind) =
-                (self.cache.partitions().of_device(device), EffectKind::Recalled(device, order, bytes));
-            self.out.effects.push(Effect { partition, kind });
+            self.take_copy_back(device, order, bytes);
         }
         if self.cache.holders(place).is_some() {
             self.cache.drop_holders(place);
