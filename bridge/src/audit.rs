@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use godwit_metrics::{Counter, Gauge};
 use godwit_store::time::wall_ms;
 use rustix::fs::Access;
 use serde::Serialize;
@@ -80,6 +81,18 @@ pub struct Audit(Option<AuditQueue>);
 struct AuditQueue {
     orders: SyncSender<AuditCommand>,
     dropped: Arc<AtomicU64>,
+    metrics: Arc<AuditMetrics>,
+}
+
+/// What is counted of an audit.
+#[derive(Debug, Default)]
+pub struct AuditMetrics {
+    /// Entries that wait to be written.
+    pub waiting: Gauge,
+    /// Entries that were noted.
+    pub noted: Counter,
+    /// Entries that were dropped, because the disk is too slow or the file cannot be written.
+    pub dropped: Counter,
 }
 
 enum AuditCommand {
@@ -103,9 +116,16 @@ impl Audit {
     pub fn start(path: &Path) -> io::Result<Self> {
         let (orders, queue) = sync_channel(QUEUE);
         let dropped = Arc::<AtomicU64>::default();
-        let writer = Writer { file: open(path)?, path: path.to_owned(), dropped: dropped.clone(), failing: false };
+        let metrics = Arc::<AuditMetrics>::default();
+        let writer = Writer {
+            file: open(path)?,
+            path: path.to_owned(),
+            dropped: dropped.clone(),
+            metrics: metrics.clone(),
+            failing: false,
+        };
         thread::Builder::new().name("godwit-audit".to_owned()).spawn(move || writer.run(&queue))?;
-        Ok(Self(Some(AuditQueue { orders, dropped })))
+        Ok(Self(Some(AuditQueue { orders, dropped, metrics })))
     }
 
     /// Looks whether the file can be appended to, or made. Makes nothing.
@@ -122,6 +142,11 @@ impl Audit {
         }
     }
 
+    /// What is counted of it. `None`: nobody reads it.
+    pub fn metrics(&self) -> Option<Arc<AuditMetrics>> {
+        self.0.as_ref().map(|queue| queue.metrics.clone())
+    }
+
     /// Somebody reads it.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
@@ -130,9 +155,13 @@ impl Audit {
     /// Queues an entry. Never waits; without a file `entry` is not called. A full queue drops the entry and counts it.
     pub fn note(&self, entry: impl FnOnce() -> AuditEntry) {
         let Some(queue) = &self.0 else { return };
-        if queue.orders.try_send(AuditCommand::Note(wall_ms(), entry())).is_err()
-            && queue.dropped.fetch_add(1, Ordering::Relaxed) == 0
-        {
+        queue.metrics.waiting.add(1);
+        if queue.orders.try_send(AuditCommand::Note(wall_ms(), entry())).is_ok() {
+            return queue.metrics.noted.increment();
+        }
+        queue.metrics.waiting.sub(1);
+        queue.metrics.dropped.increment();
+        if queue.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             warn!("audit: entries are dropped, the disk is too slow");
         }
     }
@@ -160,6 +189,7 @@ struct Writer {
     path: PathBuf,
     file: File,
     dropped: Arc<AtomicU64>,
+    metrics: Arc<AuditMetrics>,
     /// The last attempt to write has failed, and that was said.
     failing: bool,
 }
@@ -172,7 +202,10 @@ impl Writer {
             let mut reopen = false;
             for order in std::iter::once(first).chain(queue.try_iter().take(BATCH_MAX)) {
                 match order {
-                    AuditCommand::Note(time_ms, entry) => write_line(&mut lines, time_ms, &entry),
+                    AuditCommand::Note(time_ms, entry) => {
+                        self.metrics.waiting.sub(1);
+                        write_line(&mut lines, time_ms, &entry);
+                    }
                     AuditCommand::Reopen => reopen = true,
                     AuditCommand::Flush(tell) => waiting.push(tell),
                 }
@@ -197,6 +230,7 @@ impl Writer {
                 }
                 let lost = lines.iter().filter(|byte| **byte == b'\n').count();
                 self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+                self.metrics.dropped.add(lost as u64);
             }
         }
         lines.clear();
@@ -313,14 +347,19 @@ mod tests {
         let path = folder.path().join("audit");
         let (orders, queue) = sync_channel(2);
         let dropped = Arc::<AtomicU64>::default();
+        let metrics = Arc::<AuditMetrics>::default();
+        let file = open(&path).unwrap();
         let writer =
-            Writer { file: open(&path).unwrap(), path: path.clone(), dropped: dropped.clone(), failing: false };
-        let audit = Audit(Some(AuditQueue { orders, dropped }));
+            Writer { file, path: path.clone(), dropped: dropped.clone(), metrics: metrics.clone(), failing: false };
+        let audit = Audit(Some(AuditQueue { orders, dropped, metrics: metrics.clone() }));
         for user in ["alice", "bob", "carol", "dave"] {
             audit.note(|| entry(user));
         }
+        let counted = || [metrics.waiting.get(), metrics.noted.get(), metrics.dropped.get()];
+        assert_eq!(counted(), [2, 2, 2]);
         drop(audit);
         writer.run(&queue);
+        assert_eq!(counted(), [0, 2, 2]);
         assert_eq!(events(&path), ["alice", "bob", "dropped"]);
         assert!(fs::read_to_string(&path).unwrap().contains("\"count\":2"));
     }
@@ -332,7 +371,8 @@ mod tests {
         fs::create_dir(path.parent().unwrap()).unwrap();
         let dropped = Arc::<AtomicU64>::default();
         let file = open(&path).unwrap();
-        let mut writer = Writer { file, path: path.clone(), dropped: dropped.clone(), failing: false };
+        let mut writer =
+            Writer { file, path: path.clone(), dropped: dropped.clone(), metrics: Arc::default(), failing: false };
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
         let mut lines = Vec::new();
         write_line(&mut lines, 1, &entry("alice"));

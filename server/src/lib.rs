@@ -1,6 +1,9 @@
 //! The three programs. `godwit` is the server, its two halves and operators' commands. `godwit chat` and `godwit bench` run
 //! `godwit-chat` and `godwit-bench`, so that the program of production links neither the terminal chat nor the load generator.
 
+/// Of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 mod admin;
 mod bench;
 mod chat;
@@ -10,6 +13,7 @@ mod commands;
 mod exit;
 mod log;
 mod memory;
+mod metrics;
 mod private;
 mod runtime_files;
 mod serve;

@@ -8,6 +8,7 @@ mod jwt;
 mod layers;
 mod listeners;
 mod media;
+mod metrics;
 mod page;
 mod push;
 mod registration;
@@ -38,6 +39,7 @@ pub(crate) use layers::{Effective, SettingProblem};
 use layers::{Layers, SettingSource};
 pub(crate) use listeners::MqttSettings;
 pub(crate) use media::{FileSettings, Storage};
+pub(crate) use metrics::MetricSettings;
 pub(crate) use page::PageSettings;
 pub(crate) use push::PushKeys;
 pub(crate) use registration::{Provider, RegistrationKeys};
@@ -65,6 +67,8 @@ pub(crate) struct ServerSettings {
     pub(crate) http_proxy_header: ProxyHeader,
     /// For browsers.
     pub(crate) page: PageSettings,
+    /// For Prometheus.
+    pub(crate) metrics: MetricSettings,
     /// With the administrator's token; `None`: a new one at each start.
     pub(crate) admin_token_file: Option<PathBuf>,
     pub(crate) service: Service,
@@ -229,6 +233,9 @@ fn parse(from: &mut Layers) -> ServerSettings {
         listeners.push(("media.listen", listen));
     }
     listeners.extend(page.listen.map(|listen| ("web.listen", listen)));
+    let metrics = metrics::parse(from);
+    let of_metrics = [("metrics.listen", metrics.listen), ("metrics.broker_listen", metrics.broker_listen)];
+    listeners.extend(of_metrics.into_iter().filter_map(|(key, addr)| Some((key, addr?))));
     ports_differ(from, &listeners);
     let of_clients = |key: &str| ["mqtt.", "http.", "web."].iter().any(|section| key.starts_with(section));
     let clients = listeners.iter().filter(|(key, _)| of_clients(key));
@@ -253,6 +260,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
         http_proxies,
         http_proxy_header,
         page,
+        metrics,
         admin_token_file,
         service,
         events,

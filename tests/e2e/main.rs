@@ -35,6 +35,7 @@ mod halves;
 mod identity;
 mod inboxes;
 mod insist;
+mod metrics;
 mod mosquitto;
 mod mqtt;
 mod mqttjs;

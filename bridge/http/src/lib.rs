@@ -36,6 +36,7 @@ mod health;
 mod hex;
 mod idempotency;
 mod media;
+pub mod metrics;
 mod openapi;
 mod operation;
 mod password;
@@ -77,6 +78,7 @@ use godwit_bridge::token::Tokens;
 use godwit_store::time::Time;
 use health::Readiness;
 pub use health::{Check, Checked};
+use metrics::HttpMetrics;
 pub use problem::Problem;
 use problem::Why;
 pub use serve::{HttpHandshake, HttpListener, Plain, UpgradedStream, accept, serve, serve_upgradable, upgraded};
@@ -111,6 +113,8 @@ pub struct Api {
     pub lead: Lead,
     /// Whether the server serves.
     pub check: Check,
+    /// Where requests are counted.
+    pub metrics: Arc<HttpMetrics>,
     /// Largest body of a message. As JSON it may have six times as many bytes.
     pub body_bytes_max: usize,
 }
@@ -125,7 +129,7 @@ pub struct Routers {
 
 /// The API, open to who knows the token, or a device's password.
 pub fn routers(api: Api) -> Routers {
-    let Api { admin, chat, registration, token, audit, tokens, time, lead, check, body_bytes_max } = api;
+    let Api { admin, chat, registration, token, audit, tokens, time, lead, check, metrics, body_bytes_max } = api;
     let commands = openapi::routes_of_operators(admin, time);
     let context = acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(token.clone(), tokens) };
     let users = openapi::routes_of_users(body_bytes_max * ESCAPED_BYTES + BESIDES_BYTES);
@@ -137,7 +141,10 @@ pub fn routers(api: Api) -> Routers {
     let document = get(move || std::future::ready(document.clone()));
     let of_users = users.merge(strangers).route("/v1/openapi.json", document);
     let leading = |routes: Router| routes.route_layer(middleware::from_fn_with_state(lead, standby::tell_if_leading));
-    let finished = |routes: Router| dress(routes).layer(middleware::from_fn_with_state(audit, note_refusal));
+    let finished = |routes: Router| {
+        let routes = dress(routes).layer(middleware::from_fn_with_state(audit, note_refusal));
+        routes.layer(middleware::from_fn_with_state(metrics, metrics::count))
+    };
     let all = guard(commands, token).merge(of_users.clone()).merge(ready);
     Routers {
         all: finished.clone()(leading.clone()(all).route("/healthz", get(health::alive))),

@@ -24,6 +24,8 @@ use super::{Durability, Row, Store, StoreError, Table, Write, expiry_s, keys};
 use crate::crash::{self, Point};
 use crate::time::Time;
 
+pub use self::probe::{StoreProbe, StoreReading, TableReading};
+
 /// Expired entries that nobody reads are dropped at the latest after this time.
 const SWEEP_S: u64 = 24 * 3_600;
 
@@ -32,6 +34,7 @@ mod culprit;
 mod fault;
 mod journal;
 mod manifest;
+mod probe;
 mod synced;
 #[cfg(test)]
 mod tests;
@@ -123,6 +126,11 @@ impl RocksStore {
     /// The disk failed; nothing committed is lost.
     pub fn settle(&self) -> Result<(), StoreError> {
         self.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).map_err(failed("compact the store"))
+    }
+
+    /// Looks into the store from time to time, and does not keep it open.
+    pub fn probe(&self) -> StoreProbe {
+        StoreProbe::new(&self.db, self.reserve_bytes)
     }
 
     fn family(&self, table: Table) -> Result<&rocksdb::ColumnFamily, StoreError> {

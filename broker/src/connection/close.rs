@@ -46,6 +46,7 @@ impl MqttConnection {
             Phase::Disconnecting(..) => return self.end_and_close(context),
             Phase::Closing | Phase::Closed => return,
         }
+        context.counters.closed.count(reason);
         if self.version == Version::V5 {
             let (text, bytes_max) = (self.reason_text(context, reason), self.packet_bytes_max());
             encode::disconnect(&mut self.out, reason, &text, bytes_max);

@@ -1,12 +1,13 @@
 //! A running bridge with its HTTP listener and its store: alone, or as a member of a cluster that stands by until it leads.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
+use godwit_cluster::Leadership;
 use godwit_http::{self as http, AdminToken, Api, Router, Routers};
 use godwit_schemas::bus::Bus;
 use godwit_store::Store;
@@ -24,6 +25,7 @@ use super::parts::OptionalServices;
 use super::role::ProcessRole;
 use super::web::{WebAddresses, reachable};
 use super::{cluster, media, origin, parts};
+use crate::metrics::MetricSources;
 use crate::private;
 use crate::runtime_files::{AdminNotice, Listeners};
 use crate::settings::ServerSettings;
@@ -55,33 +57,40 @@ pub(super) struct BridgeStart<'a> {
     pub(super) events: PreparedEvents,
     pub(super) beside: OptionalServices,
     pub(super) admin_token: Option<String>,
+    pub(super) metrics: Arc<MetricSources>,
 }
 
 impl BridgeStart<'_> {
     /// With a store in the data folder.
     pub(super) async fn alone(self, bus: ApartBus) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token } = self;
+        let Self { settings, events, beside, admin_token, metrics } = self;
         let (rocks, time) = parts::open_store(settings).await?;
         origin::find_out(&settings.data_dir, &rocks).await?;
         let store = ApartStore::Rocks(rocks.clone());
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let entrance = ClosedEntrance::bind(settings).await?;
         let page_origins = Vec::new();
-        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token, page_origins };
+        let doors = None;
+        let parts =
+            BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics };
         RunningBridge::start(settings, parts, StoreKeeper::Rocks(rocks)).await
     }
 
     /// As a member of a cluster: stands by until it leads.
     pub(super) async fn in_cluster(self, bus: NatsBus, store: PreparedStore) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token } = self;
+        let Self { settings, events, beside, admin_token, metrics } = self;
         let lock = private::lock(&settings.data_dir)?;
         bus.check().await.context("cluster.nats")?;
         let (admin_token, _) = admin_access(admin_token)?;
-        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings);
+        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings, &metrics);
         announce_admin(settings, entrance.addresses(), admin_token.clone())?;
         let WebAddresses { plain, secure } = entrance.addresses();
         Listeners::of_standby(plain, secure).write(&settings.data_dir, ProcessRole::Bridge.listeners_file())?;
         let time = Time::of_system(settings.time);
+        let leads = Arc::<OnceLock<Weak<Leadership>>>::default();
+        let asked = leads.clone();
+        let read = move || Some(asked.get()?.upgrade()?.read());
+        metrics.cluster.get_or_init(|| Box::new(read));
         let leading = async {
             let cluster = store.connect(time.clone()).await?;
             cluster::lead(&cluster, &settings.data_dir).await
@@ -91,12 +100,16 @@ impl BridgeStart<'_> {
             () = entrance.ended() => return Err(anyhow!("the HTTP listener ended")),
         };
         let leadership = Arc::new(leadership);
+        let asked = Arc::downgrade(&leadership);
+        _ = leads.set(asked);
         let beside = OptionalServices { lead: cluster::lead_of(&leadership), ..beside };
         let (store, bus) = (ApartStore::Cluster(store), ApartBus::Nats(bus));
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
         let page_origins = Vec::new();
-        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token, page_origins };
+        let doors = None;
+        let parts =
+            BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics };
         RunningBridge::start(settings, parts, StoreKeeper::Cluster { leadership, lock }).await
     }
 }
@@ -114,6 +127,7 @@ pub(super) struct BridgeParts<S, B> {
     pub(super) admin_token: Option<String>,
     /// Of the page that this process serves.
     pub(super) page_origins: Vec<String>,
+    pub(super) metrics: Arc<MetricSources>,
 }
 
 /// The administrator's token, chosen or drawn, and the lock that it opens.
@@ -154,13 +168,22 @@ impl RunningBridge {
         parts: BridgeParts<impl Store, impl Bus>,
         keeper: StoreKeeper,
     ) -> anyhow::Result<Self> {
-        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins } = parts;
+        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics } =
+            parts;
         let EventConsumers { sink, consumers } = telling;
         let FileService { files, embedded: media, origin: file_origin } =
-            media::start(settings, entrance.tls(), page_origins).await?;
+            media::start(settings, entrance.tls(), page_origins, &metrics).await?;
+        if let Some(sink) = &sink {
+            metrics.events.get_or_init(|| sink.metrics());
+        }
+        if let StoreKeeper::Rocks(store) = &keeper {
+            metrics.store.get_or_init(|| store.probe());
+        }
         let beside = OptionalServices { events: sink, media: files, ..beside };
+        metrics.audit.get_or_init(|| beside.audit.clone());
         let (audit, tokens, lead) = (beside.audit.clone(), beside.tokens.clone(), beside.lead.clone());
         let bridge = parts::start_bridge(settings, (store, time.clone()), bus, beside).await?;
+        metrics.bridge.get_or_init(|| bridge.metrics());
         let (token, lock) = admin_access(admin_token)?;
         announce_admin(settings, entrance.addresses(), token)?;
         let api = Api {
@@ -173,10 +196,11 @@ impl RunningBridge {
             time,
             lead,
             check: check(bridge.health(), doors),
+            metrics: metrics.http.get_or_init(Arc::default).clone(),
             body_bytes_max: settings.limits.body_bytes_max as usize,
         };
         let Routers { all, of_users } = http::routers(api);
-        let entrance = entrance.open(settings, all);
+        let entrance = entrance.open(settings, all, &metrics);
         Ok(Self { bridge, keeper, entrance, consumers, media, audit, of_users, file_origin })
     }
 
