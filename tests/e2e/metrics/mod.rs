@@ -1,5 +1,6 @@
 //! Metrics of a running server: exact numbers for known traffic, and what Prometheus' own tools say of them.
 
+mod monitoring;
 mod scrape;
 
 use std::io::Write as _;
