@@ -31,7 +31,7 @@ impl Admin {
     }
 
     /// The same commands; the audit names `by` as the one who gave them.
-    pub(crate) fn by(self, by: Actor) -> Self {
+    pub fn by(self, by: Actor) -> Self {
         Self { by, ..self }
     }
 

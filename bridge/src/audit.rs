@@ -5,6 +5,7 @@
 //! is dropped and counted, and the count stands in the next line. What has gathered is written at once, with one fsync, before
 //! the next is taken: a crash loses what was noted in the last moments. Messaging goes on when the file cannot be written.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use std::thread;
 use godwit_metrics::{Counter, Gauge};
 use godwit_store::time::wall_ms;
 use rustix::fs::Access;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -28,17 +29,72 @@ const QUEUE: usize = 16_384;
 const BATCH_MAX: usize = 1_024;
 
 /// By whose doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     /// The administrator's token.
     Administrator,
+    /// One of the operators' tokens that have names.
+    Operator(TokenName),
     /// Somebody who proved to have a phone number.
     Registration,
     /// A token of the operator's own accounts.
     Token,
     /// The user, by one of its devices.
     User,
+}
+
+impl Actor {
+    /// It may do what it likes, with whatever token.
+    pub(crate) fn is_administrator(self) -> bool {
+        matches!(self, Self::Administrator | Self::Operator(_))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Administrator | Self::Operator(_) => "administrator",
+            Self::Registration => "registration",
+            Self::Token => "token",
+            Self::User => "user",
+        }
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// The name of an operator's token: 1 to 32 of the characters `a-z A-Z 0-9 . _ -`. It tells in the audit who did something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenName {
+    /// Filled up with zeros.
+    bytes: [u8; Self::BYTES_MAX],
+}
+
+impl TokenName {
+    /// Longest name.
+    pub const BYTES_MAX: usize = 32;
+
+    /// A name, if it is one.
+    pub fn new(name: &str) -> Option<Self> {
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        (!name.is_empty() && name.bytes().all(is_good)).then_some(Self { bytes })
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        let length = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(Self::BYTES_MAX);
+        std::str::from_utf8(&self.bytes[..length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenName").field(&self.as_str()).finish()
+    }
 }
 
 /// One line, but for the time.
@@ -106,6 +162,9 @@ struct AuditLine<'a> {
     time_ms: u64,
     #[serde(flatten)]
     entry: &'a AuditEntry,
+    /// Of the operator's token that did it, if it has a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
 }
 
 impl Audit {
@@ -258,7 +317,11 @@ impl Writer {
 
 fn write_line(lines: &mut Vec<u8>, time_ms: u64, entry: &AuditEntry) {
     // Strings and numbers always become JSON.
-    _ = serde_json::to_writer(&mut *lines, &AuditLine { time_ms, entry });
+    let token = match &entry.by {
+        Some(Actor::Operator(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    _ = serde_json::to_writer(&mut *lines, &AuditLine { time_ms, entry, token });
     lines.push(b'\n');
 }
 
@@ -327,6 +390,29 @@ mod tests {
         audit.reopen();
         audit.flush().await;
         assert_eq!(events(&path), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_names_the_token_that_did_it() {
+        let line = |by| {
+            let mut line = Vec::new();
+            write_line(&mut line, 1, &AuditEntry { event: "user_removed", by: Some(by), ..AuditEntry::default() });
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(line(Actor::User), "{\"time_ms\":1,\"event\":\"user_removed\",\"by\":\"user\"}\n");
+        let named = line(Actor::Operator(TokenName::new("grafana").unwrap()));
+        assert!(named.ends_with("\"by\":\"administrator\",\"token\":\"grafana\"}\n"), "{named}");
+    }
+
+    #[test]
+    fn names_of_tokens_are_short_and_plain() {
+        let longest = "x".repeat(TokenName::BYTES_MAX);
+        for good in ["a", "on-call.2", &longest] {
+            assert_eq!(TokenName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "\u{e9}", "a\0", &format!("{longest}x")] {
+            assert_eq!(TokenName::new(bad), None, "{bad:?}");
+        }
     }
 
     #[tokio::test]

@@ -40,6 +40,9 @@ pub(crate) enum CliCommand {
     /// Manage devices of users of the running server
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Manage operators' tokens for the HTTP API, which have a name, a scope and an end
+    #[command(subcommand)]
+    AdminToken(AdminTokenCommand),
     /// Show the running server's time, or say that the wall clock is right
     #[command(subcommand)]
     Clock(ClockCommand),
@@ -161,6 +164,37 @@ pub(crate) enum DeviceCommand {
     },
 }
 
+/// Commands on operators' tokens. They change a file, which a running server reads again.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminTokenCommand {
+    /// Make a token; prints JSON with it, which is shown once
+    #[command(after_help = "Example:\n  godwit admin-token add on-call --scope support --days 90")]
+    Add {
+        /// Its name, which the audit log has: 1 to 32 of the characters a-z A-Z 0-9 . _ -
+        name: String,
+        /// What it allows: read (to look), support (also to cut connections, to suspend users), admin (everything)
+        #[arg(long, value_name = "SCOPE")]
+        scope: String,
+        /// It ends after so many days; without it never
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+        days: Option<u64>,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// List tokens, one JSON object a line, without what opens
+    List {
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// Take a token away: within ten seconds it opens nothing more
+    Remove {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+}
+
 /// Commands on the server's time.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClockCommand {
@@ -211,6 +245,9 @@ mod tests {
         assert!(parse("godwit clock show --data b").is_ok());
         assert!(parse("godwit clock follow").is_ok());
         assert!(parse("godwit cluster status --json --config a.toml").is_ok());
+        assert!(parse("godwit admin-token add on-call --scope support --days 90").is_ok());
+        assert!(parse("godwit admin-token add on-call --scope support --days 0").is_err());
+        assert!(parse("godwit admin-token list --data b").is_ok());
         assert!(parse("godwit user add alice").is_err());
         assert!(parse("godwit user add --device phone").is_err());
         assert!(parse("godwit").is_err());

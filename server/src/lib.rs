@@ -5,6 +5,7 @@
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 mod admin;
+mod admin_tokens;
 mod bench;
 mod chat;
 mod cli;
@@ -37,6 +38,7 @@ pub fn godwit() -> ExitCode {
         CliCommand::Bridge(place) => serve::run(serve::ProcessRole::Bridge, &place),
         CliCommand::User(command) => commands::user(command),
         CliCommand::Device(command) => commands::device(command),
+        CliCommand::AdminToken(command) => admin_tokens::run(command),
         CliCommand::Clock(command) => commands::clock(command),
         CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),
         CliCommand::Restored(place) => commands::restored(&place),

@@ -71,6 +71,8 @@ pub(crate) struct ServerSettings {
     pub(crate) metrics: MetricSettings,
     /// With the administrator's token; `None`: a new one at each start.
     pub(crate) admin_token_file: Option<PathBuf>,
+    /// With operators' tokens that have names.
+    pub(crate) admin_tokens_file: PathBuf,
     pub(crate) service: Service,
     pub(crate) events: EventSettings,
     pub(crate) data_dir: PathBuf,
@@ -215,6 +217,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
     let http_proxy_header = from.take("http.proxy_header", proxy_header);
     let admin_token_file =
         from.take("http.admin_token_file", |file: String| Ok((!file.is_empty()).then(|| file.into())));
+    let admin_tokens_file = from.take("http.admin_tokens_file", Ok::<String, String>);
     let service = service(from);
     let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
@@ -252,6 +255,10 @@ fn parse(from: &mut Layers) -> ServerSettings {
             format!("store.cache_mib, {TABLES} times store.memtable_mib and the rest take {} already", least >> 20);
         from.refuse("limits.memory_mib", text);
     }
+    let data_dir = from.take("data.dir", |dir: String| match dir.as_str() {
+        "" => Err("names no folder".to_owned()),
+        dir => Ok(PathBuf::from(dir)),
+    });
     ServerSettings {
         listeners: doors,
         http_listen,
@@ -264,10 +271,11 @@ fn parse(from: &mut Layers) -> ServerSettings {
         admin_token_file,
         service,
         events,
-        data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
-            "" => Err("names no folder".to_owned()),
-            dir => Ok(PathBuf::from(dir)),
-        }),
+        admin_tokens_file: match admin_tokens_file.as_str() {
+            "" => data_dir.join("admin-tokens.toml"),
+            file => PathBuf::from(file),
+        },
+        data_dir,
         limits,
         undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
         history: history_policy(from),

@@ -17,6 +17,7 @@
 //! That something does *not* arrive is shown by sending something else behind it.
 
 mod admin;
+mod admin_tokens;
 mod attack;
 mod backup;
 mod bad_input;

@@ -83,7 +83,8 @@ pub use problem::Problem;
 use problem::Why;
 pub use serve::{HttpHandshake, HttpListener, Plain, UpgradedStream, accept, serve, serve_upgradable, upgraded};
 pub use standby::{Handover, standby};
-pub use token::AdminToken;
+use token::TokenHolder;
+pub use token::{AdminScope, AdminToken, AdminTokens, ListedToken};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of JSON that a byte of a text takes: `\u0000`.
@@ -101,8 +102,8 @@ pub struct Api {
     pub chat: Chat,
     /// How people register; `None`: not by themselves.
     pub registration: Option<Registration>,
-    /// Opens the first two.
-    pub token: AdminToken,
+    /// Open the first two.
+    pub tokens_of_operators: AdminTokens,
     /// Where it is noted who did not get in.
     pub audit: Audit,
     /// What verifies tokens of the operator's own accounts.
@@ -129,9 +130,22 @@ pub struct Routers {
 
 /// The API, open to who knows the token, or a device's password.
 pub fn routers(api: Api) -> Routers {
-    let Api { admin, chat, registration, token, audit, tokens, time, lead, check, metrics, body_bytes_max } = api;
+    let Api {
+        admin,
+        chat,
+        registration,
+        tokens_of_operators,
+        audit,
+        tokens,
+        time,
+        lead,
+        check,
+        metrics,
+        body_bytes_max,
+    } = api;
     let commands = openapi::routes_of_operators(admin, time);
-    let context = acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(token.clone(), tokens) };
+    let context =
+        acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(tokens_of_operators.clone(), tokens) };
     let users = openapi::routes_of_users(body_bytes_max * ESCAPED_BYTES + BESIDES_BYTES);
     let users = users.route_layer(middleware::from_fn(etag::tag)).with_state(context);
     let strangers = openapi::routes_of_registration();
@@ -145,16 +159,16 @@ pub fn routers(api: Api) -> Routers {
         let routes = dress(routes).layer(middleware::from_fn_with_state(audit, note_refusal));
         routes.layer(middleware::from_fn_with_state(metrics, metrics::count))
     };
-    let all = guard(commands, token).merge(of_users.clone()).merge(ready);
+    let all = guard(commands, tokens_of_operators).merge(of_users.clone()).merge(ready);
     Routers {
         all: finished.clone()(leading.clone()(all).route("/healthz", get(health::alive))),
         of_users: finished(leading(of_users)),
     }
 }
 
-/// Lets only requests with the token through to the routes so far.
-fn guard(routes: Router, token: AdminToken) -> Router {
-    routes.route_layer(middleware::from_fn_with_state(token, require_token))
+/// Lets only requests with an operator's token through to the routes so far. Each route looks at its scope.
+fn guard(routes: Router, tokens: AdminTokens) -> Router {
+    routes.route_layer(middleware::from_fn_with_state(tokens, require_token))
 }
 
 /// Bounds and problem details for everything.
@@ -166,9 +180,10 @@ fn dress(routes: Router) -> Router {
         .layer(middleware::from_fn(limit_time))
 }
 
-async fn require_token(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
-    if token.opens(request.headers().get(header::AUTHORIZATION)) {
+async fn require_token(State(tokens): State<AdminTokens>, mut request: Request, next: Next) -> Response {
+    if let Some(holder) = tokens.identify(request.headers().get(header::AUTHORIZATION)) {
         request.extensions().get::<SlotHandle>().iter().for_each(|slot_handle| slot_handle.is_administrator());
+        request.extensions_mut().insert::<TokenHolder>(holder);
         return next.run(request).await;
     }
     Problem::unauthorized("this needs the administrator's token").into_response()
@@ -180,9 +195,10 @@ async fn note_refusal(State(audit): State<Audit>, request: Request, next: Next) 
     let user = request.uri().path().strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next());
     let user = user.and_then(|name| UserId::new(&percent_decode_str(name).decode_utf8().ok()?).ok());
     let response = next.run(request).await;
-    if response.status() == StatusCode::UNAUTHORIZED {
+    let why = response.extensions().get::<Why>().copied();
+    if response.status() == StatusCode::UNAUTHORIZED || why.is_some() {
         let user = user.map(|user| user.to_string());
-        let why = response.extensions().get().map_or("credentials", |Why(why)| why);
+        let why = why.map_or("credentials", |Why(why)| why);
         audit.note(|| AuditEntry { user, reason: Some(why), ..AuditEntry::from("http_refused", from) });
     }
     response
@@ -204,7 +220,7 @@ mod tests {
     use super::*;
 
     async fn answer(request: Request) -> (StatusCode, Response) {
-        let token = AdminToken::new("open sesame");
+        let token = AdminTokens::new(AdminToken::new("open sesame"));
         let echo = |body: Result<Json<NewDevice>, JsonRejection>| async {
             body.map(|new| new.0.device).map_err(Problem::from)
         };

@@ -32,7 +32,7 @@ const OF_BODIES: [u16; 3] = [413, 415, 422];
 const OF_REGISTRATION: [u16; 6] = [403, 404, 409, 422, 503, 507];
 
 /// Those of operators' commands.
-const OF_COMMANDS: [u16; 6] = [401, 404, 409, 422, 503, 507];
+const OF_COMMANDS: [u16; 7] = [401, 403, 404, 409, 422, 503, 507];
 
 /// What each refusal means, whoever refuses.
 const REFUSALS: [(u16, &str); 13] = [
@@ -91,10 +91,11 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         described["security"] = json!([]);
         add(operation.path, operation.method, described);
     }
-    let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
-    let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
-    for (path, method, mut described) in commands.chain(of_clock) {
+    let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    for (path, method, scope, mut described) in commands.chain(of_clock) {
         described["security"] = json!([{ "administrator": [] }]);
+        described["x-scope"] = scope.name().into();
         add(path, method, described);
     }
     let refusal = |(status, description): (u16, &str)| {
@@ -121,7 +122,11 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         "components": {
             "securitySchemes": {
                 "device": { "type": "http", "scheme": "basic", "description": "User name `<user>/<device>`, and the device's password" },
-                "administrator": { "type": "http", "scheme": "bearer" },
+                "administrator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An operator's token. An operation's `x-scope` says what the token must allow: read, support or admin; users' operations need admin",
+                },
             },
             "responses": REFUSALS.into_iter().map(refusal).collect::<Map<_, _>>(),
             "schemas": all_schemas,

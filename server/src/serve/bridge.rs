@@ -1,5 +1,6 @@
 //! A running bridge with its HTTP listener and its store: alone, or as a member of a cluster that stands by until it leads.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -8,12 +9,13 @@ use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
 use godwit_cluster::Leadership;
-use godwit_http::{self as http, AdminToken, Api, Router, Routers};
+use godwit_http::{self as http, AdminToken, AdminTokens, Api, Router, Routers};
 use godwit_schemas::bus::Bus;
 use godwit_store::Store;
 use godwit_store::time::Time;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::apart::{ApartBus, ApartStore};
 use super::cluster::PreparedStore;
@@ -25,6 +27,7 @@ use super::parts::OptionalServices;
 use super::role::ProcessRole;
 use super::web::{WebAddresses, reachable};
 use super::{cluster, media, origin, parts};
+use crate::admin_tokens;
 use crate::metrics::MetricSources;
 use crate::private;
 use crate::runtime_files::{AdminNotice, Listeners};
@@ -160,6 +163,15 @@ pub(super) struct RunningBridge {
     of_users: Router,
     /// Where links to files lead.
     file_origin: Option<String>,
+    operators: OperatorTokens,
+}
+
+/// Operators' tokens, and the file that they are read from.
+struct OperatorTokens {
+    file: PathBuf,
+    tokens: AdminTokens,
+    /// Reads it again when it changes.
+    _watch: AbortOnDropHandle<()>,
 }
 
 impl RunningBridge {
@@ -186,11 +198,18 @@ impl RunningBridge {
         metrics.bridge.get_or_init(|| bridge.metrics());
         let (token, lock) = admin_access(admin_token)?;
         announce_admin(settings, entrance.addresses(), token)?;
+        let operators = AdminTokens::new(lock);
+        let tokens_file = settings.admin_tokens_file.clone();
+        operators.list(admin_tokens::read(&tokens_file)?);
+        let watch = {
+            let (file, operators) = (tokens_file.clone(), operators.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { admin_tokens::watch(&file, &operators).await }))
+        };
         let api = Api {
             admin: bridge.admin(),
             chat: bridge.chat(),
             registration: bridge.registration(),
-            token: lock,
+            tokens_of_operators: operators.clone(),
             audit: audit.clone(),
             tokens,
             time,
@@ -201,7 +220,8 @@ impl RunningBridge {
         };
         let Routers { all, of_users } = http::routers(api);
         let entrance = entrance.open(settings, all, &metrics);
-        Ok(Self { bridge, keeper, entrance, consumers, media, audit, of_users, file_origin })
+        let operators = OperatorTokens { file: tokens_file, tokens: operators, _watch: watch };
+        Ok(Self { bridge, keeper, entrance, consumers, media, audit, of_users, file_origin, operators })
     }
 
     /// What users do over HTTP, for another listener.
@@ -227,6 +247,7 @@ impl RunningBridge {
     /// Whoever rotates logs or renews certificates has done so.
     pub(super) fn read_files_again(&self) {
         self.audit.reopen();
+        admin_tokens::take_up(&self.operators.file, &self.operators.tokens);
         if let Some(tls) = &self.entrance.tls {
             tls.reload();
         }

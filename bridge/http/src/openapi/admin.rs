@@ -6,6 +6,7 @@ use godwit_store::time::Time;
 use serde_json::{Map, Value, json};
 
 use super::super::operation::{Operation, op};
+use super::super::token::AdminScope;
 use super::super::{admin, clock};
 use super::schema::{list, name_schema, number, object, or_null, phone_schema, reference};
 
@@ -19,6 +20,7 @@ const FOLLOW: &str = "/v1/admin/clock/follow";
 
 pub(super) const OPERATIONS: &[Operation<Admin>] = &[
     Operation {
+        scope: AdminScope::Read,
         query: &["after:user", "limit:users_max"],
         answer: (200, Some("UserPage")),
         ..op("get", USERS, |it| on(it, admin::list_users), "Users, by name")
@@ -29,6 +31,7 @@ pub(super) const OPERATIONS: &[Operation<Admin>] = &[
         ..op("post", USERS, |it| on(it, admin::add_user), "Add a user with a device; without a name: by phone number")
     },
     Operation {
+        scope: AdminScope::Read,
         answer: (200, Some("UserListing")),
         ..op("get", USER, |it| on(it, admin::show_user), "A user's devices, and which inboxes are full")
     },
@@ -48,6 +51,7 @@ pub(super) const OPERATIONS: &[Operation<Admin>] = &[
 
 pub(super) const OF_CLOCK: &[Operation<Time>] = &[
     Operation {
+        scope: AdminScope::Read,
         answer: (200, Some("Clock")),
         ..op("get", CLOCK, |it| on(it, clock::show), "The server's time beside the wall clock")
     },

@@ -71,7 +71,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     return Ok(());
                 }
             };
-        let by = if matches!(who, Principal::Administrator) { Actor::Administrator } else { Actor::User };
+        let by = match who {
+            Principal::Administrator => Actor::Administrator,
+            Principal::Operator(name) => Actor::Operator(name),
+            _ => Actor::User,
+        };
         let handed_over = matches!(who, Principal::Waiting(_));
         let reply_to = Some(ReplyTo::Http(id));
         let origin = CommandOrigin { user, device, fingerprint, reply_to, publish_record: None, handed_over };
@@ -145,7 +149,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let as_device = |device: &DeviceRecord| (Some(DeviceId::new(device.id)), Some(Fingerprint::of(device)));
         Ok(match who {
             Principal::Waiting(device) => record.map(|_| (Some(*device), None)).ok_or(refusal::NO_USER),
-            Principal::Administrator => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
+            Principal::Administrator | Principal::Operator(_) => {
+                record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER)
+            }
             Principal::Token(None) => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
             Principal::Token(Some(name)) => {
                 let devices = record.unwrap_or_default().devices;
