@@ -25,7 +25,10 @@ mod admin;
 mod people;
 mod user;
 
-pub use self::admin::{AdminError, DeviceCredentials, UserListing};
+pub use self::admin::{
+    AdminError, ClientListing, ConversationReport, DeviceCredentials, DeviceReport, InboxEntry, InboxPage, InboxReport,
+    MemberReport, UserListing,
+};
 pub(crate) use self::admin::{AdminReply, AdminRequest, WaitingPage};
 pub(crate) use self::people::{People, PresenceQuery, PresenceUpdate, Requester};
 pub use self::user::Principal;

@@ -21,6 +21,7 @@ impl Reason {
     pub const NOT_AUTHORIZED: Self = Self(0x87);
     pub const SERVER_UNAVAILABLE: Self = Self(0x88);
     pub const SERVER_BUSY: Self = Self(0x89);
+    pub const BANNED: Self = Self(0x8A);
     pub const SERVER_SHUTTING_DOWN: Self = Self(0x8B);
     pub const BAD_AUTHENTICATION_METHOD: Self = Self(0x8C);
     pub const KEEP_ALIVE_TIMEOUT: Self = Self(0x8D);
@@ -53,6 +54,7 @@ impl Reason {
         Self::NOT_AUTHORIZED,
         Self::SERVER_UNAVAILABLE,
         Self::SERVER_BUSY,
+        Self::BANNED,
         Self::SERVER_SHUTTING_DOWN,
         Self::BAD_AUTHENTICATION_METHOD,
         Self::KEEP_ALIVE_TIMEOUT,
@@ -109,7 +111,7 @@ pub fn connack_v4(reason: Reason) -> u8 {
         Reason::UNSUPPORTED_PROTOCOL_VERSION => 1,
         Reason::CLIENT_IDENTIFIER_NOT_VALID => 2,
         Reason::BAD_USER_NAME_OR_PASSWORD => 4,
-        Reason::NOT_AUTHORIZED => 5,
+        Reason::NOT_AUTHORIZED | Reason::BANNED => 5,
         _ => 3,
     }
 }

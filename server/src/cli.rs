@@ -40,6 +40,15 @@ pub(crate) enum CliCommand {
     /// Manage devices of users of the running server
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// See who is connected, and end connections
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// See what waits for a device
+    #[command(subcommand)]
+    Inbox(InboxCommand),
+    /// See who is in a conversation
+    #[command(subcommand)]
+    Conversation(ConversationCommand),
     /// Manage operators' tokens for the HTTP API, which have a name, a scope and an end
     #[command(subcommand)]
     AdminToken(AdminTokenCommand),
@@ -115,6 +124,20 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: SettingsArgs,
     },
+    /// Shut a user out: its connections are cut and none of its devices gets in. Nothing of it is lost
+    Suspend {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// Let a suspended user in again
+    Resume {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
     /// Remove a user, its devices and their inboxes
     Remove {
         /// The user's name
@@ -122,6 +145,62 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: SettingsArgs,
     },
+}
+
+/// Commands on connections.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientsCommand {
+    /// List connected devices, one JSON object a line, by the names of their users
+    List {
+        /// Begin after this user
+        #[arg(long, value_name = "USER")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
+        limit: usize,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// Print a device's connection and how much waits for it, as JSON
+    Show(DevicePlace),
+    /// End a device's connection; it may come again
+    Kick(DevicePlace),
+}
+
+/// Commands on inboxes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InboxCommand {
+    /// List what waits for a device, one JSON object a line: where it stands and how large it is, never what it says
+    Show {
+        #[command(flatten)]
+        of: DevicePlace,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
+        limit: usize,
+    },
+}
+
+/// Commands on conversations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConversationCommand {
+    /// Print the members of a conversation and how far each is, as JSON; never what was said
+    Show {
+        /// Its number
+        conversation: u64,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+}
+
+/// A device, and where its server is.
+#[derive(Debug, Args)]
+pub(crate) struct DevicePlace {
+    /// The user's name
+    pub(crate) user: String,
+    /// The device's name
+    pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
 }
 
 /// Commands on devices.
@@ -245,6 +324,11 @@ mod tests {
         assert!(parse("godwit clock show --data b").is_ok());
         assert!(parse("godwit clock follow").is_ok());
         assert!(parse("godwit cluster status --json --config a.toml").is_ok());
+        assert!(parse("godwit clients list --after alice --limit 3").is_ok());
+        assert!(parse("godwit clients kick alice phone --data b").is_ok());
+        assert!(parse("godwit inbox show alice phone --limit 3").is_ok());
+        assert!(parse("godwit conversation show 65").is_ok());
+        assert!(parse("godwit user suspend alice").is_ok());
         assert!(parse("godwit admin-token add on-call --scope support --days 90").is_ok());
         assert!(parse("godwit admin-token add on-call --scope support --days 0").is_err());
         assert!(parse("godwit admin-token list --data b").is_ok());

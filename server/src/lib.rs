@@ -21,6 +21,7 @@ mod serve;
 mod settings;
 mod sibling;
 mod stop;
+mod window;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,9 @@ pub fn godwit() -> ExitCode {
         CliCommand::Bridge(place) => serve::run(serve::ProcessRole::Bridge, &place),
         CliCommand::User(command) => commands::user(command),
         CliCommand::Device(command) => commands::device(command),
+        CliCommand::Clients(command) => window::clients(command),
+        CliCommand::Inbox(command) => window::inbox(command),
+        CliCommand::Conversation(command) => window::conversation(command),
         CliCommand::AdminToken(command) => admin_tokens::run(command),
         CliCommand::Clock(command) => commands::clock(command),
         CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),

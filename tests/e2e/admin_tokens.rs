@@ -40,7 +40,11 @@ fn each_scope_opens_what_it_says_and_no_more() {
         ("POST", "/v1/admin/clock/follow", [403, 403, 200]),
         ("DELETE", "/v1/admin/users/nobody", [403, 403, 404]),
     ] {
-        assert_eq!([&read, &support, &admin].map(|token| ask(&server, method, path, token)), statuses, "{method} {path}");
+        assert_eq!(
+            [&read, &support, &admin].map(|token| ask(&server, method, path, token)),
+            statuses,
+            "{method} {path}"
+        );
     }
     assert_eq!(ask(&server, "DELETE", "/v1/admin/users/bob", &admin), 204);
     let lines = || std::fs::read_to_string(&audit).unwrap_or_default();

@@ -56,6 +56,7 @@ mod ticks;
 mod tls;
 mod webhook;
 mod websocket;
+mod window;
 
 use std::time::{Duration, Instant};
 

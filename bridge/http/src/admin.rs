@@ -37,8 +37,8 @@ impl FromRequestParts<Admin> for Operator {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserQuery {
-    after: Option<String>,
-    limit: Option<usize>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<usize>,
 }
 
 #[derive(Serialize)]

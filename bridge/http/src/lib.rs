@@ -15,6 +15,7 @@
 //! | `PUT`, `DELETE /v1/admin/users/{user}/phone` | `{phone}` | 204 |
 //! | `POST /v1/admin/users/{user}/devices` | `{device}` | 201 `{user, device, password}` |
 //! | `DELETE /v1/admin/users/{user}/devices/{device}` | | 204 |
+//! | others of `/v1/admin` | | see `window` |
 //!
 //! Refusals are problem details (RFC 9457): 400 or 422 what cannot be understood, 401 token, 404, 409 exists already,
 //! 413 body over 64 KiB (of a message: over six times its limit), 415, 503 stopping or not done in time.
@@ -51,6 +52,7 @@ mod standby;
 mod stream;
 mod token;
 mod view;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;

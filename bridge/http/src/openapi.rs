@@ -210,6 +210,7 @@ fn query(name: &str) -> Value {
         "user" => name_schema(),
         "user_or_none" => json!({ "type": "string", "pattern": format!("^({NAME})?$") }),
         "users_max" => admin::page(),
+        "entries_max" => admin::inbox_page(),
         "users" => json!({
             "type": "string",
             "pattern": format!("^({NAME}(,{NAME})*)?$"),
