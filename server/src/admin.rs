@@ -2,6 +2,7 @@
 //! data folder: [`crate::runtime_files::AdminNotice`]. Blocking.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use godwit_schemas::ids::{DeviceName, UserId};
@@ -153,6 +154,17 @@ impl AdminClient {
     /// A page of an inbox, behind this order: what the API answers.
     pub(crate) fn inbox(&self, user: &UserId, device: &DeviceName, after: u64) -> Result<Value, CommandFailure> {
         self.get(&format!("{}/devices/{device}/inbox?after={after}", path(user)))
+    }
+
+    /// Has the server make a checkpoint of its store: where.
+    pub(crate) fn make_checkpoint(&self) -> Result<PathBuf, CommandFailure> {
+        let made: Value = self.post("/v1/admin/checkpoint", &serde_json::json!({}))?;
+        Ok(PathBuf::from(made["path"].as_str().unwrap_or_default()))
+    }
+
+    /// Has the server remove it.
+    pub(crate) fn remove_checkpoint(&self) -> Result<(), CommandFailure> {
+        self.delete("/v1/admin/checkpoint")
     }
 
     /// Who is in a conversation.

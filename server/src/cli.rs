@@ -58,6 +58,10 @@ pub(crate) enum CliCommand {
     /// Look at a cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Back up the data of the running server into a folder; only what is new is copied
+    Backup(BackupArgs),
+    /// Put a backup into a data folder that has no store, or check one
+    Restore(RestoreArgs),
     /// Say that the data folder was put back from a backup, before the next start
     Restored(SettingsArgs),
     /// Check the settings and print what is in force
@@ -77,6 +81,33 @@ pub(crate) struct SettingsArgs {
     /// Data folder: shorthand for the key data.dir
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// Where to, and how many stay.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The folder of backups, which is made if it is not there
+    pub(crate) folder: PathBuf,
+    /// Remove all but so many of the newest backups
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) keep: Option<usize>,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
+}
+
+/// Which backup.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The folder of backups
+    pub(crate) folder: PathBuf,
+    /// Which of them, by its number; without it the newest
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) backup: Option<u64>,
+    /// Only read all of it, and see whether it is what was backed up
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
 }
 
 /// Commands on users.
@@ -318,6 +349,8 @@ mod tests {
         assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit device password alice phone").is_ok());
+        assert!(parse("godwit backup /backups --keep 7 --data b").is_ok());
+        assert!(parse("godwit restore /backups --check").is_ok());
         assert!(parse("godwit restored --data b").is_ok());
         assert!(parse("godwit chat --user alice -h --help").is_ok());
         assert!(parse("godwit bench").is_ok());

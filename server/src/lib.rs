@@ -6,6 +6,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 mod admin;
 mod admin_tokens;
+mod backup;
 mod bench;
 mod chat;
 mod cli;
@@ -45,6 +46,8 @@ pub fn godwit() -> ExitCode {
         CliCommand::AdminToken(command) => admin_tokens::run(command),
         CliCommand::Clock(command) => commands::clock(command),
         CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),
+        CliCommand::Backup(args) => backup::backup(args),
+        CliCommand::Restore(args) => backup::restore(args),
         CliCommand::Restored(place) => commands::restored(&place),
         CliCommand::CheckConfig(place) => commands::check_config(&place),
         CliCommand::Chat(passed) => sibling::exec("chat", passed),

@@ -3,6 +3,7 @@
 
 mod apart;
 mod bridge;
+mod checkpoint;
 pub(crate) mod cluster;
 mod entrance;
 mod events;

@@ -20,6 +20,7 @@ mod admin;
 mod admin_tokens;
 mod attack;
 mod backup;
+mod backup_command;
 mod bad_input;
 mod certificates;
 mod chat;

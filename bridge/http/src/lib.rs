@@ -26,6 +26,7 @@ mod admin;
 mod body;
 mod caller;
 mod chat;
+mod checkpoint;
 mod clock;
 mod connection_slots;
 mod cors;
@@ -69,6 +70,7 @@ use percent_encoding::percent_decode_str;
 pub use axum::Router;
 pub use axum::http::HeaderMap;
 pub use caller::{ClientAddress, Proxies, ProxyHeader};
+pub use checkpoint::Checkpoints;
 pub use connection_slots::{ConnectionSlots, HttpConnectionSlot, SlotHandle, TooMany};
 pub use cors::cors;
 use godwit_bridge::admin::Admin;
@@ -116,6 +118,8 @@ pub struct Api {
     pub lead: Lead,
     /// Whether the server serves.
     pub check: Check,
+    /// Who makes checkpoints of the store; `None`: it is not in the data folder.
+    pub checkpoints: Option<Arc<dyn Checkpoints>>,
     /// Where requests are counted.
     pub metrics: Arc<HttpMetrics>,
     /// Largest body of a message. As JSON it may have six times as many bytes.
@@ -142,10 +146,11 @@ pub fn routers(api: Api) -> Routers {
         time,
         lead,
         check,
+        checkpoints,
         metrics,
         body_bytes_max,
     } = api;
-    let commands = openapi::routes_of_operators(admin, time);
+    let commands = openapi::routes_of_operators(admin, time, checkpoints);
     let context =
         acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(tokens_of_operators.clone(), tokens) };
     let users = openapi::routes_of_users(body_bytes_max * ESCAPED_BYTES + BESIDES_BYTES);

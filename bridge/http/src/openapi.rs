@@ -20,6 +20,7 @@ mod users;
 use self::schema::{NAME, hex, name_schema, number, reference};
 use super::account::JSON_LINES;
 use super::acting_user::RouteContext;
+use super::checkpoint::CheckpointMaker;
 use super::operation::{self, Operation};
 use super::registration::BODY_BYTES_MAX;
 
@@ -64,9 +65,11 @@ pub(super) fn routes_of_registration() -> Router<registration::Door> {
 }
 
 /// The routes of operators, for those who have the administrator's token.
-pub(super) fn routes_of_operators(admin: Admin, time: Time) -> Router {
+pub(super) fn routes_of_operators(admin: Admin, time: Time, checkpoints: CheckpointMaker) -> Router {
     let commands = operation::routes(admin::OPERATIONS, BODY_BYTES_MAX).with_state(admin);
-    commands.merge(operation::routes(admin::OF_CLOCK, BODY_BYTES_MAX).with_state(time))
+    let of_clock = operation::routes(admin::OF_CLOCK, BODY_BYTES_MAX).with_state(time);
+    let of_store = operation::routes(admin::OF_STORE, BODY_BYTES_MAX).with_state(checkpoints);
+    commands.merge(of_clock).merge(of_store)
 }
 
 /// The document. `body_bytes_max`: of a message.
@@ -93,7 +96,8 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
     }
     let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
     let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
-    for (path, method, scope, mut described) in commands.chain(of_clock) {
+    let of_store = admin::OF_STORE.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    for (path, method, scope, mut described) in commands.chain(of_clock).chain(of_store) {
         described["security"] = json!([{ "administrator": [] }]);
         described["x-scope"] = scope.name().into();
         add(path, method, described);

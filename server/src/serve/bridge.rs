@@ -9,7 +9,7 @@ use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
 use godwit_cluster::Leadership;
-use godwit_http::{self as http, AdminToken, AdminTokens, Api, Router, Routers};
+use godwit_http::{self as http, AdminToken, AdminTokens, Api, Checkpoints, Router, Routers};
 use godwit_schemas::bus::Bus;
 use godwit_store::Store;
 use godwit_store::time::Time;
@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::apart::{ApartBus, ApartStore};
+use super::checkpoint::StoreCheckpoints;
 use super::cluster::PreparedStore;
 use super::entrance::{BoundEntrance, ClosedEntrance, Entrance};
 use super::events::{EventConsumers, PreparedEvents};
@@ -198,6 +199,12 @@ impl RunningBridge {
         metrics.bridge.get_or_init(|| bridge.metrics());
         let (token, lock) = admin_access(admin_token)?;
         announce_admin(settings, entrance.addresses(), token)?;
+        let checkpoints = match &keeper {
+            StoreKeeper::Rocks(store) => {
+                Some(Arc::new(StoreCheckpoints::new(store.probe(), &settings.data_dir)) as Arc<dyn Checkpoints>)
+            }
+            StoreKeeper::Cluster { .. } => None,
+        };
         let operators = AdminTokens::new(lock);
         let tokens_file = settings.admin_tokens_file.clone();
         operators.list(admin_tokens::read(&tokens_file)?);
@@ -215,6 +222,7 @@ impl RunningBridge {
             time,
             lead,
             check: check(bridge.health(), doors),
+            checkpoints,
             metrics: metrics.http.get_or_init(Arc::default).clone(),
             body_bytes_max: settings.limits.body_bytes_max as usize,
         };

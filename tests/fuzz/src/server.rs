@@ -104,6 +104,7 @@ impl Server {
             tokens: None,
             time: clock.into(),
             check: Arc::new(|| Box::pin(std::future::ready(Ok(())))),
+            checkpoints: None,
             metrics: Arc::default(),
             body_bytes_max: 1_000,
         });

@@ -5,6 +5,7 @@ use godwit_bridge::admin::Admin;
 use godwit_store::time::Time;
 use serde_json::{Map, Value, json};
 
+use super::super::checkpoint::{self, CheckpointMaker};
 use super::super::operation::{Operation, op};
 use super::super::token::AdminScope;
 use super::super::{admin, clock, window};
@@ -21,6 +22,7 @@ const SUSPENSION: &str = "/v1/admin/users/{user}/suspension";
 const CLIENTS: &str = "/v1/admin/clients";
 const CONVERSATION: &str = "/v1/admin/conversations/{conversation}";
 const CLOCK: &str = "/v1/admin/clock";
+const CHECKPOINT: &str = "/v1/admin/checkpoint";
 const FOLLOW: &str = "/v1/admin/clock/follow";
 
 pub(super) const OPERATIONS: &[Operation<Admin>] = &[
@@ -105,6 +107,14 @@ pub(super) const OF_CLOCK: &[Operation<Time>] = &[
     },
 ];
 
+pub(super) const OF_STORE: &[Operation<CheckpointMaker>] = &[
+    Operation {
+        answer: (201, Some("Checkpoint")),
+        ..op("post", CHECKPOINT, |it| on(it, checkpoint::make), "Make a copy of the store at this moment, for a backup")
+    },
+    op("delete", CHECKPOINT, |it| on(it, checkpoint::remove), "Remove that copy"),
+];
+
 /// What these operations take and answer.
 pub(super) fn schemas() -> Map<String, Value> {
     let names = || list(name_schema());
@@ -130,6 +140,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("NewPhone", object(&[("phone", phone_schema())])),
         ("NewDevice", object(&[device()])),
         ("Clock", object(&clock)),
+        ("Checkpoint", object(&[("path", json!({ "type": "string" }))])),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }

@@ -4,9 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{DB, properties};
 
-use crate::Table;
+use super::fault::failed;
+use super::format;
+use crate::{StoreError, Table};
 
 /// Levels of a table; RocksDB's default.
 const LEVELS: usize = 7;
@@ -61,6 +64,20 @@ pub struct TableReading {
 impl StoreProbe {
     pub(super) fn new(db: &Arc<DB>, reserve_bytes: u64) -> Self {
         Self { db: Arc::downgrade(db), reserve_bytes }
+    }
+
+    /// Makes a copy of the store at this moment in a folder that is not there, on the same file system: links to its tables, which are
+    /// never changed. It has all that was committed before. Blocking.
+    ///
+    /// # Errors
+    /// The store is closed, or the disk failed; the store itself is as before.
+    pub fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+        const DOING: &str = "make a checkpoint";
+        let closed = || StoreError { doing: DOING, cause: "the store is closed".to_owned() };
+        let db = self.db.upgrade().ok_or_else(closed)?;
+        let made = Checkpoint::new(&db).and_then(|checkpoint| checkpoint.create_checkpoint(folder));
+        made.map_err(failed(DOING))?;
+        format::note(folder)
     }
 
     /// How the store is. `None`: it is closed. Reads no row; blocking.
