@@ -62,6 +62,9 @@ test-web: test-prerequisites ## the tests of the page and of the client library 
 	cargo build --locked --workspace $(addprefix --bin ,$(PROGRAMS))
 	scripts/test-web $(CARGO_TARGET_DIR)/debug/godwit
 
+deb: build ## dist/godwit_VERSION_ARCHITECTURE.deb, a Debian package
+	scripts/deb dist/godwit dist
+
 web: prerequisites ## web/dist, the page that the server serves
 	@scripts/web
 

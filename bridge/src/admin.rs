@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::ids::{ConversationId, DeviceName, Order, UserId};
 use godwit_schemas::phone::PhoneNumber;
 
 use crate::audit::Actor;
@@ -12,7 +12,10 @@ use crate::lanes::Lanes;
 use crate::messages::{AdminReply, AdminRequest};
 use crate::phone::{self, PhoneHash, PhoneNames};
 
-pub use crate::messages::{AdminError, DeviceCredentials, UserListing};
+pub use crate::messages::{
+    AdminError, ClientListing, ConversationReport, DeviceCredentials, DeviceReport, InboxEntry, InboxPage, InboxReport,
+    MemberReport, UserListing,
+};
 
 /// How often a phone number that is busy is tried again, and after how long.
 const CLAIM_TRIES: u32 = 100;
@@ -31,7 +34,7 @@ impl Admin {
     }
 
     /// The same commands; the audit names `by` as the one who gave them.
-    pub(crate) fn by(self, by: Actor) -> Self {
+    pub fn by(self, by: Actor) -> Self {
         Self { by, ..self }
     }
 
@@ -74,6 +77,74 @@ impl Admin {
     /// [`AdminError::ShuttingDown`].
     pub async fn users(&self, after: Option<UserId>, limit: usize) -> Result<Vec<UserListing>, AdminError> {
         self.ask(None, |reply| AdminRequest::Users(after, limit, reply)).await
+    }
+
+    /// Connected devices of users after `after` in byte order, and after whom the next page begins. A page looks at `users_max` users:
+    /// it may have no client although there are more.
+    ///
+    /// # Errors
+    /// [`AdminError::ShuttingDown`].
+    pub async fn clients(
+        &self,
+        after: Option<UserId>,
+        users_max: usize,
+    ) -> Result<(Vec<ClientListing>, Option<String>), AdminError> {
+        let users = self.users(after, users_max).await?;
+        let next = users.last().filter(|_| users.len() == users_max).map(|last| last.user.clone());
+        let mut clients = Vec::new();
+        let names = users.iter().filter_map(|listed| UserId::new(&listed.user).ok());
+        for (first, of_lane) in self.lanes.by_lane(names) {
+            clients.extend(self.ask(Some(&first), |reply| AdminRequest::Clients(of_lane, reply)).await?);
+        }
+        clients.sort_unstable_by(|one: &ClientListing, other| one.user.cmp(&other.user));
+        Ok((clients, next))
+    }
+
+    /// How a device is.
+    ///
+    /// # Errors
+    /// [`AdminError::NoUser`], [`AdminError::NoDevice`], [`AdminError::ShuttingDown`].
+    pub async fn device(&self, user: UserId, device: DeviceName) -> Result<DeviceReport, AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::Device(user, device, reply)).await
+    }
+
+    /// Entries of a device's inbox behind an order, at most `limit`, without what they say.
+    ///
+    /// # Errors
+    /// [`AdminError::NoUser`], [`AdminError::NoDevice`], [`AdminError::ShuttingDown`].
+    pub async fn inbox(
+        &self,
+        user: UserId,
+        device: DeviceName,
+        after: Order,
+        limit: usize,
+    ) -> Result<InboxPage, AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::Inbox(user, device, (after, limit), reply)).await
+    }
+
+    /// Who is in a conversation, and how far each is, as it is on disk.
+    ///
+    /// # Errors
+    /// [`AdminError::NoConversation`], [`AdminError::ShuttingDown`].
+    pub async fn conversation(&self, id: ConversationId) -> Result<ConversationReport, AdminError> {
+        // Any lane can read it.
+        self.ask(None, |reply| AdminRequest::Conversation(id, reply)).await
+    }
+
+    /// Ends a device's connection, if it has one. Returns when it is closed.
+    ///
+    /// # Errors
+    /// [`AdminError::NoUser`], [`AdminError::NoDevice`], [`AdminError::ShuttingDown`].
+    pub async fn kick(&self, user: UserId, device: DeviceName) -> Result<(), AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::Kick(user, device, reply)).await
+    }
+
+    /// Shuts a user out, or lets it in again. Returns when that is on disk, all lanes know, and its connections are closed.
+    ///
+    /// # Errors
+    /// [`AdminError::NoUser`], [`AdminError::BeingRemoved`], [`AdminError::ShuttingDown`].
+    pub async fn set_suspended(&self, user: UserId, suspended: bool) -> Result<(), AdminError> {
+        self.ask(Some(&user.clone()), |reply| AdminRequest::Suspend(user, suspended, reply)).await
     }
 
     /// One user.

@@ -5,6 +5,7 @@
 //! is dropped and counted, and the count stands in the next line. What has gathered is written at once, with one fsync, before
 //! the next is taken: a crash loses what was noted in the last moments. Messaging goes on when the file cannot be written.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::net::IpAddr;
@@ -15,9 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use godwit_metrics::{Counter, Gauge};
 use godwit_store::time::wall_ms;
 use rustix::fs::Access;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -27,17 +29,72 @@ const QUEUE: usize = 16_384;
 const BATCH_MAX: usize = 1_024;
 
 /// By whose doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Actor {
     /// The administrator's token.
     Administrator,
+    /// One of the operators' tokens that have names.
+    Operator(TokenName),
     /// Somebody who proved to have a phone number.
     Registration,
     /// A token of the operator's own accounts.
     Token,
     /// The user, by one of its devices.
     User,
+}
+
+impl Actor {
+    /// It may do what it likes, with whatever token.
+    pub(crate) fn is_administrator(self) -> bool {
+        matches!(self, Self::Administrator | Self::Operator(_))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Administrator | Self::Operator(_) => "administrator",
+            Self::Registration => "registration",
+            Self::Token => "token",
+            Self::User => "user",
+        }
+    }
+}
+
+impl Serialize for Actor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// The name of an operator's token: 1 to 32 of the characters `a-z A-Z 0-9 . _ -`. It tells in the audit who did something.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TokenName {
+    /// Filled up with zeros.
+    bytes: [u8; Self::BYTES_MAX],
+}
+
+impl TokenName {
+    /// Longest name.
+    pub const BYTES_MAX: usize = 32;
+
+    /// A name, if it is one.
+    pub fn new(name: &str) -> Option<Self> {
+        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let mut bytes = [0; Self::BYTES_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        (!name.is_empty() && name.bytes().all(is_good)).then_some(Self { bytes })
+    }
+
+    /// As it was given.
+    pub fn as_str(&self) -> &str {
+        let length = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(Self::BYTES_MAX);
+        std::str::from_utf8(&self.bytes[..length]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for TokenName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenName").field(&self.as_str()).finish()
+    }
 }
 
 /// One line, but for the time.
@@ -80,6 +137,18 @@ pub struct Audit(Option<AuditQueue>);
 struct AuditQueue {
     orders: SyncSender<AuditCommand>,
     dropped: Arc<AtomicU64>,
+    metrics: Arc<AuditMetrics>,
+}
+
+/// What is counted of an audit.
+#[derive(Debug, Default)]
+pub struct AuditMetrics {
+    /// Entries that wait to be written.
+    pub waiting: Gauge,
+    /// Entries that were noted.
+    pub noted: Counter,
+    /// Entries that were dropped, because the disk is too slow or the file cannot be written.
+    pub dropped: Counter,
 }
 
 enum AuditCommand {
@@ -93,6 +162,9 @@ struct AuditLine<'a> {
     time_ms: u64,
     #[serde(flatten)]
     entry: &'a AuditEntry,
+    /// Of the operator's token that did it, if it has a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<&'a str>,
 }
 
 impl Audit {
@@ -103,9 +175,16 @@ impl Audit {
     pub fn start(path: &Path) -> io::Result<Self> {
         let (orders, queue) = sync_channel(QUEUE);
         let dropped = Arc::<AtomicU64>::default();
-        let writer = Writer { file: open(path)?, path: path.to_owned(), dropped: dropped.clone(), failing: false };
+        let metrics = Arc::<AuditMetrics>::default();
+        let writer = Writer {
+            file: open(path)?,
+            path: path.to_owned(),
+            dropped: dropped.clone(),
+            metrics: metrics.clone(),
+            failing: false,
+        };
         thread::Builder::new().name("godwit-audit".to_owned()).spawn(move || writer.run(&queue))?;
-        Ok(Self(Some(AuditQueue { orders, dropped })))
+        Ok(Self(Some(AuditQueue { orders, dropped, metrics })))
     }
 
     /// Looks whether the file can be appended to, or made. Makes nothing.
@@ -122,6 +201,11 @@ impl Audit {
         }
     }
 
+    /// What is counted of it. `None`: nobody reads it.
+    pub fn metrics(&self) -> Option<Arc<AuditMetrics>> {
+        self.0.as_ref().map(|queue| queue.metrics.clone())
+    }
+
     /// Somebody reads it.
     pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
@@ -130,9 +214,13 @@ impl Audit {
     /// Queues an entry. Never waits; without a file `entry` is not called. A full queue drops the entry and counts it.
     pub fn note(&self, entry: impl FnOnce() -> AuditEntry) {
         let Some(queue) = &self.0 else { return };
-        if queue.orders.try_send(AuditCommand::Note(wall_ms(), entry())).is_err()
-            && queue.dropped.fetch_add(1, Ordering::Relaxed) == 0
-        {
+        queue.metrics.waiting.add(1);
+        if queue.orders.try_send(AuditCommand::Note(wall_ms(), entry())).is_ok() {
+            return queue.metrics.noted.increment();
+        }
+        queue.metrics.waiting.sub(1);
+        queue.metrics.dropped.increment();
+        if queue.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
             warn!("audit: entries are dropped, the disk is too slow");
         }
     }
@@ -160,6 +248,7 @@ struct Writer {
     path: PathBuf,
     file: File,
     dropped: Arc<AtomicU64>,
+    metrics: Arc<AuditMetrics>,
     /// The last attempt to write has failed, and that was said.
     failing: bool,
 }
@@ -172,7 +261,10 @@ impl Writer {
             let mut reopen = false;
             for order in std::iter::once(first).chain(queue.try_iter().take(BATCH_MAX)) {
                 match order {
-                    AuditCommand::Note(time_ms, entry) => write_line(&mut lines, time_ms, &entry),
+                    AuditCommand::Note(time_ms, entry) => {
+                        self.metrics.waiting.sub(1);
+                        write_line(&mut lines, time_ms, &entry);
+                    }
                     AuditCommand::Reopen => reopen = true,
                     AuditCommand::Flush(tell) => waiting.push(tell),
                 }
@@ -197,6 +289,7 @@ impl Writer {
                 }
                 let lost = lines.iter().filter(|byte| **byte == b'\n').count();
                 self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+                self.metrics.dropped.add(lost as u64);
             }
         }
         lines.clear();
@@ -224,7 +317,11 @@ impl Writer {
 
 fn write_line(lines: &mut Vec<u8>, time_ms: u64, entry: &AuditEntry) {
     // Strings and numbers always become JSON.
-    _ = serde_json::to_writer(&mut *lines, &AuditLine { time_ms, entry });
+    let token = match &entry.by {
+        Some(Actor::Operator(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    _ = serde_json::to_writer(&mut *lines, &AuditLine { time_ms, entry, token });
     lines.push(b'\n');
 }
 
@@ -295,6 +392,29 @@ mod tests {
         assert_eq!(events(&path), Vec::<String>::new());
     }
 
+    #[test]
+    fn a_line_names_the_token_that_did_it() {
+        let line = |by| {
+            let mut line = Vec::new();
+            write_line(&mut line, 1, &AuditEntry { event: "user_removed", by: Some(by), ..AuditEntry::default() });
+            String::from_utf8(line).unwrap()
+        };
+        assert_eq!(line(Actor::User), "{\"time_ms\":1,\"event\":\"user_removed\",\"by\":\"user\"}\n");
+        let named = line(Actor::Operator(TokenName::new("grafana").unwrap()));
+        assert!(named.ends_with("\"by\":\"administrator\",\"token\":\"grafana\"}\n"), "{named}");
+    }
+
+    #[test]
+    fn names_of_tokens_are_short_and_plain() {
+        let longest = "x".repeat(TokenName::BYTES_MAX);
+        for good in ["a", "on-call.2", &longest] {
+            assert_eq!(TokenName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "\u{e9}", "a\0", &format!("{longest}x")] {
+            assert_eq!(TokenName::new(bad), None, "{bad:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_torn_line_spoils_no_other() {
         let folder = tempfile::tempdir().unwrap();
@@ -313,14 +433,19 @@ mod tests {
         let path = folder.path().join("audit");
         let (orders, queue) = sync_channel(2);
         let dropped = Arc::<AtomicU64>::default();
+        let metrics = Arc::<AuditMetrics>::default();
+        let file = open(&path).unwrap();
         let writer =
-            Writer { file: open(&path).unwrap(), path: path.clone(), dropped: dropped.clone(), failing: false };
-        let audit = Audit(Some(AuditQueue { orders, dropped }));
+            Writer { file, path: path.clone(), dropped: dropped.clone(), metrics: metrics.clone(), failing: false };
+        let audit = Audit(Some(AuditQueue { orders, dropped, metrics: metrics.clone() }));
         for user in ["alice", "bob", "carol", "dave"] {
             audit.note(|| entry(user));
         }
+        let counted = || [metrics.waiting.get(), metrics.noted.get(), metrics.dropped.get()];
+        assert_eq!(counted(), [2, 2, 2]);
         drop(audit);
         writer.run(&queue);
+        assert_eq!(counted(), [0, 2, 2]);
         assert_eq!(events(&path), ["alice", "bob", "dropped"]);
         assert!(fs::read_to_string(&path).unwrap().contains("\"count\":2"));
     }
@@ -332,7 +457,8 @@ mod tests {
         fs::create_dir(path.parent().unwrap()).unwrap();
         let dropped = Arc::<AtomicU64>::default();
         let file = open(&path).unwrap();
-        let mut writer = Writer { file, path: path.clone(), dropped: dropped.clone(), failing: false };
+        let mut writer =
+            Writer { file, path: path.clone(), dropped: dropped.clone(), metrics: Arc::default(), failing: false };
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
         let mut lines = Vec::new();
         write_line(&mut lines, 1, &entry("alice"));

@@ -4,6 +4,8 @@
 //! It numbers inbox entries in the order of commits. So for any one device, entries are stored, announced and delivered in the
 //! same order, whichever lanes its conversations live in.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use godwit_core::event::DomainEvent;
 use godwit_core::outcome::{EffectKind, NewEntry};
@@ -12,11 +14,13 @@ use godwit_schemas::partition::Partition;
 use godwit_store::crash::{self, Point};
 use godwit_store::{Durability, Store, StoreError, Write, keys};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::field::display;
 use tracing::{Level, enabled, trace};
 
 use crate::memberships::Memberships;
 use crate::messages::{Commit, Committed, NewInboxEntry};
+use crate::metrics::CommitMetrics;
 
 /// Commits that may wait. A lane that has another one waits for room, and gathers more meanwhile.
 pub(crate) const QUEUE: usize = 4;
@@ -49,6 +53,7 @@ pub(crate) async fn run<S: Store>(
     lanes: u32,
     mut last_order: Order,
     mut notifier: impl CommitNotifier,
+    metrics: Arc<CommitMetrics>,
 ) -> Result<(), StoreError> {
     let mut gathered = Vec::new();
     while let Some(first) = queue.recv().await {
@@ -60,7 +65,7 @@ pub(crate) async fn run<S: Store>(
             entries += more.entries.len();
             gathered.push(more);
         }
-        write(&store, &mut gathered, lanes, &mut last_order, &mut notifier).await?;
+        write(&store, &mut gathered, lanes, &mut last_order, &mut notifier, &metrics).await?;
     }
     Ok(())
 }
@@ -72,6 +77,7 @@ async fn write<S: Store>(
     lanes: u32,
     last_order: &mut Order,
     notifier: &mut impl CommitNotifier,
+    metrics: &CommitMetrics,
 ) -> Result<(), StoreError> {
     let mut told: Vec<Committed> = (0..lanes).map(|_| Committed::default()).collect();
     let mut writes = Vec::with_capacity(gathered.iter().map(|commit| commit.writes.len() + commit.entries.len()).sum());
@@ -116,9 +122,14 @@ async fn write<S: Store>(
         writes.push(Write::Put(table, key, Bytes::copy_from_slice(&last_order.get().to_be_bytes())));
     }
     let durability = if durable { Durability::Synced } else { Durability::Buffered };
+    metrics.writes.observe_alone(writes.len() as u64);
     crash::point(Point::BeforeCommit);
+    let began = Instant::now();
     store.commit(writes, durability).await?;
+    let at = Instant::now();
     crash::point(Point::AfterCommit);
+    let of_kind = if durable { &metrics.synced } else { &metrics.buffered };
+    of_kind.time_alone(at - began);
     trace!(
         entries = last_order.get() - before.get(),
         last_order = last_order.get(),
@@ -128,7 +139,7 @@ async fn write<S: Store>(
     waiting.into_iter().for_each(|then| then());
     for (lane, mut committed) in (0..).zip(told) {
         if !committed.is_empty() {
-            committed.last_order = *last_order;
+            (committed.last_order, committed.at) = (*last_order, Some(at));
             trace_answers(lane, &committed);
             notifier.tell(lane, committed);
         }
@@ -154,7 +165,7 @@ fn trace_answers(lane: u32, committed: &Committed) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use godwit_schemas::ids::{DeviceId, UserId};
     use godwit_store::memory::MemoryStore;
@@ -190,7 +201,7 @@ mod tests {
         }
         drop(tx);
         let told = Told::default();
-        run(store.clone(), rx, 2, Order::new(100), told.clone()).await.unwrap();
+        run(store.clone(), rx, 2, Order::new(100), told.clone(), Arc::default()).await.unwrap();
         let last = store.multi_get(&[keys::last_order()]).await.unwrap().remove(0).unwrap();
         assert_eq!(keys::parse_counter(&last), Some(106));
         let told = told.0.lock().unwrap();
@@ -242,7 +253,7 @@ mod tests {
             let facts = vec![DomainEvent::Account { user, device: None, added: true }];
             tx.send(Commit { entries: vec![entry(7, 0)], events: facts.clone(), ..Default::default() }).await.unwrap();
             drop(tx);
-            assert_eq!(run(store, rx, 1, Order::default(), told.clone()).await.is_err(), fails);
+            assert_eq!(run(store, rx, 1, Order::default(), told.clone(), Arc::default()).await.is_err(), fails);
             assert_eq!(*told.1.lock().unwrap(), if fails { vec![] } else { facts });
         }
     }

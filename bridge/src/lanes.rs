@@ -2,6 +2,7 @@
 //! Used by operators' commands, users' calls and the handing over of a phone number. Lanes are never waited for before the
 //! answer: their queues take whatever they are sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use godwit_schemas::client;
@@ -44,6 +45,16 @@ impl Lanes {
     /// The lane that owns a device.
     pub(crate) fn of_device(&self, device: DeviceId) -> &LaneHandle {
         &self.handles[self.number_of_device(device) as usize]
+    }
+
+    /// Users by the lane that owns them: the first of each, and all of them.
+    pub(crate) fn by_lane(&self, users: impl Iterator<Item = UserId>) -> Vec<(UserId, Vec<UserId>)> {
+        let mut lanes = BTreeMap::<u32, Vec<UserId>>::new();
+        for user in users {
+            let lane = self.partitions.of_user(&user).lane(self.handles.len() as u32);
+            lanes.entry(lane).or_default().push(user);
+        }
+        lanes.into_values().filter_map(|users| Some((users.first()?.clone(), users))).collect()
     }
 
     /// The user that waits for a phone number; its lane owns the number.

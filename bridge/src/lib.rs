@@ -6,6 +6,7 @@
 //! - `writes`: from decisions to keys and values of the store, which is `godwit-store`.
 //! - `health`: whether lanes, committer and store answer.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection. `godwit-http` serves both over HTTP.
+//! - [`metrics`]: what all of these count.
 //! - [`limits`]: how much a call may say and ask for.
 //! - [`events`]: what happens, told to operators. [`audit`]: who got in, and who changed accounts, in a file.
 //! - [`token`]: tokens of the operator's own accounts.
@@ -43,6 +44,7 @@ use self::lane::{Lane, Parts, StoredCounters};
 use self::lanes::Lanes;
 use self::media::service::{self, MediaService};
 use self::messages::{Barrier, Commit, Committed, LaneHandle, LaneMessage};
+use self::metrics::{BridgeMetrics, BridgeQueues};
 use self::push::post::PushPost;
 use self::push::pusher::{Pusher, PusherParts};
 use self::registration::Registration;
@@ -66,6 +68,7 @@ pub mod media;
 mod memberships;
 pub mod memory;
 mod messages;
+pub mod metrics;
 pub mod origin;
 pub mod password;
 mod phone;
@@ -89,6 +92,7 @@ pub struct Bridge {
     committer: mpsc::WeakSender<Commit>,
     tasks: TaskTracker,
     failure: watch::Receiver<Option<StoreError>>,
+    metrics: Arc<BridgeMetrics>,
 }
 
 /// Starts a bridge: reads its counters, then serves whatever edges come on the bus. Must be called within a Tokio
@@ -106,7 +110,7 @@ pub async fn start<S: Store, B: Bus>(
     events: Option<EventSink>,
 ) -> Result<Bridge, StoreError> {
     let (failed, failure) = watch::channel(None);
-    let Assembly { lanes, registration, committer, committing, running } =
+    let Assembly { lanes, registration, committer, committing, running, metrics } =
         assemble(settings, store, time, bus, epoch()?, events).await?;
     let tasks = TaskTracker::new();
     spawn_thread("godwit-committer", tasks.track_future(watched(committing, failed.clone())))?;
@@ -114,7 +118,7 @@ pub async fn start<S: Store, B: Bus>(
         tasks.spawn(watched(lane, failed.clone()));
     }
     tasks.close();
-    Ok(Bridge { lanes, registration, committer, tasks, failure })
+    Ok(Bridge { lanes, registration, committer, tasks, failure, metrics })
 }
 
 /// A part of a bridge, to be run to its end. It ends well only when the bridge is told to stop.
@@ -127,6 +131,7 @@ pub struct Assembly {
     committer: mpsc::WeakSender<Commit>,
     committing: BridgeTask,
     running: Vec<BridgeTask>,
+    metrics: Arc<BridgeMetrics>,
 }
 
 impl Assembly {
@@ -171,13 +176,18 @@ pub async fn assemble<S: Store, B: Bus>(
     let lanes: Arc<[LaneHandle]> = lanes.into();
     let tells = events.is_some();
     let told = LaneNotifier { lanes: lanes.clone(), events };
-    let committing = commit::run(store.clone(), commits, settings.lanes, counters.last_order, told);
+    let mut queues = BridgeQueues { commits: Some(committer.downgrade()), ..BridgeQueues::default() };
+    let mut metrics = BridgeMetrics::of_lanes(settings.lanes);
+    let committing =
+        commit::run(store.clone(), commits, settings.lanes, counters.last_order, told, metrics.commits.clone());
     let mut running: Vec<BridgeTask> = Vec::new();
     let media = settings.media.clone().map(|settings| {
         let (media, calls) = mpsc::channel(media::QUEUE);
+        queues.media = Some(media.downgrade());
         let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
-        let media_service =
-            MediaService::new(service::MediaServiceParts { settings, time, calls, committer, lanes }, store.clone());
+        let metrics = metrics.media.clone();
+        let parts = service::MediaServiceParts { settings, time, calls, committer, lanes, metrics };
+        let media_service = MediaService::new(parts, store.clone());
         running.push(Box::pin(media_service.run()));
         media
     });
@@ -190,8 +200,10 @@ pub async fn assemble<S: Store, B: Bus>(
                 |error: godwit_push::BadKey| StoreError { doing: "use the key of pushes", cause: error.to_string() };
             push.gateway.use_key(&key).map_err(bad)?;
             let (time, committer, lanes) = (time.clone(), committer.clone(), shared.clone());
-            let parts = PusherParts { settings: push.clone(), key, time, committer, lanes };
+            let metrics = metrics.push.clone();
+            let parts = PusherParts { settings: push.clone(), key, time, committer, lanes, metrics };
             let (pusher, post) = Pusher::new(parts, store.clone());
+            queues.push = post.queue();
             running.push(Box::pin(pusher.run()));
             post
         }
@@ -200,14 +212,17 @@ pub async fn assemble<S: Store, B: Bus>(
     let audit = &settings.audit;
     let registration = settings.registration.clone().map(|settings| {
         let (asks, asked) = mpsc::channel(registration::QUEUE);
+        queues.registration = Some(asks.downgrade());
         let (time, committer, lanes) = (time.clone(), committer.clone(), lanes.clone());
         let admin = Admin::new(shared.clone()).by(Actor::Registration);
         let audit = audit.clone();
-        let parts =
-            registrar::RegistrarParts { settings, time, asks: asked, committer, lanes, key: phone_names.code_key() };
+        let (key, metrics) = (phone_names.code_key(), metrics.registration.clone());
+        let parts = registrar::RegistrarParts { settings, time, asks: asked, committer, lanes, key, metrics };
         running.push(Box::pin(Registrar::new(parts, store.clone()).run()));
         Registration::new(asks, admin, audit)
     });
+    metrics.queues = queues;
+    let metrics = Arc::new(metrics);
     for (number, mailbox) in (0..).zip(mailboxes) {
         let lane = Lane::new(Parts {
             number,
@@ -223,11 +238,12 @@ pub async fn assemble<S: Store, B: Bus>(
             tells,
             media: media.clone(),
             pusher: pusher.clone(),
+            metrics: metrics.clone(),
         });
         running.push(Box::pin(lane.run()));
     }
     let committer = committer.downgrade();
-    Ok(Assembly { lanes: shared, registration, committer, committing: Box::pin(committing), running })
+    Ok(Assembly { lanes: shared, registration, committer, committing: Box::pin(committing), running, metrics })
 }
 
 impl Bridge {
@@ -244,6 +260,11 @@ impl Bridge {
     /// How people register, if they may.
     pub fn registration(&self) -> Option<Registration> {
         self.registration.clone()
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> Arc<BridgeMetrics> {
+        self.metrics.clone()
     }
 
     /// Whether it serves, for whoever asks from time to time.

@@ -14,6 +14,7 @@ use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceId, Order, UserId};
 use godwit_store::Write;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::audit::Actor;
 use crate::memberships::Memberships;
@@ -24,7 +25,10 @@ mod admin;
 mod people;
 mod user;
 
-pub use self::admin::{AdminError, DeviceCredentials, UserListing};
+pub use self::admin::{
+    AdminError, ClientListing, ConversationReport, DeviceCredentials, DeviceReport, InboxEntry, InboxPage, InboxReport,
+    MemberReport, UserListing,
+};
 pub(crate) use self::admin::{AdminReply, AdminRequest, WaitingPage};
 pub(crate) use self::people::{People, PresenceQuery, PresenceUpdate, Requester};
 pub use self::user::Principal;
@@ -113,6 +117,8 @@ pub(crate) struct Committed {
     pub(crate) done: Vec<AfterCommit>,
     /// Its own commits up to here.
     pub(crate) ticket: Option<Ticket>,
+    /// When it was on disk.
+    pub(crate) at: Option<Instant>,
 }
 
 /// A device has a new inbox entry.

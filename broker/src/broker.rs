@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::counters::BrokerCounters;
+use crate::counters::{BrokerCounters, BrokerQueues};
 use crate::edge::Edge;
 use crate::handshake::Handshake;
 use crate::settings::{BrokerSettings, ListenerSettings};
@@ -149,9 +149,9 @@ impl Broker {
         &self.listeners
     }
 
-    /// The broker's counters.
-    pub fn counters(&self) -> Arc<BrokerCounters> {
-        self.edge.context.counters.clone()
+    /// What it counts, for whoever reads it from time to time.
+    pub fn metrics(&self) -> BrokerMetrics {
+        BrokerMetrics(self.edge.clone())
     }
 
     /// Stops the broker: accepts no connection any more, closes all (MQTT 5: DISCONNECT 0x8B) and tells the lanes. Returns when
@@ -182,6 +182,22 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.accepting.cancel();
         self.running.cancel();
+    }
+}
+
+/// What a broker counts. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct BrokerMetrics(Arc<Edge>);
+
+impl BrokerMetrics {
+    /// What is counted as it happens.
+    pub fn counters(&self) -> &BrokerCounters {
+        &self.0.context.counters
+    }
+
+    /// How much there is in its queues. Takes a few locks for a moment.
+    pub fn queues(&self) -> BrokerQueues {
+        self.0.queues()
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) async fn run<B: Bus>(edge: Arc<Edge>, bus: B) {
                     closed = uplink(&edge.context, tx) => closed,
                     closed = downlink(edge.clone(), rx) => closed,
                 };
+                edge.context.counters.bus_losses.increment();
                 tracing::warn!(%closed, "lost the bus");
             }
             Err(error) => tracing::error!(%error, "open the bus"),

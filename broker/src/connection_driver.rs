@@ -99,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionDriver<S> {
             };
             self.write.advance(taken);
             total += taken;
-            self.edge.context.counters.bytes_out.add(taken);
+            self.edge.context.counters.bytes_out.add(taken as u64);
             self.handle.connection.lock().written(taken, self.write.len(), self.edge.context.now());
         }
     }
@@ -123,7 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> ConnectionDriver<S> {
         let bytes = buffer.filled();
         if keep && !bytes.is_empty() {
             self.read.extend_from_slice(bytes);
-            self.edge.context.counters.bytes_in.add(bytes.len());
+            self.edge.context.counters.bytes_in.add(bytes.len() as u64);
             self.handle.connection.lock().bytes_read(self.edge.context.now());
         }
         Poll::Ready(Ok(bytes.len()))

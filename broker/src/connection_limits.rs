@@ -126,6 +126,14 @@ impl ConnectionLimiter {
     }
 }
 
+impl ConnectionLimiter {
+    /// How many connections are unauthenticated, and of how many networks failed logins are remembered.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let table = self.table.lock();
+        (table.unauthenticated as usize, table.failed.len())
+    }
+}
+
 impl LimiterTable {
     /// Whether another network's failed logins can be remembered. Forgets old ones if the table is full, but not often, since that
     /// looks at all of them.

@@ -17,6 +17,7 @@ use crate::accepted::AcceptedConnection;
 use crate::connection::MqttConnection;
 use crate::connection_limits::ConnectionLimiter;
 use crate::context::EdgeContext;
+use crate::counters::{BrokerQueues, Protocol, Transport};
 use crate::lane_stream::LaneStream;
 use crate::rejections::{RejectCause, RejectionLog};
 use crate::settings::BrokerSettings;
@@ -62,10 +63,10 @@ impl Edge {
 
     /// Accepts a connection from this address if the connection limits allow it, and logs the rejection otherwise. `None` as the
     /// address: it is not known, and counts in the totals only.
-    pub(crate) fn accept(&self, from: Option<IpAddr>) -> Option<AcceptedConnection> {
+    pub(crate) fn accept(&self, from: Option<IpAddr>, transport: Transport) -> Option<AcceptedConnection> {
         let from = from.map(|addr| addr.to_canonical());
         match self.limiter.acquire(from) {
-            Ok(slot) => Some(AcceptedConnection { at: self.context.now(), slot, identity: None }),
+            Ok(slot) => Some(AcceptedConnection { at: self.context.now(), transport, slot, identity: None }),
             Err(cause) => {
                 self.reject(from, cause, "");
                 None
@@ -75,7 +76,7 @@ impl Edge {
 
     /// Counts and logs a connection that is closed before its CONNECT. `detail` is English.
     pub(crate) fn reject(&self, addr: Option<IpAddr>, cause: RejectCause, detail: impl Display) {
-        self.context.counters.refused.add(1);
+        self.context.counters.rejected(cause).increment();
         self.rejections.record(self.context.now(), addr, cause, detail);
     }
 
@@ -83,6 +84,7 @@ impl Edge {
     pub(crate) fn register(&self, accepted: AcceptedConnection) -> Arc<ConnectionHandle> {
         let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
         let connect_by = accepted.at.after(self.context.settings.connect_deadline);
+        self.context.counters.open(accepted.transport, Protocol::None).add(1);
         let connection = MqttConnection::new(self.context.edge, number, accepted, connect_by);
         let handle = Arc::new(ConnectionHandle { number, connection: Mutex::new(connection) });
         self.context.counters.connections.add(1);
@@ -92,8 +94,24 @@ impl Edge {
     }
 
     pub(crate) fn remove(&self, number: u64) {
-        if self.registry.write().remove(&number).is_some() {
+        let removed = self.registry.write().remove(&number);
+        if let Some(handle) = removed {
             self.context.counters.connections.sub(1);
+            handle.connection.lock().count_out(&self.context);
+        }
+    }
+
+    /// How much there is in the edge's queues.
+    pub(crate) fn queues(&self) -> BrokerQueues {
+        let (unauthenticated, failed_networks) = self.limiter.counts();
+        let (authenticating, waiting_logins) = self.context.login_queue.counts();
+        BrokerQueues {
+            unauthenticated,
+            failed_networks,
+            handshakes: self.context.settings.handshakes_max.saturating_sub(self.handshakes.available_permits()),
+            authenticating,
+            waiting_logins,
+            lanes: self.context.lanes().iter().map(|lane| lane.queue()).collect(),
         }
     }
 
@@ -155,6 +173,7 @@ impl Edge {
     pub(crate) fn attach_all(&self, lane: &Arc<LaneStream>) -> u64 {
         let generation = self.last_generation.fetch_add(1, Ordering::Relaxed) + 1;
         lane.begin_generation(generation);
+        self.context.counters.generations.increment();
         let handles = self.connections();
         for handle in &handles {
             handle.connection.lock().attach(&self.context, lane, generation);

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::bus_link;
 use crate::connection_driver::ConnectionDriver;
+use crate::counters::Transport;
 use crate::edge::Edge;
 use crate::settings::BrokerSettings;
 
@@ -29,7 +30,7 @@ impl EmbeddedBroker {
 
     /// Serves one client until its connection is over. The client has no address, so the limits by network do not apply to it.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(self, stream: S) {
-        if let Some(accepted) = self.0.accept(None) {
+        if let Some(accepted) = self.0.accept(None, Transport::Tcp) {
             ConnectionDriver::new(stream, self.0, accepted).await;
         }
     }

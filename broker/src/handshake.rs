@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accepted::AcceptedConnection;
 use crate::connection_driver::ConnectionDriver;
+use crate::counters::Transport;
 use crate::edge::Edge;
 use crate::proxy;
 use crate::rejections::RejectCause;
@@ -48,10 +49,14 @@ impl Handshake {
         (is_proxied || handshake.tls.is_some() || handshake.websocket).then_some(handshake)
     }
 
+    fn transport(&self) -> Transport {
+        Transport::of(self.tls.is_some(), self.websocket)
+    }
+
     /// Decides by its address whether a connection may begin its handshake. `None`: it was rejected.
     pub(crate) fn incoming(&self, edge: &Edge, from: IpAddr) -> Option<IncomingConnection> {
         match &edge.context.settings.proxies {
-            None => edge.accept(Some(from)).map(IncomingConnection::Accepted),
+            None => edge.accept(Some(from), self.transport()).map(IncomingConnection::Accepted),
             Some(proxies) if proxies.iter().any(|network| network.contains(from)) => {
                 Some(IncomingConnection::BehindProxy)
             }
@@ -94,7 +99,7 @@ impl Handshake {
             IncomingConnection::BehindProxy => {
                 let header = proxy::read_header(&mut stream).await;
                 let from = header.map_err(|error| handshake_error(None, RejectCause::NoProxyHeader, &error))?;
-                edge.accept(from).ok_or(None)?
+                edge.accept(from, self.transport()).ok_or(None)?
             }
         };
         let addr = accepted.slot.addr;

@@ -19,6 +19,8 @@ use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len, uint64};
 use tokio::sync::Notify;
 
+use crate::counters::StreamQueue;
+
 /// A batch is closed when it has this many bytes...
 const BATCH_BYTES: usize = 512 * 1024;
 /// ...or frames.
@@ -217,6 +219,12 @@ impl LaneStream {
         let due = queue.is_idle && queue.is_open;
         queue.is_idle = true;
         due.then(|| queue.finish(BytesMut::new(), edge))
+    }
+
+    /// How much there is in it.
+    pub(crate) fn queue(&self) -> StreamQueue {
+        let queue = self.queue.lock();
+        StreamQueue { batches: queue.batches.len(), bytes_on_the_way: queue.on_the_way.bytes() }
     }
 
     /// No batch waits.

@@ -49,7 +49,7 @@ mod websocket_door;
 #[cfg(test)]
 mod tests;
 
-pub use broker::{Broker, BrokerError, BrokerFailed, BrokerHealth, start};
+pub use broker::{Broker, BrokerError, BrokerFailed, BrokerHealth, BrokerMetrics, start};
 pub use embedded::EmbeddedBroker;
 pub use settings::{BrokerSettings, ListenerSettings};
 pub use websocket_door::{WebSocketDoor, WebSocketPlace};

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection_driver::ConnectionDriver;
+use crate::counters::Transport;
 use crate::edge::Edge;
 use crate::handshake::Handshake;
 use crate::rejections::RejectCause;
@@ -75,7 +76,7 @@ pub(crate) async fn run(
                 _ = stream.set_nodelay(true);
                 match &handshake {
                     None => {
-                        if let Some(accepted) = edge.accept(Some(from.ip())) {
+                        if let Some(accepted) = edge.accept(Some(from.ip()), Transport::Tcp) {
                             connections.spawn(ConnectionDriver::new(stream, edge.clone(), accepted));
                         }
                     }
@@ -104,7 +105,7 @@ pub(crate) fn has_room(edge: &Edge, from: Option<IpAddr>) -> bool {
     if full {
         edge.reject(from, RejectCause::Connections, "");
     } else {
-        context.counters.accepted.add(1);
+        context.counters.accepted.increment();
     }
     !full
 }

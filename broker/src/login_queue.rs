@@ -72,6 +72,12 @@ impl LoginQueue {
         !self.state.lock().waiting.is_empty()
     }
 
+    /// How many logins are under way, and how many wait.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.active, state.waiting.len())
+    }
+
     /// The connection that has waited longest, and its permit. `None`: none waits, or no permit is free.
     pub(crate) fn next(self: &Arc<Self>) -> Option<(u64, LoginPermit)> {
         let mut state = self.state.lock();

@@ -17,7 +17,8 @@ const QUIET_TIME: Duration = Duration::from_secs(10);
 
 /// Why a connection is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RejectCause {
+#[allow(missing_docs, reason = "explained by `parts`")]
+pub enum RejectCause {
     Connections,
     ConnectionsPerAddress,
     Unauthenticated,
@@ -32,8 +33,37 @@ pub(crate) enum RejectCause {
 }
 
 impl RejectCause {
-    /// Number of causes.
-    const COUNT: usize = Self::Deadline as usize + 1;
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Connections,
+        Self::ConnectionsPerAddress,
+        Self::Unauthenticated,
+        Self::UnauthenticatedPerAddress,
+        Self::Memory,
+        Self::NotAProxy,
+        Self::NoProxyHeader,
+        Self::TlsHandshake,
+        Self::Origin,
+        Self::WebSocketUpgrade,
+        Self::Deadline,
+    ];
+
+    /// As metrics name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::ConnectionsPerAddress => "connections_per_address",
+            Self::Unauthenticated => "unauthenticated",
+            Self::UnauthenticatedPerAddress => "unauthenticated_per_address",
+            Self::Memory => "memory",
+            Self::NotAProxy => "not_a_proxy",
+            Self::NoProxyHeader => "no_proxy_header",
+            Self::TlsHandshake => "tls_handshake",
+            Self::Origin => "origin",
+            Self::WebSocketUpgrade => "websocket_upgrade",
+            Self::Deadline => "deadline",
+        }
+    }
 
     /// The cause in words, and the setting.
     fn parts(self) -> (&'static str, &'static str) {
@@ -57,7 +87,7 @@ impl RejectCause {
 
 /// Logs rejections, each cause at most once in ten seconds.
 #[derive(Debug, Default)]
-pub(crate) struct RejectionLog(Mutex<[CauseCount; RejectCause::COUNT]>);
+pub(crate) struct RejectionLog(Mutex<[CauseCount; RejectCause::ALL.len()]>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct CauseCount {

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::accepted::AcceptedConnection;
 use crate::connection_driver::ConnectionDriver;
+use crate::counters::Transport;
 use crate::edge::Edge;
 use crate::listener;
 use crate::rejections::RejectCause;
@@ -32,7 +33,8 @@ pub struct WebSocketPlace {
 impl WebSocketDoor {
     /// A place for a client with this address. `None`: it was rejected, by the limits of connections.
     pub fn place(&self, from: Option<IpAddr>) -> Option<WebSocketPlace> {
-        let accepted = listener::has_room(&self.edge, from).then(|| self.edge.accept(from)).flatten()?;
+        let accepted =
+            listener::has_room(&self.edge, from).then(|| self.edge.accept(from, Transport::WebSocket)).flatten()?;
         Some(WebSocketPlace { door: self.clone(), accepted })
     }
 

@@ -21,6 +21,7 @@ impl Reason {
     pub const NOT_AUTHORIZED: Self = Self(0x87);
     pub const SERVER_UNAVAILABLE: Self = Self(0x88);
     pub const SERVER_BUSY: Self = Self(0x89);
+    pub const BANNED: Self = Self(0x8A);
     pub const SERVER_SHUTTING_DOWN: Self = Self(0x8B);
     pub const BAD_AUTHENTICATION_METHOD: Self = Self(0x8C);
     pub const KEEP_ALIVE_TIMEOUT: Self = Self(0x8D);
@@ -39,6 +40,40 @@ impl Reason {
     pub const QOS_NOT_SUPPORTED: Self = Self(0x9B);
     pub const SHARED_SUBSCRIPTIONS_NOT_SUPPORTED: Self = Self(0x9E);
     pub const SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED: Self = Self(0xA1);
+
+    /// All of these.
+    pub const ALL: &[Self] = &[
+        Self::SUCCESS,
+        Self::UNSPECIFIED,
+        Self::MALFORMED_PACKET,
+        Self::PROTOCOL_ERROR,
+        Self::IMPLEMENTATION_SPECIFIC,
+        Self::UNSUPPORTED_PROTOCOL_VERSION,
+        Self::CLIENT_IDENTIFIER_NOT_VALID,
+        Self::BAD_USER_NAME_OR_PASSWORD,
+        Self::NOT_AUTHORIZED,
+        Self::SERVER_UNAVAILABLE,
+        Self::SERVER_BUSY,
+        Self::BANNED,
+        Self::SERVER_SHUTTING_DOWN,
+        Self::BAD_AUTHENTICATION_METHOD,
+        Self::KEEP_ALIVE_TIMEOUT,
+        Self::SESSION_TAKEN_OVER,
+        Self::TOPIC_FILTER_INVALID,
+        Self::TOPIC_NAME_INVALID,
+        Self::PACKET_IDENTIFIER_IN_USE,
+        Self::RECEIVE_MAXIMUM_EXCEEDED,
+        Self::TOPIC_ALIAS_INVALID,
+        Self::PACKET_TOO_LARGE,
+        Self::MESSAGE_RATE_TOO_HIGH,
+        Self::QUOTA_EXCEEDED,
+        Self::ADMINISTRATIVE_ACTION,
+        Self::PAYLOAD_FORMAT_INVALID,
+        Self::RETAIN_NOT_SUPPORTED,
+        Self::QOS_NOT_SUPPORTED,
+        Self::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+        Self::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED,
+    ];
 
     /// From a frame; what does not fit a byte becomes "unspecified".
     pub fn from_u32(code: u32) -> Self {
@@ -76,7 +111,7 @@ pub fn connack_v4(reason: Reason) -> u8 {
         Reason::UNSUPPORTED_PROTOCOL_VERSION => 1,
         Reason::CLIENT_IDENTIFIER_NOT_VALID => 2,
         Reason::BAD_USER_NAME_OR_PASSWORD => 4,
-        Reason::NOT_AUTHORIZED => 5,
+        Reason::NOT_AUTHORIZED | Reason::BANNED => 5,
         _ => 3,
     }
 }

@@ -2,11 +2,13 @@
 //! data folder: [`crate::runtime_files::AdminNotice`]. Blocking.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use godwit_schemas::ids::{DeviceName, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
@@ -121,6 +123,53 @@ impl AdminClient {
         let Some(phone) = phone else { return self.delete(&path) };
         let request = self.agent.put(self.url(&path)).header("authorization", self.authorization());
         self.accepted(request.send_json(serde_json::json!({ "phone": phone }))).map(drop)
+    }
+
+    /// Shuts a user out, or lets it in again.
+    pub(crate) fn set_suspended(&self, user: &UserId, suspended: bool) -> Result<(), CommandFailure> {
+        let path = format!("{}/suspension", path(user));
+        if !suspended {
+            return self.delete(&path);
+        }
+        let request = self.agent.put(self.url(&path)).header("authorization", self.authorization());
+        self.accepted(request.send_empty()).map(drop)
+    }
+
+    /// A page of connected devices: what the API answers.
+    pub(crate) fn clients(&self, after: Option<&str>) -> Result<Value, CommandFailure> {
+        let after = after.map(|name| format!("?after={name}")).unwrap_or_default();
+        self.get(&format!("/v1/admin/clients{after}"))
+    }
+
+    /// How a device is.
+    pub(crate) fn device(&self, user: &UserId, device: &DeviceName) -> Result<Value, CommandFailure> {
+        self.get(&format!("{}/devices/{device}", path(user)))
+    }
+
+    /// Ends a device's connection.
+    pub(crate) fn kick(&self, user: &UserId, device: &DeviceName) -> Result<(), CommandFailure> {
+        self.delete(&format!("{}/devices/{device}/connection", path(user)))
+    }
+
+    /// A page of an inbox, behind this order: what the API answers.
+    pub(crate) fn inbox(&self, user: &UserId, device: &DeviceName, after: u64) -> Result<Value, CommandFailure> {
+        self.get(&format!("{}/devices/{device}/inbox?after={after}", path(user)))
+    }
+
+    /// Has the server make a checkpoint of its store: where.
+    pub(crate) fn make_checkpoint(&self) -> Result<PathBuf, CommandFailure> {
+        let made: Value = self.post("/v1/admin/checkpoint", &serde_json::json!({}))?;
+        Ok(PathBuf::from(made["path"].as_str().unwrap_or_default()))
+    }
+
+    /// Has the server remove it.
+    pub(crate) fn remove_checkpoint(&self) -> Result<(), CommandFailure> {
+        self.delete("/v1/admin/checkpoint")
+    }
+
+    /// Who is in a conversation.
+    pub(crate) fn conversation(&self, conversation: u64) -> Result<Value, CommandFailure> {
+        self.get(&format!("/v1/admin/conversations/{conversation}"))
     }
 
     /// Hands every line of a user's export to `each`, as it comes.

@@ -40,12 +40,28 @@ pub(crate) enum CliCommand {
     /// Manage devices of users of the running server
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// See who is connected, and end connections
+    #[command(subcommand)]
+    Clients(ClientsCommand),
+    /// See what waits for a device
+    #[command(subcommand)]
+    Inbox(InboxCommand),
+    /// See who is in a conversation
+    #[command(subcommand)]
+    Conversation(ConversationCommand),
+    /// Manage operators' tokens for the HTTP API, which have a name, a scope and an end
+    #[command(subcommand)]
+    AdminToken(AdminTokenCommand),
     /// Show the running server's time, or say that the wall clock is right
     #[command(subcommand)]
     Clock(ClockCommand),
     /// Look at a cluster
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Back up the data of the running server into a folder; only what is new is copied
+    Backup(BackupArgs),
+    /// Put a backup into a data folder that has no store, or check one
+    Restore(RestoreArgs),
     /// Say that the data folder was put back from a backup, before the next start
     Restored(SettingsArgs),
     /// Check the settings and print what is in force
@@ -65,6 +81,33 @@ pub(crate) struct SettingsArgs {
     /// Data folder: shorthand for the key data.dir
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// Where to, and how many stay.
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The folder of backups, which is made if it is not there
+    pub(crate) folder: PathBuf,
+    /// Remove all but so many of the newest backups
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) keep: Option<usize>,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
+}
+
+/// Which backup.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The folder of backups
+    pub(crate) folder: PathBuf,
+    /// Which of them, by its number; without it the newest
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) backup: Option<u64>,
+    /// Only read all of it, and see whether it is what was backed up
+    #[arg(long)]
+    pub(crate) check: bool,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
 }
 
 /// Commands on users.
@@ -112,6 +155,20 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: SettingsArgs,
     },
+    /// Shut a user out: its connections are cut and none of its devices gets in. Nothing of it is lost
+    Suspend {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// Let a suspended user in again
+    Resume {
+        /// The user's name
+        name: String,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
     /// Remove a user, its devices and their inboxes
     Remove {
         /// The user's name
@@ -119,6 +176,62 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         place: SettingsArgs,
     },
+}
+
+/// Commands on connections.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClientsCommand {
+    /// List connected devices, one JSON object a line, by the names of their users
+    List {
+        /// Begin after this user
+        #[arg(long, value_name = "USER")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
+        limit: usize,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// Print a device's connection and how much waits for it, as JSON
+    Show(DevicePlace),
+    /// End a device's connection; it may come again
+    Kick(DevicePlace),
+}
+
+/// Commands on inboxes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum InboxCommand {
+    /// List what waits for a device, one JSON object a line: where it stands and how large it is, never what it says
+    Show {
+        #[command(flatten)]
+        of: DevicePlace,
+        /// At most so many
+        #[arg(long, value_name = "COUNT", default_value_t = usize::MAX, hide_default_value = true)]
+        limit: usize,
+    },
+}
+
+/// Commands on conversations.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConversationCommand {
+    /// Print the members of a conversation and how far each is, as JSON; never what was said
+    Show {
+        /// Its number
+        conversation: u64,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+}
+
+/// A device, and where its server is.
+#[derive(Debug, Args)]
+pub(crate) struct DevicePlace {
+    /// The user's name
+    pub(crate) user: String,
+    /// The device's name
+    pub(crate) device: String,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
 }
 
 /// Commands on devices.
@@ -155,6 +268,37 @@ pub(crate) enum DeviceCommand {
         /// The user's name
         user: String,
         /// The device's name
+        name: String,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+}
+
+/// Commands on operators' tokens. They change a file, which a running server reads again.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminTokenCommand {
+    /// Make a token; prints JSON with it, which is shown once
+    #[command(after_help = "Example:\n  godwit admin-token add on-call --scope support --days 90")]
+    Add {
+        /// Its name, which the audit log has: 1 to 32 of the characters a-z A-Z 0-9 . _ -
+        name: String,
+        /// What it allows: read (to look), support (also to cut connections, to suspend users), admin (everything)
+        #[arg(long, value_name = "SCOPE")]
+        scope: String,
+        /// It ends after so many days; without it never
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
+        days: Option<u64>,
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// List tokens, one JSON object a line, without what opens
+    List {
+        #[command(flatten)]
+        place: SettingsArgs,
+    },
+    /// Take a token away: within ten seconds it opens nothing more
+    Remove {
+        /// Its name
         name: String,
         #[command(flatten)]
         place: SettingsArgs,
@@ -205,12 +349,22 @@ mod tests {
         assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit device password alice phone").is_ok());
+        assert!(parse("godwit backup /backups --keep 7 --data b").is_ok());
+        assert!(parse("godwit restore /backups --check").is_ok());
         assert!(parse("godwit restored --data b").is_ok());
         assert!(parse("godwit chat --user alice -h --help").is_ok());
         assert!(parse("godwit bench").is_ok());
         assert!(parse("godwit clock show --data b").is_ok());
         assert!(parse("godwit clock follow").is_ok());
         assert!(parse("godwit cluster status --json --config a.toml").is_ok());
+        assert!(parse("godwit clients list --after alice --limit 3").is_ok());
+        assert!(parse("godwit clients kick alice phone --data b").is_ok());
+        assert!(parse("godwit inbox show alice phone --limit 3").is_ok());
+        assert!(parse("godwit conversation show 65").is_ok());
+        assert!(parse("godwit user suspend alice").is_ok());
+        assert!(parse("godwit admin-token add on-call --scope support --days 90").is_ok());
+        assert!(parse("godwit admin-token add on-call --scope support --days 0").is_err());
+        assert!(parse("godwit admin-token list --data b").is_ok());
         assert!(parse("godwit user add alice").is_err());
         assert!(parse("godwit user add --device phone").is_err());
         assert!(parse("godwit").is_err());

@@ -30,6 +30,14 @@ pub(crate) fn user(command: UserCommand) -> Result<(), CommandFailure> {
             let user = user_name(&name)?;
             connect(&place)?.export_user(&user, print)
         }
+        UserCommand::Suspend { name, place } => {
+            let user = user_name(&name)?;
+            connect(&place)?.set_suspended(&user, true)
+        }
+        UserCommand::Resume { name, place } => {
+            let user = user_name(&name)?;
+            connect(&place)?.set_suspended(&user, false)
+        }
         UserCommand::Remove { name, place } => {
             let user = user_name(&name)?;
             connect(&place)?.remove_user(&user)
@@ -101,7 +109,7 @@ fn list_users(after: Option<String>, limit: usize, place: &SettingsArgs) -> Resu
     Ok(())
 }
 
-fn connect(place: &SettingsArgs) -> Result<AdminClient, CommandFailure> {
+pub(crate) fn connect(place: &SettingsArgs) -> Result<AdminClient, CommandFailure> {
     let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
     Ok(AdminClient::new(AdminNotice::read(&settings.data_dir)?, 1))
 }

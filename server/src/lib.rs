@@ -1,7 +1,12 @@
 //! The three programs. `godwit` is the server, its two halves and operators' commands. `godwit chat` and `godwit bench` run
 //! `godwit-chat` and `godwit-bench`, so that the program of production links neither the terminal chat nor the load generator.
 
+/// Of this program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 mod admin;
+mod admin_tokens;
+mod backup;
 mod bench;
 mod chat;
 mod cli;
@@ -10,12 +15,14 @@ mod commands;
 mod exit;
 mod log;
 mod memory;
+mod metrics;
 mod private;
 mod runtime_files;
 mod serve;
 mod settings;
 mod sibling;
 mod stop;
+mod window;
 
 use std::process::ExitCode;
 
@@ -33,8 +40,14 @@ pub fn godwit() -> ExitCode {
         CliCommand::Bridge(place) => serve::run(serve::ProcessRole::Bridge, &place),
         CliCommand::User(command) => commands::user(command),
         CliCommand::Device(command) => commands::device(command),
+        CliCommand::Clients(command) => window::clients(command),
+        CliCommand::Inbox(command) => window::inbox(command),
+        CliCommand::Conversation(command) => window::conversation(command),
+        CliCommand::AdminToken(command) => admin_tokens::run(command),
         CliCommand::Clock(command) => commands::clock(command),
         CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),
+        CliCommand::Backup(args) => backup::backup(args),
+        CliCommand::Restore(args) => backup::restore(args),
         CliCommand::Restored(place) => commands::restored(&place),
         CliCommand::CheckConfig(place) => commands::check_config(&place),
         CliCommand::Chat(passed) => sibling::exec("chat", passed),

@@ -1,6 +1,8 @@
 //! The process's memory and file descriptors.
 
 use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -38,9 +40,10 @@ const GROUP_MAX: &str = "/sys/fs/cgroup/memory.max";
 ///
 /// # Errors
 /// The system does not tell how much memory there is, or the process has.
-pub(crate) fn watch(most: u64, pressure: Pressure) -> anyhow::Result<()> {
+pub(crate) fn watch(most: u64, pressure: Pressure) -> anyhow::Result<MemoryWatch> {
     let most = if most == 0 { available()? / 4 * 3 } else { most };
-    used()?;
+    let watch = MemoryWatch { used: Arc::new(AtomicU64::new(used()?)), most, pressure: pressure.clone() };
+    let seen = watch.used.clone();
     tracing::debug!(mib = most >> 20, "ceiling of memory");
     tokio::spawn(async move {
         let mut used_before = 0;
@@ -48,6 +51,7 @@ pub(crate) fn watch(most: u64, pressure: Pressure) -> anyhow::Result<()> {
             tokio::time::sleep(LOOK[usize::from(used_before < most / 2)]).await;
             let Ok(used) = used() else { continue };
             used_before = used;
+            seen.store(used, Ordering::Relaxed);
             let on = is_short(used, most, pressure.is_on());
             if !pressure.set(on) {
                 continue;
@@ -60,7 +64,32 @@ pub(crate) fn watch(most: u64, pressure: Pressure) -> anyhow::Result<()> {
             }
         }
     });
-    Ok(())
+    Ok(watch)
+}
+
+/// What is known of the process's memory, of a moment ago. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryWatch {
+    used: Arc<AtomicU64>,
+    most: u64,
+    pressure: Pressure,
+}
+
+impl MemoryWatch {
+    /// Bytes that belong to this process alone.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it may take.
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Memory is short.
+    pub(crate) fn is_short(&self) -> bool {
+        self.pressure.is_on()
+    }
 }
 
 /// From seven eighths on, until it is less than three quarters.

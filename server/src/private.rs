@@ -14,7 +14,18 @@ use rustix::process::umask;
 /// Bits of everybody but the owner.
 const OTHERS: u32 = 0o077;
 /// What stands in a data folder, by how the names begin.
-const OURS: [&str; 8] = ["store", "origin.json", "media", "admin.json", "listeners.", LOCK, "audit", "lost+found"];
+const OURS: [&str; 10] = [
+    "store",
+    "origin.json",
+    "media",
+    "admin",
+    "listeners.",
+    LOCK,
+    "audit",
+    "checkpoint",
+    "settings.toml",
+    "lost+found",
+];
 /// Held by a bridge that keeps no store in its data folder. (RocksDB locks its own.)
 const LOCK: &str = "bridge.lock";
 

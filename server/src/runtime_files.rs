@@ -54,6 +54,9 @@ pub(crate) struct Listeners {
     /// The page with TLS.
     #[serde(default)]
     pub(crate) web_tls: Option<SocketAddr>,
+    /// For Prometheus.
+    #[serde(default)]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl AdminNotice {
@@ -98,6 +101,7 @@ impl Listeners {
             media_tls: none,
             web: none,
             web_tls: none,
+            metrics: none,
         }
     }
 

@@ -3,12 +3,14 @@
 
 mod apart;
 mod bridge;
+mod checkpoint;
 pub(crate) mod cluster;
 mod entrance;
 mod events;
 mod identity;
 mod keeper;
 mod media;
+mod metrics;
 pub(crate) mod origin;
 mod page;
 pub(crate) mod parts;
@@ -32,8 +34,10 @@ use godwit_broker::router_bus::{RouterBus, ServiceAccess};
 use godwit_bus::local::LocalBus;
 use godwit_store::crash;
 
+use crate::VERSION;
 use crate::cli::SettingsArgs;
 use crate::exit::{self, CommandFailure, SUCCEEDED, USAGE};
+use crate::metrics::MetricSources;
 use crate::runtime_files::Listeners;
 use crate::settings::{self, ServerSettings};
 use crate::{log, memory, private, stop};
@@ -43,6 +47,7 @@ use cluster::PreparedCluster;
 use entrance::ClosedEntrance;
 use events::PreparedEvents;
 use keeper::{PartFailure, StoreKeeper};
+use metrics::MetricsService;
 use page::{BoundPage, PageService};
 use parts::OptionalServices;
 pub(crate) use preflight::Preflight;
@@ -50,7 +55,6 @@ pub(crate) use role::ProcessRole;
 
 /// File descriptors that are not clients': store, bus, HTTP, log.
 const OWN_FILES: u64 = 1_024;
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// How long the runtime may take to end what does not listen.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 
@@ -119,6 +123,7 @@ struct Running {
     doors: Option<Broker>,
     memory: Option<RunningBridge>,
     page: Option<PageService>,
+    scraped: Option<MetricsService>,
 }
 
 impl Running {
@@ -127,7 +132,8 @@ impl Running {
         let Preflight { access, events, identity, push, cluster, admin_token } = preflight;
         let push = push.start(settings.push.as_ref());
         let pressure = Pressure::default();
-        memory::watch(settings.limits.memory_bytes_max, pressure.clone())?;
+        let metrics = MetricSources::new(memory::watch(settings.limits.memory_bytes_max, pressure.clone())?);
+        let scraped = MetricsService::start(role, settings, metrics.clone()).await?;
         let shortage = Shortage::asking({
             let pressure = pressure.clone();
             move || pressure.is_on()
@@ -155,13 +161,16 @@ impl Running {
                     entrance,
                     admin_token,
                     page_origins,
+                    metrics: metrics.clone(),
                 };
                 let memory = RunningBridge::start(settings, parts, keeper).await?;
                 let doors = parts::start_broker(settings, bus, pressure).await?;
                 _ = health.set(doors.health());
-                let page = page
-                    .map(|page| page.open(settings, memory.of_users(), memory.file_origin(), doors.websocket_door()));
-                (Self { doors: Some(doors), memory: Some(memory), page }, service)
+                let page = page.map(|page| {
+                    let (of_users, files) = (memory.of_users(), memory.file_origin());
+                    page.open(settings, of_users, files, doors.websocket_door(), &metrics)
+                });
+                (Self { doors: Some(doors), memory: Some(memory), page, scraped }, service)
             }
             ProcessRole::Broker => {
                 let (doors, service) = match cluster {
@@ -174,11 +183,11 @@ impl Running {
                         (parts::start_broker(settings, bus, pressure).await?, service)
                     }
                 };
-                (Self { doors: Some(doors), memory: None, page: None }, service)
+                (Self { doors: Some(doors), memory: None, page: None, scraped }, service)
             }
             ProcessRole::Bridge => {
                 let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
-                let start = BridgeStart { settings, events, beside, admin_token };
+                let start = BridgeStart { settings, events, beside, admin_token, metrics: metrics.clone() };
                 let memory = match cluster {
                     Some(PreparedCluster { bus, store: Some(store) }) => start.in_cluster(bus, store).await?,
                     Some(PreparedCluster { bus, store: None }) => {
@@ -190,9 +199,12 @@ impl Running {
                         start.alone(ApartBus::Broker(bus)).await?
                     }
                 };
-                (Self { doors: None, memory: Some(memory), page: None }, None)
+                (Self { doors: None, memory: Some(memory), page: None, scraped }, None)
             }
         };
+        if let Some(doors) = &running.doors {
+            metrics.broker.get_or_init(|| doors.metrics());
+        }
         running.announce(role, settings, service)?;
         Ok(running)
     }
@@ -219,21 +231,46 @@ impl Running {
         let plain_mqtt = mqtt.into_iter().collect();
         let web = self.page.as_ref().map(|page| page.addresses);
         let (web, web_tls) = (web.map(|it| it.plain), web.and_then(|it| it.secure));
-        let listeners =
-            Listeners { pid, mqtt: plain_mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls };
+        let metrics = self.scraped.as_ref().map(|scraped| scraped.address);
+        let listeners = Listeners {
+            pid,
+            mqtt: plain_mqtt,
+            mqtts,
+            ws,
+            wss,
+            http,
+            https,
+            service,
+            media,
+            media_tls,
+            web,
+            web_tls,
+            metrics,
+        };
         listeners.write(&settings.data_dir, role.listeners_file())?;
-        let [mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls] =
-            [mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls].map(|it| it.map(display));
+        let [mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls, metrics] =
+            [mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls, metrics]
+                .map(|it| it.map(display));
         let data = settings.data_dir.display();
         tracing::info!(
-            mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls, %data, version = VERSION, "ready"
+            mqtt, mqtts, ws, wss, http, https, service, media, media_tls, web, web_tls, metrics, %data,
+            version = VERSION, "ready"
         );
         Ok(())
     }
 
     /// Resolves when the process cannot keep its promises any more.
     async fn failed(&mut self) -> PartFailure {
-        let Self { doors, memory, page } = self;
+        let Self { doors, memory, page, scraped } = self;
+        let scraped = async {
+            match scraped {
+                Some(scraped) => {
+                    scraped.ended().await;
+                    PartFailure::Part(anyhow::anyhow!("the listener of metrics ended"))
+                }
+                None => std::future::pending().await,
+            }
+        };
         let page = async {
             match page {
                 Some(page) => {
@@ -261,6 +298,7 @@ impl Running {
             failed = memory => failed,
             failed = doors => failed,
             failed = page => failed,
+            failed = scraped => failed,
         }
     }
 

@@ -8,6 +8,7 @@ mod jwt;
 mod layers;
 mod listeners;
 mod media;
+mod metrics;
 mod page;
 mod push;
 mod registration;
@@ -38,6 +39,7 @@ pub(crate) use layers::{Effective, SettingProblem};
 use layers::{Layers, SettingSource};
 pub(crate) use listeners::MqttSettings;
 pub(crate) use media::{FileSettings, Storage};
+pub(crate) use metrics::MetricSettings;
 pub(crate) use page::PageSettings;
 pub(crate) use push::PushKeys;
 pub(crate) use registration::{Provider, RegistrationKeys};
@@ -65,8 +67,12 @@ pub(crate) struct ServerSettings {
     pub(crate) http_proxy_header: ProxyHeader,
     /// For browsers.
     pub(crate) page: PageSettings,
+    /// For Prometheus.
+    pub(crate) metrics: MetricSettings,
     /// With the administrator's token; `None`: a new one at each start.
     pub(crate) admin_token_file: Option<PathBuf>,
+    /// With operators' tokens that have names.
+    pub(crate) admin_tokens_file: PathBuf,
     pub(crate) service: Service,
     pub(crate) events: EventSettings,
     pub(crate) data_dir: PathBuf,
@@ -211,6 +217,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
     let http_proxy_header = from.take("http.proxy_header", proxy_header);
     let admin_token_file =
         from.take("http.admin_token_file", |file: String| Ok((!file.is_empty()).then(|| file.into())));
+    let admin_tokens_file = from.take("http.admin_tokens_file", Ok::<String, String>);
     let service = service(from);
     let events = events::events(from, service.login.is_some());
     let mut listeners: Vec<_> = doors.listen.iter().map(|(key, listen)| (*key, listen.addr)).collect();
@@ -229,6 +236,9 @@ fn parse(from: &mut Layers) -> ServerSettings {
         listeners.push(("media.listen", listen));
     }
     listeners.extend(page.listen.map(|listen| ("web.listen", listen)));
+    let metrics = metrics::parse(from);
+    let of_metrics = [("metrics.listen", metrics.listen), ("metrics.broker_listen", metrics.broker_listen)];
+    listeners.extend(of_metrics.into_iter().filter_map(|(key, addr)| Some((key, addr?))));
     ports_differ(from, &listeners);
     let of_clients = |key: &str| ["mqtt.", "http.", "web."].iter().any(|section| key.starts_with(section));
     let clients = listeners.iter().filter(|(key, _)| of_clients(key));
@@ -245,6 +255,10 @@ fn parse(from: &mut Layers) -> ServerSettings {
             format!("store.cache_mib, {TABLES} times store.memtable_mib and the rest take {} already", least >> 20);
         from.refuse("limits.memory_mib", text);
     }
+    let data_dir = from.take("data.dir", |dir: String| match dir.as_str() {
+        "" => Err("names no folder".to_owned()),
+        dir => Ok(PathBuf::from(dir)),
+    });
     ServerSettings {
         listeners: doors,
         http_listen,
@@ -253,13 +267,15 @@ fn parse(from: &mut Layers) -> ServerSettings {
         http_proxies,
         http_proxy_header,
         page,
+        metrics,
         admin_token_file,
         service,
         events,
-        data_dir: from.take("data.dir", |dir: String| match dir.as_str() {
-            "" => Err("names no folder".to_owned()),
-            dir => Ok(PathBuf::from(dir)),
-        }),
+        admin_tokens_file: match admin_tokens_file.as_str() {
+            "" => data_dir.join("admin-tokens.toml"),
+            file => PathBuf::from(file),
+        },
+        data_dir,
         limits,
         undelivered_s: DAY_S * number::<u32>(from, "retention.undelivered_days", 1..=3_650),
         history: history_policy(from),

@@ -28,9 +28,10 @@ impl Drop for Server {
 fn godwit(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
     command.args(arguments).arg("--data").arg(data);
-    for listener in ["MQTT", "HTTP", "SERVICE", "MEDIA", "WEB"] {
+    for listener in ["MQTT", "HTTP", "SERVICE", "MEDIA", "WEB", "METRICS"] {
         command.env(format!("GODWIT__{listener}__LISTEN"), "127.0.0.1:0");
     }
+    command.env("GODWIT__METRICS__BROKER_LISTEN", "127.0.0.1:0");
     command
 }
 

@@ -213,3 +213,25 @@ fn shown(publish: &crate::mqtt::Publish) -> Value {
     let hex: String = event.encode_to_vec().iter().map(|byte| format!("{byte:02x}")).collect();
     json!({ "topic": topic, "event": hex, "body": body })
 }
+
+#[test]
+fn a_store_of_a_newer_program_is_refused_and_an_older_one_carried_over() {
+    let (clock, mut server) = Golden::read().server();
+    let format = server.data().join("store/FORMAT");
+    assert_eq!(fs::read_to_string(&format).expect("it was without, and has one now"), "1\n");
+    server.kill();
+    fs::write(&format, "2\n").expect("written");
+    let before = files(&server.data().join("store"));
+    let (code, log) = server.try_start_again().expect_err("it is refused");
+    assert!(code == Some(1) && log.contains("it has format 2") && log.contains("upgrade.md"), "{log}");
+    assert_eq!(files(&server.data().join("store")), before, "nothing was changed");
+    fs::write(&format, "1\n").expect("written");
+    server.start_again();
+    drop(clock);
+}
+
+/// Names and sizes of files.
+fn files(folder: &Path) -> BTreeMap<String, u64> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    entries.map(|it| (it.file_name().into_string().expect("text"), it.metadata().expect("a file").len())).collect()
+}

@@ -17,8 +17,10 @@
 //! That something does *not* arrive is shown by sending something else behind it.
 
 mod admin;
+mod admin_tokens;
 mod attack;
 mod backup;
+mod backup_command;
 mod bad_input;
 mod certificates;
 mod chat;
@@ -26,15 +28,18 @@ mod clients;
 mod clock;
 mod cluster;
 mod crash;
+mod deb;
 mod disk;
 mod documents;
 mod events;
 mod first_chat;
 mod golden;
 mod halves;
+mod haproxy;
 mod identity;
 mod inboxes;
 mod insist;
+mod metrics;
 mod mosquitto;
 mod mqtt;
 mod mqttjs;
@@ -54,6 +59,7 @@ mod ticks;
 mod tls;
 mod webhook;
 mod websocket;
+mod window;
 
 use std::time::{Duration, Instant};
 

@@ -34,6 +34,7 @@ struct Listeners {
     media: Option<SocketAddr>,
     media_tls: Option<SocketAddr>,
     web: Option<SocketAddr>,
+    metrics: Option<SocketAddr>,
 }
 
 /// What a device connects with, as `godwit user add` prints it.
@@ -246,10 +247,11 @@ impl Server {
     /// Not started yet.
     pub(crate) fn prepare(role: &'static str, settings: &[(&str, &str)]) -> Self {
         let host = own_host();
-        let listeners = ["mqtt", "http", "service", "media", "web"]
-            .map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
+        let listeners = ["mqtt", "http", "service", "media", "web", "metrics"].map(|it| format!("{it}.listen"));
+        let listeners = listeners.into_iter().chain(["metrics.broker_listen".to_owned()]);
+        let listeners = listeners.map(|key| (variable(&key), format!("{host}:0")));
         let given = settings.iter().map(|(key, value)| (variable(key), (*value).to_owned()));
-        let settings = listeners.into_iter().chain(given).collect();
+        let settings = listeners.chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");
         let (path, data) = (data.path().to_owned(), Some(data));
         Self { doors: None, memory: None, role, settings, log: Log::default(), path, data }
@@ -328,6 +330,16 @@ impl Server {
     /// Where the page is.
     pub(crate) fn web(&self) -> SocketAddr {
         self.doors().listeners.web.expect("a listener for the page")
+    }
+
+    /// Where metrics of `godwit serve` or `godwit broker` are.
+    pub(crate) fn metrics(&self) -> SocketAddr {
+        self.doors().listeners.metrics.expect("a listener for Prometheus")
+    }
+
+    /// Where metrics of `godwit bridge` are.
+    pub(crate) fn bridge_metrics(&self) -> SocketAddr {
+        self.memory.as_ref().expect("it runs").listeners.metrics.expect("a listener for Prometheus")
     }
 
     /// Where the embedded object store listens with TLS.

@@ -110,6 +110,7 @@ impl<J: Journal, T: Tables, R: Registry> Applier<J, T, R> {
         let log = self.placement.owner;
         let head = Head { first: self.first, ..end };
         patiently("say how far the journal is applied", || self.registry.set_head(log, &head)).await;
+        self.standing.applied_up_to(end.position);
         if end.segment > self.first {
             self.remove(log, self.first..=end.segment - 1).await;
             self.first = end.segment;

@@ -170,7 +170,7 @@ impl<J: Journal, T: Tables, R: Registry> Candidate<J, T, R> {
             journal: self.journal.clone(),
             tables: self.tables.clone(),
             registry: self.registry.clone(),
-            overlay,
+            overlay: overlay.clone(),
             standing: standing.clone(),
             frozen,
             placement,
@@ -182,7 +182,7 @@ impl<J: Journal, T: Tables, R: Registry> Candidate<J, T, R> {
         tasks.spawn(appender.run());
         tasks.spawn(applier.run());
         tasks.beat(self.registry.clone(), member, standing.clone(), self.wall.clone());
-        Ok(Some((store, Leadership::new(term, standing, requests, tasks))))
+        Ok(Some((store, Leadership::new(term, standing, requests, tasks, overlay))))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tracing::debug;
 
 use crate::appender::Request;
+use crate::overlay::Overlay;
 use crate::registry::{Member, MemberState, Registry};
 use crate::standing::Standing;
 
@@ -81,11 +82,51 @@ pub struct Leadership {
     standing: Arc<Standing>,
     requests: mpsc::Sender<Request>,
     tasks: Tasks,
+    overlay: Overlay,
+}
+
+/// How a leader's journal is, for whoever watches it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct LeadershipReading {
+    /// How many leaders there were.
+    pub term: u64,
+    /// See [`Leadership::is_confirmed`].
+    pub confirmed: bool,
+    /// The segment of the journal that is written to.
+    pub segment: u32,
+    /// Rows that were written to the journal.
+    pub position: u64,
+    /// Of these, not in tables yet.
+    pub not_applied: u64,
+    /// About how much memory takes what is committed and not in tables.
+    pub overlay_bytes: usize,
+    /// Commits that wait for the task that writes the journal.
+    pub waiting_commits: usize,
 }
 
 impl Leadership {
-    pub(crate) fn new(term: u64, standing: Arc<Standing>, requests: mpsc::Sender<Request>, tasks: Tasks) -> Self {
-        Self { term, standing, requests, tasks }
+    pub(crate) fn new(
+        term: u64,
+        standing: Arc<Standing>,
+        requests: mpsc::Sender<Request>,
+        tasks: Tasks,
+        overlay: Overlay,
+    ) -> Self {
+        Self { term, standing, requests, tasks, overlay }
+    }
+
+    /// How the journal is right now, as far as this process knows.
+    pub fn read(&self) -> LeadershipReading {
+        let (segment, position) = self.standing.place();
+        LeadershipReading {
+            term: self.term,
+            confirmed: self.is_confirmed(),
+            segment,
+            position,
+            not_applied: position.saturating_sub(self.standing.applied()),
+            overlay_bytes: self.overlay.bytes(),
+            waiting_commits: self.requests.max_capacity() - self.requests.capacity(),
+        }
     }
 
     /// Grows with each leader: edges ignore frames of an older term.

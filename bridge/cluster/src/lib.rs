@@ -38,7 +38,7 @@ mod tests;
 
 pub use self::cluster::{Cluster, connect};
 pub use self::error::ClusterError;
-pub use self::leadership::Leadership;
+pub use self::leadership::{Leadership, LeadershipReading};
 pub use self::settings::ClusterSettings;
 pub use self::status::{ClusterStatus, JournalStatus, MemberStatus};
 pub use self::store::ClusterStore;

@@ -19,6 +19,7 @@ pub(crate) struct Standing {
     lost: watch::Sender<Option<String>>,
     segment: AtomicU32,
     position: AtomicU64,
+    applied: AtomicU64,
 }
 
 impl Standing {
@@ -31,6 +32,7 @@ impl Standing {
             lost,
             segment: AtomicU32::new(0),
             position: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
         }
     }
 
@@ -87,6 +89,15 @@ impl Standing {
     pub(crate) fn reached(&self, segment: u32, position: u64) {
         self.segment.store(segment, Ordering::Relaxed);
         self.position.store(position, Ordering::Relaxed);
+    }
+
+    /// Rows below this position are in tables.
+    pub(crate) fn applied_up_to(&self, position: u64) {
+        self.applied.store(position, Ordering::Relaxed);
+    }
+
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied.load(Ordering::Relaxed)
     }
 
     pub(crate) fn place(&self) -> (u32, u64) {

@@ -176,6 +176,11 @@ struct SentItems {
 }
 
 impl Outbox {
+    /// How many items are outside, on all links.
+    pub fn outside_count(&self) -> u64 {
+        self.links.values().map(|sent| sent.last - sent.taken_in).sum()
+    }
+
     /// An item was outside when the bridge started. Items of a link come in the order of their numbers.
     pub fn restore(&mut self, link: Link, number: u64) {
         let sent = self.links.entry(link).or_insert(SentItems { last: number, taken_in: number.saturating_sub(1) });

@@ -34,6 +34,7 @@ pub const YOURSELF: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "tha
 pub const NO_DEVICE: Refusal = Refusal::new(Reason::TOPIC_NAME_INVALID, "no such device");
 pub const DEVICE_SHUT_OUT: Refusal =
     Refusal::new(Reason::NOT_AUTHORIZED, "this device has been removed, or has another password now");
+pub const USER_SUSPENDED: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "this user is suspended");
 pub const DEVICE_NEVER_CONNECTED: Refusal =
     Refusal::new(Reason::BAD_USER_NAME_OR_PASSWORD, "no such device: connect over MQTT first");
 pub const WRONG_PASSWORD: Refusal =

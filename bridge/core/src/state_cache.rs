@@ -98,7 +98,8 @@ impl CachedUser {
 
     /// Whether what the device was let in with is still good.
     pub fn lets_in(&self, device: DeviceId, fingerprint: Fingerprint) -> bool {
-        standing(&self.record.devices, device, fingerprint) == CredentialStanding::Good
+        let is_good = standing(&self.record.devices, device, fingerprint) == CredentialStanding::Good;
+        is_good && !self.record.is_suspended()
     }
 
     /// Whether it wants to hear nothing of `other` directly.

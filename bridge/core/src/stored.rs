@@ -302,9 +302,17 @@ pub struct UserRecord {
     /// Who may add it to groups (numbers are those of `client.GroupsFrom`).
     #[prost(enumeration = "GroupsFrom", tag = "10")]
     pub groups_from: i32,
+    /// Second since 1970 since which it is suspended: none of its devices gets in. 0: it is not.
+    #[prost(uint32, tag = "30")]
+    pub suspended_at_s: u32,
 }
 
 impl UserRecord {
+    /// Whether an operator has shut it out for a while.
+    pub fn is_suspended(&self) -> bool {
+        self.suspended_at_s != 0
+    }
+
     /// Whether the user has blocked `other`, which then is told nothing of it.
     pub fn has_blocked(&self, other: &UserId) -> bool {
         self.blocked.binary_search_by(|name| name.as_str().cmp(other.as_str())).is_ok()

@@ -67,7 +67,7 @@ impl ActingUser {
         let reason = answer.as_ref().map_or(Reason::SERVER_BUSY, |answer| Reason::from_u32(answer.reason));
         match self.credentials.who() {
             _ if matches!(reason, Reason::BAD_USER_NAME_OR_PASSWORD | Reason::SERVER_BUSY) => {}
-            Principal::Administrator => slot_handle.is_administrator(),
+            Principal::Administrator | Principal::Operator(_) => slot_handle.is_administrator(),
             _ => slot_handle.is_user(&self.user),
         }
     }

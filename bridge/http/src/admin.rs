@@ -1,24 +1,44 @@
 //! `/v1/admin/users`: operators' commands. Each answer follows when the command is on disk.
 
+use std::convert::Infallible;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use godwit_bridge::admin::{Admin, UserListing};
+use godwit_bridge::audit::Actor;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
+use super::token::TokenHolder;
 use super::{fields, password};
 
 /// Most users of a page.
 pub(super) const USERS_MAX: usize = 1_000;
 
+/// Operators' commands in the name of whoever has sent the request.
+pub(super) struct Operator(pub(super) Admin);
+
+impl FromRequestParts<Admin> for Operator {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, admin: &Admin) -> Result<Self, Infallible> {
+        let by = match parts.extensions.get() {
+            Some(TokenHolder::Operator { name, .. }) => Actor::Operator(*name),
+            Some(TokenHolder::Administrator) | None => Actor::Administrator,
+        };
+        Ok(Self(admin.clone().by(by)))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserQuery {
-    after: Option<String>,
-    limit: Option<usize>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -28,7 +48,7 @@ pub(super) struct UserList {
 }
 
 pub(super) async fn list_users(
-    State(admin): State<Admin>,
+    Operator(admin): Operator,
     page: Result<Query<UserQuery>, QueryRejection>,
 ) -> Result<Json<UserList>, Problem> {
     let Query(UserQuery { after, limit }) = page?;
@@ -51,7 +71,7 @@ pub(super) struct NewUser {
 }
 
 pub(super) async fn add_user(
-    State(admin): State<Admin>,
+    Operator(admin): Operator,
     body: Result<Json<NewUser>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
     let Json(new) = body?;
@@ -70,7 +90,7 @@ pub(super) struct NewPhone {
 }
 
 pub(super) async fn set_phone(
-    State(admin): State<Admin>,
+    Operator(admin): Operator,
     Path(name): Path<String>,
     body: Result<Json<NewPhone>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
@@ -79,19 +99,19 @@ pub(super) async fn set_phone(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(super) async fn remove_phone(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove_phone(Operator(admin): Operator, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     admin.set_phone(fields::user(&name)?, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn show_user(
-    State(admin): State<Admin>,
+    Operator(admin): Operator,
     Path(name): Path<String>,
 ) -> Result<Json<UserListing>, Problem> {
     Ok(Json(admin.user(fields::user(&name)?).await?))
 }
 
-pub(super) async fn remove_user(State(admin): State<Admin>, Path(name): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove_user(Operator(admin): Operator, Path(name): Path<String>) -> Result<StatusCode, Problem> {
     admin.remove_user(fields::user(&name)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -103,7 +123,7 @@ pub(super) struct NewDevice {
 }
 
 pub(super) async fn add_device(
-    State(admin): State<Admin>,
+    Operator(admin): Operator,
     Path(name): Path<String>,
     body: Result<Json<NewDevice>, JsonRejection>,
 ) -> Result<impl IntoResponse, Problem> {
@@ -112,7 +132,7 @@ pub(super) async fn add_device(
 }
 
 pub(super) async fn remove_device(
-    State(admin): State<Admin>,
+    Operator(admin): Operator,
     Path((of, name)): Path<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     admin.remove_device(fields::user(&of)?, fields::device(&name)?).await?;

@@ -115,6 +115,11 @@ impl ConnectionSlots {
         Arc::new(Self { max, proxies, table: Mutex::default(), room: Notify::new() })
     }
 
+    /// How many connections there are.
+    pub fn taken(&self) -> usize {
+        self.table().connections.len()
+    }
+
     /// Takes a slot for a connection from `peer`, evicting another connection if it must.
     pub(super) fn acquire(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<HttpConnectionSlot, NoSlot> {
         let by_proxy = peer.is_some_and(|peer| self.proxies.are(peer));

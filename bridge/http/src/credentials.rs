@@ -14,12 +14,12 @@ use godwit_bridge::token::{self, TokenRefusal, Tokens};
 use godwit_schemas::ids::{DeviceName, UserId};
 
 use super::problem::Problem;
-use super::token::AdminToken;
+use super::token::{AdminScope, AdminTokens, TokenHolder};
 
 /// What opens the routes of users. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct AuthMethods {
-    administrator: Arc<AdminToken>,
+    operators: AdminTokens,
     tokens: Option<Arc<Tokens>>,
 }
 
@@ -33,15 +33,20 @@ impl RequestCredentials {
 }
 
 impl AuthMethods {
-    pub(super) fn new(token: AdminToken, tokens: Option<Arc<Tokens>>) -> Self {
-        Self { administrator: Arc::new(token), tokens }
+    pub(super) fn new(operators: AdminTokens, tokens: Option<Arc<Tokens>>) -> Self {
+        Self { operators, tokens }
     }
 
     /// Who wants to act in the name of `user`.
     pub(super) fn read(&self, parts: &Parts, user: &UserId) -> Result<RequestCredentials, Problem> {
         let authorization = parts.headers.get(header::AUTHORIZATION);
-        if self.administrator.opens(authorization) {
-            return Ok(RequestCredentials(Principal::Administrator));
+        match self.operators.identify(authorization) {
+            Some(TokenHolder::Administrator) => return Ok(RequestCredentials(Principal::Administrator)),
+            Some(TokenHolder::Operator { name, scope: AdminScope::Admin }) => {
+                return Ok(RequestCredentials(Principal::Operator(name)));
+            }
+            Some(TokenHolder::Operator { scope, .. }) => return Err(scope.refuse(AdminScope::Admin)),
+            None => {}
         }
         if let Some(tokens) = &self.tokens
             && let Some(token) = authorization.and_then(bearer).filter(|token| token::looks_like_one(token))

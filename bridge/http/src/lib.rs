@@ -15,6 +15,7 @@
 //! | `PUT`, `DELETE /v1/admin/users/{user}/phone` | `{phone}` | 204 |
 //! | `POST /v1/admin/users/{user}/devices` | `{device}` | 201 `{user, device, password}` |
 //! | `DELETE /v1/admin/users/{user}/devices/{device}` | | 204 |
+//! | others of `/v1/admin` | | see `window` |
 //!
 //! Refusals are problem details (RFC 9457): 400 or 422 what cannot be understood, 401 token, 404, 409 exists already,
 //! 413 body over 64 KiB (of a message: over six times its limit), 415, 503 stopping or not done in time.
@@ -25,6 +26,7 @@ mod admin;
 mod body;
 mod caller;
 mod chat;
+mod checkpoint;
 mod clock;
 mod connection_slots;
 mod cors;
@@ -36,6 +38,7 @@ mod health;
 mod hex;
 mod idempotency;
 mod media;
+pub mod metrics;
 mod openapi;
 mod operation;
 mod password;
@@ -50,6 +53,7 @@ mod standby;
 mod stream;
 mod token;
 mod view;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +70,7 @@ use percent_encoding::percent_decode_str;
 pub use axum::Router;
 pub use axum::http::HeaderMap;
 pub use caller::{ClientAddress, Proxies, ProxyHeader};
+pub use checkpoint::Checkpoints;
 pub use connection_slots::{ConnectionSlots, HttpConnectionSlot, SlotHandle, TooMany};
 pub use cors::cors;
 use godwit_bridge::admin::Admin;
@@ -77,11 +82,13 @@ use godwit_bridge::token::Tokens;
 use godwit_store::time::Time;
 use health::Readiness;
 pub use health::{Check, Checked};
+use metrics::HttpMetrics;
 pub use problem::Problem;
 use problem::Why;
 pub use serve::{HttpHandshake, HttpListener, Plain, UpgradedStream, accept, serve, serve_upgradable, upgraded};
 pub use standby::{Handover, standby};
-pub use token::AdminToken;
+use token::TokenHolder;
+pub use token::{AdminScope, AdminToken, AdminTokens, ListedToken};
 
 const BODY_BYTES_MAX: usize = 64 << 10;
 /// Most bytes of JSON that a byte of a text takes: `\u0000`.
@@ -99,8 +106,8 @@ pub struct Api {
     pub chat: Chat,
     /// How people register; `None`: not by themselves.
     pub registration: Option<Registration>,
-    /// Opens the first two.
-    pub token: AdminToken,
+    /// Open the first two.
+    pub tokens_of_operators: AdminTokens,
     /// Where it is noted who did not get in.
     pub audit: Audit,
     /// What verifies tokens of the operator's own accounts.
@@ -111,6 +118,10 @@ pub struct Api {
     pub lead: Lead,
     /// Whether the server serves.
     pub check: Check,
+    /// Who makes checkpoints of the store; `None`: it is not in the data folder.
+    pub checkpoints: Option<Arc<dyn Checkpoints>>,
+    /// Where requests are counted.
+    pub metrics: Arc<HttpMetrics>,
     /// Largest body of a message. As JSON it may have six times as many bytes.
     pub body_bytes_max: usize,
 }
@@ -125,9 +136,23 @@ pub struct Routers {
 
 /// The API, open to who knows the token, or a device's password.
 pub fn routers(api: Api) -> Routers {
-    let Api { admin, chat, registration, token, audit, tokens, time, lead, check, body_bytes_max } = api;
-    let commands = openapi::routes_of_operators(admin, time);
-    let context = acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(token.clone(), tokens) };
+    let Api {
+        admin,
+        chat,
+        registration,
+        tokens_of_operators,
+        audit,
+        tokens,
+        time,
+        lead,
+        check,
+        checkpoints,
+        metrics,
+        body_bytes_max,
+    } = api;
+    let commands = openapi::routes_of_operators(admin, time, checkpoints);
+    let context =
+        acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(tokens_of_operators.clone(), tokens) };
     let users = openapi::routes_of_users(body_bytes_max * ESCAPED_BYTES + BESIDES_BYTES);
     let users = users.route_layer(middleware::from_fn(etag::tag)).with_state(context);
     let strangers = openapi::routes_of_registration();
@@ -137,17 +162,20 @@ pub fn routers(api: Api) -> Routers {
     let document = get(move || std::future::ready(document.clone()));
     let of_users = users.merge(strangers).route("/v1/openapi.json", document);
     let leading = |routes: Router| routes.route_layer(middleware::from_fn_with_state(lead, standby::tell_if_leading));
-    let finished = |routes: Router| dress(routes).layer(middleware::from_fn_with_state(audit, note_refusal));
-    let all = guard(commands, token).merge(of_users.clone()).merge(ready);
+    let finished = |routes: Router| {
+        let routes = dress(routes).layer(middleware::from_fn_with_state(audit, note_refusal));
+        routes.layer(middleware::from_fn_with_state(metrics, metrics::count))
+    };
+    let all = guard(commands, tokens_of_operators).merge(of_users.clone()).merge(ready);
     Routers {
         all: finished.clone()(leading.clone()(all).route("/healthz", get(health::alive))),
         of_users: finished(leading(of_users)),
     }
 }
 
-/// Lets only requests with the token through to the routes so far.
-fn guard(routes: Router, token: AdminToken) -> Router {
-    routes.route_layer(middleware::from_fn_with_state(token, require_token))
+/// Lets only requests with an operator's token through to the routes so far. Each route looks at its scope.
+fn guard(routes: Router, tokens: AdminTokens) -> Router {
+    routes.route_layer(middleware::from_fn_with_state(tokens, require_token))
 }
 
 /// Bounds and problem details for everything.
@@ -159,9 +187,10 @@ fn dress(routes: Router) -> Router {
         .layer(middleware::from_fn(limit_time))
 }
 
-async fn require_token(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
-    if token.opens(request.headers().get(header::AUTHORIZATION)) {
+async fn require_token(State(tokens): State<AdminTokens>, mut request: Request, next: Next) -> Response {
+    if let Some(holder) = tokens.identify(request.headers().get(header::AUTHORIZATION)) {
         request.extensions().get::<SlotHandle>().iter().for_each(|slot_handle| slot_handle.is_administrator());
+        request.extensions_mut().insert::<TokenHolder>(holder);
         return next.run(request).await;
     }
     Problem::unauthorized("this needs the administrator's token").into_response()
@@ -173,9 +202,10 @@ async fn note_refusal(State(audit): State<Audit>, request: Request, next: Next) 
     let user = request.uri().path().strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next());
     let user = user.and_then(|name| UserId::new(&percent_decode_str(name).decode_utf8().ok()?).ok());
     let response = next.run(request).await;
-    if response.status() == StatusCode::UNAUTHORIZED {
+    let why = response.extensions().get::<Why>().copied();
+    if response.status() == StatusCode::UNAUTHORIZED || why.is_some() {
         let user = user.map(|user| user.to_string());
-        let why = response.extensions().get().map_or("credentials", |Why(why)| why);
+        let why = why.map_or("credentials", |Why(why)| why);
         audit.note(|| AuditEntry { user, reason: Some(why), ..AuditEntry::from("http_refused", from) });
     }
     response
@@ -197,7 +227,7 @@ mod tests {
     use super::*;
 
     async fn answer(request: Request) -> (StatusCode, Response) {
-        let token = AdminToken::new("open sesame");
+        let token = AdminTokens::new(AdminToken::new("open sesame"));
         let echo = |body: Result<Json<NewDevice>, JsonRejection>| async {
             body.map(|new| new.0.device).map_err(Problem::from)
         };

@@ -20,6 +20,7 @@ mod users;
 use self::schema::{NAME, hex, name_schema, number, reference};
 use super::account::JSON_LINES;
 use super::acting_user::RouteContext;
+use super::checkpoint::CheckpointMaker;
 use super::operation::{self, Operation};
 use super::registration::BODY_BYTES_MAX;
 
@@ -32,7 +33,7 @@ const OF_BODIES: [u16; 3] = [413, 415, 422];
 const OF_REGISTRATION: [u16; 6] = [403, 404, 409, 422, 503, 507];
 
 /// Those of operators' commands.
-const OF_COMMANDS: [u16; 6] = [401, 404, 409, 422, 503, 507];
+const OF_COMMANDS: [u16; 7] = [401, 403, 404, 409, 422, 503, 507];
 
 /// What each refusal means, whoever refuses.
 const REFUSALS: [(u16, &str); 13] = [
@@ -64,9 +65,11 @@ pub(super) fn routes_of_registration() -> Router<registration::Door> {
 }
 
 /// The routes of operators, for those who have the administrator's token.
-pub(super) fn routes_of_operators(admin: Admin, time: Time) -> Router {
+pub(super) fn routes_of_operators(admin: Admin, time: Time, checkpoints: CheckpointMaker) -> Router {
     let commands = operation::routes(admin::OPERATIONS, BODY_BYTES_MAX).with_state(admin);
-    commands.merge(operation::routes(admin::OF_CLOCK, BODY_BYTES_MAX).with_state(time))
+    let of_clock = operation::routes(admin::OF_CLOCK, BODY_BYTES_MAX).with_state(time);
+    let of_store = operation::routes(admin::OF_STORE, BODY_BYTES_MAX).with_state(checkpoints);
+    commands.merge(of_clock).merge(of_store)
 }
 
 /// The document. `body_bytes_max`: of a message.
@@ -91,10 +94,12 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         described["security"] = json!([]);
         add(operation.path, operation.method, described);
     }
-    let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
-    let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, describe(it, &OF_COMMANDS)));
-    for (path, method, mut described) in commands.chain(of_clock) {
+    let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    let of_store = admin::OF_STORE.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    for (path, method, scope, mut described) in commands.chain(of_clock).chain(of_store) {
         described["security"] = json!([{ "administrator": [] }]);
+        described["x-scope"] = scope.name().into();
         add(path, method, described);
     }
     let refusal = |(status, description): (u16, &str)| {
@@ -121,7 +126,11 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         "components": {
             "securitySchemes": {
                 "device": { "type": "http", "scheme": "basic", "description": "User name `<user>/<device>`, and the device's password" },
-                "administrator": { "type": "http", "scheme": "bearer" },
+                "administrator": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An operator's token. An operation's `x-scope` says what the token must allow: read, support or admin; users' operations need admin",
+                },
             },
             "responses": REFUSALS.into_iter().map(refusal).collect::<Map<_, _>>(),
             "schemas": all_schemas,
@@ -205,6 +214,7 @@ fn query(name: &str) -> Value {
         "user" => name_schema(),
         "user_or_none" => json!({ "type": "string", "pattern": format!("^({NAME})?$") }),
         "users_max" => admin::page(),
+        "entries_max" => admin::inbox_page(),
         "users" => json!({
             "type": "string",
             "pattern": format!("^({NAME}(,{NAME})*)?$"),

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter};
 
 use super::problem::Problem;
+use super::token::AdminScope;
 
 /// Largest body that is looked at where none is taken.
 const NO_BODY_BYTES_MAX: usize = 1_024;
@@ -39,6 +40,8 @@ pub(super) struct Operation<S> {
     pub(super) once: bool,
     /// Its body may be as large as a message's.
     pub(super) large: bool,
+    /// What a token must allow, for an operator's command.
+    pub(super) scope: AdminScope,
 }
 
 /// One that takes and answers nothing.
@@ -59,6 +62,7 @@ pub(super) const fn op<S>(
         answer: (204, None),
         once: false,
         large: false,
+        scope: AdminScope::Admin,
     }
 }
 
@@ -84,6 +88,8 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(table: &[Operation<S>], l
             route = route.route_layer(DefaultBodyLimit::max(large_bytes_max));
         }
         let route = route.route_layer(middleware::from_fn(move |request, next| takes.refuse_more(request, next)));
+        let scope = operation.scope;
+        let route = route.route_layer(middleware::from_fn(move |request, next| scope.require(request, next)));
         routes.route(operation.path, route)
     })
 }

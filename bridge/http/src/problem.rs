@@ -88,7 +88,7 @@ impl From<AdminError> for Problem {
     fn from(error: AdminError) -> Self {
         let status = match error {
             AdminError::BadName(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            AdminError::NoUser(_) | AdminError::NoDevice(..) => StatusCode::NOT_FOUND,
+            AdminError::NoUser(_) | AdminError::NoDevice(..) | AdminError::NoConversation(_) => StatusCode::NOT_FOUND,
             AdminError::UserExists(_)
             | AdminError::BeingRemoved(_)
             | AdminError::DeviceExists(..)

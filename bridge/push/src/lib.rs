@@ -44,6 +44,9 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Apns, Self::Fcm, Self::Web];
+
     /// As in settings, metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,6 @@
 //! much it has missed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use godwit_core::event::DomainEvent;
 use godwit_store::time::wall_ms;
@@ -16,11 +15,13 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tracing::warn;
 
+use crate::metrics::FeedMetrics;
+
 pub mod mqtt;
 pub mod webhook;
 
 /// Events that wait for one consumer: some ten megabytes. What comes when it is full is dropped.
-const WAITING_MAX: usize = 65_536;
+const WAITING_MAX: u64 = 65_536;
 /// About how many events a consumer takes at once.
 const TAKEN_MAX: usize = 1_000;
 
@@ -93,7 +94,7 @@ pub struct EventSink {
 struct EventFeed {
     consumer: &'static str,
     batches: mpsc::UnboundedSender<EventBatch>,
-    waiting: Arc<AtomicUsize>,
+    metrics: Arc<FeedMetrics>,
     dropping: bool,
 }
 
@@ -101,7 +102,7 @@ struct EventFeed {
 pub struct EventQueue {
     epoch: u64,
     batches: mpsc::UnboundedReceiver<EventBatch>,
-    waiting: Arc<AtomicUsize>,
+    metrics: Arc<FeedMetrics>,
 }
 
 /// An event as its consumer tells it: a JSON object.
@@ -123,9 +124,14 @@ impl EventSink {
     /// Adds a consumer; `name`: for the log.
     pub fn consumer(&mut self, name: &'static str) -> EventQueue {
         let (sender, batches) = mpsc::unbounded_channel();
-        let waiting = Arc::<AtomicUsize>::default();
-        self.feeds.push(EventFeed { consumer: name, batches: sender, waiting: waiting.clone(), dropping: false });
-        EventQueue { epoch: self.epoch, batches, waiting }
+        let metrics = Arc::<FeedMetrics>::default();
+        self.feeds.push(EventFeed { consumer: name, batches: sender, metrics: metrics.clone(), dropping: false });
+        EventQueue { epoch: self.epoch, batches, metrics }
+    }
+
+    /// What is counted of each consumer, by its name.
+    pub fn metrics(&self) -> Vec<(&'static str, Arc<FeedMetrics>)> {
+        self.feeds.iter().map(|feed| (feed.consumer, feed.metrics.clone())).collect()
     }
 
     /// What a commit that is on disk was about. Never waits.
@@ -146,7 +152,7 @@ impl EventSink {
 
 impl EventFeed {
     fn offer(&mut self, batch: &EventBatch) {
-        let full = self.waiting.load(Ordering::Relaxed) + batch.len() > WAITING_MAX;
+        let full = self.metrics.waiting.get() + batch.len() as u64 > WAITING_MAX;
         if full != self.dropping {
             let consumer = self.consumer;
             match full {
@@ -155,8 +161,10 @@ impl EventFeed {
             }
         }
         self.dropping = full;
-        if !full {
-            self.waiting.fetch_add(batch.len(), Ordering::Relaxed);
+        if full {
+            self.metrics.dropped.add(batch.len() as u64);
+        } else {
+            self.metrics.waiting.add(batch.len() as u64);
             // A consumer that has ended needs nothing any more.
             _ = self.batches.send(batch.clone());
         }
@@ -164,6 +172,12 @@ impl EventFeed {
 }
 
 impl EventQueue {
+    /// What was taken last is told, or is dropped because nobody takes it.
+    pub(crate) fn settle(&self, events: usize, told: bool) {
+        self.metrics.set_oldest(None);
+        if told { &self.metrics.told } else { &self.metrics.dropped }.add(events as u64);
+    }
+
     /// What has gathered, in order; waits for it. `None`: the bridge has ended. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Vec<EventJson>> {
         let first = self.batches.recv().await?;
@@ -183,9 +197,10 @@ impl EventQueue {
 
     fn gather(&mut self, first: EventBatch) -> Vec<EventJson> {
         let mut told = Vec::new();
+        self.metrics.set_oldest(first.first().map(|event| event.time_ms));
         let mut next = Some(first);
         while let Some(batch) = next {
-            self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
+            self.metrics.waiting.sub(batch.len() as u64);
             told.extend(batch.iter().map(|event| event.told(self.epoch)));
             next = if told.len() < TAKEN_MAX { self.batches.try_recv().ok() } else { None };
         }

@@ -16,7 +16,9 @@ pub async fn publish<B: Bus>(mut queue: EventQueue, bus: B) {
         };
         loop {
             let Some(told) = queue.next().await else { return };
-            if let Err(closed) = publish_all(&mut tx, &told).await {
+            let published = publish_all(&mut tx, &told).await;
+            queue.settle(told.len(), published.is_ok());
+            if let Err(closed) = published {
                 warn!(%closed, "events: bus link broken, opening a new one");
                 break;
             }

@@ -42,11 +42,11 @@ async fn chosen_kinds_are_numbered_apart_and_others_left_out() {
 async fn a_full_queue_drops_the_newest_and_the_numbers_say_how_many() {
     let mut sink = EventSink::at(vec![EventKind::Message], || 0);
     let (mut slow, mut quick) = (sink.consumer("slow"), sink.consumer("quick"));
-    let half = || (0..WAITING_MAX as u64 / 2).map(message).collect::<Vec<_>>();
+    let half = || (0..WAITING_MAX / 2).map(message).collect::<Vec<_>>();
     sink.tell(half());
     sink.tell(half());
     let mut told = quick.next().await.unwrap();
-    while told.len() < WAITING_MAX {
+    while told.len() < WAITING_MAX as usize {
         told.extend(quick.next().await.unwrap());
     }
     // No room for these in the slow one's queue.
@@ -55,12 +55,12 @@ async fn a_full_queue_drops_the_newest_and_the_numbers_say_how_many() {
     assert_eq!(number(&first[0]), 1);
     sink.tell(vec![message(3)]);
     let mut last = slow.next().await.unwrap();
-    while last.len() == WAITING_MAX / 2 {
+    while last.len() == WAITING_MAX as usize / 2 {
         last = slow.next().await.unwrap();
     }
-    assert_eq!(last.iter().map(number).collect::<Vec<_>>(), [WAITING_MAX as u64 + 3], "two are missing");
+    assert_eq!(last.iter().map(number).collect::<Vec<_>>(), [WAITING_MAX + 3], "two are missing");
     assert_eq!(
         quick.next().await.unwrap().iter().map(number).collect::<Vec<_>>(),
-        [WAITING_MAX as u64 + 1, WAITING_MAX as u64 + 2, WAITING_MAX as u64 + 3]
+        [WAITING_MAX + 1, WAITING_MAX + 2, WAITING_MAX + 3]
     );
 }

@@ -34,7 +34,9 @@ fn run(poster: &Poster, mut queue: EventQueue) {
     while let Some(told) = queue.blocking_next() {
         number += 1;
         let id = format!("{}-{number}", queue.epoch);
-        if !poster.deliver(&id, &body(&told), GIVE_UP_AFTER, || queue.is_closed()) {
+        let taken = poster.deliver(&id, &body(&told), GIVE_UP_AFTER, || queue.is_closed());
+        queue.settle(told.len(), taken);
+        if !taken {
             warn!(id, events = told.len(), "webhook: events were dropped, the endpoint does not take them");
         }
     }

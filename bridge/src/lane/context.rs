@@ -9,6 +9,7 @@ use godwit_schemas::partition::Partition;
 use crate::BridgeSettings;
 use crate::lane::metered::Metered;
 use crate::messages::{Continuation, LaneHandle, LaneMessage};
+use crate::metrics::{BridgeMetrics, LaneMetrics};
 use crate::origin::StoreOrigin;
 use crate::push::post::PushPost;
 use godwit_store::keys::StoreKey;
@@ -31,6 +32,15 @@ pub(in crate::lane) struct Context<S> {
     /// All lanes of this bridge, this one included.
     pub(in crate::lane) lanes: Arc<[LaneHandle]>,
     pub(in crate::lane) pusher: PushPost,
+    /// Of all lanes.
+    pub(in crate::lane) bridge_metrics: Arc<BridgeMetrics>,
+}
+
+impl<S> Context<S> {
+    /// What this lane counts.
+    pub(in crate::lane) fn metrics(&self) -> &LaneMetrics {
+        &self.bridge_metrics.lanes[self.number as usize]
+    }
 }
 
 impl<S: Store> Context<S> {

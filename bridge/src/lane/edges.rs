@@ -70,6 +70,12 @@ impl Edges {
         Self { speaker, streams: BTreeMap::new(), with_frames: Vec::new(), share: flow::share(lanes) }
     }
 
+    /// How many edges there are, and how many bytes are on their way to them.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let bytes = self.streams.values().map(|stream| stream.frame_bytes + stream.on_the_way.bytes()).sum();
+        (self.streams.len(), bytes)
+    }
+
     /// What can wait may go out to the connections of an edge.
     pub(super) fn has_room(&self, edge: u64) -> bool {
         self.streams.get(&edge).is_none_or(|it| it.frame_bytes + it.on_the_way.bytes() < self.share)

@@ -39,6 +39,7 @@ use crate::BridgeSettings;
 use crate::bus_link::BusLink;
 use crate::media::MediaHandle;
 use crate::messages::{AfterCommit, Commit, LaneHandle, LaneMessage};
+use crate::metrics::BridgeMetrics;
 use crate::push::post::PushPost;
 use godwit_store::time::Time;
 use godwit_store::{Store, StoreError};
@@ -51,6 +52,7 @@ mod counters;
 mod delivery;
 mod edges;
 mod exchange;
+mod measure;
 mod metered;
 mod presence;
 mod publish;
@@ -87,6 +89,8 @@ pub(crate) struct Parts<S, B: Bus> {
     pub(crate) media: Option<MediaHandle>,
     /// To whom it says that something waits for a device that is not connected.
     pub(crate) pusher: PushPost,
+    /// Of all lanes.
+    pub(crate) metrics: Arc<BridgeMetrics>,
 }
 
 /// How much calls may say and ask for, for whoever describes them.
@@ -141,6 +145,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             tells,
             media,
             pusher,
+            metrics,
         } = parts;
         let partitions = counters.origin.partitions;
         let own = |device: &DeviceId| partitions.of_device(*device).lane(settings.lanes) == number;
@@ -172,6 +177,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 nearly_full: false,
                 lanes,
                 pusher,
+                bridge_metrics: metrics,
                 settings,
             },
         }
@@ -262,7 +268,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 return Ok(());
             }
         };
-        match self.edges.accept(&batch, bytes, Instant::now()) {
+        let now = Instant::now();
+        match self.edges.accept(&batch, bytes, now) {
             BatchVerdict::Void => return Ok(()),
             BatchVerdict::NewGeneration => self.end_connections_of(batch.edge),
             BatchVerdict::Next => self.resume_reads_of(batch.edge),
@@ -272,7 +279,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             match frame.frame {
                 Some(up::Frame::Connect(connect)) => self.connect(key, connect).await?,
                 Some(up::Frame::Publish(publish)) => self.publish(key, publish).await?,
-                Some(up::Frame::Acks(acks)) => self.acknowledged(key, acks.orders).await?,
+                Some(up::Frame::Acks(acks)) => self.acknowledged(key, acks.orders, now).await?,
                 Some(up::Frame::Subscribe(subscribe)) => self.subscribe(key, &subscribe).await?,
                 Some(up::Frame::Renew(renew)) => self.renew(key, &renew.token).await?,
                 Some(up::Frame::Disconnect(disconnect)) => self.disconnect(key, &disconnect),

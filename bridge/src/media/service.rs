@@ -27,6 +27,7 @@ use super::objects::{ObjectsError, StoredPart};
 use super::record::MediaRecord;
 use super::{MediaReply, MediaRequest, MediaSettings, access};
 use crate::messages::{Commit, LaneHandle};
+use crate::metrics::MediaMetrics;
 use crate::writes;
 
 /// How often it looks for what is not needed any more.
@@ -41,6 +42,7 @@ pub(crate) struct MediaServiceParts {
     pub(crate) calls: mpsc::Receiver<MediaRequest>,
     pub(crate) committer: mpsc::Sender<Commit>,
     pub(crate) lanes: Arc<[LaneHandle]>,
+    pub(crate) metrics: Arc<MediaMetrics>,
 }
 
 /// An answer of the object store, or of the lanes.
@@ -97,11 +99,12 @@ pub(crate) struct MediaService<S> {
     pub(super) deleting: HashSet<StoreKey>,
     /// The object store has failed: nothing is deleted before.
     pub(super) delete_from_s: u32,
+    pub(super) metrics: Arc<MediaMetrics>,
 }
 
 impl<S: Store> MediaService<S> {
     pub(crate) fn new(parts: MediaServiceParts, store: S) -> Self {
-        let MediaServiceParts { settings, time, calls, committer, lanes } = parts;
+        let MediaServiceParts { settings, time, calls, committer, lanes, metrics } = parts;
         Self {
             settings,
             store,
@@ -116,6 +119,7 @@ impl<S: Store> MediaService<S> {
             ending: HashSet::new(),
             deleting: HashSet::new(),
             delete_from_s: 0,
+            metrics,
         }
     }
 
@@ -127,6 +131,7 @@ impl<S: Store> MediaService<S> {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.metrics.at_work.set_len(self.at_work.len());
             tokio::select! {
                 Some(done) = self.at_work.next() => self.finish(done).await?,
                 ask = self.calls.recv(), if self.at_work.len() < AT_WORK_MAX => match ask {
@@ -185,11 +190,12 @@ impl<S: Store> MediaService<S> {
         }
         match self.settings.objects.get_link(object, &content_type, self.settings.link_s).await {
             Ok(link) => {
+                self.metrics.downloads.increment();
                 let download = Some(self.link(link));
                 reply(client::Response { download, ..Default::default() });
                 Ok(())
             }
-            Err(error) => unanswered(reply, &error),
+            Err(error) => self.unanswered(reply, &error),
         }
     }
 
@@ -202,6 +208,13 @@ impl<S: Store> MediaService<S> {
     /// Goes on beside this task; [`Self::finish`] takes what comes of it.
     pub(super) fn start(&mut self, work: impl Future<Output = MediaEvent> + Send + 'static) {
         self.at_work.push(work.boxed());
+    }
+
+    /// Answers a call for which the object store was needed.
+    pub(super) fn unanswered(&self, reply: MediaReply, error: &ObjectsError) -> Result<(), StoreError> {
+        self.metrics.store_failures.increment();
+        warn!(%error, "a call for media is refused");
+        refuse(reply, refusal::OBJECT_STORE_SILENT)
     }
 
     /// Returns when it is on disk.
@@ -231,10 +244,4 @@ pub(super) fn mark(key: StoreKey) -> Write {
 pub(super) fn refuse(reply: MediaReply, refusal: Refusal) -> Result<(), StoreError> {
     reply(refusal.to_response());
     Ok(())
-}
-
-/// Answers a call for which the object store was needed.
-pub(super) fn unanswered(reply: MediaReply, error: &ObjectsError) -> Result<(), StoreError> {
-    warn!(%error, "a call for media is refused");
-    refuse(reply, refusal::OBJECT_STORE_SILENT)
 }

@@ -160,8 +160,8 @@ impl Scene {
         let (committer, commits) = mpsc::channel(8);
         let (mailbox, lane) = mpsc::unbounded_channel();
         let lanes = vec![mailbox].into();
-        tokio::spawn(commit::run(store.clone(), commits, 1, Order::new(0), Nobody));
-        let parts = MediaServiceParts { settings, time, calls: asked, committer, lanes };
+        tokio::spawn(commit::run(store.clone(), commits, 1, Order::new(0), Nobody, Arc::default()));
+        let parts = MediaServiceParts { settings, time, calls: asked, committer, lanes, metrics: Arc::default() };
         tokio::spawn(MediaService::new(parts, store.clone()).run());
         Self { depot, store, now_s, calls, lane }
     }

@@ -19,7 +19,7 @@ use mime::Mime;
 
 use super::objects::{Objects, ObjectsError, StoredPart};
 use super::record::{MediaRecord, QuotaRecord};
-use super::service::{MediaEvent, MediaService, Unfit, mark, put, refuse, unanswered};
+use super::service::{MediaEvent, MediaService, Unfit, mark, put, refuse};
 use super::{MediaReply, access};
 use crate::writes;
 
@@ -131,6 +131,7 @@ impl<S: Store> MediaService<S> {
         let used = if used.day == day { used } else { QuotaRecord { day, ..QuotaRecord::default() } };
         let used = QuotaRecord { bytes: used.bytes.saturating_add(bytes), uploads: used.uploads + 1, ..used };
         let over = used.bytes > self.settings.user_bytes_per_day || used.uploads > self.settings.user_uploads_per_day;
+        self.metrics.over_quota.add(over.into());
         Ok(if over { Err(refusal::TOO_MUCH_UPLOADED) } else { Ok(writes::put(keys::quota(user), &used)) })
     }
 
@@ -183,6 +184,7 @@ impl<S: Store> MediaService<S> {
         let due = keys::due(record.keep_until_s, id);
         let unfinished = writes::set(keys::unfinished(user, &hash), Some(Bytes::copy_from_slice(id.as_bytes())));
         self.commit(vec![charge, put(id, &record), unfinished, mark(due)]).await?;
+        self.metrics.uploads_begun.increment();
         crash::point(Point::Announced);
         self.give_links(id, record, 0, reply).await
     }
@@ -231,7 +233,7 @@ impl<S: Store> MediaService<S> {
                     reply(client::Response { upload: Some(upload), ..Default::default() });
                     Ok(())
                 }
-                Err(error) => unanswered(reply, &error),
+                Err(error) => self.unanswered(reply, &error),
             };
         }
         if record.upload.is_empty() {
@@ -257,7 +259,7 @@ impl<S: Store> MediaService<S> {
         for reply in waiting {
             match &begun {
                 Ok(_) => self.listed(id, 0, Ok(Vec::new()), reply).await?,
-                Err(error) => unanswered(reply, error)?,
+                Err(error) => self.unanswered(reply, error)?,
             }
         }
         Ok(())
@@ -276,7 +278,7 @@ impl<S: Store> MediaService<S> {
             Ok(parts) => parts,
             // It was made an object, and the bridge ended before it wrote that down.
             Err(ObjectsError::Absent) => (1..=record.parts()).map(|number| whole_part(&record, number)).collect(),
-            Err(error) => return unanswered(reply, &error),
+            Err(error) => return self.unanswered(reply, &error),
         };
         let stored = parts.iter().filter(|part| part.size == record.part_size(part.number)).map(|part| part.number);
         let stored: Vec<_> = stored.collect();
@@ -286,7 +288,7 @@ impl<S: Store> MediaService<S> {
             let (size, life_s) = (record.part_size(part), self.settings.link_s);
             match self.settings.objects.part_link(id, &record.upload, part, size, life_s).await {
                 Ok(link) => links.push(client::PartLink { part, link: Some(self.link(link)) }),
-                Err(error) => return unanswered(reply, &error),
+                Err(error) => return self.unanswered(reply, &error),
             }
         }
         let (media, part_bytes) = (id.to_string(), record.part_bytes);
@@ -328,6 +330,7 @@ impl<S: Store> MediaService<S> {
                 Err(refusal::UPLOAD_DIFFERS)
             }
             (Err(Unfit::Unknown(error)), _) => {
+                self.metrics.store_failures.increment();
                 tracing::warn!(%error, "an upload cannot be verified now");
                 Err(refusal::OBJECT_STORE_SILENT)
             }
@@ -358,7 +361,10 @@ impl<S: Store> MediaService<S> {
         record.upload = String::new();
         record.keep_until_s = self.now_s.saturating_add(self.settings.unused_s);
         writes.extend([put(id, &record), mark(keys::due(record.keep_until_s, id))]);
-        self.commit(writes).await
+        self.commit(writes).await?;
+        self.metrics.uploads.increment();
+        self.metrics.uploaded_bytes.add(record.size);
+        Ok(())
     }
 
     pub(super) async fn discard(&mut self, user: &UserId, media: &str, reply: MediaReply) -> Result<(), StoreError> {

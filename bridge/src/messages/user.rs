@@ -1,5 +1,6 @@
 //! What a user asks of its lane without a connection, and in whose name.
 
+use crate::audit::TokenName;
 use bytes::Bytes;
 use godwit_core::call::RoutedCall;
 use godwit_schemas::client;
@@ -10,6 +11,8 @@ use godwit_schemas::ids::{DeviceId, DeviceName, Order};
 pub enum Principal {
     /// An administrator, who may act for anybody.
     Administrator,
+    /// The same, with a token that has a name.
+    Operator(TokenName),
     /// One of the user's devices, with its password.
     Device(DeviceName, Bytes),
     /// Somebody with a token of the operator's own accounts, which was verified; for this device, or any of the user's.

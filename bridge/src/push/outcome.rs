@@ -12,6 +12,7 @@ use tracing::{error, warn};
 
 use super::messages::Forget;
 use super::pusher::Pusher;
+use crate::metrics::PushAnswer;
 use crate::writes;
 
 /// After an address was refused that may be none.
@@ -48,6 +49,11 @@ impl<S: Store> Pusher<S> {
         }
         if !ended.accepted.is_empty() {
             self.accepted_at.insert(ended.service, now);
+        }
+        let answers = |answer| self.metrics.answers(ended.service.provider, answer);
+        answers(PushAnswer::Accepted).add(ended.accepted.len() as u64);
+        if ended.verdict != Verdict::Accepted {
+            answers(answer_of(&ended.verdict)).increment();
         }
         match ended.verdict.clone() {
             Verdict::Accepted => self.accepted(ended).await?,
@@ -157,6 +163,17 @@ impl<S: Store> Pusher<S> {
             self.said_at.insert(provider, now);
         }
         silent
+    }
+}
+
+fn answer_of(verdict: &Verdict) -> PushAnswer {
+    match verdict {
+        Verdict::Accepted => PushAnswer::Accepted,
+        Verdict::Gone { .. } => PushAnswer::Gone,
+        Verdict::Suspect(_) => PushAnswer::Suspect,
+        Verdict::TooLarge => PushAnswer::TooLarge,
+        Verdict::Later { .. } => PushAnswer::Later,
+        Verdict::Refused(_) => PushAnswer::Refused,
     }
 }
 

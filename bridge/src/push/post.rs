@@ -13,7 +13,7 @@ const BITS: u64 = 1 << 23;
 
 /// What a lane tells the pusher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PushMail {
+pub(crate) enum PushMail {
     /// Something may wait for a device that is not connected.
     Waits(DeviceId),
     /// A connected device was handed this entry: look whether it acknowledges it.
@@ -95,6 +95,11 @@ impl PushPost {
             known.register(device);
         }
         self.post(device, PushMail::Set(device));
+    }
+
+    /// The pusher's queue, if anybody is pushed.
+    pub(crate) fn queue(&self) -> Option<mpsc::WeakSender<PushMail>> {
+        self.0.as_ref().map(|(sender, _)| sender.downgrade())
     }
 
     fn post(&self, device: DeviceId, mail: PushMail) -> bool {

@@ -31,6 +31,7 @@ use super::queue::Queue;
 use super::rescan::{PAGE, Rescan};
 use crate::lanes::Lanes;
 use crate::messages::{Commit, LaneMessage};
+use crate::metrics::PushMetrics;
 
 /// Devices that are looked at in one go.
 const BATCH: usize = 32;
@@ -60,6 +61,7 @@ pub(crate) struct PusherParts {
     pub(crate) time: Time,
     pub(crate) lanes: Lanes,
     pub(crate) committer: mpsc::Sender<Commit>,
+    pub(crate) metrics: Arc<PushMetrics>,
 }
 
 /// See the module.
@@ -82,6 +84,7 @@ pub(crate) struct Pusher<S> {
     /// When the operator was last told something of a push service.
     pub(super) said_at: BTreeMap<Provider, Duration>,
     tidy_at: Duration,
+    pub(super) metrics: Arc<PushMetrics>,
 }
 
 /// What is stored of a device that is to be looked at.
@@ -96,7 +99,7 @@ struct Row {
 impl<S: Store> Pusher<S> {
     /// The pusher, and how lanes tell it of devices.
     pub(crate) fn new(parts: PusherParts, store: S) -> (Self, PushPost) {
-        let PusherParts { settings, key, time, lanes, committer } = parts;
+        let PusherParts { settings, key, time, lanes, committer, metrics } = parts;
         let (post, mail, known) = open(settings.queue);
         let pusher = Self {
             composer: Composer::new(&key, settings.ttl_max),
@@ -115,6 +118,7 @@ impl<S: Store> Pusher<S> {
             accepted_at: BTreeMap::new(),
             said_at: BTreeMap::new(),
             tidy_at: TIDY,
+            metrics,
         };
         (pusher, post)
     }
@@ -130,6 +134,10 @@ impl<S: Store> Pusher<S> {
     /// The store's.
     pub(crate) async fn run(mut self) -> Result<(), StoreError> {
         loop {
+            let (waiting, dampers) = self.queue.counts();
+            self.metrics.waiting.set_len(waiting);
+            self.metrics.dampers.set_len(dampers);
+            self.metrics.under_way.set_len(self.under_way.len());
             let has_room = self.under_way.len() < UNDER_WAY_MAX;
             let due = self.queue.next_due().filter(|_| has_room);
             let next = [due, self.rescan.due(), Some(self.tidy_at)].into_iter().flatten().min();
@@ -187,6 +195,7 @@ impl<S: Store> Pusher<S> {
             PushMail::TakenBack(device, order) => self.queue.take_back(device, order, soon),
         };
         if !taken || self.known.take_lost() {
+            self.metrics.rescans.increment();
             self.rescan.begin_again();
         }
     }

@@ -95,6 +95,11 @@ impl Queue {
         true
     }
 
+    /// How many devices are here, and how many were pushed of late.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.devices.len(), self.dampers.len())
+    }
+
     /// When the next device is to be looked at.
     pub(super) fn next_due(&self) -> Option<Duration> {
         self.by_time.first().map(|(due, _)| *due)

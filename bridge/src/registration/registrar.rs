@@ -17,6 +17,7 @@ use super::courier::Sms;
 use super::limits::RegistrationCounts;
 use super::{RegistrationAsk, RegistrationRefusal, RegistrationSettings};
 use crate::messages::{Commit, LaneHandle};
+use crate::metrics::RegistrationMetrics;
 use crate::phone;
 use crate::writes;
 
@@ -34,6 +35,7 @@ pub(crate) struct RegistrarParts {
     pub(crate) lanes: Arc<[LaneHandle]>,
     /// What codes are hashed with.
     pub(crate) key: [u8; 32],
+    pub(crate) metrics: Arc<RegistrationMetrics>,
 }
 
 /// The task that owns all registration codes.
@@ -74,6 +76,9 @@ impl<S: Store> Registrar<S> {
                 Some(code) => self.verify(number, &code, from).await?,
                 None => self.send(number, from).await?,
             };
+            if let Err(RegistrationRefusal::TooOften { .. }) = answer {
+                self.parts.metrics.too_often.increment();
+            }
             // Whoever asked may have gone.
             let _ = reply.send(answer);
         }
@@ -101,6 +106,7 @@ impl<S: Store> Registrar<S> {
         };
         self.commit(vec![writes::put(keys::code(&hash), &record)]).await?;
         self.parts.settings.courier.send(Sms { number, code });
+        self.parts.metrics.codes.increment();
         Ok(Ok(()))
     }
 
@@ -123,6 +129,8 @@ impl<S: Store> Registrar<S> {
             None => writes::set(keys::code(&hash), None),
         };
         self.commit(vec![write]).await?;
+        let metrics = &self.parts.metrics;
+        if right { &metrics.verified } else { &metrics.wrong_codes }.increment();
         Ok(if right { Ok(()) } else { Err(RegistrationRefusal::WrongCode) })
     }
 

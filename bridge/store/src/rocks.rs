@@ -1,5 +1,6 @@
 //! The store on disk: RocksDB, which only this crate names. Its submodules: `before` looks at what is on disk
-//! before RocksDB does, by the formats of its files (`journal`, `manifest`) and by what `synced` has noted beside them; `fault`
+//! before RocksDB does, by the formats of its files (`journal`, `manifest`) and by what `synced` has noted beside them; `format` says whether this program knows
+//! them; `fault`
 //! says what went wrong.
 //!
 //! The server opens it at its start; the committer writes, and everybody else reads. Keeps P1: a synced commit returns when
@@ -24,14 +25,19 @@ use super::{Durability, Row, Store, StoreError, Table, Write, expiry_s, keys};
 use crate::crash::{self, Point};
 use crate::time::Time;
 
+pub use self::format::FORMAT;
+pub use self::probe::{StoreProbe, StoreReading, TableReading};
+
 /// Expired entries that nobody reads are dropped at the latest after this time.
 const SWEEP_S: u64 = 24 * 3_600;
 
 mod before;
 mod culprit;
 mod fault;
+mod format;
 mod journal;
 mod manifest;
+mod probe;
 mod synced;
 #[cfg(test)]
 mod tests;
@@ -66,6 +72,7 @@ impl RocksStore {
     /// says what to do.
     pub fn open(path: &Path, settings: &RocksSettings, time: impl Into<Time>) -> Result<Self, StoreError> {
         let time = time.into();
+        format::check(path)?;
         let mut options = Options::default();
         let found = before::look(path)?;
         options.create_if_missing(found.nothing);
@@ -92,6 +99,7 @@ impl RocksStore {
         let recorder = Arc::new(Mutex::new(recorder));
         let store = Self { db: Arc::new(db), recorder, time, reserve_bytes: settings.reserve_bytes };
         store.begin_time()?;
+        format::note(path)?;
         Ok(store)
     }
 
@@ -123,6 +131,11 @@ impl RocksStore {
     /// The disk failed; nothing committed is lost.
     pub fn settle(&self) -> Result<(), StoreError> {
         self.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).map_err(failed("compact the store"))
+    }
+
+    /// Looks into the store from time to time, and does not keep it open.
+    pub fn probe(&self) -> StoreProbe {
+        StoreProbe::new(&self.db, self.reserve_bytes)
     }
 
     fn family(&self, table: Table) -> Result<&rocksdb::ColumnFamily, StoreError> {

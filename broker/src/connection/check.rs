@@ -106,6 +106,7 @@ impl MqttConnection {
         }
         let is_overdue = |since: Ticks| now >= since.after(context.settings.drain_deadline);
         if self.blocked_since.is_some_and(is_overdue) {
+            context.counters.dropped.increment();
             self.end();
             self.drop_silently();
             return;

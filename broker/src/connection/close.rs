@@ -46,6 +46,7 @@ impl MqttConnection {
             Phase::Disconnecting(..) => return self.end_and_close(context),
             Phase::Closing | Phase::Closed => return,
         }
+        context.counters.closed.count(reason);
         if self.version == Version::V5 {
             let (text, bytes_max) = (self.reason_text(context, reason), self.packet_bytes_max());
             encode::disconnect(&mut self.out, reason, &text, bytes_max);
@@ -74,7 +75,10 @@ impl MqttConnection {
             Reason::SESSION_TAKEN_OVER => "another connection of this device has taken its place".into(),
             Reason::TOPIC_NAME_INVALID => "a topic has no wildcards".into(),
             Reason::PACKET_TOO_LARGE => "a packet is larger than the server takes".into(),
-            Reason::ADMINISTRATIVE_ACTION => "the device has been removed".into(),
+            Reason::ADMINISTRATIVE_ACTION => {
+                "the device has been removed, or an operator has ended the connection".into()
+            }
+            Reason::BANNED => "the user is suspended".into(),
             Reason::RETAIN_NOT_SUPPORTED => "retained messages are not supported".into(),
             Reason::MESSAGE_RATE_TOO_HIGH => "more packets or bytes a second than are allowed, for too long".into(),
             Reason::SERVER_SHUTTING_DOWN => {

@@ -31,9 +31,12 @@ impl MqttConnection {
     /// Handles a CONNECT.
     pub(super) fn handle_connect(&mut self, context: &EdgeContext, packet: RawPacket) {
         match decode::version(&packet) {
-            Ok(version) => self.version = version,
+            Ok(version) => {
+                self.version = version;
+                self.count_protocol(context);
+            }
             Err(connack) => {
-                context.counters.refused.add(1);
+                context.counters.refused_logins.count(Reason::UNSUPPORTED_PROTOCOL_VERSION);
                 self.out.extend_from_slice(&connack.unwrap_or_default());
                 return self.start_closing(context);
             }
@@ -266,6 +269,7 @@ impl MqttConnection {
         self.store_epoch = connected.store_epoch;
         self.last_read_at = context.now();
         self.slot.authenticated();
+        context.counters.logins(self.version.into()).increment();
         self.subscriptions.begin(Filters::from_bits(connected.filters));
         self.enter(context, Phase::Connected);
         self.out.extend_from_slice(&connack);
@@ -285,7 +289,7 @@ impl MqttConnection {
 
     /// `why`: the reason for the log, which may say more than `text` says to the client.
     fn refuse_with_log(&mut self, context: &EdgeContext, reason: Reason, text: &str, why: &str) {
-        context.counters.refused.add(1);
+        context.counters.refused_logins.count(reason);
         let addr = self.slot.addr.map(tracing::field::display);
         if let Some(ClientInfo { user, device, .. }) = &self.client {
             tracing::info!(%user, %device, addr, %reason, why, "refused a connection");

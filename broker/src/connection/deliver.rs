@@ -63,7 +63,7 @@ impl MqttConnection {
             return;
         }
         publish::write_qos_0(topic.as_bytes(), &deliver.payload, self.version, &mut self.out);
-        context.counters.deliveries.add(1);
+        context.counters.deliveries.increment();
     }
 
     /// The client's Receive Maximum allows one more delivery.
@@ -120,7 +120,7 @@ impl MqttConnection {
             packet_id = packet.packet_id,
             "delivery queued for the socket"
         );
-        context.counters.deliveries.add(1);
+        context.counters.deliveries.increment();
     }
 
     /// A packet over the client's Maximum Packet Size is not sent (MQTT-3.1.2-25).

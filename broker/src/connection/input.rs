@@ -130,7 +130,7 @@ impl MqttConnection {
         let _entered = span.enter();
         match frame {
             down::Frame::Connected(connected) => self.handle_connected(context, &connected),
-            down::Frame::Published(published) => self.handle_published(published),
+            down::Frame::Published(published) => self.handle_published(context, published),
             down::Frame::Deliver(deliver) => self.handle_deliver(context, deliver),
             down::Frame::Subscribed(subscribed) => self.subscriptions.answered(subscribed.token, &mut self.out),
             down::Frame::Close(close) => self.close_by_lane(context, Reason::from_u32(close.reason)),

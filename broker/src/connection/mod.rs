@@ -37,6 +37,7 @@ use godwit_schemas::ids::{DeviceName, UserId};
 use crate::accepted::AcceptedConnection;
 use crate::connection_limits::ConnectionSlot;
 use crate::context::EdgeContext;
+use crate::counters::{Protocol, Transport};
 use crate::lane_stream::{LaneStream, UpFrame};
 use crate::login_queue::LoginPermit;
 use crate::mqtt::Version;
@@ -127,6 +128,8 @@ pub(crate) struct MqttConnection {
     /// level `debug` is on.
     span: tracing::Span,
     version: Version,
+    /// What it is counted under.
+    counted: (Transport, Protocol),
     phase: Phase,
     slot: ConnectionSlot,
     /// The device that the client's certificate names, until CONNECT.
@@ -182,11 +185,12 @@ impl MqttConnection {
     /// A connection of an edge, which must be checked at `next_check_at`.
     pub(crate) fn new(edge: u64, number: u64, accepted: AcceptedConnection, next_check_at: Ticks) -> Self {
         use tracing::field::Empty;
-        let AcceptedConnection { at: now, slot, identity } = accepted;
+        let AcceptedConnection { at: now, transport, slot, identity } = accepted;
         Self {
             number,
             span: tracing::debug_span!("connection", edge, number, user = Empty, device = Empty),
             version: Version::V4,
+            counted: (transport, Protocol::None),
             phase: Phase::AwaitingConnect,
             slot,
             identity,
@@ -217,6 +221,20 @@ impl MqttConnection {
             large_since: None,
             closing_since: now,
         }
+    }
+
+    /// It has said what it speaks: it is counted by that from now on.
+    fn count_protocol(&mut self, context: &EdgeContext) {
+        self.count_out(context);
+        self.counted.1 = self.version.into();
+        let (transport, protocol) = self.counted;
+        context.counters.open(transport, protocol).add(1);
+    }
+
+    /// It is counted no more.
+    pub(crate) fn count_out(&self, context: &EdgeContext) {
+        let (transport, protocol) = self.counted;
+        context.counters.open(transport, protocol).sub(1);
     }
 
     /// The connection's task is polled, and is woken by this from now on.

@@ -42,7 +42,7 @@ impl MqttConnection {
             payload_bytes = packet.payload.len(),
             "publish read from the socket"
         );
-        context.counters.publishes.add(1);
+        context.counters.publishes.increment();
         if packet.retain && self.version == Version::V5 {
             return Err(Reason::RETAIN_NOT_SUPPORTED);
         }
@@ -50,14 +50,14 @@ impl MqttConnection {
         let is_repeated = packet.qos == 2 && self.publishes.is_received(packet.packet_id);
         match target {
             Ok(_) if is_repeated => self.answer_later(&packet, PublishState::Answered(Reason::SUCCESS), 0),
-            Ok(destination) => self.forward(packet, destination, u32::try_from(bytes).unwrap_or(u32::MAX)),
-            Err(error) => self.refuse_publish(&packet, error)?,
+            Ok(destination) => self.forward(context, packet, destination, u32::try_from(bytes).unwrap_or(u32::MAX)),
+            Err(error) => self.refuse_publish(context, &packet, error)?,
         }
         Ok(())
     }
 
     /// Hands a publish to the lane. One with QoS 0 is dropped if the lane does not keep up.
-    fn forward(&mut self, packet: InboundPublish, destination: Destination, bytes: u32) {
+    fn forward(&mut self, context: &EdgeContext, packet: InboundPublish, destination: Destination, bytes: u32) {
         let is_kept = packet.qos > 0;
         let publish = publish_frame(&packet, destination, self.publishes.next_number());
         if !is_kept {
@@ -66,6 +66,8 @@ impl MqttConnection {
             self.trace_forwarded(&packet, publish.number, is_sent);
             if is_sent {
                 self.publishes.push_qos_0(publish.number, bytes);
+            } else {
+                context.counters.dropped_publishes.increment();
             }
             return;
         }
@@ -95,7 +97,12 @@ impl MqttConnection {
     }
 
     /// Refuses a publish: in its PUBACK with MQTT 5. MQTT 3.1.1 has no way to say so, and the connection is closed.
-    fn refuse_publish(&mut self, packet: &InboundPublish, error: BadTopic) -> Result<(), Reason> {
+    fn refuse_publish(
+        &mut self,
+        context: &EdgeContext,
+        packet: &InboundPublish,
+        error: BadTopic,
+    ) -> Result<(), Reason> {
         // Phone numbers are never logged.
         let logged = if matches!(error, BadTopic::Phone(_)) { &b"phone/"[..] } else { &packet.topic };
         let topic: String = String::from_utf8_lossy(logged).chars().take(LOGGED).collect();
@@ -106,6 +113,7 @@ impl MqttConnection {
             BadTopic::NotYours => Reason::NOT_AUTHORIZED,
             BadTopic::User(_) | BadTopic::Phone(_) | BadTopic::Conversation => Reason::TOPIC_NAME_INVALID,
         };
+        context.counters.refused_publishes.count(reason);
         if self.version == Version::V4 {
             return Err(reason);
         }
@@ -118,7 +126,7 @@ impl MqttConnection {
     }
 
     /// Handles the lane's answer to a publish.
-    pub(super) fn handle_published(&mut self, published: bus::Published) {
+    pub(super) fn handle_published(&mut self, context: &EdgeContext, published: bus::Published) {
         tracing::trace!(
             connection = self.number,
             number = published.number,
@@ -128,6 +136,7 @@ impl MqttConnection {
             "publish answered by the lane"
         );
         let Some(slot) = self.publishes.answered(published.number) else { return };
+        context.counters.refused_publishes.count(Reason::from_u32(published.reason));
         let has_details =
             published.conversation != 0 || !published.text.is_empty() || published.repeated_up_to.is_some();
         slot.state = if has_details && self.version == Version::V5 {

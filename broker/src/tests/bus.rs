@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use godwit_metrics::Counter;
 use godwit_schemas::bus::{Rx as _, Tx as _};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
 use tokio::net::TcpStream;
@@ -10,6 +11,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::ListenerSettings;
+use crate::counters::{Protocol, RejectCause};
 use crate::router_bus::{RouterBus, RouterBusError, ServiceAccess};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -162,7 +164,8 @@ async fn a_broker_serves_sockets_and_stops() {
     };
     let broker = crate::start(settings, bus).await.unwrap();
     let addr = broker.listeners()[0].addr;
-    let counters = broker.counters();
+    let metrics = broker.metrics();
+    let counters = metrics.counters();
     let mut socket = TcpStream::connect(addr).await.unwrap();
     socket.write_all(&[connect(4, &[]), vec![0xC0, 0]].concat()).await.unwrap();
     let mut answer = [0; 4 + 2];
@@ -171,8 +174,10 @@ async fn a_broker_serves_sockets_and_stops() {
     // One more than there may be.
     let mut second = TcpStream::connect(addr).await.unwrap();
     assert_eq!(timeout(PATIENCE, second.read(&mut [0; 1])).await.expect("in time").unwrap(), 0);
-    let counts = [&counters.connections, &counters.accepted, &counters.refused, &counters.publishes];
-    assert_eq!(counts.map(|counter| counter.get()), [1, 1, 1, 0]);
+    let counts = [&counters.accepted, counters.rejected(RejectCause::Connections), &counters.publishes];
+    assert_eq!((counters.connections.get(), counts.map(Counter::get)), (1, [1, 1, 0]));
+    let protocols = Protocol::ALL.map(|protocol| counters.open(Transport::Tcp, protocol).get());
+    assert_eq!((protocols, counters.logins(Protocol::V4).get()), ([0, 1, 0], 1));
 
     let stop = tokio::spawn(broker.stop(PATIENCE));
     let mut rest = Vec::new();

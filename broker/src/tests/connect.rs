@@ -385,10 +385,10 @@ async fn a_delayed_login_that_hangs_up_frees_its_slot() {
     let mut client = world.dial();
     client.send(&connect(5, &[])).await;
     sleep(Duration::from_millis(100)).await;
-    assert!(world.edge.accept(world.from).is_none(), "its place is taken");
+    assert!(world.edge.accept(world.from, Transport::Tcp).is_none(), "its place is taken");
     drop(client);
     sleep(Duration::from_secs(30)).await;
-    drop(world.edge.accept(world.from).expect("its place is free"));
+    drop(world.edge.accept(world.from, Transport::Tcp).expect("its place is free"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -475,7 +475,7 @@ async fn a_client_certificate_replaces_the_password() {
     let mut world = World::start(BrokerSettings::default()).await;
     let dial = |world: &World| {
         let (near, far) = tokio::io::duplex(64 * 1024);
-        let mut accepted = world.edge.accept(None).unwrap();
+        let mut accepted = world.edge.accept(None, Transport::Tcp).unwrap();
         let (user, device) = (UserId::new("alice").unwrap(), DeviceName::new("phone").unwrap());
         accepted.identity = Some(Box::new(crate::tls::CertificateIdentity { user, device }));
         tokio::spawn(ConnectionDriver::new(far, world.edge.clone(), accepted));

@@ -13,7 +13,7 @@ async fn under_pressure_logins_are_refused() {
     let (mut friend, number) = world.connected(5).await;
     world.edge.context.settings.pressure.set(true);
     let unauthenticated: Vec<_> = (0..128).map(|_| world.dial()).collect();
-    assert!(world.edge.accept(None).is_none(), "enough of them");
+    assert!(world.edge.accept(None, Transport::Tcp).is_none(), "enough of them");
     drop(unauthenticated);
     sleep(Duration::from_millis(1)).await;
     for (level, told) in [(4, 3), (5, 0x89)] {

@@ -31,6 +31,7 @@ use tokio::time::{Duration, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection_driver::ConnectionDriver;
+use crate::counters::Transport;
 use crate::edge::Edge;
 use crate::{BrokerSettings, bus_link};
 
@@ -242,7 +243,7 @@ impl World {
     }
 
     fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let accepted = self.edge.accept(self.from).expect("a slot");
+        let accepted = self.edge.accept(self.from, Transport::Tcp).expect("a slot");
         tokio::spawn(ConnectionDriver::new(stream, self.edge.clone(), accepted));
     }
 

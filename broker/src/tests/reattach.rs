@@ -163,7 +163,7 @@ async fn every_publish_is_stored_once_and_answered() {
         let lane = AbortOnDropHandle::new(tokio::spawn(lane.run(rx)));
         let clients = (0..CLIENTS).map(|_| {
             let (near, far) = tokio::io::duplex(1_024);
-            tokio::spawn(ConnectionDriver::new(far, edge.clone(), edge.accept(None).unwrap()));
+            tokio::spawn(ConnectionDriver::new(far, edge.clone(), edge.accept(None, Transport::Tcp).unwrap()));
             tokio::spawn(publish_all(Client(near)))
         });
         for client in clients.collect::<Vec<_>>() {

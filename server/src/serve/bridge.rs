@@ -1,20 +1,24 @@
 //! A running bridge with its HTTP listener and its store: alone, or as a member of a cluster that stands by until it leads.
 
-use std::sync::{Arc, OnceLock};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
-use godwit_http::{self as http, AdminToken, Api, Router, Routers};
+use godwit_cluster::Leadership;
+use godwit_http::{self as http, AdminToken, AdminTokens, Api, Checkpoints, Router, Routers};
 use godwit_schemas::bus::Bus;
 use godwit_store::Store;
 use godwit_store::time::Time;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::apart::{ApartBus, ApartStore};
+use super::checkpoint::StoreCheckpoints;
 use super::cluster::PreparedStore;
 use super::entrance::{BoundEntrance, ClosedEntrance, Entrance};
 use super::events::{EventConsumers, PreparedEvents};
@@ -24,6 +28,8 @@ use super::parts::OptionalServices;
 use super::role::ProcessRole;
 use super::web::{WebAddresses, reachable};
 use super::{cluster, media, origin, parts};
+use crate::admin_tokens;
+use crate::metrics::MetricSources;
 use crate::private;
 use crate::runtime_files::{AdminNotice, Listeners};
 use crate::settings::ServerSettings;
@@ -55,33 +61,40 @@ pub(super) struct BridgeStart<'a> {
     pub(super) events: PreparedEvents,
     pub(super) beside: OptionalServices,
     pub(super) admin_token: Option<String>,
+    pub(super) metrics: Arc<MetricSources>,
 }
 
 impl BridgeStart<'_> {
     /// With a store in the data folder.
     pub(super) async fn alone(self, bus: ApartBus) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token } = self;
+        let Self { settings, events, beside, admin_token, metrics } = self;
         let (rocks, time) = parts::open_store(settings).await?;
         origin::find_out(&settings.data_dir, &rocks).await?;
         let store = ApartStore::Rocks(rocks.clone());
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let entrance = ClosedEntrance::bind(settings).await?;
         let page_origins = Vec::new();
-        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token, page_origins };
+        let doors = None;
+        let parts =
+            BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics };
         RunningBridge::start(settings, parts, StoreKeeper::Rocks(rocks)).await
     }
 
     /// As a member of a cluster: stands by until it leads.
     pub(super) async fn in_cluster(self, bus: NatsBus, store: PreparedStore) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token } = self;
+        let Self { settings, events, beside, admin_token, metrics } = self;
         let lock = private::lock(&settings.data_dir)?;
         bus.check().await.context("cluster.nats")?;
         let (admin_token, _) = admin_access(admin_token)?;
-        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings);
+        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings, &metrics);
         announce_admin(settings, entrance.addresses(), admin_token.clone())?;
         let WebAddresses { plain, secure } = entrance.addresses();
         Listeners::of_standby(plain, secure).write(&settings.data_dir, ProcessRole::Bridge.listeners_file())?;
         let time = Time::of_system(settings.time);
+        let leads = Arc::<OnceLock<Weak<Leadership>>>::default();
+        let asked = leads.clone();
+        let read = move || Some(asked.get()?.upgrade()?.read());
+        metrics.cluster.get_or_init(|| Box::new(read));
         let leading = async {
             let cluster = store.connect(time.clone()).await?;
             cluster::lead(&cluster, &settings.data_dir).await
@@ -91,12 +104,16 @@ impl BridgeStart<'_> {
             () = entrance.ended() => return Err(anyhow!("the HTTP listener ended")),
         };
         let leadership = Arc::new(leadership);
+        let asked = Arc::downgrade(&leadership);
+        _ = leads.set(asked);
         let beside = OptionalServices { lead: cluster::lead_of(&leadership), ..beside };
         let (store, bus) = (ApartStore::Cluster(store), ApartBus::Nats(bus));
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
         let page_origins = Vec::new();
-        let parts = BridgeParts { store, time, bus, telling, beside, doors: None, entrance, admin_token, page_origins };
+        let doors = None;
+        let parts =
+            BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics };
         RunningBridge::start(settings, parts, StoreKeeper::Cluster { leadership, lock }).await
     }
 }
@@ -114,6 +131,7 @@ pub(super) struct BridgeParts<S, B> {
     pub(super) admin_token: Option<String>,
     /// Of the page that this process serves.
     pub(super) page_origins: Vec<String>,
+    pub(super) metrics: Arc<MetricSources>,
 }
 
 /// The administrator's token, chosen or drawn, and the lock that it opens.
@@ -146,6 +164,15 @@ pub(super) struct RunningBridge {
     of_users: Router,
     /// Where links to files lead.
     file_origin: Option<String>,
+    operators: OperatorTokens,
+}
+
+/// Operators' tokens, and the file that they are read from.
+struct OperatorTokens {
+    file: PathBuf,
+    tokens: AdminTokens,
+    /// Reads it again when it changes.
+    _watch: AbortOnDropHandle<()>,
 }
 
 impl RunningBridge {
@@ -154,30 +181,55 @@ impl RunningBridge {
         parts: BridgeParts<impl Store, impl Bus>,
         keeper: StoreKeeper,
     ) -> anyhow::Result<Self> {
-        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins } = parts;
+        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics } =
+            parts;
         let EventConsumers { sink, consumers } = telling;
         let FileService { files, embedded: media, origin: file_origin } =
-            media::start(settings, entrance.tls(), page_origins).await?;
+            media::start(settings, entrance.tls(), page_origins, &metrics).await?;
+        if let Some(sink) = &sink {
+            metrics.events.get_or_init(|| sink.metrics());
+        }
+        if let StoreKeeper::Rocks(store) = &keeper {
+            metrics.store.get_or_init(|| store.probe());
+        }
         let beside = OptionalServices { events: sink, media: files, ..beside };
+        metrics.audit.get_or_init(|| beside.audit.clone());
         let (audit, tokens, lead) = (beside.audit.clone(), beside.tokens.clone(), beside.lead.clone());
         let bridge = parts::start_bridge(settings, (store, time.clone()), bus, beside).await?;
+        metrics.bridge.get_or_init(|| bridge.metrics());
         let (token, lock) = admin_access(admin_token)?;
         announce_admin(settings, entrance.addresses(), token)?;
+        let checkpoints = match &keeper {
+            StoreKeeper::Rocks(store) => {
+                Some(Arc::new(StoreCheckpoints::new(store.probe(), &settings.data_dir)) as Arc<dyn Checkpoints>)
+            }
+            StoreKeeper::Cluster { .. } => None,
+        };
+        let operators = AdminTokens::new(lock);
+        let tokens_file = settings.admin_tokens_file.clone();
+        operators.list(admin_tokens::read(&tokens_file)?);
+        let watch = {
+            let (file, operators) = (tokens_file.clone(), operators.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move { admin_tokens::watch(&file, &operators).await }))
+        };
         let api = Api {
             admin: bridge.admin(),
             chat: bridge.chat(),
             registration: bridge.registration(),
-            token: lock,
+            tokens_of_operators: operators.clone(),
             audit: audit.clone(),
             tokens,
             time,
             lead,
             check: check(bridge.health(), doors),
+            checkpoints,
+            metrics: metrics.http.get_or_init(Arc::default).clone(),
             body_bytes_max: settings.limits.body_bytes_max as usize,
         };
         let Routers { all, of_users } = http::routers(api);
-        let entrance = entrance.open(settings, all);
-        Ok(Self { bridge, keeper, entrance, consumers, media, audit, of_users, file_origin })
+        let entrance = entrance.open(settings, all, &metrics);
+        let operators = OperatorTokens { file: tokens_file, tokens: operators, _watch: watch };
+        Ok(Self { bridge, keeper, entrance, consumers, media, audit, of_users, file_origin, operators })
     }
 
     /// What users do over HTTP, for another listener.
@@ -203,6 +255,7 @@ impl RunningBridge {
     /// Whoever rotates logs or renews certificates has done so.
     pub(super) fn read_files_again(&self) {
         self.audit.reopen();
+        admin_tokens::take_up(&self.operators.file, &self.operators.tokens);
         if let Some(tls) = &self.entrance.tls {
             tls.reload();
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::web::{self, WebAddresses, WebListeners, proxies};
+use crate::metrics::MetricSources;
 use crate::settings::ServerSettings;
 
 /// Listeners that are bound. Whoever connects waits.
@@ -24,12 +25,13 @@ impl BoundEntrance {
     }
 
     /// Serves.
-    fn open(self, settings: &ServerSettings, router: Router) -> Entrance {
+    fn open(self, settings: &ServerSettings, router: Router, metrics: &MetricSources) -> Entrance {
         let Self { listeners, tls } = self;
         let addresses = listeners.addresses;
         let stop = CancellationToken::new();
         let cors = http::cors(settings.listeners.websocket_origins.clone());
         let slots = ConnectionSlots::new(settings.http_connections_max, proxies(settings));
+        metrics.add_connections("http", slots.clone());
         let drain = settings.limits.drain_deadline;
         let secure = listeners
             .secure
@@ -46,9 +48,9 @@ impl BoundEntrance {
     }
 
     /// Serves for a standby, until the bridge leads.
-    pub(super) fn stand_by(self, settings: &ServerSettings) -> StandbyEntrance {
+    pub(super) fn stand_by(self, settings: &ServerSettings, metrics: &MetricSources) -> StandbyEntrance {
         let (router, handover) = http::standby();
-        StandbyEntrance { entrance: self.open(settings, router), handover }
+        StandbyEntrance { entrance: self.open(settings, router, metrics), handover }
     }
 }
 
@@ -96,9 +98,9 @@ impl ClosedEntrance {
     }
 
     /// Serves what the bridge serves.
-    pub(super) fn open(self, settings: &ServerSettings, router: Router) -> Entrance {
+    pub(super) fn open(self, settings: &ServerSettings, router: Router, metrics: &MetricSources) -> Entrance {
         match self {
-            Self::Bound(bound) => bound.open(settings, router),
+            Self::Bound(bound) => bound.open(settings, router, metrics),
             Self::Standby(StandbyEntrance { entrance, handover }) => {
                 handover.to(router);
                 entrance

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::web::{self, WebAddresses, WebListeners, proxies, reachable};
+use crate::metrics::MetricSources;
 use crate::private;
 use crate::settings::{FileSettings, ServerSettings, Storage};
 
@@ -56,6 +57,7 @@ pub(super) async fn start(
     settings: &ServerSettings,
     tls: Option<&Tls>,
     page_origins: Vec<String>,
+    metrics: &MetricSources,
 ) -> anyhow::Result<FileService> {
     let media = &settings.media;
     let (s3, embedded) = match &media.storage {
@@ -84,6 +86,7 @@ pub(super) async fn start(
             let origins = [settings.listeners.websocket_origins.clone(), page_origins].concat();
             let objects = ObjectServer::new(opened, media.bucket.clone(), keys, origins);
             let places = ConnectionSlots::new(*connections_max, proxies(settings));
+            metrics.add_connections("media", places.clone());
             let plain = http::accept(doors.plain, places.clone(), stop.clone(), conversation(objects.clone()));
             let secure = doors.secure.map(|door| http::accept(door, places, stop.clone(), conversation(objects)));
             (s3, Some(EmbeddedStore { addresses, task: tokio::spawn(web::both(plain, secure)), stop }))

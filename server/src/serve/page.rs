@@ -25,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::web::{self, WebAddresses, WebListeners, proxies};
+use crate::metrics::MetricSources;
 use crate::settings::ServerSettings;
 
 /// What the program serves if it was built without the page.
@@ -67,6 +68,7 @@ impl BoundPage {
         of_users: Router,
         file_origin: Option<&str>,
         door: WebSocketDoor,
+        metrics: &MetricSources,
     ) -> PageService {
         let Self { listeners, tls } = self;
         let addresses = listeners.addresses;
@@ -74,6 +76,7 @@ impl BoundPage {
         let origins: Arc<[String]> = settings.listeners.websocket_origins.clone().into();
         let router = router(of_users, file_origin, MqttRoute { door, origins });
         let slots = ConnectionSlots::new(settings.page.connections_max, proxies(settings));
+        metrics.add_connections("web", slots.clone());
         let drain = settings.limits.drain_deadline;
         let secure = listeners
             .secure

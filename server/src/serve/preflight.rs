@@ -13,6 +13,7 @@ use super::identity::PreparedIdentity;
 use super::parts;
 use super::push::PreparedPush;
 use super::role::ProcessRole;
+use crate::admin_tokens;
 use crate::exit::{CommandFailure, USAGE};
 use crate::settings::{MqttSettings, ServerSettings};
 
@@ -51,6 +52,11 @@ impl Preflight {
         let cluster = settings.cluster.as_ref().and_then(|cluster| PreparedCluster::read(role, cluster, &mut problems));
         let token_file = settings.admin_token_file.as_deref().filter(|_| role != ProcessRole::Broker);
         let admin_token = token_file.and_then(|file| read_admin_token(file, &mut problems));
+        if role != ProcessRole::Broker
+            && let Err(error) = admin_tokens::read(&settings.admin_tokens_file)
+        {
+            problems.push(format!("http.admin_tokens_file: {error:#}"));
+        }
         check_certificates(role, &settings.listeners, &mut problems);
         match &problems[..] {
             [] => Ok(Self { access, events, identity, push, cluster, admin_token }),

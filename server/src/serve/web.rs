@@ -90,7 +90,7 @@ impl WebListeners {
     }
 }
 
-async fn bind((key, listen): NamedAddress) -> anyhow::Result<(TcpListener, SocketAddr)> {
+pub(super) async fn bind((key, listen): NamedAddress) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(listen).await.with_context(|| format!("{key}: listen on {listen}"))?;
     let address = listener.local_addr().context(key)?;
     Ok((listener, address))

@@ -12,7 +12,7 @@ use godwit_bridge::{BridgeSettings, assemble};
 use godwit_broker::EmbeddedBroker;
 use godwit_broker::token::TokenClaims;
 use godwit_bus::local::LocalBus;
-use godwit_http::{self as http, AdminToken, Api, Routers};
+use godwit_http::{self as http, AdminToken, AdminTokens, Api, Routers};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_store::ClockS;
 use godwit_store::memory::MemoryStore;
@@ -99,11 +99,13 @@ impl Server {
             admin: admin.clone(),
             chat,
             registration: None,
-            token: AdminToken::new(TOKEN),
+            tokens_of_operators: AdminTokens::new(AdminToken::new(TOKEN)),
             audit: Audit::default(),
             tokens: None,
             time: clock.into(),
             check: Arc::new(|| Box::pin(std::future::ready(Ok(())))),
+            checkpoints: None,
+            metrics: Arc::default(),
             body_bytes_max: 1_000,
         });
         Self { doors, bus, api, admin, password, _running: running }

@@ -35,6 +35,7 @@ pub(in crate::lane) mod push;
 pub(in crate::lane) mod removal;
 pub(in crate::lane) mod remove_user;
 pub(in crate::lane) mod users;
+pub(in crate::lane) mod window;
 
 /// Changes of users that are under way.
 pub(in crate::lane) struct Accounts {

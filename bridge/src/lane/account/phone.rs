@@ -83,7 +83,7 @@ impl Phones {
         cost: u32,
     ) -> Result<(), Refusal> {
         let most = context.settings.phone_lookups_per_day;
-        if by == Actor::Administrator || self.spend(user, cost, most, context.now_s) {
+        if by.is_administrator() || self.spend(user, cost, most, context.now_s) {
             Ok(())
         } else {
             Err(refusal::TOO_MANY_PHONE_NUMBERS)

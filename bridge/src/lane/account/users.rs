@@ -134,7 +134,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 let is_full = |device: &&DeviceRecord| self.delivery.backlogs.is_full(DeviceId::new(device.id));
                 let shown = record.map(|record| {
                     let full = record.devices.iter().filter(is_full).map(|device| device.name.clone());
-                    UserListing { full: Some(full.collect()), ..listing(&user, &record) }
+                    let suspended_at_s = record.is_suspended().then_some(record.suspended_at_s);
+                    UserListing { full: Some(full.collect()), suspended_at_s, ..listing(&user, &record) }
                 });
                 answer(reply, shown.ok_or(AdminError::NoUser(user)));
             }
@@ -158,6 +159,18 @@ impl<S: Store, B: Bus> Lane<S, B> {
             }
             AdminRequest::HandedOver(hash, device, reply) => {
                 self.handed_over(hash, device, Box::new(move || answer(reply, Ok(())))).await?;
+            }
+            AdminRequest::Clients(users, reply) => answer(reply, Ok(self.clients(users).await?)),
+            AdminRequest::Device(user, device, reply) => self.device_report(user, device, reply).await?,
+            AdminRequest::Inbox(user, device, page, reply) => self.inbox_page(user, device, page, reply).await?,
+            AdminRequest::Conversation(id, reply) => {
+                answer(reply, self.context.conversation_report(id).await?);
+            }
+            AdminRequest::Kick(user, device, reply) => self.kick(by, user, device, reply).await?,
+            AdminRequest::Suspend(user, suspended, reply) => {
+                if let Some((record, reply)) = self.changeable(&user, reply).await? {
+                    self.suspend(by, user, record, suspended, reply);
+                }
             }
             AdminRequest::Users(after, limit, reply) => answer(reply, Ok(self.context.users(after, limit).await?)),
         }
@@ -313,5 +326,5 @@ impl<S: Store, B: Bus> Lane<S, B> {
 
 pub(in crate::lane) fn listing(user: &UserId, record: &UserRecord) -> UserListing {
     let devices = record.devices.iter().map(|device| device.name.clone()).filter(|name| !name.is_empty()).collect();
-    UserListing { user: user.to_string(), devices, full: None }
+    UserListing { user: user.to_string(), devices, full: None, suspended_at_s: None }
 }

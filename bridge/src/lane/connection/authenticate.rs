@@ -14,6 +14,9 @@ use crate::password::{self, PasswordMatch};
 use crate::token;
 use godwit_store::{Store, StoreError};
 
+/// Why a user does not get in that an operator has shut out, for the audit.
+pub(in crate::lane) const SUSPENDED: &str = "suspended";
+
 /// Who somebody is that gets in, and with what.
 pub(in crate::lane) struct Admitted {
     pub(in crate::lane) user: UserId,
@@ -53,7 +56,11 @@ impl State {
         let ends_at_s = resume.ends_at_s;
         let tokens = context.settings.tokens.as_ref();
         let has_ended = ends_at_s.is_some_and(|end_s| tokens.is_none_or(|tokens| end_s <= tokens.now_s()));
-        let mut devices = self.user_record(context, &user).await?.unwrap_or_default().devices;
+        let record = self.user_record(context, &user).await?.unwrap_or_default();
+        if record.is_suspended() {
+            return Ok(Err((Reason::ADMINISTRATIVE_ACTION, SUSPENDED)));
+        }
+        let mut devices = record.devices;
         // A store brought back from a copy may give a number again, and a device without a password has no other.
         devices.retain(|known| known.name == connect.device);
         Ok(match standing(&devices, device, fingerprint) {
@@ -112,6 +119,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let (Some(device), Some(known)) = (device, known) else {
             return refused(password::why_not(is_user, device.is_some()));
         };
+        // Only who knows the password is told so.
+        if record.is_suspended() {
+            return Ok(Err((Reason::BANNED, SUSPENDED)));
+        }
         let admitted = Admitted::new(user, device, None);
         if known == PasswordMatch::Next {
             // It comes again when that is known, and then it is the current one.

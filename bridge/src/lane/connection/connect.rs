@@ -109,6 +109,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             deliveries,
             receipts: Receipts::behind(),
             answers: Answers::new(connect.packet_bytes_max),
+            timed: None,
             queued: false,
             is_watched: false,
             started: false,

@@ -49,6 +49,11 @@ pub(in crate::lane) struct Connections {
 }
 
 impl Connections {
+    /// How many there are.
+    pub(in crate::lane) fn count(&self) -> usize {
+        self.by_key.len()
+    }
+
     /// The device of a connection that is there.
     pub(in crate::lane) fn device_of(&self, key: ConnectionKey) -> Option<DeviceId> {
         self.by_key.get(&key).copied()

@@ -12,6 +12,7 @@ use godwit_core::stored::SessionRecord;
 use godwit_schemas::bus;
 use godwit_schemas::ids::{DeviceId, DeviceName, Order, UserId};
 use godwit_schemas::topic::Filters;
+use tokio::time::Instant;
 
 use crate::lane::delivery::receipts::Receipts;
 use crate::lane::publish::calls::{Answers, WaitingCall};
@@ -41,6 +42,8 @@ pub(in crate::lane) struct SessionConnection {
     pub(in crate::lane) deliveries: DeliveryWindow,
     pub(in crate::lane) receipts: Receipts,
     pub(in crate::lane) answers: Answers,
+    /// The delivery that is timed, and since when its entry is on disk. One at a time, as TCP times a segment (RFC 6298).
+    pub(in crate::lane) timed: Option<(Order, Instant)>,
     /// Waiting in the read queue.
     pub(in crate::lane) queued: bool,
     /// The pusher will ask what has become of an entry that it was handed.
@@ -316,6 +319,7 @@ mod tests {
             deliveries: DeliveryWindow::new(window, session.low(), session.sent()),
             receipts: Receipts::default(),
             answers: Answers::default(),
+            timed: None,
             queued: false,
             is_watched: false,
             started: false,

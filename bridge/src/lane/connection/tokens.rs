@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::audit::Actor;
 use crate::lane::Lane;
-use crate::lane::connection::authenticate::{Admitted, LoginVerdict};
+use crate::lane::connection::authenticate::{Admitted, LoginVerdict, SUSPENDED};
 use crate::lane::context::Context;
 use crate::lane::round::Round;
 use crate::token::{TokenRefusal, Tokens};
@@ -74,6 +74,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
             return refused("another's");
         }
         let record = self.state.user_record(&self.context, &user).await?;
+        if record.as_ref().is_some_and(UserRecord::is_suspended) {
+            return Ok(Err((Reason::BANNED, SUSPENDED)));
+        }
         let device = record.iter().flat_map(|record| &record.devices).find(|device| device.name == name.as_str());
         if let Some(device) = device {
             return Ok(Ok(Admitted::new(user, device, Some(claims.ends_at_s))));

@@ -5,17 +5,19 @@ use godwit_core::delivery_window::UnacknowledgedDelivery;
 use godwit_core::reply_to::ConnectionKey;
 use godwit_schemas::bus::{Bus, DeliveryId};
 use godwit_schemas::ids::{DeviceId, Seq};
+use tokio::time::Instant;
 use tracing::trace;
 
 use crate::lane::Lane;
 use godwit_store::{Store, StoreError};
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    /// A connection's client acknowledged these.
+    /// A connection's client acknowledged these, at about `now`.
     pub(in crate::lane) async fn acknowledged(
         &mut self,
         key: ConnectionKey,
         mut orders: Vec<u64>,
+        now: Instant,
     ) -> Result<(), StoreError> {
         let Some(device) = self.connections.device_of(key) else { return Ok(()) };
         trace!(%device, ?orders, "acknowledgement received");
@@ -40,6 +42,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
                 DeliveryId::None => {}
             }
+        }
+        self.context.metrics().acknowledged.add_alone(flights.len() as u64);
+        if let Some((order, since)) = connection.timed
+            && flights.iter().any(|flight| flight.order >= order)
+        {
+            connection.timed = None;
+            self.context.metrics().delivery.time_alone(now.saturating_duration_since(since));
         }
         let got_receipts = !receipts.is_empty();
         for receipt in receipts {

@@ -3,6 +3,7 @@
 
 use godwit_core::delivery_window::EntryAction;
 use godwit_schemas::bus::Bus;
+use tokio::time::Instant;
 use tracing::trace;
 
 use crate::lane::Lane;
@@ -12,8 +13,8 @@ use crate::messages::NewInboxEntry;
 use godwit_store::Store;
 
 impl<S: Store, B: Bus> Lane<S, B> {
-    /// A new entry is on disk.
-    pub(in crate::lane) fn new_entry(&mut self, new: NewInboxEntry) {
+    /// A new entry is on disk, since then.
+    pub(in crate::lane) fn new_entry(&mut self, new: NewInboxEntry, since: Option<Instant>) {
         trace!(device = %new.device, order = %new.order, "entry announced");
         self.delivery.backlogs.added(new.device, new.order, new.bytes);
         let session = self.connections.sessions.get_mut(&new.device);
@@ -36,6 +37,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
             EntryAction::Deliver { again } => {
                 let frame = deliver(new.device, new.order, &entry, again, filters, self.context.now_s);
                 self.edges.push(connection.key, frame);
+                if connection.timed.is_none() {
+                    connection.timed = since.map(|since| (new.order, since));
+                }
             }
             EntryAction::Settle(flight) => self.acked(new.device, &[flight]),
             EntryAction::Skip => {}

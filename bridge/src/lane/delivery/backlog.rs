@@ -29,6 +29,8 @@ pub(in crate::lane) struct Backlogs {
     devices: HashMap<DeviceId, Backlog, FixedState>,
     /// Inboxes that do not take everything.
     filled: BTreeMap<DeviceId, Fullness>,
+    /// How many of these are full.
+    full: usize,
     /// Inboxes that are so full now: not told yet.
     turned: Vec<(DeviceId, Fullness)>,
     /// Of these, inboxes that were not full when the bridge started.
@@ -37,6 +39,22 @@ pub(in crate::lane) struct Backlogs {
     heavy: BTreeSet<DeviceId>,
     idle: BTreeSet<DeviceId>,
     unwritten: BTreeSet<DeviceId>,
+    total: BacklogTotal,
+}
+
+/// How much waits in all inboxes together.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(in crate::lane) struct BacklogTotal {
+    pub(in crate::lane) entries: u64,
+    pub(in crate::lane) bytes: u64,
+}
+
+impl BacklogTotal {
+    /// An inbox has changed.
+    fn change(&mut self, before: InboxUsage, after: InboxUsage) {
+        self.entries = (self.entries + u64::from(after.entries)).saturating_sub(before.entries.into());
+        self.bytes = (self.bytes + after.bytes).saturating_sub(before.bytes);
+    }
 }
 
 /// What an inbox takes, and steps of a hundredth.
@@ -107,13 +125,16 @@ impl Backlogs {
             limits: BacklogLimits::new(most),
             devices: HashMap::with_hasher(FixedState::with_seed(seed)),
             filled: BTreeMap::new(),
+            full: 0,
             turned: Vec::new(),
             newly_full: Vec::new(),
             heavy: BTreeSet::new(),
             idle: BTreeSet::new(),
             unwritten: BTreeSet::new(),
+            total: BacklogTotal::default(),
         };
         for (device, load) in stored {
+            backlogs.total.change(InboxUsage::default(), load);
             backlogs.devices.insert(device, Backlog { load, written: load, ..Backlog::default() });
             backlogs.look(device);
         }
@@ -126,7 +147,9 @@ impl Backlogs {
         let backlog = self.devices.entry(device).or_default();
         if order > backlog.counted {
             backlog.counted = order;
-            backlog.load = backlog.load + InboxUsage::of(bytes);
+            let before = backlog.load;
+            backlog.load = before + InboxUsage::of(bytes);
+            self.total.change(before, backlog.load);
             self.look(device);
         }
     }
@@ -134,7 +157,9 @@ impl Backlogs {
     /// So much is gone.
     pub(in crate::lane) fn removed(&mut self, device: DeviceId, load: InboxUsage) {
         if let Some(backlog) = self.devices.get_mut(&device) {
-            backlog.load = backlog.load - load;
+            let before = backlog.load;
+            backlog.load = before - load;
+            self.total.change(before, backlog.load);
             self.look(device);
         }
     }
@@ -142,7 +167,7 @@ impl Backlogs {
     /// There is so much up to this order, and nothing after it that was not [`Self::added`].
     pub(in crate::lane) fn measured(&mut self, device: DeviceId, load: InboxUsage, up_to: Order) {
         let backlog = self.devices.entry(device).or_default();
-        backlog.load = load;
+        self.total.change(std::mem::replace(&mut backlog.load, load), load);
         backlog.counted = backlog.counted.max(up_to);
         self.look(device);
     }
@@ -154,13 +179,36 @@ impl Backlogs {
 
     /// The device is no more.
     pub(in crate::lane) fn forget(&mut self, device: DeviceId) {
-        self.devices.remove(&device);
+        if let Some(backlog) = self.devices.remove(&device) {
+            self.total.change(backlog.load, InboxUsage::default());
+        }
         self.unwritten.remove(&device);
         self.heavy.remove(&device);
         self.idle.remove(&device);
-        if self.filled.remove(&device).is_some() {
+        if self.set_filled(device, Fullness::Free) != Fullness::Free {
             self.turned.push((device, Fullness::Free));
         }
+    }
+
+    /// How much waits in all inboxes, and in how many.
+    pub(in crate::lane) fn total(&self) -> (BacklogTotal, usize) {
+        (self.total, self.devices.len())
+    }
+
+    /// How many inboxes take nothing more, and how many no more from strangers.
+    pub(in crate::lane) fn filled(&self) -> (usize, usize) {
+        (self.full, self.filled.len() - self.full)
+    }
+
+    /// Notes how full an inbox is.
+    fn set_filled(&mut self, device: DeviceId, fullness: Fullness) -> Fullness {
+        let before = match fullness {
+            Fullness::Free => self.filled.remove(&device),
+            _ => self.filled.insert(device, fullness),
+        };
+        self.full += usize::from(fullness == Fullness::Full);
+        self.full -= usize::from(before == Some(Fullness::Full));
+        before.unwrap_or_default()
     }
 
     /// The device after this one that has much in its inbox, if there is one.
@@ -224,11 +272,7 @@ impl Backlogs {
         if now != before {
             self.turned.push((device, now));
             self.newly_full.extend((now == Fullness::Full).then_some(device));
-            if now == Fullness::Free {
-                self.filled.remove(&device);
-            } else {
-                self.filled.insert(device, now);
-            }
+            self.set_filled(device, now);
         }
         if moved || now != before {
             self.unwritten.insert(device);

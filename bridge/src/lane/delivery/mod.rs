@@ -44,6 +44,12 @@ pub(in crate::lane) struct Deliveries {
 }
 
 impl Deliveries {
+    /// How many devices wait to be read for, and how many for room at their edge.
+    pub(in crate::lane) fn waiting(&self) -> (usize, usize) {
+        let stalled = self.stalled.values().map(Vec::len).sum::<usize>();
+        (self.read_queue.len(), stalled + self.stalled_calls.values().map(BTreeSet::len).sum::<usize>())
+    }
+
     /// Devices wait to be read for.
     pub(in crate::lane) fn has_reads(&self) -> bool {
         !self.read_queue.is_empty()

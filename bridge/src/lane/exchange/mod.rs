@@ -58,6 +58,11 @@ impl Exchange {
         self.parking.push((from, job));
     }
 
+    /// How much of what was sent is not taken in.
+    pub(in crate::lane) fn outside(&self) -> u64 {
+        self.outbox.outside_count()
+    }
+
     /// Something goes with the next commit.
     pub(in crate::lane) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty() || !self.parking.is_empty()

@@ -25,6 +25,11 @@ pub(in crate::lane) struct Gone {
 }
 
 impl Debounce {
+    /// Who has come or gone, and that is not told.
+    pub(super) fn waiting(&self) -> usize {
+        self.came.len() + self.due.len()
+    }
+
     pub(super) fn new(after: Duration) -> Self {
         Self { after, came: UniqueQueue::default(), gone: BTreeMap::new(), due: BTreeSet::new() }
     }

@@ -75,6 +75,11 @@ impl Presences {
         }
     }
 
+    /// How much is to be looked up and told.
+    pub(in crate::lane) fn waiting(&self) -> usize {
+        self.debounce.waiting() + self.altered.len() + self.lookups.waiting() + self.pending.len()
+    }
+
     /// Whether others are told that the user is online.
     pub(in crate::lane) fn shows_online(&self, user: &UserId) -> bool {
         self.connected.contains_key(user) || self.debounce.lingers(user)

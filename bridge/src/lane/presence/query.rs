@@ -63,6 +63,10 @@ pub(super) struct PresenceLookups {
 }
 
 impl PresenceLookups {
+    pub(super) fn waiting(&self) -> usize {
+        self.now.len() + self.later.len()
+    }
+
     pub(super) fn push(&mut self, device: DeviceId, later: Option<Instant>) {
         match later {
             Some(when) => self.later.push_back((when, device)),

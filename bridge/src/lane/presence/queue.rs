@@ -22,6 +22,10 @@ impl<T: Ord + Clone> UniqueQueue<T> {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     pub(super) fn pop(&mut self) -> Option<T> {
         let first = self.order.pop_front()?;
         self.queued.remove(&first);

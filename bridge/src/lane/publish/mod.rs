@@ -169,6 +169,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             match verdict {
                 RetryVerdict::Open => publish_record = Some(record),
                 RetryVerdict::Done(done) => {
+                    self.context.metrics().repeats.add_alone(1);
                     self.answer_again(device, &request, to, &done);
                     return Ok(());
                 }
@@ -182,6 +183,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         let Some(session) = self.connections.sessions.get_mut(&device) else { return Ok(()) };
         let Some(fingerprint) = session.connection(key).map(|connection| connection.fingerprint) else { return Ok(()) };
         session.under_way += 1;
+        self.context.metrics().publishes.add_alone(1);
         session.computing += u32::from(matches!(request, PublishRequest::Call { .. }));
         let (user, fingerprint) = (session.user.clone(), Some(fingerprint));
         let reply_to = Some(ReplyTo::Connection(device, to));
@@ -196,6 +198,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.post_to_phone(origin, Actor::User, number, draft).await?;
             }
             PublishRequest::Read { conversation, up_to } => {
+                self.context.metrics().reads.add_alone(1);
                 self.dispatch(Command::Read { origin, conversation, up_to })
             }
             PublishRequest::Live { conversation, body } => self.dispatch(Command::Live { origin, conversation, body }),

@@ -102,6 +102,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         let fingerprint = session.connection(to.connection).map(|connection| connection.fingerprint);
         (session.under_way, session.computing) = (session.under_way + 1, session.computing + 1);
+        self.context.metrics().publishes.add_alone(1);
         let user = session.user.clone();
         let origin = CommandOrigin {
             user,

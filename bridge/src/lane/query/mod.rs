@@ -36,6 +36,11 @@ pub(in crate::lane) struct Requests {
 const WAITING_MAX: usize = 32;
 
 impl Requests {
+    /// How many requests over HTTP wait for an answer.
+    pub(in crate::lane) fn awaited(&self) -> usize {
+        self.pending_http.len()
+    }
+
     /// Whoever sent this request over HTTP still waits for its answer.
     pub(in crate::lane) fn is_awaited(&self, request: u64) -> bool {
         self.pending_http.get(&request).is_some_and(|reply| !reply.is_closed())

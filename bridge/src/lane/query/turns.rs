@@ -27,6 +27,11 @@ impl<J> Default for Turns<J> {
 }
 
 impl<J> Turns<J> {
+    /// How many take turns.
+    pub(in crate::lane) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
     pub(in crate::lane) fn is_empty(&self) -> bool {
         self.ring.is_empty()
     }

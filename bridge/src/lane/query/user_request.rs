@@ -7,7 +7,7 @@ use godwit_core::command::{Command, CommandOrigin, CountName};
 use godwit_core::credential::Fingerprint;
 use godwit_core::refusal::{self, Refusal};
 use godwit_core::reply_to::ReplyTo;
-use godwit_core::stored::DeviceRecord;
+use godwit_core::stored::{DeviceRecord, UserRecord};
 use godwit_schemas::bus::Bus;
 use godwit_schemas::client;
 use godwit_schemas::ids::{ConversationId, DeviceId, Seq, UserId};
@@ -71,7 +71,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     return Ok(());
                 }
             };
-        let by = if matches!(who, Principal::Administrator) { Actor::Administrator } else { Actor::User };
+        let by = match who {
+            Principal::Administrator => Actor::Administrator,
+            Principal::Operator(name) => Actor::Operator(name),
+            _ => Actor::User,
+        };
         let handed_over = matches!(who, Principal::Waiting(_));
         let reply_to = Some(ReplyTo::Http(id));
         let origin = CommandOrigin { user, device, fingerprint, reply_to, publish_record: None, handed_over };
@@ -142,10 +146,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
         who: &Principal,
     ) -> Result<Result<HttpRequester, Refusal>, StoreError> {
         let record = self.state.user_record(&self.context, user).await?;
+        let is_suspended = record.as_ref().is_some_and(UserRecord::is_suspended);
         let as_device = |device: &DeviceRecord| (Some(DeviceId::new(device.id)), Some(Fingerprint::of(device)));
-        Ok(match who {
+        let requester = match who {
             Principal::Waiting(device) => record.map(|_| (Some(*device), None)).ok_or(refusal::NO_USER),
-            Principal::Administrator => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
+            Principal::Administrator | Principal::Operator(_) => {
+                record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER)
+            }
             Principal::Token(None) => record.map(|_| HttpRequester::default()).ok_or(refusal::NO_USER),
             Principal::Token(Some(name)) => {
                 let devices = record.unwrap_or_default().devices;
@@ -168,6 +175,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
                 Ok(requester)
             }
-        })
+        };
+        let is_theirs = matches!(who, Principal::Device(..) | Principal::Token(_));
+        // Only who has shown that it is the user is told so.
+        Ok(if is_suspended && is_theirs { requester.and(Err(refusal::USER_SUSPENDED)) } else { requester })
     }
 }

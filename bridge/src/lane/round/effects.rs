@@ -50,8 +50,9 @@ impl<S: Store, B: Bus> Lane<S, B> {
         for effect in committed.effects {
             self.effect(effect).await?;
         }
+        self.context.metrics().entries.add_alone(committed.new_entries.len() as u64);
         for new in committed.new_entries {
-            self.new_entry(new);
+            self.new_entry(new, committed.at);
         }
         self.delivery.announced_up_to(committed.last_order);
         for done in committed.done {
@@ -79,6 +80,11 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     pub(in crate::lane) async fn effect(&mut self, effect: EffectKind) -> Result<(), StoreError> {
+        if let EffectKind::Published { reason, sequence, repeated, .. } = &effect {
+            let metrics = self.context.metrics();
+            metrics.messages.add_alone((reason.is_success() && sequence.is_some() && repeated.is_none()).into());
+            metrics.repeats.add_alone(repeated.is_some().into());
+        }
         match effect {
             EffectKind::Published { to: ReplyTo::Http(request), reason, text, conversation, sequence, repeated } => {
                 let response = client::Response {
@@ -112,6 +118,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     repeated,
                 );
                 if let Some(session) = self.connections.sessions.get_mut(&device) {
+                    self.context.metrics().publishes.sub_alone(u64::from(session.under_way.min(1)));
                     session.under_way = session.under_way.saturating_sub(1);
                     session.by_phone.take_if(|first| **first == to);
                     // A repetition of what has just been answered. Carried out, it could succeed where the first was

@@ -10,6 +10,7 @@ use godwit_store::{Store, StoreError};
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(in crate::lane) async fn tick(&mut self) -> Result<(), StoreError> {
+        self.measure();
         if self.round.draining.is_some() {
             return Ok(());
         }

@@ -44,7 +44,7 @@ export class Server {
   static async start(settings: Record<string, string> = {}): Promise<Server> {
     const data = await mkdtemp(join(tmpdir(), "godwit-ts-"));
     const any = "127.0.0.1:0";
-    const listeners = { "mqtt.listen": any, "mqtt.websocket_listen": any, "http.listen": any, "media.listen": any, "web.listen": any };
+    const listeners = { "mqtt.listen": any, "mqtt.websocket_listen": any, "http.listen": any, "media.listen": any, "web.listen": any, "metrics.listen": any };
     const server = new Server(data, { ...listeners, ...settings });
     await server.startAgain();
     return server;
