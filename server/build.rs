@@ -1,17 +1,24 @@
-//! Has the linker pack relocations, which saves 2 MB of `godwit`, if it can and programs that have them run on this machine
-//! (glibc 2.36 or newer, and others that read DT_RELR).
+//! Has the linker make `godwit` smaller, as far as it can and programs that it links like this run on this machine.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
-const PACKED: &str = "-Wl,-z,pack-relative-relocs";
+const OPTIONS: [&str; 2] = [
+    // Saves 2 MB. Programs that have them run with glibc 2.36 or newer, and others that read DT_RELR.
+    "-Wl,-z,pack-relative-relocs",
+    // Functions whose machine code is the same become one, which saves 1 MB. A stack trace then names any of them. lld and mold
+    // can; nothing here compares addresses of functions.
+    "-Wl,--icf=all",
+];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // What is built for another machine cannot be tried on this one.
-    if env::var_os("HOST") == env::var_os("TARGET") && runs_with(PACKED) == Some(true) {
-        println!("cargo:rustc-link-arg-bins={PACKED}");
+    if env::var_os("HOST") == env::var_os("TARGET") {
+        for option in OPTIONS.into_iter().filter(|option| runs_with(option) == Some(true)) {
+            println!("cargo:rustc-link-arg-bins={option}");
+        }
     }
 }
 
