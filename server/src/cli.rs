@@ -40,6 +40,8 @@ pub(crate) enum CliCommand {
     /// Manage devices of users of the running server
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Watch what the server does: rates, queues, times, refusals as they happen
+    Top(TopArgs),
     /// See who is connected, and end connections
     #[command(subcommand)]
     Clients(ClientsCommand),
@@ -81,6 +83,19 @@ pub(crate) struct SettingsArgs {
     /// Data folder: shorthand for the key data.dir
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// How often.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Seconds from one screen to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) interval: u64,
+    /// Print one screen, of so many seconds, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
 }
 
 /// Where to, and how many stay.
@@ -357,6 +372,7 @@ mod tests {
         assert!(parse("godwit clock show --data b").is_ok());
         assert!(parse("godwit clock follow").is_ok());
         assert!(parse("godwit cluster status --json --config a.toml").is_ok());
+        assert!(parse("godwit top --once --interval 5 --data b").is_ok());
         assert!(parse("godwit clients list --after alice --limit 3").is_ok());
         assert!(parse("godwit clients kick alice phone --data b").is_ok());
         assert!(parse("godwit inbox show alice phone --limit 3").is_ok());

@@ -22,6 +22,7 @@ mod serve;
 mod settings;
 mod sibling;
 mod stop;
+mod top;
 mod window;
 
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ pub fn godwit() -> ExitCode {
         CliCommand::Clients(command) => window::clients(command),
         CliCommand::Inbox(command) => window::inbox(command),
         CliCommand::Conversation(command) => window::conversation(command),
+        CliCommand::Top(args) => top::run(args),
         CliCommand::AdminToken(command) => admin_tokens::run(command),
         CliCommand::Clock(command) => commands::clock(command),
         CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),
