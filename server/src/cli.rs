@@ -66,6 +66,9 @@ pub(crate) enum CliCommand {
     Restore(RestoreArgs),
     /// Say that the data folder was put back from a backup, before the next start
     Restored(SettingsArgs),
+    /// Change settings of the running server
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Check the settings and print what is in force
     CheckConfig(SettingsArgs),
     /// Chat at the terminal, as one of a user's devices (runs godwit-chat)
@@ -329,6 +332,13 @@ pub(crate) enum ClockCommand {
     Follow(SettingsArgs),
 }
 
+/// Commands on settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsCommand {
+    /// Have the server read its settings file, certificates and tokens again; prints which keys have changed, as JSON
+    Reload(SettingsArgs),
+}
+
 /// Commands on a cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
@@ -364,6 +374,7 @@ mod tests {
         assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit device password alice phone").is_ok());
+        assert!(parse("godwit settings reload --data b").is_ok());
         assert!(parse("godwit backup /backups --keep 7 --data b").is_ok());
         assert!(parse("godwit restore /backups --check").is_ok());
         assert!(parse("godwit restored --data b").is_ok());

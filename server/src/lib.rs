@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, CliCommand, ClusterCommand};
+use cli::{Cli, CliCommand, ClusterCommand, SettingsCommand};
 use exit::{CommandFailure, USAGE};
 
 /// The program `godwit`.
@@ -51,6 +51,7 @@ pub fn godwit() -> ExitCode {
         CliCommand::Backup(args) => backup::backup(args),
         CliCommand::Restore(args) => backup::restore(args),
         CliCommand::Restored(place) => commands::restored(&place),
+        CliCommand::Settings(SettingsCommand::Reload(place)) => commands::reload_settings(&place),
         CliCommand::CheckConfig(place) => commands::check_config(&place),
         CliCommand::Chat(passed) => sibling::exec("chat", passed),
         CliCommand::Bench(passed) => sibling::exec("bench", passed),
