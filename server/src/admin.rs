@@ -156,6 +156,11 @@ impl AdminClient {
         self.get(&format!("{}/devices/{device}/inbox?after={after}", path(user)))
     }
 
+    /// Has the server read its settings again: which keys have changed.
+    pub(crate) fn reload_settings(&self) -> Result<Value, CommandFailure> {
+        self.post("/v1/admin/settings/reload", &serde_json::json!({}))
+    }
+
     /// Has the server make a checkpoint of its store: where.
     pub(crate) fn make_checkpoint(&self) -> Result<PathBuf, CommandFailure> {
         let made: Value = self.post("/v1/admin/checkpoint", &serde_json::json!({}))?;

@@ -40,6 +40,8 @@ pub(crate) enum CliCommand {
     /// Manage devices of users of the running server
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Watch what the server does: rates, queues, times, refusals as they happen
+    Top(TopArgs),
     /// See who is connected, and end connections
     #[command(subcommand)]
     Clients(ClientsCommand),
@@ -64,6 +66,9 @@ pub(crate) enum CliCommand {
     Restore(RestoreArgs),
     /// Say that the data folder was put back from a backup, before the next start
     Restored(SettingsArgs),
+    /// Change settings of the running server
+    #[command(subcommand)]
+    Settings(SettingsCommand),
     /// Check the settings and print what is in force
     CheckConfig(SettingsArgs),
     /// Chat at the terminal, as one of a user's devices (runs godwit-chat)
@@ -81,6 +86,19 @@ pub(crate) struct SettingsArgs {
     /// Data folder: shorthand for the key data.dir
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+}
+
+/// How often.
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Seconds from one screen to the next
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) interval: u64,
+    /// Print one screen, of so many seconds, and end
+    #[arg(long)]
+    pub(crate) once: bool,
+    #[command(flatten)]
+    pub(crate) place: SettingsArgs,
 }
 
 /// Where to, and how many stay.
@@ -314,6 +332,13 @@ pub(crate) enum ClockCommand {
     Follow(SettingsArgs),
 }
 
+/// Commands on settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsCommand {
+    /// Have the server read its settings file, certificates and tokens again; prints which keys have changed, as JSON
+    Reload(SettingsArgs),
+}
+
 /// Commands on a cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterCommand {
@@ -349,6 +374,7 @@ mod tests {
         assert!(parse("godwit user export alice --data b").is_ok());
         assert!(parse("godwit device remove alice phone").is_ok());
         assert!(parse("godwit device password alice phone").is_ok());
+        assert!(parse("godwit settings reload --data b").is_ok());
         assert!(parse("godwit backup /backups --keep 7 --data b").is_ok());
         assert!(parse("godwit restore /backups --check").is_ok());
         assert!(parse("godwit restored --data b").is_ok());
@@ -357,6 +383,7 @@ mod tests {
         assert!(parse("godwit clock show --data b").is_ok());
         assert!(parse("godwit clock follow").is_ok());
         assert!(parse("godwit cluster status --json --config a.toml").is_ok());
+        assert!(parse("godwit top --once --interval 5 --data b").is_ok());
         assert!(parse("godwit clients list --after alice --limit 3").is_ok());
         assert!(parse("godwit clients kick alice phone --data b").is_ok());
         assert!(parse("godwit inbox show alice phone --limit 3").is_ok());

@@ -75,6 +75,11 @@ pub(crate) fn clock(command: ClockCommand) -> Result<(), CommandFailure> {
     }
 }
 
+/// `godwit settings reload`
+pub(crate) fn reload_settings(place: &SettingsArgs) -> Result<(), CommandFailure> {
+    print_json(&connect(place)?.reload_settings()?)
+}
+
 /// `godwit check-config`
 pub(crate) fn check_config(place: &SettingsArgs) -> Result<(), CommandFailure> {
     let (settings, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;

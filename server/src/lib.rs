@@ -22,13 +22,14 @@ mod serve;
 mod settings;
 mod sibling;
 mod stop;
+mod top;
 mod window;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, CliCommand, ClusterCommand};
+use cli::{Cli, CliCommand, ClusterCommand, SettingsCommand};
 use exit::{CommandFailure, USAGE};
 
 /// The program `godwit`.
@@ -43,12 +44,14 @@ pub fn godwit() -> ExitCode {
         CliCommand::Clients(command) => window::clients(command),
         CliCommand::Inbox(command) => window::inbox(command),
         CliCommand::Conversation(command) => window::conversation(command),
+        CliCommand::Top(args) => top::run(args),
         CliCommand::AdminToken(command) => admin_tokens::run(command),
         CliCommand::Clock(command) => commands::clock(command),
         CliCommand::Cluster(ClusterCommand::Status { json, place }) => cluster_status::status(json, &place),
         CliCommand::Backup(args) => backup::backup(args),
         CliCommand::Restore(args) => backup::restore(args),
         CliCommand::Restored(place) => commands::restored(&place),
+        CliCommand::Settings(SettingsCommand::Reload(place)) => commands::reload_settings(&place),
         CliCommand::CheckConfig(place) => commands::check_config(&place),
         CliCommand::Chat(passed) => sibling::exec("chat", passed),
         CliCommand::Bench(passed) => sibling::exec("bench", passed),

@@ -11,6 +11,7 @@ use tracing::{Level, Metadata};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::settings::Log;
@@ -18,20 +19,40 @@ use crate::settings::Log;
 /// Lines that wait for whoever reads the log; further ones are dropped.
 const LINES_MAX: usize = 16_384;
 
+/// Changes what is logged. Cheap to ask for.
+pub(crate) struct LogLevel(Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>);
+
+impl LogLevel {
+    /// From now on this is logged, as `log.level` has it.
+    ///
+    /// # Errors
+    /// It is no level.
+    pub(crate) fn set(&self, level: &str) -> anyhow::Result<()> {
+        let filter = EnvFilter::builder().parse(level).context("log.level")?;
+        (self.0)(filter).context("change what is logged")
+    }
+}
+
 /// Starts logging. Once in a process. What is queued is written when the guard is dropped.
-pub(crate) fn start(log: &Log) -> anyhow::Result<WorkerGuard> {
+pub(crate) fn start(log: &Log) -> anyhow::Result<(WorkerGuard, LogLevel)> {
     let filter = EnvFilter::builder().parse(&log.level).context("log.level")?;
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES_MAX).finish(io::stderr());
     // Otherwise a line that cannot be written is told on stderr, which panics if that is why.
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).log_internal_errors(false);
-    let started = if log.json {
-        lines.json().flatten_event(true).finish().with(filter_fn(tells_no_secret)).try_init()
+    let (started, level) = if log.json {
+        let lines = lines.json().flatten_event(true).with_filter_reloading();
+        let handle = lines.reload_handle();
+        let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
+        (lines.finish().with(filter_fn(tells_no_secret)).try_init(), level)
     } else {
-        lines.with_ansi(io::stderr().is_terminal()).finish().with(filter_fn(tells_no_secret)).try_init()
+        let lines = lines.with_ansi(io::stderr().is_terminal()).with_filter_reloading();
+        let handle = lines.reload_handle();
+        let level = LogLevel(Box::new(move |filter| handle.reload(filter)));
+        (lines.finish().with(filter_fn(tells_no_secret)).try_init(), level)
     };
     started.context("start the log")?;
-    Ok(guard)
+    Ok((guard, level))
 }
 
 /// Libraries tell at these levels all that passes through them: whole requests, with passwords, tokens, and the signatures

@@ -16,10 +16,12 @@ mod page;
 pub(crate) mod parts;
 mod preflight;
 mod push;
+mod reload;
 mod role;
 mod web;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -51,6 +53,7 @@ use metrics::MetricsService;
 use page::{BoundPage, PageService};
 use parts::OptionalServices;
 pub(crate) use preflight::Preflight;
+use reload::Reload;
 pub(crate) use role::ProcessRole;
 
 /// File descriptors that are not clients': store, bus, HTTP, log.
@@ -61,17 +64,18 @@ const LEFTOVERS: Duration = Duration::from_secs(1);
 /// Runs until a signal, or until a part fails.
 pub(crate) fn run(role: ProcessRole, place: &SettingsArgs) -> Result<(), CommandFailure> {
     private::by_default();
-    let (settings, _) = settings::load(place.config.as_deref(), place.data.as_deref())?;
+    let (settings, effective) = settings::load(place.config.as_deref(), place.data.as_deref())?;
     let preflight = Preflight::read(role, &settings)?;
     // What is queued when this ends is written before the failure is told.
-    let _written = log::start(&settings.log)?;
+    let (_written, level) = log::start(&settings.log)?;
+    let reload = Arc::new(Reload::new(place, effective, level));
     arm_crash()?;
     let files = memory::raise_open_files()?;
     if role != ProcessRole::Bridge && files < settings.limits.connections_max + OWN_FILES {
         tracing::info!(files, "the system's limit of open files bounds the number of connections");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let ended = runtime.block_on(live(role, &settings, preflight));
+    let ended = runtime.block_on(live(role, &settings, preflight, reload));
     runtime.shutdown_timeout(LEFTOVERS);
     Ok(ended?)
 }
@@ -85,18 +89,25 @@ fn arm_crash() -> Result<(), CommandFailure> {
     Ok(())
 }
 
-async fn live(role: ProcessRole, settings: &ServerSettings, preflight: Preflight) -> anyhow::Result<()> {
+async fn live(
+    role: ProcessRole,
+    settings: &ServerSettings,
+    preflight: Preflight,
+    reload: Arc<Reload>,
+) -> anyhow::Result<()> {
     let stop = stop::on_signal()?;
     // From here on SIGHUP does not end the process.
     let mut hangups = signal(SignalKind::hangup()).context("listen for SIGHUP")?;
     let mut running = tokio::select! {
-        running = Running::start(role, settings, preflight) => running?,
+        running = Running::start(role, settings, preflight, reload.clone()) => running?,
         () = stop.cancelled() => return Listeners::remove(&settings.data_dir, role.listeners_file()),
     };
     let ended = loop {
         tokio::select! {
             () = stop.cancelled() => break Ok(()),
-            _ = hangups.recv() => running.read_files_again(),
+            _ = hangups.recv() => reload.log(),
+            // Also when the settings are wrong: who rotates logs does not care.
+            () = reload.files.notified() => running.read_files_again(),
             failure = running.failed() => match failure {
                 PartFailure::Store(error) => {
                     running.abandon().await;
@@ -127,7 +138,12 @@ struct Running {
 }
 
 impl Running {
-    async fn start(role: ProcessRole, settings: &ServerSettings, preflight: Preflight) -> anyhow::Result<Self> {
+    async fn start(
+        role: ProcessRole,
+        settings: &ServerSettings,
+        preflight: Preflight,
+        reload: Arc<Reload>,
+    ) -> anyhow::Result<Self> {
         private::data_folder(&settings.data_dir)?;
         let Preflight { access, events, identity, push, cluster, admin_token } = preflight;
         let push = push.start(settings.push.as_ref());
@@ -162,6 +178,7 @@ impl Running {
                     admin_token,
                     page_origins,
                     metrics: metrics.clone(),
+                    reload,
                 };
                 let memory = RunningBridge::start(settings, parts, keeper).await?;
                 let doors = parts::start_broker(settings, bus, pressure).await?;
@@ -187,7 +204,7 @@ impl Running {
             }
             ProcessRole::Bridge => {
                 let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
-                let start = BridgeStart { settings, events, beside, admin_token, metrics: metrics.clone() };
+                let start = BridgeStart { settings, events, beside, admin_token, metrics: metrics.clone(), reload };
                 let memory = match cluster {
                     Some(PreparedCluster { bus, store: Some(store) }) => start.in_cluster(bus, store).await?,
                     Some(PreparedCluster { bus, store: None }) => {

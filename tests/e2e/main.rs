@@ -48,6 +48,7 @@ mod page;
 mod paho;
 mod proxied;
 mod push;
+mod reload;
 mod retries;
 mod sdk;
 mod server;

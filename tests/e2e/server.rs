@@ -17,6 +17,8 @@ use tempfile::TempDir;
 
 use crate::{PATIENCE, until};
 
+/// The option that names a settings file, among the variables of the environment.
+const CONFIG: &str = "--config";
 /// Has a process die at a point.
 const CRASH_AT: &str = "GODWIT_CRASH_AT";
 
@@ -55,7 +57,9 @@ pub(crate) struct Ended {
 
 fn godwit(arguments: &[&str], data: &Path, settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_godwit"));
-    without_settings(&mut command).args(arguments).arg("--data").arg(data).envs(settings.iter().cloned());
+    let (options, variables): (Vec<_>, Vec<_>) = settings.iter().cloned().partition(|(name, _)| name == CONFIG);
+    without_settings(&mut command).args(arguments).arg("--data").arg(data).envs(variables);
+    command.args(options.into_iter().flat_map(|(name, value)| [name, value]));
     command
 }
 
@@ -350,6 +354,11 @@ impl Server {
     /// Sets a key for the next start.
     pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.settings.push((variable(key), value.to_owned()));
+    }
+
+    /// Names a settings file, from the next start on.
+    pub(crate) fn set_config(&mut self, file: &Path) {
+        self.settings.push((CONFIG.to_owned(), file.to_str().expect("text").to_owned()));
     }
 
     /// Sets variables of the environment for the next start.

@@ -47,6 +47,7 @@ mod phone;
 mod problem;
 mod push;
 mod registration;
+mod reload;
 mod serve;
 mod server;
 mod standby;
@@ -85,6 +86,7 @@ pub use health::{Check, Checked};
 use metrics::HttpMetrics;
 pub use problem::Problem;
 use problem::Why;
+pub use reload::{Reloaded, SettingsReload};
 pub use serve::{HttpHandshake, HttpListener, Plain, UpgradedStream, accept, serve, serve_upgradable, upgraded};
 pub use standby::{Handover, standby};
 use token::TokenHolder;
@@ -120,6 +122,8 @@ pub struct Api {
     pub check: Check,
     /// Who makes checkpoints of the store; `None`: it is not in the data folder.
     pub checkpoints: Option<Arc<dyn Checkpoints>>,
+    /// Who reads the settings again.
+    pub reload: Arc<dyn SettingsReload>,
     /// Where requests are counted.
     pub metrics: Arc<HttpMetrics>,
     /// Largest body of a message. As JSON it may have six times as many bytes.
@@ -147,10 +151,11 @@ pub fn routers(api: Api) -> Routers {
         lead,
         check,
         checkpoints,
+        reload,
         metrics,
         body_bytes_max,
     } = api;
-    let commands = openapi::routes_of_operators(admin, time, checkpoints);
+    let commands = openapi::routes_of_operators(admin, time, checkpoints, reload);
     let context =
         acting_user::RouteContext { chat, keys: credentials::AuthMethods::new(tokens_of_operators.clone(), tokens) };
     let users = openapi::routes_of_users(body_bytes_max * ESCAPED_BYTES + BESIDES_BYTES);

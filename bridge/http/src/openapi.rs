@@ -4,6 +4,8 @@
 //! Which refusals there may be follows from what an operation is: whoever refuses for a lane may do it with each of
 //! [`OF_LANES`].
 
+use std::sync::Arc;
+
 use axum::Router;
 use godwit_bridge::admin::Admin;
 use godwit_bridge::limits::{ASKED_MAX, PAGE_MAX};
@@ -23,6 +25,7 @@ use super::acting_user::RouteContext;
 use super::checkpoint::CheckpointMaker;
 use super::operation::{self, Operation};
 use super::registration::BODY_BYTES_MAX;
+use super::reload::SettingsReload;
 
 /// Refusals by a lane: whatever is asked, it may answer with each of them (see `Problem::of_reason`).
 pub(super) const OF_LANES: [u16; 7] = [401, 403, 404, 409, 422, 429, 503];
@@ -65,11 +68,17 @@ pub(super) fn routes_of_registration() -> Router<registration::Door> {
 }
 
 /// The routes of operators, for those who have the administrator's token.
-pub(super) fn routes_of_operators(admin: Admin, time: Time, checkpoints: CheckpointMaker) -> Router {
+pub(super) fn routes_of_operators(
+    admin: Admin,
+    time: Time,
+    checkpoints: CheckpointMaker,
+    settings: Arc<dyn SettingsReload>,
+) -> Router {
     let commands = operation::routes(admin::OPERATIONS, BODY_BYTES_MAX).with_state(admin);
     let of_clock = operation::routes(admin::OF_CLOCK, BODY_BYTES_MAX).with_state(time);
     let of_store = operation::routes(admin::OF_STORE, BODY_BYTES_MAX).with_state(checkpoints);
-    commands.merge(of_clock).merge(of_store)
+    let of_settings = operation::routes(admin::OF_SETTINGS, BODY_BYTES_MAX).with_state(settings);
+    commands.merge(of_clock).merge(of_store).merge(of_settings)
 }
 
 /// The document. `body_bytes_max`: of a message.
@@ -97,7 +106,8 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
     let commands = admin::OPERATIONS.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
     let of_clock = admin::OF_CLOCK.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
     let of_store = admin::OF_STORE.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
-    for (path, method, scope, mut described) in commands.chain(of_clock).chain(of_store) {
+    let of_settings = admin::OF_SETTINGS.iter().map(|it| (it.path, it.method, it.scope, describe(it, &OF_COMMANDS)));
+    for (path, method, scope, mut described) in commands.chain(of_clock).chain(of_store).chain(of_settings) {
         described["security"] = json!([{ "administrator": [] }]);
         described["x-scope"] = scope.name().into();
         add(path, method, described);

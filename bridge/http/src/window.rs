@@ -13,6 +13,7 @@ use super::acting_user::At;
 use super::admin::{Operator, USERS_MAX, UserQuery};
 use super::fields;
 use super::problem::Problem;
+use super::view::JsonInteger;
 
 /// Most entries of a page of an inbox.
 pub(super) const ENTRIES_MAX: usize = 1_000;
@@ -52,7 +53,8 @@ pub(super) async fn kick(
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct InboxQuery {
-    after: Option<u64>,
+    #[serde(default)]
+    after: JsonInteger,
     limit: Option<usize>,
 }
 
@@ -63,7 +65,7 @@ pub(super) async fn show_inbox(
 ) -> Result<Json<InboxPage>, Problem> {
     let Query(InboxQuery { after, limit }) = page?;
     let limit = bounded(limit, ENTRIES_MAX, "entries")?;
-    let after = Order::new(after.unwrap_or(0));
+    let after = Order::new(after.get());
     Ok(Json(admin.inbox(fields::user(&user)?, fields::device(&device)?, after, limit).await?))
 }
 
@@ -79,9 +81,9 @@ pub(super) async fn resume(Operator(admin): Operator, Path(user): Path<String>) 
 
 pub(super) async fn show_conversation(
     Operator(admin): Operator,
-    conversation: At<u64>,
+    conversation: At<JsonInteger>,
 ) -> Result<Json<ConversationReport>, Problem> {
-    Ok(Json(admin.conversation(ConversationId::new(conversation?.0)).await?))
+    Ok(Json(admin.conversation(ConversationId::new(conversation?.0.get())).await?))
 }
 
 /// How much a page is to have, within what it may.

@@ -9,7 +9,7 @@ use godwit_bridge::Bridge;
 use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
 use godwit_cluster::Leadership;
-use godwit_http::{self as http, AdminToken, AdminTokens, Api, Checkpoints, Router, Routers};
+use godwit_http::{self as http, AdminToken, AdminTokens, Api, Checkpoints, Router, Routers, SettingsReload};
 use godwit_schemas::bus::Bus;
 use godwit_store::Store;
 use godwit_store::time::Time;
@@ -62,12 +62,13 @@ pub(super) struct BridgeStart<'a> {
     pub(super) beside: OptionalServices,
     pub(super) admin_token: Option<String>,
     pub(super) metrics: Arc<MetricSources>,
+    pub(super) reload: Arc<dyn SettingsReload>,
 }
 
 impl BridgeStart<'_> {
     /// With a store in the data folder.
     pub(super) async fn alone(self, bus: ApartBus) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token, metrics } = self;
+        let Self { settings, events, beside, admin_token, metrics, reload } = self;
         let (rocks, time) = parts::open_store(settings).await?;
         origin::find_out(&settings.data_dir, &rocks).await?;
         let store = ApartStore::Rocks(rocks.clone());
@@ -75,14 +76,25 @@ impl BridgeStart<'_> {
         let entrance = ClosedEntrance::bind(settings).await?;
         let page_origins = Vec::new();
         let doors = None;
-        let parts =
-            BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics };
+        let parts = BridgeParts {
+            store,
+            time,
+            bus,
+            telling,
+            beside,
+            doors,
+            entrance,
+            admin_token,
+            page_origins,
+            metrics,
+            reload,
+        };
         RunningBridge::start(settings, parts, StoreKeeper::Rocks(rocks)).await
     }
 
     /// As a member of a cluster: stands by until it leads.
     pub(super) async fn in_cluster(self, bus: NatsBus, store: PreparedStore) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token, metrics } = self;
+        let Self { settings, events, beside, admin_token, metrics, reload } = self;
         let lock = private::lock(&settings.data_dir)?;
         bus.check().await.context("cluster.nats")?;
         let (admin_token, _) = admin_access(admin_token)?;
@@ -112,8 +124,19 @@ impl BridgeStart<'_> {
         let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
         let page_origins = Vec::new();
         let doors = None;
-        let parts =
-            BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics };
+        let parts = BridgeParts {
+            store,
+            time,
+            bus,
+            telling,
+            beside,
+            doors,
+            entrance,
+            admin_token,
+            page_origins,
+            metrics,
+            reload,
+        };
         RunningBridge::start(settings, parts, StoreKeeper::Cluster { leadership, lock }).await
     }
 }
@@ -132,6 +155,7 @@ pub(super) struct BridgeParts<S, B> {
     /// Of the page that this process serves.
     pub(super) page_origins: Vec<String>,
     pub(super) metrics: Arc<MetricSources>,
+    pub(super) reload: Arc<dyn SettingsReload>,
 }
 
 /// The administrator's token, chosen or drawn, and the lock that it opens.
@@ -181,8 +205,19 @@ impl RunningBridge {
         parts: BridgeParts<impl Store, impl Bus>,
         keeper: StoreKeeper,
     ) -> anyhow::Result<Self> {
-        let BridgeParts { store, time, bus, telling, beside, doors, entrance, admin_token, page_origins, metrics } =
-            parts;
+        let BridgeParts {
+            store,
+            time,
+            bus,
+            telling,
+            beside,
+            doors,
+            entrance,
+            admin_token,
+            page_origins,
+            metrics,
+            reload,
+        } = parts;
         let EventConsumers { sink, consumers } = telling;
         let FileService { files, embedded: media, origin: file_origin } =
             media::start(settings, entrance.tls(), page_origins, &metrics).await?;
@@ -223,6 +258,7 @@ impl RunningBridge {
             lead,
             check: check(bridge.health(), doors),
             checkpoints,
+            reload,
             metrics: metrics.http.get_or_init(Arc::default).clone(),
             body_bytes_max: settings.limits.body_bytes_max as usize,
         };

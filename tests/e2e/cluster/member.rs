@@ -28,8 +28,9 @@ impl Member {
     /// Not started yet; these keys are set.
     pub(super) fn prepare(role: &'static str, settings: &[(&str, String)]) -> Self {
         let host = own_host();
-        let listeners =
-            ["mqtt", "http", "media", "web"].map(|it| (variable(&format!("{it}.listen")), format!("{host}:0")));
+        let keys =
+            ["mqtt.listen", "http.listen", "media.listen", "web.listen", "metrics.listen", "metrics.broker_listen"];
+        let listeners = keys.map(|key| (variable(key), format!("{host}:0")));
         let given = settings.iter().map(|(key, value)| (variable(key), value.clone()));
         let settings = listeners.into_iter().chain(given).collect();
         let data = tempfile::Builder::new().prefix("godwit-e2e-").tempdir().expect("a folder");

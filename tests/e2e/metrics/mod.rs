@@ -108,6 +108,28 @@ fn broker_and_bridge_show_each_its_own() {
 }
 
 #[test]
+fn top_shows_what_goes_on() {
+    let server = Server::start();
+    let alice = server.add_user("alice", "phone");
+    let mut client = Client::connect(server.mqtt(), &alice, Version::V5, RESUME);
+    let told = std::thread::scope(|scope| {
+        let top = scope.spawn(|| server.run(&["top", "--once", "--interval", "2"]));
+        while !top.is_finished() {
+            assert_eq!(client.publish("to/alice", b"note"), 0);
+            assert_eq!(client.publish("not/mine", b"note"), 0x87);
+        }
+        top.join().expect("it ends")
+    });
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    let line = |begin: &str| told.stdout.lines().find(|line| line.starts_with(begin)).unwrap_or_default();
+    assert!(line("connections").contains("  1, "), "{}", told.stdout);
+    assert!(!line("messages/s").contains("stored 0.0"), "{}", told.stdout);
+    assert!(told.stdout.contains("publishes refused: reason=\"0x87\""), "{}", told.stdout);
+    let without = server.run(&["top"]);
+    assert!(without.code == Some(64) && without.stderr.contains("--once"), "{}", without.stderr);
+}
+
+#[test]
 fn only_metrics_are_there_and_nothing_else() {
     let server = Server::start();
     let get = |path: &str| ureq::get(format!("http://{}{path}", server.metrics())).call();

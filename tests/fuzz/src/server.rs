@@ -12,7 +12,7 @@ use godwit_bridge::{BridgeSettings, assemble};
 use godwit_broker::EmbeddedBroker;
 use godwit_broker::token::TokenClaims;
 use godwit_bus::local::LocalBus;
-use godwit_http::{self as http, AdminToken, AdminTokens, Api, Routers};
+use godwit_http::{self as http, AdminToken, AdminTokens, Api, Reloaded, Routers, SettingsReload};
 use godwit_schemas::ids::{DeviceName, UserId};
 use godwit_store::ClockS;
 use godwit_store::memory::MemoryStore;
@@ -105,6 +105,7 @@ impl Server {
             time: clock.into(),
             check: Arc::new(|| Box::pin(std::future::ready(Ok(())))),
             checkpoints: None,
+            reload: Arc::new(Unchanged),
             metrics: Arc::default(),
             body_bytes_max: 1_000,
         });
@@ -186,4 +187,13 @@ pub(crate) fn offer(bytes: Vec<u8>) -> DuplexStream {
         _ = tokio::join!(says, hears);
     });
     far
+}
+
+/// Settings that never change.
+struct Unchanged;
+
+impl SettingsReload for Unchanged {
+    fn reload(&self) -> Result<Reloaded, String> {
+        Ok(Reloaded::default())
+    }
 }

@@ -1,5 +1,7 @@
 //! Operators' commands. They need the administrator's token.
 
+use std::sync::Arc;
+
 use axum::routing::on;
 use godwit_bridge::admin::Admin;
 use godwit_store::time::Time;
@@ -7,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::checkpoint::{self, CheckpointMaker};
 use super::super::operation::{Operation, op};
+use super::super::reload::{self, SettingsReload};
 use super::super::token::AdminScope;
 use super::super::{admin, clock, window};
 use super::schema::{hex, list, name_schema, number, object, or_null, phone_schema, reference};
@@ -22,6 +25,7 @@ const SUSPENSION: &str = "/v1/admin/users/{user}/suspension";
 const CLIENTS: &str = "/v1/admin/clients";
 const CONVERSATION: &str = "/v1/admin/conversations/{conversation}";
 const CLOCK: &str = "/v1/admin/clock";
+const SETTINGS: &str = "/v1/admin/settings/reload";
 const CHECKPOINT: &str = "/v1/admin/checkpoint";
 const FOLLOW: &str = "/v1/admin/clock/follow";
 
@@ -115,9 +119,15 @@ pub(super) const OF_STORE: &[Operation<CheckpointMaker>] = &[
     op("delete", CHECKPOINT, |it| on(it, checkpoint::remove), "Remove that copy"),
 ];
 
+pub(super) const OF_SETTINGS: &[Operation<Arc<dyn SettingsReload>>] = &[Operation {
+    answer: (200, Some("Reloaded")),
+    ..op("post", SETTINGS, |it| on(it, reload::reload), "Read the settings and the files that they name again")
+}];
+
 /// What these operations take and answer.
 pub(super) fn schemas() -> Map<String, Value> {
     let names = || list(name_schema());
+    let keys = || list(json!({ "type": "string" }));
     let (user, device) = (|| ("user", name_schema()), || ("device", name_schema()));
     let new_user = [("user?", or_null(name_schema())), ("phone?", or_null(phone_schema())), device()];
     let clock = [
@@ -140,6 +150,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         ("NewPhone", object(&[("phone", phone_schema())])),
         ("NewDevice", object(&[device()])),
         ("Clock", object(&clock)),
+        ("Reloaded", object(&[("applied", keys()), ("needs_restart", keys())])),
         ("Checkpoint", object(&[("path", json!({ "type": "string" }))])),
     ];
     schemas.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()

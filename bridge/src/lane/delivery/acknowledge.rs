@@ -48,7 +48,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
             && flights.iter().any(|flight| flight.order >= order)
         {
             connection.timed = None;
-            self.context.metrics().delivery.time_alone(now.saturating_duration_since(since));
+            // One that was taken back is acknowledged never, or late.
+            if flights.iter().any(|flight| flight.order == order) {
+                self.context.metrics().delivery.time_alone(now.saturating_duration_since(since));
+            }
         }
         let got_receipts = !receipts.is_empty();
         for receipt in receipts {

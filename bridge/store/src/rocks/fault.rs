@@ -6,7 +6,8 @@ use std::path::Path;
 
 use crate::StoreError;
 
-const CHAPTER: &str = "see \"When the disk fails\" in docs/operators/disk.md";
+/// Where operators read on.
+pub(super) const CHAPTER: &str = "see \"When the disk fails\" in docs/operators/disk.md";
 
 /// RocksDB's own error while `doing` something.
 pub(super) fn failed(doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {

@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use super::fault::failed_beside;
+use super::fault::{CHAPTER, damaged, failed_beside};
 use crate::StoreError;
 
 /// Of stores that this program writes.
@@ -26,20 +26,23 @@ const DOING: &str = "open the store";
 /// It does not, or the file cannot be read. The text says what to do.
 pub(super) fn check(store: &Path) -> Result<(), StoreError> {
     let path = store.join(NAME);
-    let refuse = |cause: String| Err(StoreError { doing: DOING, cause });
-    let text = match fs::read_to_string(&path) {
+    let bytes = match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        text => text.map_err(failed_beside(DOING, &path))?,
+        bytes => bytes.map_err(failed_beside(DOING, &path))?,
     };
+    let text = String::from_utf8_lossy(&bytes);
     match text.trim_end().parse::<u32>() {
         Ok(1..=FORMAT) => Ok(()),
-        Ok(newer @ FORMAT..) => refuse(format!(
-            "it has format {newer}, and this program knows formats up to {FORMAT}: a newer version has written it. \
-             Start that version, or put back a backup from before the upgrade: docs/operators/upgrade.md"
-        )),
-        Ok(0) | Err(_) => {
-            refuse(format!("{} holds {text:?}, which is no format: put back the file from a backup", path.display()))
-        }
+        Ok(newer @ FORMAT..) => Err(StoreError {
+            doing: DOING,
+            cause: format!(
+                "it has format {newer}, and this program knows formats up to {FORMAT}: a newer version has written it. Start \
+                 that version, or put back a backup from before the upgrade (docs/operators/upgrade.md). If there was none, {} \
+                 is damaged: {CHAPTER}",
+                path.display()
+            ),
+        }),
+        Ok(0) | Err(_) => Err(damaged(&format!("{} holds {text:?}, which is no format", path.display()))),
     }
 }
 
