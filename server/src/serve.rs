@@ -1,9 +1,9 @@
 //! `godwit serve`, and its two halves `godwit broker` and `godwit bridge`: builds the parts from the settings, says when
 //! they are ready, and takes them down in order: doors first, so that what they took in is still stored.
 
-mod apart;
 mod bridge;
 mod checkpoint;
+mod chosen;
 pub(crate) mod cluster;
 mod entrance;
 mod events;
@@ -43,8 +43,8 @@ use crate::metrics::MetricSources;
 use crate::runtime_files::Listeners;
 use crate::settings::{self, ServerSettings};
 use crate::{log, memory, private, stop};
-use apart::ApartBus;
 use bridge::{BridgeParts, BridgeStart, RunningBridge, SharedBrokerHealth, left};
+use chosen::{ChosenBus, ChosenStore};
 use cluster::PreparedCluster;
 use entrance::ClosedEntrance;
 use events::PreparedEvents;
@@ -158,19 +158,19 @@ impl Running {
             ProcessRole::Serve => {
                 let (store, time) = parts::open_store(settings).await?;
                 origin::find_out(&settings.data_dir, &store).await?;
-                let bus = LocalBus::default();
+                let bus = ChosenBus::Local(LocalBus::default());
                 let (events_bus, service) = open_to_readers(settings, access, &events)?;
                 let beside = OptionalServices { push, memory: shortage, ..identity.start(settings)? };
-                let (telling, health) = (events.start(events_bus)?, SharedBrokerHealth::default());
+                let (telling, health) =
+                    (events.start(events_bus.map(ChosenBus::Router))?, SharedBrokerHealth::default());
                 let (entrance, doors) = (ClosedEntrance::bind(settings).await?, Some(health.clone()));
                 let page = BoundPage::bind(settings).await?;
                 let page_origins = page.as_ref().map(BoundPage::origins).unwrap_or_default();
                 let keeper = StoreKeeper::Rocks(store.clone());
-                let bus_of_bridge = bus.clone();
                 let parts = BridgeParts {
-                    store,
+                    store: ChosenStore::Rocks(store),
                     time,
-                    bus: bus_of_bridge,
+                    bus: bus.clone(),
                     telling,
                     beside,
                     doors,
@@ -193,11 +193,11 @@ impl Running {
                 let (doors, service) = match cluster {
                     Some(PreparedCluster { bus, .. }) => {
                         bus.check().await.context("cluster.nats")?;
-                        (parts::start_broker(settings, bus, pressure).await?, None)
+                        (parts::start_broker(settings, ChosenBus::Nats(bus), pressure).await?, None)
                     }
                     None => {
                         let (bus, service) = parts::service_bus(settings.service.listen, access)?;
-                        (parts::start_broker(settings, bus, pressure).await?, service)
+                        (parts::start_broker(settings, ChosenBus::Router(bus), pressure).await?, service)
                     }
                 };
                 (Self { doors: Some(doors), memory: None, page: None, scraped }, service)
@@ -209,11 +209,11 @@ impl Running {
                     Some(PreparedCluster { bus, store: Some(store) }) => start.in_cluster(bus, store).await?,
                     Some(PreparedCluster { bus, store: None }) => {
                         bus.check().await.context("cluster.nats")?;
-                        start.alone(ApartBus::Nats(bus)).await?
+                        start.alone(ChosenBus::Nats(bus)).await?
                     }
                     None => {
                         let bus = parts::remote_bus(settings.service.listen, access.bridge);
-                        start.alone(ApartBus::Broker(bus)).await?
+                        start.alone(ChosenBus::Rumqttc(bus)).await?
                     }
                 };
                 (Self { doors: None, memory: Some(memory), page: None, scraped }, None)

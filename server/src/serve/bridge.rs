@@ -10,15 +10,13 @@ use godwit_bridge::audit::Audit;
 use godwit_bus::nats::NatsBus;
 use godwit_cluster::Leadership;
 use godwit_http::{self as http, AdminToken, AdminTokens, Api, Checkpoints, Router, Routers, SettingsReload};
-use godwit_schemas::bus::Bus;
-use godwit_store::Store;
 use godwit_store::time::Time;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::apart::{ApartBus, ApartStore};
 use super::checkpoint::StoreCheckpoints;
+use super::chosen::{ChosenBus, ChosenStore};
 use super::cluster::PreparedStore;
 use super::entrance::{BoundEntrance, ClosedEntrance, Entrance};
 use super::events::{EventConsumers, PreparedEvents};
@@ -67,11 +65,11 @@ pub(super) struct BridgeStart<'a> {
 
 impl BridgeStart<'_> {
     /// With a store in the data folder.
-    pub(super) async fn alone(self, bus: ApartBus) -> anyhow::Result<RunningBridge> {
+    pub(super) async fn alone(self, bus: ChosenBus) -> anyhow::Result<RunningBridge> {
         let Self { settings, events, beside, admin_token, metrics, reload } = self;
         let (rocks, time) = parts::open_store(settings).await?;
         origin::find_out(&settings.data_dir, &rocks).await?;
-        let store = ApartStore::Rocks(rocks.clone());
+        let store = ChosenStore::Rocks(rocks.clone());
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let entrance = ClosedEntrance::bind(settings).await?;
         let page_origins = Vec::new();
@@ -119,7 +117,7 @@ impl BridgeStart<'_> {
         let asked = Arc::downgrade(&leadership);
         _ = leads.set(asked);
         let beside = OptionalServices { lead: cluster::lead_of(&leadership), ..beside };
-        let (store, bus) = (ApartStore::Cluster(store), ApartBus::Nats(bus));
+        let (store, bus) = (ChosenStore::Cluster(store), ChosenBus::Nats(bus));
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
         let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
         let page_origins = Vec::new();
@@ -142,10 +140,10 @@ impl BridgeStart<'_> {
 }
 
 /// What a bridge is started with.
-pub(super) struct BridgeParts<S, B> {
-    pub(super) store: S,
+pub(super) struct BridgeParts {
+    pub(super) store: ChosenStore,
     pub(super) time: Time,
-    pub(super) bus: B,
+    pub(super) bus: ChosenBus,
     pub(super) telling: EventConsumers,
     pub(super) beside: OptionalServices,
     /// Those of this process.
@@ -202,7 +200,7 @@ struct OperatorTokens {
 impl RunningBridge {
     pub(super) async fn start(
         settings: &ServerSettings,
-        parts: BridgeParts<impl Store, impl Bus>,
+        parts: BridgeParts,
         keeper: StoreKeeper,
     ) -> anyhow::Result<Self> {
         let BridgeParts {

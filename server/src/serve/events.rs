@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use godwit_bridge::events::{EventSink, mqtt, webhook};
 use godwit_bridge::webhook::{WebhookEndpoint, WebhookSecret};
-use godwit_schemas::bus::Bus;
 use tokio::task::JoinSet;
 
+use super::chosen::ChosenBus;
 use crate::settings;
 
 /// What must be read before anything opens.
@@ -44,7 +44,7 @@ impl PreparedEvents {
     }
 
     /// Starts the consumers; what is published goes to `bus`.
-    pub(crate) fn start(self, bus: Option<impl Bus>) -> anyhow::Result<EventConsumers> {
+    pub(crate) fn start(self, bus: Option<ChosenBus>) -> anyhow::Result<EventConsumers> {
         let Some(settings) = self.settings else { return Ok(EventConsumers::default()) };
         let mut sink = EventSink::new(settings.kinds);
         let mut consumers = JoinSet::new();

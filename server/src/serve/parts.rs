@@ -21,12 +21,11 @@ use godwit_broker::Broker;
 use godwit_broker::pressure::Pressure;
 use godwit_broker::router_bus::{RouterBus, ServiceAccess, ServiceLogin};
 use godwit_broker::token;
-use godwit_schemas::bus::Bus;
-use godwit_store::Store;
 use godwit_store::rocks::{RocksSettings, RocksStore};
 use godwit_store::time::Time;
 use tokio::runtime::Handle;
 
+use super::chosen::{ChosenBus, ChosenStore};
 use crate::private;
 use crate::settings::ServerSettings;
 
@@ -108,10 +107,10 @@ pub(crate) struct OptionalServices {
 }
 
 /// The lanes.
-pub(crate) async fn start_bridge(
+pub(super) async fn start_bridge(
     settings: &ServerSettings,
-    (store, time): (impl Store, Time),
-    bus: impl Bus,
+    (store, time): (ChosenStore, Time),
+    bus: ChosenBus,
     beside: OptionalServices,
 ) -> anyhow::Result<Bridge> {
     let OptionalServices { events, media, registration, audit, tokens, push, memory, lead } = beside;
@@ -153,9 +152,9 @@ pub(crate) async fn start_bridge(
 }
 
 /// The listeners for clients.
-pub(crate) async fn start_broker(
+pub(super) async fn start_broker(
     settings: &ServerSettings,
-    bus: impl Bus,
+    bus: ChosenBus,
     pressure: Pressure,
 ) -> anyhow::Result<Broker> {
     let doors = godwit_broker::BrokerSettings { pressure, ..doors(settings) };

@@ -1,8 +1,10 @@
-//! The bus and the store of a bridge that runs apart from its brokers, whichever the settings choose. One type for each, so
-//! that the lanes are compiled once for all of them, and once more for one process.
+//! The bus and the store of a process, whichever its role and the settings choose. One type for each, so that doors and lanes are
+//! compiled once.
 
 use bytes::Bytes;
-use godwit_bridge::remote_bus::{self, RumqttcBus};
+use godwit_bridge::remote_bus::{RemoteRx, RemoteTx, RumqttcBus};
+use godwit_broker::router_bus::{RouterBus, RouterRx, RouterTx};
+use godwit_bus::local::{LocalBus, LocalRx, LocalTx};
 use godwit_bus::nats::{NatsBus, NatsRx, NatsTx};
 use godwit_cluster::ClusterStore;
 use godwit_schemas::bus::{Bus, LinkClosed, Rx, Tx};
@@ -10,62 +12,84 @@ use godwit_store::keys::StoreKey;
 use godwit_store::rocks::RocksStore;
 use godwit_store::{Durability, Row, Store, StoreError, Table, Write};
 
-/// How a bridge reaches brokers in other processes.
+/// How edges and lanes reach each other.
 #[derive(Clone)]
-pub(super) enum ApartBus {
-    /// Through the broker's service listener.
-    Broker(RumqttcBus),
+pub(super) enum ChosenBus {
+    /// In one process.
+    Local(LocalBus),
+    /// Through the broker's service listener: at the broker's side of it.
+    Router(RouterBus),
+    /// The same, at the bridge's side.
+    Rumqttc(RumqttcBus),
     Nats(NatsBus),
 }
 
-pub(super) enum ApartTx {
-    Broker(remote_bus::RemoteTx),
+pub(super) enum ChosenTx {
+    Local(LocalTx),
+    Router(RouterTx),
+    Rumqttc(RemoteTx),
     Nats(NatsTx),
 }
 
-pub(super) enum ApartRx {
-    Broker(remote_bus::RemoteRx),
+pub(super) enum ChosenRx {
+    Local(LocalRx),
+    Router(RouterRx),
+    Rumqttc(RemoteRx),
     Nats(NatsRx),
 }
 
-impl Bus for ApartBus {
-    type Tx = ApartTx;
-    type Rx = ApartRx;
+impl Bus for ChosenBus {
+    type Tx = ChosenTx;
+    type Rx = ChosenRx;
 
-    async fn open(&self, name: &str, topics: &[String]) -> Result<(ApartTx, ApartRx), LinkClosed> {
-        match self {
-            Self::Broker(bus) => {
+    async fn open(&self, name: &str, topics: &[String]) -> Result<(ChosenTx, ChosenRx), LinkClosed> {
+        Ok(match self {
+            Self::Local(bus) => {
                 let (tx, rx) = bus.open(name, topics).await?;
-                Ok((ApartTx::Broker(tx), ApartRx::Broker(rx)))
+                (ChosenTx::Local(tx), ChosenRx::Local(rx))
+            }
+            Self::Router(bus) => {
+                let (tx, rx) = bus.open(name, topics).await?;
+                (ChosenTx::Router(tx), ChosenRx::Router(rx))
+            }
+            Self::Rumqttc(bus) => {
+                let (tx, rx) = bus.open(name, topics).await?;
+                (ChosenTx::Rumqttc(tx), ChosenRx::Rumqttc(rx))
             }
             Self::Nats(bus) => {
                 let (tx, rx) = bus.open(name, topics).await?;
-                Ok((ApartTx::Nats(tx), ApartRx::Nats(rx)))
+                (ChosenTx::Nats(tx), ChosenRx::Nats(rx))
             }
-        }
+        })
     }
 }
 
-impl Tx for ApartTx {
+impl Tx for ChosenTx {
     async fn publish(&mut self, topic: &str, payload: Bytes) -> Result<(), LinkClosed> {
         match self {
-            Self::Broker(tx) => tx.publish(topic, payload).await,
+            Self::Local(tx) => tx.publish(topic, payload).await,
+            Self::Router(tx) => tx.publish(topic, payload).await,
+            Self::Rumqttc(tx) => tx.publish(topic, payload).await,
             Self::Nats(tx) => tx.publish(topic, payload).await,
         }
     }
 }
 
-impl Rx for ApartRx {
+impl Rx for ChosenRx {
     async fn next(&mut self) -> Result<Bytes, LinkClosed> {
         match self {
-            Self::Broker(rx) => rx.next().await,
+            Self::Local(rx) => rx.next().await,
+            Self::Router(rx) => rx.next().await,
+            Self::Rumqttc(rx) => rx.next().await,
             Self::Nats(rx) => rx.next().await,
         }
     }
 
     fn try_next(&mut self) -> Option<Bytes> {
         match self {
-            Self::Broker(rx) => rx.try_next(),
+            Self::Local(rx) => rx.try_next(),
+            Self::Router(rx) => rx.try_next(),
+            Self::Rumqttc(rx) => rx.try_next(),
             Self::Nats(rx) => rx.try_next(),
         }
     }
@@ -73,14 +97,14 @@ impl Rx for ApartRx {
 
 /// Where a bridge keeps what it knows.
 #[derive(Clone)]
-pub(super) enum ApartStore {
+pub(super) enum ChosenStore {
     /// In its data folder.
     Rocks(RocksStore),
     /// In the cluster that it leads.
     Cluster(ClusterStore),
 }
 
-impl Store for ApartStore {
+impl Store for ChosenStore {
     async fn multi_get(&self, keys: &[StoreKey]) -> Result<Vec<Option<Bytes>>, StoreError> {
         match self {
             Self::Rocks(store) => store.multi_get(keys).await,
