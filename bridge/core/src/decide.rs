@@ -391,6 +391,7 @@ fn opened(conversation: &Conversation) -> client::Opened {
         settings: conversation.group.then(|| conversation.settings.to_message()),
         request: false,
         retention: (conversation.retention != Retention::default()).then(|| conversation.retention.to_message()),
+        ..client::Opened::default()
     }
 }
 
