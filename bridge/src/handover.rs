@@ -58,6 +58,8 @@ async fn send_again(
                         properties,
                         silent,
                         mentions,
+                        // It could not be sealed: there was nobody to seal it for.
+                        mls_epoch: 0,
                     })
                 }
                 EntryKind::Change => {
