@@ -46,7 +46,8 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             StoreChange::Conversation(id) => whole.push(id),
             StoreChange::State(id) => state.push(id),
             StoreChange::ConversationGone(id) => {
-                writes.extend([keys::conversation(id), keys::state(id)].map(|key| set(key, None)));
+                let rows = [keys::conversation(id), keys::state(id), keys::mls_group(id)];
+                writes.extend(rows.map(|key| set(key, None)));
                 writes.push(delete_range(Table::Conversations, keys::recents(id)));
                 writes.push(set(keys::mark(&keys::Tombstone::Conversation(id)), Some(Bytes::new())));
             }
@@ -74,6 +75,7 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             StoreChange::Unshared(place, id, now_s) => {
                 unshare(place, id, now_s, writes);
             }
+            StoreChange::MlsGroup(id, record) => writes.push(put(keys::mls_group(id), &*record)),
             StoreChange::EntryGone(device, order) => {
                 let (table, key) = keys::entry(device, order);
                 writes.push(Write::Delete(table, key));

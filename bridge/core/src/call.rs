@@ -53,6 +53,8 @@ owners! {
     Contacts(ContactsCall): GetProfile SetProfile AddContact RemoveContact ListContacts GetPresence;
     /// Carried out by the lane of the calling user: what its devices and others' encrypt to each other with.
     Encryption(EncryptionCall): PublishKeys ClaimKeys GetIdentity PutVault GetVault AcceptLink TakeLink;
+    /// Begun by the lane of the calling user: the MLS groups of conversations. Commits are decided where the conversation is kept.
+    Mls(MlsCall): GetGroup CommitGroup;
     /// Carried out by the media service.
     Media(MediaCall): CreateUpload GetUpload CompleteUpload DiscardUpload DownloadLink;
 }
@@ -142,6 +144,7 @@ impl RoutedCall {
             Self::Account(call) => call.spec(),
             Self::Contacts(call) => call.spec(),
             Self::Encryption(call) => call.spec(),
+            Self::Mls(call) => call.spec(),
             Self::Media(call) => call.spec(),
         }
     }
@@ -233,6 +236,17 @@ impl EncryptionCall {
     }
 }
 
+impl MlsCall {
+    /// What is known of the call before it is carried out.
+    pub fn spec(&self) -> CallSpec<'_> {
+        match self {
+            Self::GetGroup(_) => READS,
+            // What was accepted is recognised by what it is.
+            Self::CommitGroup(_) => CHANGES.adding_entries(),
+        }
+    }
+}
+
 impl MediaCall {
     /// What is known of the call before it is carried out.
     pub fn spec(&self) -> CallSpec<'_> {
@@ -257,6 +271,11 @@ const CHANGES: CallSpec<'static> = CallSpec { effect: CallEffect::Changes, ..REA
 const CHANGES_ONCE: CallSpec<'static> = CallSpec { effect: CallEffect::ChangesOnce, ..READS };
 
 impl<'c> CallSpec<'c> {
+    /// Of what adds these to a conversation besides something else.
+    pub(crate) const fn of_added(users: &'c [String]) -> Self {
+        READS.about(AffectedUsers::Added(users))
+    }
+
     const fn of(self, conversation: u64) -> Self {
         Self { conversation: Some(ConversationId::new(conversation)), ..self }
     }

@@ -12,6 +12,7 @@
 //! - [`decide`]: one command against the state: an [`outcome::Outcome`], or a [`refusal::Refusal`].
 //! - [`conversation`]: members, order and watermarks of one conversation. [`recent`]: what its last places hold.
 //! - [`group`]: what the members of a group may do, and invites. [`membership_count`]: how many conversations a user is in.
+//! - [`mls`]: the group of an encrypted conversation, and what begins its next epoch.
 //! - [`retention`]: how long messages are kept. [`credential`]: whether what let a device in still holds.
 //! - [`send_count`]: retries that carry a number of their client. [`retry`]: retries that carry none.
 //!
@@ -35,6 +36,7 @@ pub mod group;
 pub mod intake;
 pub mod keys;
 pub mod membership_count;
+pub mod mls;
 pub mod outbox;
 pub mod outcome;
 pub mod push;

@@ -10,10 +10,11 @@ use godwit_schemas::reason::Reason;
 use crate::conversation::Watermark;
 use crate::event::DomainEvent;
 use crate::keys::MessageKey;
+use crate::mls::GroupCommit;
 use crate::outbox::{Link, Outgoing, Outside};
 use crate::reply_to::ReplyTo;
 use crate::retry::PublishRecord;
-use crate::stored::ReferenceRecord;
+use crate::stored::{MlsGroupRecord, ReferenceRecord};
 use crate::usage::InboxUsage;
 
 /// A new inbox entry for one device. It is given its order when it is committed, and wakes the device's session.
@@ -66,6 +67,8 @@ pub enum StoreChange {
     Shared(MessageKey, MediaId, ReferenceRecord),
     /// It does so no more, since this second.
     Unshared(MessageKey, MediaId, u32),
+    /// The MLS group of a conversation, as it is kept for commits.
+    MlsGroup(ConversationId, Box<MlsGroupRecord>),
     /// The inbox entry was acknowledged.
     EntryGone(DeviceId, Order),
     /// The device has still to get this receipt; replaces an earlier one.
@@ -104,7 +107,11 @@ pub enum EffectKind {
         sequence: Option<Seq>,
         /// It was accepted before: up to this number, of those in its count; 0: it has none.
         repeated: Option<u64>,
+        /// It was refused because its conversation's MLS group is in this epoch; 0: it was not.
+        mls_epoch: u64,
     },
+    /// Have this checked beside the lane, and decide it then.
+    Check(Box<GroupCommit>),
     /// Answer a call.
     Responded {
         /// Where it came from.

@@ -149,7 +149,45 @@ pub const BAD_VAULT_ROWS: Refusal = Refusal::new(
 pub const VAULT_FULL: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "the vault has as many rows as it may have");
 pub const BAD_LINK: Refusal =
     Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a link has 16 bytes, and what is sealed for it 1 to 4,096");
-pub const NO_LINK: Refusal = Refusal::new(Reason::TOPIC_NAME_INVALID, "nothing was accepted for this link, or not any more");
+pub const NO_LINK: Refusal =
+    Refusal::new(Reason::TOPIC_NAME_INVALID, "nothing was accepted for this link, or not any more");
+
+pub const NOT_ENCRYPTED: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is not encrypted");
+pub const ALREADY_ENCRYPTED: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is encrypted already");
+pub const NOT_SEALED: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is encrypted: seal what you send there");
+pub const ENCRYPTION_REQUIRED: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "conversations must be encrypted on this server");
+pub const ANOTHER_MLS_EPOCH: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is in another MLS epoch");
+pub const MLS_GROUP_OWES: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "somebody has to be removed from the MLS group first");
+pub const MLS_EPOCH_WORN: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this MLS epoch has lasted 7 days: commit first");
+pub const MLS_GROUP_OUTDATED: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "the server was restored from a backup: reset the MLS group of this conversation",
+);
+pub const NOT_IN_MLS_GROUP: Refusal =
+    Refusal::new(Reason::NOT_AUTHORIZED, "this device is not in the conversation's MLS group");
+pub const MEMBER_WITHOUT_KEYS: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a member has no device with a certificate");
+pub const MLS_RESET_TOO_SOON: Refusal =
+    Refusal::new(Reason::QUOTA_EXCEEDED, "the MLS group was founded less than an hour ago");
+pub const TOO_MANY_COMMITS: Refusal =
+    Refusal::new(Reason::QUOTA_EXCEEDED, "more commits in a minute than the conversation takes");
+pub const TOO_MANY_LEAVES: Refusal =
+    Refusal::new(Reason::QUOTA_EXCEEDED, "more devices than an MLS group may have, or than one commit may add");
+pub const COMMIT_TOO_LARGE: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "a commit over 65,536 bytes, a group info or welcome over 8,192, or over 1 MiB in all",
+);
+pub const NOT_YOUR_COMMIT: Refusal = Refusal::new(Reason::PAYLOAD_FORMAT_INVALID, "another device has made the commit");
+pub const LEAF_NOT_ALLOWED: Refusal = Refusal::new(
+    Reason::PAYLOAD_FORMAT_INVALID,
+    "somebody would be in the MLS group who is no certified device of a member",
+);
 
 // Pushes.
 

@@ -54,6 +54,9 @@ pub struct ConversationRecord {
     /// Counts of those who have left.
     #[prost(message, repeated, tag = "8")]
     pub left: Vec<AcceptedRecord>,
+    /// Its MLS group; absent: it is not encrypted.
+    #[prost(message, optional, boxed, tag = "9")]
+    pub mls: Option<Box<MlsRecord>>,
 }
 
 /// Which store this is.

@@ -11,6 +11,7 @@ use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use super::Decision;
 use super::blocked::recalled;
 use super::content::still_fits;
+use crate::command::CommandOrigin;
 use crate::entry::{Entry, EntryKind};
 use crate::keys::MessageKey;
 use crate::outcome::{Effect, EffectKind, StoreChange};
@@ -68,12 +69,14 @@ impl Decision<'_> {
         }
     }
 
-    pub(super) fn edit(&mut self, by: &UserId, call: &client::Edit) -> Result<ConversationId, Refusal> {
+    pub(super) fn edit(&mut self, origin: &CommandOrigin, call: &client::Edit) -> Result<ConversationId, Refusal> {
+        let by = &origin.user;
         // What is handed over was within the limit when it was sent.
         if call.body.len() > self.rules.body_bytes_max && self.spared.is_none() {
             return Err(refusal::BODY_TOO_LARGE);
         }
         let place = (ConversationId::new(call.conversation), Seq::new(call.sequence));
+        self.may_seal(origin, place.0, call.mls_epoch)?;
         self.has_room(place.0, by, None)?;
         let alone = self.blocker(place.0, by).is_some();
         let found = self.amendable(place, by, false, alone)?;
@@ -82,6 +85,7 @@ impl Decision<'_> {
         // What waits in inboxes is delivered as it was; the edit follows.
         if let (Some(row), None) = (row, self.cache.holders(place)) {
             still_fits(row.properties().as_deref(), &call.body)?;
+            let row = row.sealed_in(call.mls_epoch);
             // A reference to it says how long it was: it is filled in with what is there.
             let len = row.extras.len() + call.body.len();
             if len > self.rules.body_bytes_max {
@@ -99,7 +103,7 @@ impl Decision<'_> {
                 }
             }
         }
-        let edited = client::Edited { sequence: place.1.get(), body: call.body.clone(), ..client::Edited::default() };
+        let edited = client::Edited { sequence: place.1.get(), body: call.body.clone(), mls_epoch: call.mls_epoch };
         Ok(self.changed(place.0, by, change::Change::Edited(edited)))
     }
 

@@ -36,7 +36,7 @@ impl CallContext {
         let response = Box::new(client::Response { id, ..response });
         let responded = EffectKind::Responded { to, response, correlation };
         let (reason, text, conversation, sequence, repeated) = (Reason::SUCCESS, "", None, None, None);
-        let published = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
+        let published = EffectKind::Published { to, reason, text, conversation, sequence, repeated, mls_epoch: 0 };
         vec![responded, published]
     }
 }

@@ -25,6 +25,8 @@ use crate::messages::{AfterCommit, Continuation, Encryption as EncryptionMessage
 use godwit_store::{Store, StoreError};
 
 pub(in crate::lane) mod claim;
+pub(in crate::lane) mod commit;
+pub(in crate::lane) mod group;
 pub(in crate::lane) mod identity;
 pub(in crate::lane) mod link;
 pub(in crate::lane) mod publish;

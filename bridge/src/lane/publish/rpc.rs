@@ -143,6 +143,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Some((caller, record)) => self.encryption_call(caller, record, call).await,
                 None => Ok(None),
             },
+            RoutedCall::Mls(call) => {
+                if let Some((caller, _)) = self.admit_caller(caller).await? {
+                    self.mls_call(caller, call).await?;
+                }
+                Ok(None)
+            }
             RoutedCall::Media(call) => {
                 if let Some((caller, _)) = self.admit_caller(caller).await? {
                     self.accounts.media_call(&self.context, caller, call);

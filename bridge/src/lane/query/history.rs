@@ -294,7 +294,8 @@ impl<'a> MemberView<'a> {
             match keys::parse_of_message(&key) {
                 Some((sequence, MessageRowKind::Entry)) => {
                     let entry = Entry::decode(value).ok().filter(|entry| self.shows(entry));
-                    events.extend(entry.and_then(|entry| entry.seen(self.now_s)).map(|event| (sequence, event)));
+                    let event = entry.and_then(|entry| entry.seen(self.now_s)).map(without_commit);
+                    events.extend(event.map(|event| (sequence, event)));
                 }
                 // What follows sorts behind its message.
                 Some((sequence, MessageRowKind::Own)) => {
@@ -344,4 +345,12 @@ fn reactable(events: &mut BTreeMap<Seq, event::Event>, sequence: Seq) -> Option<
 fn reaction(member: Ordinal, value: &[u8]) -> Option<client::Reaction> {
     let reaction = String::from_utf8(value.get(EXPIRY_BYTES..)?.to_vec()).ok()?;
     Some(client::Reaction { member: member.get(), reaction })
+}
+
+/// A commit is of use to devices in the epoch before it, which have it in their inboxes. To others it is nothing but long.
+fn without_commit(mut event: event::Event) -> event::Event {
+    if let event::Event::Change(client::Change { mls: Some(mls), .. }) = &mut event {
+        mls.commit.clear();
+    }
+    event
 }

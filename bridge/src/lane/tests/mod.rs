@@ -18,6 +18,7 @@ mod account;
 mod alike;
 mod bodies;
 mod calls;
+mod commits;
 mod contacts;
 mod counted;
 mod edge;
