@@ -28,7 +28,7 @@ pub enum DeviceKind {
 }
 
 impl DeviceKind {
-    fn read(number: u8) -> Result<Self, Malformed> {
+    pub(crate) fn read(number: u8) -> Result<Self, Malformed> {
         match number {
             1 => Ok(Self::Native),
             2 => Ok(Self::Web),

@@ -80,6 +80,11 @@ impl<'a> Reader<'a> {
         self.bytes(length)
     }
 
+    /// What is left.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.0)
+    }
+
     /// # Errors
     ///
     /// Something is left.

@@ -6,6 +6,8 @@ mod effect;
 mod error;
 #[cfg(feature = "client")]
 pub mod group;
+#[cfg(feature = "client")]
+pub(crate) mod hpke;
 pub(crate) mod identity;
 pub mod key_package;
 mod provider;
