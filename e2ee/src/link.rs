@@ -134,18 +134,27 @@ impl PendingLink {
         let (mut link, mut private) = ([0; LINK_BYTES], Zeroizing::new([0; KEY_BYTES]));
         crypto::random(&mut link)?;
         crypto::random(&mut *private)?;
-        Ok(Self::with(link, private, device, kind, key))
+        Ok(Self::resume(link, *private, device, kind, key))
     }
 
-    pub(crate) fn with(
+    /// Goes on with one that was begun, so that its code stays good when the app was closed in between.
+    #[must_use]
+    pub fn resume(
         link: [u8; LINK_BYTES],
-        private: Zeroizing<[u8; KEY_BYTES]>,
+        private: [u8; KEY_BYTES],
         device: DeviceName,
         kind: DeviceKind,
         key: &SigningKey,
     ) -> Self {
         let public = crypto::x25519_public(&private);
+        let private = Zeroizing::new(private);
         Self { offer: LinkOffer { link, device, leaf_key: key.public(), kind, public }, private }
+    }
+
+    /// What [`PendingLink::resume`] takes.
+    #[must_use]
+    pub fn private(&self) -> &[u8; KEY_BYTES] {
+        &self.private
     }
 
     /// What to show.

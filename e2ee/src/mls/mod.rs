@@ -13,6 +13,8 @@ pub mod key_package;
 mod provider;
 pub mod public_group;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use godwit_schemas::ids::ConversationId;
 use mls_rs_core::time::MlsTime;
