@@ -51,6 +51,8 @@ owners! {
     /// Carried out by the lane of the calling user, about its profile, its contacts and their presence. They wait while a
     /// change of its contacts is on its way to disk.
     Contacts(ContactsCall): GetProfile SetProfile AddContact RemoveContact ListContacts GetPresence;
+    /// Carried out by the lane of the calling user: what its devices and others' encrypt to each other with.
+    Encryption(EncryptionCall): PublishKeys ClaimKeys GetIdentity PutVault GetVault AcceptLink TakeLink;
     /// Carried out by the media service.
     Media(MediaCall): CreateUpload GetUpload CompleteUpload DiscardUpload DownloadLink;
 }
@@ -139,6 +141,7 @@ impl RoutedCall {
             Self::Conversation(call) => call.spec(),
             Self::Account(call) => call.spec(),
             Self::Contacts(call) => call.spec(),
+            Self::Encryption(call) => call.spec(),
             Self::Media(call) => call.spec(),
         }
     }
@@ -215,6 +218,17 @@ impl ContactsCall {
             Self::GetProfile(_) | Self::ListContacts(_) | Self::GetPresence(_) => READS,
             Self::SetProfile(_) | Self::AddContact(_) => CHANGES.adding_entries(),
             Self::RemoveContact(_) => CHANGES,
+        }
+    }
+}
+
+impl EncryptionCall {
+    /// What is known of the call before it is carried out.
+    pub fn spec(&self) -> CallSpec<'_> {
+        match self {
+            Self::GetIdentity(_) | Self::GetVault(_) => READS,
+            Self::PublishKeys(_) | Self::PutVault(_) | Self::AcceptLink(_) => CHANGES.adding_entries(),
+            Self::ClaimKeys(_) | Self::TakeLink(_) => CHANGES,
         }
     }
 }

@@ -63,6 +63,19 @@ pub struct Rules {
     pub recall_window_s: u32,
     /// How long a file is there after its message has been delivered to all.
     pub media_grace_s: u32,
+    /// How conversations can be encrypted; `None`: not at all.
+    pub encryption: Option<EncryptionRules>,
+}
+
+/// See [`Rules`].
+#[derive(Debug, Clone, Copy)]
+pub struct EncryptionRules {
+    /// What is not sealed is refused.
+    pub required: bool,
+    /// Most devices in a group.
+    pub leaves_max: usize,
+    /// Commits that a conversation takes in a minute.
+    pub commits_per_minute: u32,
 }
 
 /// Longest title of a group in bytes.
@@ -391,6 +404,7 @@ fn opened(conversation: &Conversation) -> client::Opened {
         settings: conversation.group.then(|| conversation.settings.to_message()),
         request: false,
         retention: (conversation.retention != Retention::default()).then(|| conversation.retention.to_message()),
+        ..client::Opened::default()
     }
 }
 

@@ -279,6 +279,7 @@ impl Entry {
             properties,
             silent,
             mentions,
+            ..client::Message::default()
         }
     }
 }

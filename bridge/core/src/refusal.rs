@@ -121,6 +121,36 @@ pub const NOT_YOUR_MESSAGE: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "not 
 pub const RECALL_WINDOW_OVER: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "too late");
 pub const REACTION_TOO_LARGE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "reaction over 32 bytes");
 
+// End-to-end encryption.
+
+pub const NO_ENCRYPTION_HERE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "conversations cannot be encrypted on this server");
+pub const TOO_MANY_CHECKS_WAIT: Refusal =
+    Refusal::new(Reason::SERVER_BUSY, "too much of what devices hand in waits to be checked: try again later");
+pub const CERTIFICATE_TOO_LARGE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a certificate or identity link over 512 bytes");
+pub const KEY_PACKAGE_TOO_LARGE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a key package over 2,048 bytes");
+pub const TOO_MANY_KEY_PACKAGES: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "more key packages than the limit");
+pub const NO_CERTIFICATE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this device has no certificate: publish one with it");
+pub const NO_IDENTITY: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "this user has no identity key: publish the first with the first certificate",
+);
+pub const TOO_MANY_CERTIFICATES: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "this user has had 1,000 certificates");
+pub const TOO_MANY_LINKS: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "this user has had 64 identity keys");
+pub const TOO_MANY_CLAIMS: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "too many key packages claimed today");
+pub const NOT_CERTIFIED: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "this device has no certificate");
+pub const BAD_VAULT_ROWS: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "1 to 100 rows at once, each with an epoch and 1 to 256 sealed bytes",
+);
+pub const VAULT_FULL: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "the vault has as many rows as it may have");
+pub const BAD_LINK: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a link has 16 bytes, and what is sealed for it 1 to 4,096");
+pub const NO_LINK: Refusal = Refusal::new(Reason::TOPIC_NAME_INVALID, "nothing was accepted for this link, or not any more");
+
 // Pushes.
 
 pub const NO_PUSH_HERE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this server does not push there");

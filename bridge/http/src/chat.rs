@@ -237,7 +237,7 @@ pub(super) async fn edit(actor: ActingUser, at: At<AtMessage>, body: Body<NewBod
     let (conversation, sequence) = at?.0.place();
     let NewBody { body, text } = body?.0;
     let body = view::body(body, text)?;
-    actor.done(Call::Edit(client::Edit { conversation, sequence, body })).await
+    actor.done(Call::Edit(client::Edit { conversation, sequence, body, mls_epoch: 0 })).await
 }
 
 pub(super) async fn recall(actor: ActingUser, at: At<AtMessage>) -> Result<StatusCode, Problem> {

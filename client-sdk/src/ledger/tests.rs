@@ -316,7 +316,7 @@ fn only_senders_edit_while_senders_and_admins_recall() {
         let change = client::Change { conversation: 65, sequence, by, change: Some(change), ..Default::default() };
         delivered(event::Event::Change(change))
     };
-    let edited = |at| change::Change::Edited(client::Edited { sequence: at, body: "edited".into() });
+    let edited = |at| change::Change::Edited(client::Edited { sequence: at, body: "edited".into(), mls_epoch: 0 });
     let admin = client::Member { role: Role::Admin.into(), ..member(2, "carol") };
     let members = vec![member(0, "alice"), member(1, "bob"), admin];
     let opened = client::Opened { group: true, members, ..Default::default() };
@@ -370,7 +370,7 @@ fn by(sequence: u64, by: u32, change: change::Change) -> (wire::InboxEvent, Byte
 }
 
 fn edited(at: u64, body: &'static str) -> change::Change {
-    change::Change::Edited(client::Edited { sequence: at, body: body.into() })
+    change::Change::Edited(client::Edited { sequence: at, body: body.into(), mls_epoch: 0 })
 }
 
 fn reacted(at: u64, reaction: &str) -> change::Change {

@@ -129,6 +129,7 @@ pub(crate) async fn start_bridge(
             history: settings.history,
             recall_window_s: limits.recall_window_s,
             media_grace_s: settings.media.grace_s,
+            encryption: None,
         },
         lead,
         lanes: settings.lanes,
@@ -148,6 +149,7 @@ pub(crate) async fn start_bridge(
         audit,
         tokens,
         push,
+        encryption: None,
     };
     godwit_bridge::start(parsed, store, time, bus, events).await.context("start the bridge")
 }

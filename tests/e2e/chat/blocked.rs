@@ -87,7 +87,8 @@ fn nothing_that_a_blocked_user_does_reaches_who_has_blocked_it() {
         // Accepted, and nowhere but with herself.
         alice.send("to/bob", "unseen");
         alice.send(&format!("send/{id}"), "unseen too");
-        let edit = |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "edited".into() });
+        let edit =
+            |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "edited".into(), mls_epoch: 0 });
         let react = |sequence, reaction: &str| {
             Call::React(client::React { conversation: id, sequence, reaction: reaction.into() })
         };

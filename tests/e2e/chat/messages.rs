@@ -37,7 +37,7 @@ fn history_is_the_same_over_both_ways_on_every_device() {
         let id = at_bob.message().conversation;
         let path = format!("/conversations/{id}");
         at_bob.done(Call::React(client::React { conversation: id, sequence: 2, reaction: "+1".into() }));
-        at_alice.done(Call::Edit(client::Edit { conversation: id, sequence: 3, body: "two!".into() }));
+        at_alice.done(Call::Edit(client::Edit { conversation: id, sequence: 3, body: "two!".into(), mls_epoch: 0 }));
         at_alice.done(Call::Recall(client::Recall { conversation: id, sequence: 4 }));
         server.kill_and_start();
 
@@ -110,7 +110,8 @@ fn an_edit_and_a_reaction_reach_the_other_side() {
         alice.send("to/bob", "hello");
         bob.send("to/alice", "hi");
         let id = bob.done(open_direct("alice")).conversation;
-        let edit = |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "hi there".into() });
+        let edit =
+            |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "hi there".into(), mls_epoch: 0 });
         let react =
             |reaction: &str| Call::React(client::React { conversation: id, sequence: 2, reaction: reaction.into() });
         bob.done(edit(3));

@@ -249,6 +249,7 @@ fn description(it: &Value) -> client::Opened {
         settings: None,
         retention: (retention != client::Retention::default()).then_some(retention),
         request: it["request"] == true,
+        mls_epoch: it["mls_epoch"].as_u64().unwrap_or(0),
     }
 }
 

@@ -21,7 +21,7 @@ fn calls_of_whoever_is_blocked() {
     besiege("calls of whoever is blocked", &server, || {
         let calls = (0..size(20_000, 200)).map(|n| {
             let call = match n % 3 {
-                0 => Call::Edit(client::Edit { conversation, sequence: 2, body: "worse".into() }),
+                0 => Call::Edit(client::Edit { conversation, sequence: 2, body: "worse".into(), mls_epoch: 0 }),
                 1 => Call::React(client::React { conversation, sequence: 2, reaction: "!".into() }),
                 _ => Call::SetRetention(client::SetRetention {
                     conversation,

@@ -99,7 +99,7 @@ impl Decision<'_> {
                 }
             }
         }
-        let edited = client::Edited { sequence: place.1.get(), body: call.body.clone() };
+        let edited = client::Edited { sequence: place.1.get(), body: call.body.clone(), ..client::Edited::default() };
         Ok(self.changed(place.0, by, change::Change::Edited(edited)))
     }
 

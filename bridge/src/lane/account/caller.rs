@@ -15,7 +15,7 @@ use crate::messages::{AdminReply, Continuation, LaneMessage};
 use godwit_store::Store;
 
 /// Who calls, and where the answer goes.
-pub(in crate::lane) struct CallContext {
+pub(crate) struct CallContext {
     pub(in crate::lane) origin: CommandOrigin,
     pub(in crate::lane) id: u64,
     pub(in crate::lane) correlation: Bytes,

@@ -67,6 +67,7 @@ impl Edges {
             packet_id: to.packet_id.map_or(0, |packet_id| packet_id.get().into()),
             reason: reason.into(),
             text: text.to_owned(),
+            ..client::Refusal::default()
         };
         let event = client::Event { event: Some(client::event::Event::Refusal(refusal)) };
         let deliver = bus::Deliver {

@@ -74,6 +74,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.round.complete_barriers();
             self.connections.forget_the_departed(&self.round);
             self.go_on_with_contacts().await?;
+            self.go_on_with_keys().await?;
         }
         Ok(())
     }

@@ -182,7 +182,7 @@ async fn history_shows_what_became_of_a_message() {
     for (user, text) in [("bob", "?"), ("bob", "+1"), ("alice", "!")] {
         assert_eq!(call(&scene, user, react(text)).await.reason, 0);
     }
-    let edit = client::Edit { conversation, sequence: 2, body: "better".into() };
+    let edit = client::Edit { conversation, sequence: 2, body: "better".into(), mls_epoch: 0 };
     assert_eq!(call(&scene, "alice", Call::Edit(edit)).await.reason, 0);
     assert_eq!(call(&scene, "alice", recall(conversation, 3)).await.reason, 0);
     let found = call(&scene, "bob", history(conversation, 4, 1, true, 0)).await.history;

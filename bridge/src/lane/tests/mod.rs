@@ -27,6 +27,7 @@ mod exchange;
 mod flow;
 mod grown;
 mod history;
+mod keys;
 mod lead;
 mod memberships;
 mod numbers;

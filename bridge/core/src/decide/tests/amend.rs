@@ -21,7 +21,7 @@ fn recall(id: ConversationId, sequence: u64) -> Call {
 }
 
 fn edit(id: ConversationId, sequence: u64, body: &'static [u8]) -> Call {
-    Call::Edit(client::Edit { conversation: id.get(), sequence, body: Bytes::from_static(body) })
+    Call::Edit(client::Edit { conversation: id.get(), sequence, body: Bytes::from_static(body), mls_epoch: 0 })
 }
 
 fn react(id: ConversationId, sequence: u64, reaction: &str) -> Call {
@@ -107,7 +107,7 @@ fn history_keeps_a_tombstone_and_what_was_edited() {
     let (_, outcome) = scene.call("bob", edit(id, sequence, b"second"));
     let row = kept(&outcome).remove(0).unwrap();
     assert_eq!((&row.content[..], row.edited, row.sequence.get()), (&b"second"[..], true, sequence));
-    let edited = client::Edited { sequence, body: Bytes::from_static(b"second") };
+    let edited = client::Edited { sequence, body: Bytes::from_static(b"second"), mls_epoch: 0 };
     assert_eq!(told(&outcome), Some(change::Change::Edited(edited)));
 
     let reason = |scene: &mut Scene, from, call| Reason::from_u32(scene.call(from, call).0.reason);

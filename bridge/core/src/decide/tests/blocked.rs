@@ -34,7 +34,7 @@ fn calls(id: ConversationId, sequence: u64) -> [Call; 4] {
     let conversation = id.get();
     let retention = Some(client::Retention { history_days_plus_one: 1, expires_in_s: 5 });
     [
-        Call::Edit(client::Edit { conversation, sequence, body: Bytes::from_static(b"edited") }),
+        Call::Edit(client::Edit { conversation, sequence, body: Bytes::from_static(b"edited"), mls_epoch: 0 }),
         Call::React(client::React { conversation, sequence, reaction: "+".into() }),
         Call::Recall(client::Recall { conversation, sequence }),
         Call::SetRetention(client::SetRetention { conversation, retention }),

@@ -41,7 +41,7 @@ fn a_stranger_s_messages_wait_for_acceptance_so_many_at_a_time() {
     assert!(outcome.entries.is_empty() && outcome.changes.is_empty());
     for call in [
         Call::React(client::React { conversation: id.get(), sequence: 2, reaction: "+".into() }),
-        Call::Edit(client::Edit { conversation: id.get(), sequence: 2, body: Bytes::new() }),
+        Call::Edit(client::Edit { conversation: id.get(), sequence: 2, body: Bytes::new(), mls_epoch: 0 }),
         Call::SetRetention(client::SetRetention { conversation: id.get(), retention: None }),
     ] {
         assert_eq!(Reason::from_u32(scene.call("alice", call).0.reason), Reason::QUOTA_EXCEEDED);
