@@ -149,7 +149,8 @@ pub const BAD_VAULT_ROWS: Refusal = Refusal::new(
 pub const VAULT_FULL: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "the vault has as many rows as it may have");
 pub const BAD_LINK: Refusal =
     Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a link has 16 bytes, and what is sealed for it 1 to 4,096");
-pub const NO_LINK: Refusal = Refusal::new(Reason::TOPIC_NAME_INVALID, "nothing was accepted for this link, or not any more");
+pub const NO_LINK: Refusal =
+    Refusal::new(Reason::TOPIC_NAME_INVALID, "nothing was accepted for this link, or not any more");
 
 // Pushes.
 

@@ -50,7 +50,8 @@ impl Validator for PlayedValidator {
     }
 
     fn found(&self, id: MlsGroupId, founded: &HandedIn, _now_s: u32) -> Result<NextGroup, Invalid> {
-        let epoch = info(&founded.group_info, id).filter(|epoch| *epoch > 0).ok_or(Invalid("not the info of this group"))?;
+        let epoch =
+            info(&founded.group_info, id).filter(|epoch| *epoch > 0).ok_or(Invalid("not the info of this group"))?;
         let leaves = leaves(&founded.tree).ok_or(Invalid("not a tree"))?;
         let founder = leaves.first().cloned().ok_or(Invalid("nobody is in the group"))?;
         next(id, epoch, leaves.clone(), founder, &leaves[1..], founded)

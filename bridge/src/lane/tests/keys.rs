@@ -16,8 +16,8 @@ use super::{ALICE, BOB};
 use crate::BridgeSettings;
 use crate::encryption::EncryptionSettings;
 use crate::encryption::played::PlayedValidator;
-use godwit_store::{Store as _, Table};
 use godwit_store::memory::MemoryStore;
+use godwit_store::{Store as _, Table};
 
 /// Alice's tablet.
 const TABLET: u64 = 3;
