@@ -15,7 +15,8 @@ use godwit_core::recent::{RecentPlaces, UnreadQuery};
 use godwit_core::retry::PublishRecord;
 use godwit_core::stored::{
     CertificateRecord, ContactRecord, ConversationRecord, DeviceKeysRecord, HoldersRecord, IdentityRecord,
-    KeyPackageRecord, LinkRecord, MlsGroupRecord, MuteRecord, OriginRecord, ProfileRecord, PushAddressRecord, PushRecord, PushedRecord, ReceiptRecord, ReferenceRecord, SessionRecord, StateRecord, UserRecord,
+    KeyPackageRecord, LinkRecord, MlsGroupRecord, MuteRecord, OriginRecord, ProfileRecord, PushAddressRecord,
+    PushRecord, PushedRecord, ReceiptRecord, ReferenceRecord, SessionRecord, StateRecord, UserRecord,
 };
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
 use godwit_schemas::media::MediaId;

@@ -99,11 +99,11 @@ pub(crate) mod limits {
     pub(crate) use super::account::calls::LABEL_BYTES_MAX;
     pub(crate) use super::account::contacts::LABEL_BYTES_MAX as CONTACT_LABEL_BYTES_MAX;
     pub(crate) use super::account::phone::LOOKUP_MAX;
+    pub(crate) use super::account::profile::{ABOUT_BYTES_MAX, NAME_BYTES_MAX, PICTURE_BYTES_MAX};
     pub(crate) use super::encryption::identity::PAGE_MAX as CERTIFICATES_PAGE_MAX;
     pub(crate) use super::encryption::link::SEALED_BYTES_MAX as LINK_SEALED_BYTES_MAX;
     pub(crate) use super::encryption::publish::{CERTIFICATE_BYTES_MAX, KEY_PACKAGE_BYTES_MAX};
     pub(crate) use super::encryption::vault::{ROW_BYTES_MAX as VAULT_ROW_BYTES_MAX, ROWS_MAX as VAULT_ROWS_MAX};
-    pub(crate) use super::account::profile::{ABOUT_BYTES_MAX, NAME_BYTES_MAX, PICTURE_BYTES_MAX};
     pub(crate) use super::presence::ASKED_MAX;
     pub(crate) use super::query::history::PAGE_MAX;
 }
@@ -111,8 +111,8 @@ pub(crate) use self::account::caller::CallContext;
 #[cfg(test)]
 pub(crate) use self::connection::tokens::RevokedRecord;
 pub(crate) use self::counters::StoredCounters;
-pub(crate) use self::encryption::publish::CheckedKeys;
 pub(crate) use self::delivery::entry::{fetch_bodies, readable};
+pub(crate) use self::encryption::publish::CheckedKeys;
 
 /// Methods on `Lane` itself are those that cross parts. Each part owns its fields; the receiver and the parameters of a method
 /// say what it may touch.

@@ -1,3 +1,5 @@
+#[cfg(feature = "e2ee")]
+mod identity;
 mod origin;
 
 use godwit_schemas::client::{self, Role, change, event};

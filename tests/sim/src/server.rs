@@ -157,7 +157,7 @@ impl Server {
                 history: godwit_bridge::retention::Policy::up_to(godwit_bridge::retention::History::None),
                 recall_window_s: 3_600,
                 media_grace_s: 60,
-            encryption: None,
+                encryption: None,
             },
             lead: Default::default(),
             lanes,

@@ -2,8 +2,8 @@
 //! and profiles: `contacts`, `profile`.)
 
 use godwit_core::call::AccountCall;
-use godwit_core::decide::EncryptionRules;
 use godwit_core::credential::{CredentialStanding, standing};
+use godwit_core::decide::EncryptionRules;
 use godwit_core::refusal;
 use godwit_core::stored::UserRecord;
 use godwit_schemas::bus::Bus;
