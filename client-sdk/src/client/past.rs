@@ -150,7 +150,12 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn react(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<(), Error> {
-        let call = React { conversation: id.get(), sequence: sequence.get(), reaction: reaction.to_owned() };
+        let call = React {
+            conversation: id.get(),
+            sequence: sequence.get(),
+            reaction: reaction.to_owned(),
+            ..Default::default()
+        };
         self.call(Call::React(call)).await.map(drop)
     }
 
