@@ -5,6 +5,7 @@ mod apart;
 mod bridge;
 mod checkpoint;
 pub(crate) mod cluster;
+mod encryption;
 mod entrance;
 mod events;
 mod identity;
