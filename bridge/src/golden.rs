@@ -11,10 +11,12 @@ use bytes::Bytes;
 use godwit_core::conversation::Conversation;
 use godwit_core::entry::Entry;
 use godwit_core::outbox::Item;
+use godwit_core::reaction::StoredReaction;
 use godwit_core::recent::{RecentPlaces, UnreadQuery};
 use godwit_core::retry::PublishRecord;
 use godwit_core::stored::{
-    ContactRecord, ConversationRecord, HoldersRecord, MuteRecord, OriginRecord, ProfileRecord, PushAddressRecord,
+    CertificateRecord, ContactRecord, ConversationRecord, DeviceKeysRecord, HoldersRecord, IdentityRecord,
+    KeyPackageRecord, LinkRecord, MlsGroupRecord, MuteRecord, OriginRecord, ProfileRecord, PushAddressRecord,
     PushRecord, PushedRecord, ReceiptRecord, ReferenceRecord, SessionRecord, StateRecord, UserRecord,
 };
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
@@ -104,6 +106,22 @@ fn newer() -> Vec<Row> {
         item(5, b"\x2a\x09\x0a\x05alice\x10\x4d"),
         row(RowKind::OutboxCounter, &[&link], &5_u64.to_be_bytes()),
         row(RowKind::IntakeCursor, &[&[0, 5, 3, 0xE8]], &4_u64.to_be_bytes()),
+        row(RowKind::Identity, &[b"alice"], b"\x0a\x05first\x0a\x06second\x10\x03"),
+        row(RowKind::Certificate, &[b"alice\0", &3_u64.to_be_bytes()], b"\x0a\x02ct\x11\x08\x07\x06\x05\x04\x03\x02\x01"),
+        row(
+            RowKind::DeviceKeys,
+            &[&9_u64.to_be_bytes()],
+            b"\x08\x03\x10\x01\x18\x05\x22\x04last\x28\x07\x32\x08\x08\x07\x06\x05\x04\x03\x02\x01",
+        ),
+        row(RowKind::KeyPackage, &[&9_u64.to_be_bytes(), &4_u64.to_be_bytes()], b"\x0a\x02kp\x10\x07"),
+        row(RowKind::Link, &[b"alice"], b"\x0a\x02id\x12\x06sealed\x18\x07"),
+        row(
+            RowKind::MlsGroup,
+            &[&77_u64.to_be_bytes()],
+            b"\x08\x05\x12\x05state\x1a\x04tree\x22\x04info\x2a\x19\x08\x09\x11\x08\x07\x06\x05\x04\x03\x02\x01\x1a\x05alice\x22\x05phone",
+        ),
+        row(RowKind::VaultRow, &[b"alice\0", &77_u64.to_be_bytes(), &5_u64.to_be_bytes()], b"sealed"),
+        row(RowKind::VaultCount, &[b"alice"], &1_u64.to_be_bytes()),
     ]
 }
 
@@ -301,6 +319,39 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
             godwit_push::public_key(value).ok()?;
             keys::push_key()
         }
+        RowKind::Identity => {
+            record::<IdentityRecord>(value)?;
+            keys::identity(&name()?)
+        }
+        RowKind::Certificate => {
+            record::<CertificateRecord>(value)?;
+            keys::certificate(&user(rest.split(|byte| *byte == 0).next()?)?, keys::parse_last_number(key)?)
+        }
+        RowKind::DeviceKeys => {
+            record::<DeviceKeysRecord>(value)?;
+            keys::device_keys(DeviceId::new(number(rest)?))
+        }
+        RowKind::KeyPackage => {
+            record::<KeyPackageRecord>(value)?;
+            keys::key_package(DeviceId::new(number(rest.get(..8)?)?), keys::parse_last_number(key)?)
+        }
+        RowKind::Link => {
+            record::<LinkRecord>(value)?;
+            keys::link(&name()?)
+        }
+        RowKind::MlsGroup => {
+            record::<MlsGroupRecord>(value)?;
+            keys::mls_group(ConversationId::new(number(rest)?))
+        }
+        RowKind::VaultRow => {
+            let (rest, conversation) = rest.split_last_chunk::<16>().map(|(user, rest)| (user, &rest[..8]))?;
+            let conversation = ConversationId::new(number(conversation)?);
+            keys::vault_row(&user(rest.strip_suffix(&[0])?)?, conversation, keys::parse_last_number(key)?)
+        }
+        RowKind::VaultCount => {
+            keys::parse_counter(value)?;
+            keys::vault_count(&name()?)
+        }
         RowKind::Mute => {
             record::<MuteRecord>(value)?;
             keys::mute(&user(rest.split(|byte| *byte == 0).next()?)?, keys::parse_mute(key)?)
@@ -357,11 +408,11 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
                     keys::own_message(id, sequence)
                 }
                 (sequence, MessageRowKind::Reaction(member)) => {
-                    text(value.get(EXPIRY_BYTES..)?)?;
+                    StoredReaction::new(value.slice(EXPIRY_BYTES..)).to_message(member)?;
                     keys::reaction(id, sequence, member)
                 }
                 (sequence, MessageRowKind::OwnReaction(member)) => {
-                    text(value.get(EXPIRY_BYTES..)?)?;
+                    StoredReaction::new(value.slice(EXPIRY_BYTES..)).to_message(member)?;
                     keys::own_reaction(id, sequence, member)
                 }
                 (sequence, MessageRowKind::Holders) => {

@@ -58,13 +58,17 @@ async fn send_again(
                         properties,
                         silent,
                         mentions,
+                        // It could not be sealed: there was nobody to seal it for.
+                        mls_epoch: 0,
                     })
                 }
                 EntryKind::Change => {
                     match edited(&entry.content).and_then(|it| Some((places.get(&(place.0, it.0))?, it.1))) {
                         Some(((conversation, sequence), body)) => {
                             let (conversation, sequence) = (conversation.get(), sequence.get());
-                            UserRequest::Call(Call::Edit(client::Edit { conversation, sequence, body }).into())
+                            UserRequest::Call(
+                                Call::Edit(client::Edit { conversation, sequence, body, mls_epoch: 0 }).into(),
+                            )
                         }
                         None => continue,
                     }

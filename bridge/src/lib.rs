@@ -4,6 +4,7 @@
 //!   `messages`: what they tell each other. `lanes`: handles to all of them. `bus_link`: their links to the bus.
 //! - [`media`]: files that messages refer to.
 //! - `writes`: from decisions to keys and values of the store, which is `godwit-store`.
+//! - [`encryption`]: what devices hand in to encrypt to each other, checked beside lanes.
 //! - `health`: whether lanes, committer and store answer.
 //! - [`admin`]: operators' commands; [`chat`]: users' calls without a connection. `godwit-http` serves both over HTTP.
 //! - [`metrics`]: what all of these count.
@@ -39,6 +40,7 @@ use self::admin::Admin;
 use self::audit::Actor;
 use self::bus_link::BusLink;
 use self::chat::Chat;
+use self::encryption::checker::Checker;
 use self::events::EventSink;
 use self::lane::{Lane, Parts, StoredCounters};
 use self::lanes::Lanes;
@@ -55,6 +57,7 @@ pub mod audit;
 mod bus_link;
 pub mod chat;
 mod commit;
+pub mod encryption;
 pub mod events;
 #[cfg(test)]
 mod golden;
@@ -150,7 +153,7 @@ impl Assembly {
         self.registration.clone()
     }
 
-    /// The committer, the media service, the pusher, the registrar and the lanes, each to be run to its end.
+    /// The committer, the media service, the checker, the pusher, the registrar and the lanes, each to be run to its end.
     pub fn into_tasks(self) -> impl Iterator<Item = BridgeTask> {
         std::iter::once(self.committing).chain(self.running)
     }
@@ -190,6 +193,11 @@ pub async fn assemble<S: Store, B: Bus>(
         let media_service = MediaService::new(parts, store.clone());
         running.push(Box::pin(media_service.run()));
         media
+    });
+    let checker = settings.encryption.as_ref().map(|settings| {
+        let (checker, checks) = Checker::new(settings);
+        running.push(Box::pin(checks));
+        checker
     });
     let phone_names = counters.phone_names.clone();
     let shared = Lanes::new(lanes.clone(), counters.origin.partitions, phone_names.clone());
@@ -237,6 +245,7 @@ pub async fn assemble<S: Store, B: Bus>(
             counters: counters.clone(),
             tells,
             media: media.clone(),
+            checker: checker.clone(),
             pusher: pusher.clone(),
             metrics: metrics.clone(),
         });

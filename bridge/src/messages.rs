@@ -22,6 +22,7 @@ use crate::phone::PhoneHash;
 use crate::push::messages::PushMessage;
 
 mod admin;
+mod encryption;
 mod people;
 mod user;
 
@@ -30,6 +31,7 @@ pub use self::admin::{
     MemberReport, UserListing,
 };
 pub(crate) use self::admin::{AdminReply, AdminRequest, WaitingPage};
+pub(crate) use self::encryption::Encryption;
 pub(crate) use self::people::{People, PresenceQuery, PresenceUpdate, Requester};
 pub use self::user::Principal;
 pub(crate) use self::user::UserRequest;
@@ -66,6 +68,8 @@ pub(crate) enum LaneMessage {
     Erase(Vec<DeviceId>, Continuation),
     /// About contacts and presence.
     People(People),
+    /// About what devices encrypt to each other with.
+    Encryption(Encryption),
     /// About where devices are pushed.
     Push(PushMessage),
     /// Take no more from the bus; release the barrier when all that is under way is on disk.

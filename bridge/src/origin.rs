@@ -88,7 +88,8 @@ impl StoreOrigin {
 
     /// For clients.
     pub(crate) fn told(self) -> client::Server {
-        client::Server { server: self.server, epoch: self.epoch, numbers_above: self.floor.get() }
+        let (server, epoch, numbers_above) = (self.server, self.epoch, self.floor.get());
+        client::Server { server, epoch, numbers_above, ..client::Server::default() }
     }
 
     fn record(self) -> OriginRecord {

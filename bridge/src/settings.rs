@@ -7,6 +7,7 @@ use std::time::Duration;
 use godwit_core::decide::Rules;
 
 use crate::audit::Audit;
+use crate::encryption::EncryptionSettings;
 use crate::lead::Lead;
 use crate::media::MediaSettings;
 use crate::memory::Shortage;
@@ -53,6 +54,8 @@ pub struct BridgeSettings {
     pub audit: Audit,
     /// What verifies tokens of the operator's own accounts; `None`: there are none.
     pub tokens: Option<Arc<Tokens>>,
+    /// How conversations can be encrypted; `None`: not at all.
+    pub encryption: Option<EncryptionSettings>,
     /// How devices are pushed that are not connected; `None`: not at all.
     pub push: Option<PushSettings>,
 }

@@ -96,6 +96,7 @@ pub(crate) fn settings() -> BridgeSettings {
             history: Policy::up_to(History::None),
             recall_window_s: 3_600,
             media_grace_s: 60,
+            encryption: None,
         },
         lead: Default::default(),
         lanes: 2,
@@ -115,6 +116,7 @@ pub(crate) fn settings() -> BridgeSettings {
         audit: Default::default(),
         tokens: None,
         push: None,
+        encryption: None,
     }
 }
 

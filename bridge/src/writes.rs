@@ -5,6 +5,7 @@ use bytes::Bytes;
 use godwit_core::keys::MessageKey;
 use godwit_core::outbox::Item;
 use godwit_core::outcome::StoreChange;
+use godwit_core::reaction::StoredReaction;
 use godwit_core::retry::PublishRecord;
 use godwit_core::state_cache::StateCache;
 use godwit_core::stored::ReceiptRecord;
@@ -46,7 +47,8 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             StoreChange::Conversation(id) => whole.push(id),
             StoreChange::State(id) => state.push(id),
             StoreChange::ConversationGone(id) => {
-                writes.extend([keys::conversation(id), keys::state(id)].map(|key| set(key, None)));
+                let rows = [keys::conversation(id), keys::state(id), keys::mls_group(id)];
+                writes.extend(rows.map(|key| set(key, None)));
                 writes.push(delete_range(Table::Conversations, keys::recents(id)));
                 writes.push(set(keys::mark(&keys::Tombstone::Conversation(id)), Some(Bytes::new())));
             }
@@ -74,6 +76,7 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
             StoreChange::Unshared(place, id, now_s) => {
                 unshare(place, id, now_s, writes);
             }
+            StoreChange::MlsGroup(id, record) => writes.push(put(keys::mls_group(id), &*record)),
             StoreChange::EntryGone(device, order) => {
                 let (table, key) = keys::entry(device, order);
                 writes.push(Write::Delete(table, key));
@@ -97,8 +100,8 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
     conversations(cache, whole, state, writes);
 }
 
-fn reaction((end_s, text): (u32, String)) -> Bytes {
-    [&end_s.to_be_bytes()[..], text.as_bytes()].concat().into()
+fn reaction((end_s, reaction): (u32, StoredReaction)) -> Bytes {
+    [&end_s.to_be_bytes()[..], reaction.bytes()].concat().into()
 }
 
 /// A message refers to a file no more.

@@ -290,6 +290,7 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
             Some(shown!["* not sent to ", session.place(to).await, ": ", Shown::error(refusal)])
         }
         Event::ServerRestored { lost } => Some(shown!["* ", words::restored(lost.len())]),
+        Event::IdentityChanged { user } => Some(shown!["* ", words::identity_changed(user)]),
         Event::FileFailed { to, name, failure, .. } => {
             let (file, to) = (files::name(name), session.place(to).await);
             Some(shown!["* ", file, " not sent to ", to, ": ", Shown::error(failure)])

@@ -149,6 +149,7 @@ async fn tell(session: &ChatSession, view: &mut ScreenModel, event: &Event) -> a
             view.say(shown![file, " not sent to ", to, ": ", Shown::error(failure)]);
         }
         Event::ServerRestored { lost } => view.say(words::restored(lost.len())),
+        Event::IdentityChanged { user } => view.say(words::identity_changed(user)),
         Event::Message(message) => {
             if let Some(user) = &message.user {
                 view.types_no_more(message.conversation, user);

@@ -93,6 +93,11 @@ pub(crate) fn restored(lost: usize) -> Shown {
     }
 }
 
+/// A user has another identity key.
+pub(crate) fn identity_changed(user: &UserId) -> Shown {
+    shown![user.clone(), " has other keys than before: compare safety numbers before you trust what is written"]
+}
+
 /// Why there is no connection.
 pub(crate) fn offline(cause: &OfflineCause) -> Shown {
     shown!["offline: ", Shown::error(cause)]

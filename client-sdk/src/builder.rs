@@ -10,6 +10,8 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::spawn_blocking;
 
 use crate::client::{Client, ClientInner};
+#[cfg(feature = "e2ee")]
+use crate::encryption;
 use crate::engine::{Engine, EngineConfig, EngineShared, Passwords, PendingCalls, now_s};
 use crate::error::Error;
 use crate::ledger::thread::LedgerThread;
@@ -43,6 +45,8 @@ pub struct Builder {
     receive: bool,
     fills: bool,
     saver: bool,
+    #[cfg(feature = "e2ee")]
+    encryption: bool,
     protocol: Protocol,
     /// The first interval, and the longest.
     pub(crate) keep_alive: (Duration, Duration),
@@ -66,6 +70,8 @@ impl Builder {
             receive: true,
             fills: true,
             saver: false,
+            #[cfg(feature = "e2ee")]
+            encryption: false,
             protocol: Protocol::Auto,
             keep_alive: (Duration::from_secs(60), Duration::from_secs(15 * 60)),
             longest_wait: Duration::from_secs(60),
@@ -112,6 +118,13 @@ impl Builder {
     /// Begins in saver mode: see `Client::set_saver`.
     pub fn saver(self, saver: bool) -> Self {
         Self { saver, ..self }
+    }
+
+    /// Takes part in end-to-end encryption: this device makes keys at first use, keeps them in its store, and publishes what
+    /// others encrypt to it with. See `Client::encryption`.
+    #[cfg(feature = "e2ee")]
+    pub fn encryption(self, encryption: bool) -> Self {
+        Self { encryption, ..self }
     }
 
     /// Which MQTT to speak. `Auto` unless given.
@@ -181,6 +194,8 @@ impl Builder {
             signals: broadcast::Sender::new(signal::KEPT),
             #[cfg(feature = "media")]
             transfers: Default::default(),
+            #[cfg(feature = "e2ee")]
+            encryption: Default::default(),
         });
         let dial = ConnectOptions {
             endpoint,
@@ -211,6 +226,17 @@ impl Builder {
             },
             backoff: Backoff::new(self.longest_wait, seed.rotate_left(1)),
         };
+        #[cfg(feature = "e2ee")]
+        if self.encryption && self.receive {
+            tokio::spawn(encryption::run(encryption::EncryptionContext {
+                shared: shared.clone(),
+                commands: sender.downgrade(),
+                call_timeout: self.call_timeout,
+                backoff: Backoff::new(self.longest_wait, seed.rotate_left(2)),
+                user: self.user.clone(),
+                device: self.device.clone(),
+            }));
+        }
         let client = Client::new(ClientInner {
             shared: shared.clone(),
             commands: sender,

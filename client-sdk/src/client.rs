@@ -2,6 +2,8 @@
 //! was promised is in the store.
 
 mod account;
+#[cfg(feature = "e2ee")]
+mod encryption;
 pub(crate) mod files;
 mod groups;
 mod past;
@@ -38,6 +40,8 @@ use crate::store::LocalStoreError;
 use crate::transfer::TransferContext;
 
 pub use self::account::{Device, FoundPhone};
+#[cfg(feature = "e2ee")]
+pub use self::encryption::SafetyNumber;
 pub use self::files::{MediaLink, Upload, UploadRequest};
 pub use self::groups::Invite;
 pub use self::past::{PageRange, Past, PastMessage, ResultPage, Summary};

@@ -65,6 +65,29 @@ impl FileFailure {
     }
 }
 
+/// Why something about end-to-end encryption failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncryptionFailure {
+    /// The client was not opened with encryption, the server does not offer it, or nothing is known of it yet.
+    #[error("encryption is not there")]
+    NotThere,
+    /// The user has keys on another device, and this one has none of them yet: link it, or type the recovery code.
+    #[error("this device is not linked to the user's others")]
+    Unlinked,
+    /// This device is one of a kind that holds no secret of the user, or is linked already.
+    #[error("not on this device")]
+    NotHere,
+    /// What was scanned or typed is none, or it is another user's.
+    #[error("{0}")]
+    Code(String),
+    /// The server shows a past of this user's keys that is not the one it showed before. Nothing is sent there.
+    #[error("the server shows another past of {0}'s keys than before")]
+    Forked(String),
+    /// The user has no device that could be encrypted to.
+    #[error("{0} has no keys")]
+    NoKeys(String),
+}
+
 /// Why a call of the library failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -96,6 +119,9 @@ pub enum Error {
     /// A file was not sent, or not saved.
     #[error(transparent)]
     File(#[from] FileFailure),
+    /// Something about end-to-end encryption.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionFailure),
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -106,7 +132,7 @@ impl Error {
     pub fn retry_helps(&self) -> bool {
         match self {
             Self::Store(_) | Self::Offline | Self::NoAnswer => true,
-            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Closed => false,
+            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Encryption(_) | Self::Closed => false,
             Self::File(failure) => failure.retry_helps(),
             Self::Refused(refusal) => refusal.retry_helps(),
         }

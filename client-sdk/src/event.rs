@@ -121,6 +121,12 @@ pub enum Event {
         /// Conversations that this user was in and that are not there any more.
         lost: Vec<ConversationId>,
     },
+    /// A user has another identity key than before, or it is this user: its safety number is another one, and what was verified
+    /// is not any more. Usually the user has lost its devices and begun anew. It may also be the server, or somebody in between.
+    IdentityChanged {
+        /// Who.
+        user: UserId,
+    },
     /// A file was not sent, and will not be tried again. Its handle says so too.
     FileFailed {
         /// The file that was not sent.

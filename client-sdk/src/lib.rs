@@ -36,6 +36,8 @@
 mod builder;
 mod client;
 mod conversation;
+#[cfg(feature = "e2ee")]
+mod encryption;
 mod engine;
 mod error;
 mod event;
@@ -55,12 +57,16 @@ pub mod wire;
 
 pub use builder::Builder;
 pub use bytes::Bytes;
+#[cfg(feature = "e2ee")]
+pub use client::SafetyNumber;
 pub use client::{
     Client, Contact, Device, FoundPhone, Invite, MediaLink, Mute, MuteFor, PageRange, Past, PastMessage, Profile,
     ProfileUpdate, PushAddress, PushKeys, PushRegistration, PushStatus, ResultPage, Summary, Upload, UploadRequest,
 };
 pub use conversation::{Conversation, Member};
-pub use error::{Error, FileFailure, Refusal};
+#[cfg(feature = "e2ee")]
+pub use encryption::EncryptionState;
+pub use error::{EncryptionFailure, Error, FileFailure, Refusal};
 pub use event::{Delivery, Event, Events, Message, Reaction};
 pub use godwit_schemas::client::{Audience, GroupSettings, GroupsFrom, Preview, PushPayload, Role};
 pub use godwit_schemas::phone::PhoneNumber;

@@ -5,6 +5,7 @@ mod bridge;
 mod checkpoint;
 mod chosen;
 pub(crate) mod cluster;
+mod encryption;
 mod entrance;
 mod events;
 mod identity;

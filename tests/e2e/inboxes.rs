@@ -30,7 +30,7 @@ impl Alice {
             let Some(Packet::Publish(publish)) = next else { return 0 };
             client.acknowledge(&publish);
             let event = client::Event::decode(&publish.payload[..]).expect("an event").event;
-            if let Some(Event::Refusal(Refusal { packet_id, reason, text })) = event {
+            if let Some(Event::Refusal(Refusal { packet_id, reason, text, .. })) = event {
                 assert_eq!((packet_id, text.is_empty()), (id.into(), false));
                 return reason;
             }

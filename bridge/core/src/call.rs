@@ -51,6 +51,10 @@ owners! {
     /// Carried out by the lane of the calling user, about its profile, its contacts and their presence. They wait while a
     /// change of its contacts is on its way to disk.
     Contacts(ContactsCall): GetProfile SetProfile AddContact RemoveContact ListContacts GetPresence;
+    /// Carried out by the lane of the calling user: what its devices and others' encrypt to each other with.
+    Encryption(EncryptionCall): PublishKeys ClaimKeys GetIdentity PutVault GetVault AcceptLink TakeLink;
+    /// Begun by the lane of the calling user: the MLS groups of conversations. Commits are decided where the conversation is kept.
+    Mls(MlsCall): GetGroup CommitGroup;
     /// Carried out by the media service.
     Media(MediaCall): CreateUpload GetUpload CompleteUpload DiscardUpload DownloadLink;
 }
@@ -139,6 +143,8 @@ impl RoutedCall {
             Self::Conversation(call) => call.spec(),
             Self::Account(call) => call.spec(),
             Self::Contacts(call) => call.spec(),
+            Self::Encryption(call) => call.spec(),
+            Self::Mls(call) => call.spec(),
             Self::Media(call) => call.spec(),
         }
     }
@@ -219,6 +225,28 @@ impl ContactsCall {
     }
 }
 
+impl EncryptionCall {
+    /// What is known of the call before it is carried out.
+    pub fn spec(&self) -> CallSpec<'_> {
+        match self {
+            Self::GetIdentity(_) | Self::GetVault(_) => READS,
+            Self::PublishKeys(_) | Self::PutVault(_) | Self::AcceptLink(_) => CHANGES.adding_entries(),
+            Self::ClaimKeys(_) | Self::TakeLink(_) => CHANGES,
+        }
+    }
+}
+
+impl MlsCall {
+    /// What is known of the call before it is carried out.
+    pub fn spec(&self) -> CallSpec<'_> {
+        match self {
+            Self::GetGroup(_) => READS,
+            // What was accepted is recognised by what it is.
+            Self::CommitGroup(_) => CHANGES.adding_entries(),
+        }
+    }
+}
+
 impl MediaCall {
     /// What is known of the call before it is carried out.
     pub fn spec(&self) -> CallSpec<'_> {
@@ -243,6 +271,11 @@ const CHANGES: CallSpec<'static> = CallSpec { effect: CallEffect::Changes, ..REA
 const CHANGES_ONCE: CallSpec<'static> = CallSpec { effect: CallEffect::ChangesOnce, ..READS };
 
 impl<'c> CallSpec<'c> {
+    /// Of what adds these to a conversation besides something else.
+    pub(crate) const fn of_added(users: &'c [String]) -> Self {
+        READS.about(AffectedUsers::Added(users))
+    }
+
     const fn of(self, conversation: u64) -> Self {
         Self { conversation: Some(ConversationId::new(conversation)), ..self }
     }

@@ -11,6 +11,7 @@ use crate::call::{ConversationCall, LookBack};
 use crate::conversation::Watermark;
 use crate::credential::Fingerprint;
 use crate::group::InviteSecret;
+use crate::mls::GroupCommit;
 use crate::reply_to::ReplyTo;
 use crate::retry::PublishRecord;
 use crate::send_count::{SendNumber, Sender};
@@ -81,13 +82,15 @@ pub struct Draft {
     pub silent: bool,
     /// Whom it names.
     pub mentions: Vec<u32>,
+    /// The epoch whose key has sealed the body; 0: it is not sealed.
+    pub mls_epoch: u64,
 }
 
 impl Draft {
     /// There is more than a body. Most messages have no more.
     pub fn has_extras(&self) -> bool {
-        let Self { media, properties, silent, mentions, .. } = self;
-        !media.is_empty() || properties.is_some() || *silent || !mentions.is_empty()
+        let Self { media, properties, silent, mentions, mls_epoch, .. } = self;
+        !media.is_empty() || properties.is_some() || *silent || !mentions.is_empty() || *mls_epoch != 0
     }
 }
 
@@ -145,6 +148,8 @@ pub enum Command {
         /// Random bits for what must not be guessed.
         secret: InviteSecret,
     },
+    /// Begin the next epoch of a conversation's MLS group.
+    Commit(Box<GroupCommit>),
     /// A device acknowledged inbox entries of this conversation.
     Acked {
         /// The device's user.
@@ -223,6 +228,7 @@ impl Command {
             | Self::Live { origin, .. }
             | Self::Read { origin, .. }
             | Self::Call { origin, .. } => Some(origin),
+            Self::Commit(commit) => Some(&commit.origin),
             Self::Acked { .. } | Self::Released { .. } | Self::ReceiptAcked { .. } | Self::Forget { .. } => None,
         }
     }
@@ -247,6 +253,7 @@ impl Command {
                 Ok(user) => partitions.of_pair(&origin.user, &user),
                 Err(_) => partitions.of_user(&origin.user),
             },
+            Self::Commit(commit) => partitions.of_conversation(commit.conversation()),
             Self::Call { origin, call, .. } => match call.spec().conversation {
                 Some(conversation) => partitions.of_conversation(conversation),
                 None => partitions.of_user(&origin.user),

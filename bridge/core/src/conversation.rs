@@ -6,6 +6,7 @@ use godwit_schemas::reason::Reason;
 
 use crate::floor::Floor;
 use crate::group::{GroupInvite, GroupSettings, reaches};
+use crate::mls::MlsState;
 use crate::recent::{PlaceContent, RecentPlaces, Sent, UnreadQuery};
 use crate::retention::Retention;
 use crate::send_count::SendCounts;
@@ -79,6 +80,8 @@ pub struct Conversation {
     pub counts: SendCounts,
     /// What stands in the newest places.
     pub recent: RecentPlaces,
+    /// Its MLS group; `None`: it is not encrypted.
+    pub mls: Option<Box<MlsState>>,
     next_ordinal: u32,
     /// Places and ordinals go on above it.
     floor: Floor,
@@ -98,6 +101,7 @@ impl Conversation {
             last_seq: Seq::default(),
             counts: SendCounts::default(),
             recent: RecentPlaces::default(),
+            mls: None,
             next_ordinal: 0,
             floor: Floor::default(),
         };
@@ -125,10 +129,15 @@ impl Conversation {
         self.members.iter().find(|member| member.ordinal == ordinal)
     }
 
+    /// The place that is given next.
+    pub fn next_place(&self) -> Seq {
+        Seq::new(self.floor.raise(self.last_seq.get()) + 1)
+    }
+
     /// Takes the next place in the order. Whom it is `unseen_by` is shown nothing of it.
     pub fn advance(&mut self, unseen_by: Option<&UserId>, what: PlaceContent) -> Seq {
         let before = self.last_seq;
-        self.last_seq = Seq::new(self.floor.raise(before.get()) + 1);
+        self.last_seq = self.next_place();
         let left_out = self.last_seq.get() - before.get() - 1;
         for pending in self.members.iter_mut().filter_map(|member| member.pending.as_mut()).filter(|_| left_out > 0) {
             // Nothing waits there.
@@ -181,6 +190,16 @@ impl Conversation {
     /// The store went back since the conversation was made: it goes on above this.
     pub fn go_on_above(&mut self, floor: Floor) {
         self.floor = floor;
+    }
+
+    /// How far the store went back since the conversation was made.
+    pub fn floor_of_places(&self) -> Floor {
+        self.floor
+    }
+
+    /// The epoch of its MLS group; 0: it is not encrypted.
+    pub fn mls_epoch(&self) -> u64 {
+        self.mls.as_ref().map_or(0, |mls| mls.epoch)
     }
 
     /// The last place of which a member may know.
@@ -338,6 +357,7 @@ impl Conversation {
             invites: self.invites.iter().map(GroupInvite::to_record).collect(),
             retention: (self.retention != Retention::default()).then(|| self.retention.to_message()),
             left: self.counts.to_records().1,
+            mls: self.mls.as_ref().map(|mls| Box::new(mls.to_record())),
         };
         (record, self.to_state())
     }
@@ -392,6 +412,10 @@ impl Conversation {
             last_seq: Seq::new(state.last_seq),
             counts: SendCounts::from_records(&state.accepted, &record.left),
             recent: RecentPlaces::from_record(&state.recent),
+            mls: match &record.mls {
+                Some(mls) => Some(Box::new(MlsState::from_record(mls)?)),
+                None => None,
+            },
             next_ordinal: record.next_ordinal,
             floor: Floor::default(),
         })

@@ -8,6 +8,7 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId}
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
+use self::commit::EpochStep;
 use crate::command::{Command, CommandOrigin, ReceivedMessages};
 use crate::conversation::{Conversation, Raised, Watermark};
 use crate::entry::Entry;
@@ -22,6 +23,7 @@ use crate::usage::InboxUsage;
 
 mod blocked;
 mod call;
+mod commit;
 mod content;
 mod edit;
 mod fanout;
@@ -32,8 +34,9 @@ mod membership;
 mod outsider;
 mod post;
 mod room;
+mod seal;
 
-pub use edit::REACTION_BYTES_MAX;
+pub use edit::{REACTION_BYTES_MAX, SEALED_REACTION_BYTES_MAX};
 pub use media::NAME_BYTES_MAX as FILE_NAME_BYTES_MAX;
 
 pub use self::content::{MENTIONS_MAX, content};
@@ -63,6 +66,19 @@ pub struct Rules {
     pub recall_window_s: u32,
     /// How long a file is there after its message has been delivered to all.
     pub media_grace_s: u32,
+    /// How conversations can be encrypted; `None`: not at all.
+    pub encryption: Option<EncryptionRules>,
+}
+
+/// See [`Rules`].
+#[derive(Debug, Clone, Copy)]
+pub struct EncryptionRules {
+    /// What is not sealed is refused.
+    pub required: bool,
+    /// Most devices in a group.
+    pub leaves_max: usize,
+    /// Commits that a conversation takes in a minute.
+    pub commits_per_minute: u32,
 }
 
 /// Longest title of a group in bytes.
@@ -71,7 +87,7 @@ pub const TITLE_BYTES_MAX: usize = 256;
 /// Decides one command. `now_s`: second since 1970, never going back.
 pub fn decide(cache: &mut StateCache, rules: &Rules, now_s: u32, command: Command, out: &mut Outcome) {
     let spared = command.handed_over_by();
-    Decision { cache, rules, now_s, out, spared }.run(command);
+    Decision { cache, rules, now_s, out, spared, current_epoch: 0 }.run(command);
 }
 
 struct Decision<'a> {
@@ -81,6 +97,8 @@ struct Decision<'a> {
     out: &'a mut Outcome,
     /// Whose inboxes need no room: its messages are handed over to somebody else.
     spared: Option<UserId>,
+    /// It was refused because the conversation's group is in this epoch; 0: it was not.
+    current_epoch: u64,
 }
 
 /// What became of a publish.
@@ -120,6 +138,10 @@ impl Decision<'_> {
             Command::Call { origin, id, call, correlation, secret } => {
                 self.call(origin, id, &call, correlation, secret);
             }
+            Command::Commit(commit) if self.is_void(&commit.origin) => {
+                self.answer(commit.origin, Err(refusal::DEVICE_SHUT_OUT));
+            }
+            Command::Commit(commit) => self.commit(commit),
             Command::Acked { user, device, conversation, messages, orders, bytes, apart } => {
                 self.release(device, conversation, &apart);
                 self.settle(&user, device, &orders, bytes);
@@ -275,14 +297,15 @@ impl Decision<'_> {
             self.out.changes.push(StoreChange::Pair(pair.0.clone(), pair.1.clone(), None));
             self.cache.set_direct(pair, None);
         }
-        self.part(id, user, user);
+        self.part(id, user, user, None);
         if let Some(conversation) = self.cache.conversation_mut(id) {
             conversation.counts.forget_user(user);
         }
     }
 
-    /// Takes a member out, and tells everybody, the member included.
-    fn part(&mut self, id: ConversationId, user: &UserId, by: &UserId) {
+    /// Takes a member out, and tells everybody, the member included. Without a step, what it has in the conversation's group is
+    /// owed from here on.
+    fn part(&mut self, id: ConversationId, user: &UserId, by: &UserId, step: Option<EpochStep>) {
         let devices: Vec<_> = self.cache.user(user).map_or(Vec::new(), |u| u.devices.iter().map(|d| d.id).collect());
         let Some(conversation) = self.cache.conversation_mut(id) else { return };
         let ordinal = conversation.member(by).map_or(Ordinal::default(), |member| member.ordinal);
@@ -293,16 +316,17 @@ impl Decision<'_> {
         self.out.durable = true;
         let change = client::change::Change::Removed(gone.ordinal.get());
         self.note_change(id, sequence, Some(by), &change, Some(user));
-        let entry = self.change_entry(id, sequence, ordinal, change);
+        // The member itself is told too, which is none any more.
+        let recipients = self.devices_of_all_and(id, user);
         if deserted {
-            self.enter(&entry, self.devices_of(user));
+            self.enter(&self.change_entry(id, sequence, ordinal, change), recipients);
             return self.abandon(id);
         }
         self.out.changes.push(StoreChange::Conversation(id));
-        // The member itself is told too, which is none any more.
-        let mut recipients = self.devices_of_all(id);
-        recipients.extend(self.devices_of(user));
-        self.spread(entry, recipients);
+        match step {
+            Some(step) => self.spread_step(id, (sequence, ordinal), &step, Some(change), recipients),
+            None => self.spread(self.change_entry(id, sequence, ordinal, change), recipients),
+        }
     }
 
     /// For the lane of the user, when the commit is on disk.
@@ -363,7 +387,8 @@ impl Decision<'_> {
             self.out.changes.push(StoreChange::PublishRecord(device, publish_record));
         }
         if let Some(to) = origin.reply_to {
-            let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
+            let mls_epoch = self.current_epoch;
+            let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated, mls_epoch };
             self.effect_for(&origin.user, kind);
         }
     }
@@ -403,6 +428,7 @@ fn opened(conversation: &Conversation) -> client::Opened {
         settings: conversation.group.then(|| conversation.settings.to_message()),
         request: false,
         retention: (conversation.retention != Retention::default()).then(|| conversation.retention.to_message()),
+        mls_epoch: conversation.mls_epoch(),
     }
 }
 

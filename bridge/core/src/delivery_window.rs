@@ -183,8 +183,10 @@ impl DeliveryWindow {
             return EntryAction::Skip;
         }
         self.cursor = order;
-        let flight = UnacknowledgedDelivery::new(order, entry);
-        if !filters.wants_events() && !flight.message {
+        let mut flight = UnacknowledgedDelivery::new(order, entry);
+        if !filters.wants_events() && (!flight.message || entry.mls_epoch() != 0) {
+            // Who reads raw bodies cannot open what is sealed, and it does not count as delivered.
+            flight.message = false;
             return EntryAction::Settle(flight);
         }
         if !self.window.takes(entry) {

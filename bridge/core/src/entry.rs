@@ -2,8 +2,8 @@
 //!
 //! Layout: expiry (4 bytes, big endian, first so that the store can drop what is expired without knowing the rest),
 //! kind (1), then varints: conversation, sequence, sender's ordinal, time stored, length of the sender's name; the
-//! name; of a message with extras, their length and these, a `client.Message` of nothing but files, properties, mentions and
-//! whether it is silent; the rest is the body (message) or the encoded `client.Change`.
+//! name; of a message with extras, their length and these, a `client.Message` of nothing but files, properties, mentions,
+//! whether it is silent and whether it is sealed; the rest is the body (message) or the encoded `client.Change`.
 //!
 //! A large body for many devices is kept once, apart: the messages table holds the entry whole, and each inbox a
 //! reference ([`Entry::reference`]), which has the body's length (varint) in its place. Extras stand with the body.
@@ -231,6 +231,20 @@ impl Entry {
         self.read_extras().is_some_and(|extras| extras.silent)
     }
 
+    /// The epoch whose key has sealed the body; 0: it is not sealed.
+    pub fn mls_epoch(&self) -> u64 {
+        self.read_extras().map_or(0, |extras| extras.mls_epoch)
+    }
+
+    /// The same with a body that was sealed in another epoch. What is not sealed has none.
+    pub fn sealed_in(self, mls_epoch: u64) -> Self {
+        if mls_epoch == 0 {
+            return self;
+        }
+        let extras = client::Message { mls_epoch, ..self.read_extras().unwrap_or_default() };
+        Self { extras: extras.encode_to_vec().into(), ..self }
+    }
+
     /// Whom it mentions.
     pub fn mentions(&self) -> Vec<u32> {
         self.read_extras().map(|extras| extras.mentions).unwrap_or_default()
@@ -263,7 +277,8 @@ impl Entry {
 
     /// As a client sees it, if it is a message.
     pub fn message(&self, now_s: u32) -> client::Message {
-        let client::Message { media, properties, silent, mentions, .. } = self.read_extras().unwrap_or_default();
+        let client::Message { media, properties, silent, mentions, mls_epoch, .. } =
+            self.read_extras().unwrap_or_default();
         client::Message {
             conversation: self.conversation.get(),
             sequence: self.sequence.get(),
@@ -279,6 +294,7 @@ impl Entry {
             properties,
             silent,
             mentions,
+            mls_epoch,
         }
     }
 }

@@ -42,6 +42,12 @@ impl Floor {
         Self(stored)
     }
 
+    /// About the second since 1970 at which the store went back; 0: it never did.
+    pub fn at_s(self) -> u32 {
+        let since_s = self.0 / (PER_MS * 1_000);
+        if self.0 == 0 { 0 } else { u32::try_from(BEGINNING_MS / 1_000 + since_s).unwrap_or(u32::MAX) }
+    }
+
     /// To store.
     pub fn get(self) -> u64 {
         self.0

@@ -12,12 +12,14 @@
 //! - [`decide`]: one command against the state: an [`outcome::Outcome`], or a [`refusal::Refusal`].
 //! - [`conversation`]: members, order and watermarks of one conversation. [`recent`]: what its last places hold.
 //! - [`group`]: what the members of a group may do, and invites. [`membership_count`]: how many conversations a user is in.
+//! - [`mls`]: the group of an encrypted conversation, and what begins its next epoch.
 //! - [`retention`]: how long messages are kept. [`credential`]: whether what let a device in still holds.
 //! - [`send_count`]: retries that carry a number of their client. [`retry`]: retries that carry none.
 //!
 //! What comes out:
 //! - [`outcome`]: entries, changes of the store, and effects. [`event`]: what operators may know of it.
 //! - [`outbox`]: what concerns rows of another partition. [`intake`]: how that partition takes it in, once and in order.
+//! - [`reaction`]: a reaction as history keeps it.
 //! - [`entry`]: an inbox entry's bytes. [`stored`]: the other stored values. [`floor`]: where numbers go on after a restore.
 //! - [`push`]: who is told that something waits while it is not connected.
 //! - [`delivery_window`]: one connection's deliveries: window, cursor, acknowledgements. [`usage`]: how much waits in an inbox.
@@ -35,9 +37,11 @@ pub mod group;
 pub mod intake;
 pub mod keys;
 pub mod membership_count;
+pub mod mls;
 pub mod outbox;
 pub mod outcome;
 pub mod push;
+pub mod reaction;
 pub mod recent;
 pub mod refusal;
 pub mod reply_to;

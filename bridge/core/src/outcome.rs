@@ -10,10 +10,12 @@ use godwit_schemas::reason::Reason;
 use crate::conversation::Watermark;
 use crate::event::DomainEvent;
 use crate::keys::MessageKey;
+use crate::mls::GroupCommit;
 use crate::outbox::{Link, Outgoing, Outside};
+use crate::reaction::StoredReaction;
 use crate::reply_to::ReplyTo;
 use crate::retry::PublishRecord;
-use crate::stored::ReferenceRecord;
+use crate::stored::{MlsGroupRecord, ReferenceRecord};
 use crate::usage::InboxUsage;
 
 /// A new inbox entry for one device. It is given its order when it is committed, and wakes the device's session.
@@ -52,12 +54,12 @@ pub enum StoreChange {
     /// A message's entry, for all who have a reference to it; `None`: nobody has any more.
     Message(ConversationId, Seq, Option<Bytes>),
     /// A member's reaction to a message, kept for history until so many seconds since 1970; `None`: none.
-    Reaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
+    Reaction(ConversationId, Seq, Ordinal, Option<(u32, StoredReaction)>),
     /// What the sender of a message, which is blocked, alone sees in its place; `None`: what everybody sees.
     OwnMessage(ConversationId, Seq, Option<Bytes>),
     /// A reaction that the member, which is blocked, alone sees in place of its own (empty: it sees none); `None`: it sees
     /// what everybody sees.
-    OwnReaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
+    OwnReaction(ConversationId, Seq, Ordinal, Option<(u32, StoredReaction)>),
     /// There are no reactions to this message any more.
     ReactionsGone(ConversationId, Seq),
     /// Who has still to get a message that is kept apart: write it as it is in the cache.
@@ -66,6 +68,8 @@ pub enum StoreChange {
     Shared(MessageKey, MediaId, ReferenceRecord),
     /// It does so no more, since this second.
     Unshared(MessageKey, MediaId, u32),
+    /// The MLS group of a conversation, as it is kept for commits.
+    MlsGroup(ConversationId, Box<MlsGroupRecord>),
     /// The inbox entry was acknowledged.
     EntryGone(DeviceId, Order),
     /// The device has still to get this receipt; replaces an earlier one.
@@ -104,7 +108,11 @@ pub enum EffectKind {
         sequence: Option<Seq>,
         /// It was accepted before: up to this number, of those in its count; 0: it has none.
         repeated: Option<u64>,
+        /// It was refused because its conversation's MLS group is in this epoch; 0: it was not.
+        mls_epoch: u64,
     },
+    /// Have this checked beside the lane, and decide it then.
+    Check(Box<GroupCommit>),
     /// Answer a call.
     Responded {
         /// Where it came from.

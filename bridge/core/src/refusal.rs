@@ -120,7 +120,76 @@ pub const TOO_MANY_LIVE_SIGNALS: Refusal =
 pub const NO_MESSAGE: Refusal = Refusal::new(Reason::TOPIC_NAME_INVALID, "no such message");
 pub const NOT_YOUR_MESSAGE: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "not your message");
 pub const RECALL_WINDOW_OVER: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "too late");
-pub const REACTION_TOO_LARGE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "reaction over 32 bytes");
+pub const REACTION_TOO_LARGE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "reaction over 32 bytes, or sealed over 512");
+
+// End-to-end encryption.
+
+pub const NO_ENCRYPTION_HERE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "conversations cannot be encrypted on this server");
+pub const TOO_MANY_CHECKS_WAIT: Refusal =
+    Refusal::new(Reason::SERVER_BUSY, "too much of what devices hand in waits to be checked: try again later");
+pub const CERTIFICATE_TOO_LARGE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a certificate or identity link over 512 bytes");
+pub const KEY_PACKAGE_TOO_LARGE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a key package over 2,048 bytes");
+pub const TOO_MANY_KEY_PACKAGES: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "more key packages than the limit");
+pub const NO_CERTIFICATE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this device has no certificate: publish one with it");
+pub const NO_IDENTITY: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "this user has no identity key: publish the first with the first certificate",
+);
+pub const TOO_MANY_CERTIFICATES: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "this user has had 1,000 certificates");
+pub const TOO_MANY_LINKS: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "this user has had 64 identity keys");
+pub const TOO_MANY_CLAIMS: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "too many key packages claimed today");
+pub const NOT_CERTIFIED: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "this device has no certificate");
+pub const BAD_VAULT_ROWS: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "1 to 100 rows at once, each with an epoch and 1 to 256 sealed bytes",
+);
+pub const VAULT_FULL: Refusal = Refusal::new(Reason::QUOTA_EXCEEDED, "the vault has as many rows as it may have");
+pub const BAD_LINK: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a link has 16 bytes, and what is sealed for it 1 to 4,096");
+pub const NO_LINK: Refusal =
+    Refusal::new(Reason::TOPIC_NAME_INVALID, "nothing was accepted for this link, or not any more");
+
+pub const NOT_ENCRYPTED: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is not encrypted");
+pub const ALREADY_ENCRYPTED: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is encrypted already");
+pub const NOT_SEALED: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is encrypted: seal what you send there");
+pub const ENCRYPTION_REQUIRED: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "conversations must be encrypted on this server");
+pub const ANOTHER_MLS_EPOCH: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this conversation is in another MLS epoch");
+pub const MLS_GROUP_OWES: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "somebody has to be removed from the MLS group first");
+pub const MLS_EPOCH_WORN: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "this MLS epoch has lasted 7 days: commit first");
+pub const MLS_GROUP_OUTDATED: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "the server was restored from a backup: reset the MLS group of this conversation",
+);
+pub const NOT_IN_MLS_GROUP: Refusal =
+    Refusal::new(Reason::NOT_AUTHORIZED, "this device is not in the conversation's MLS group");
+pub const MEMBER_WITHOUT_KEYS: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "a member has no device with a certificate");
+pub const MLS_RESET_TOO_SOON: Refusal =
+    Refusal::new(Reason::QUOTA_EXCEEDED, "the MLS group was founded less than an hour ago");
+pub const TOO_MANY_COMMITS: Refusal =
+    Refusal::new(Reason::QUOTA_EXCEEDED, "more commits in a minute than the conversation takes");
+pub const TOO_MANY_LEAVES: Refusal =
+    Refusal::new(Reason::QUOTA_EXCEEDED, "more devices than an MLS group may have, or than one commit may add");
+pub const COMMIT_TOO_LARGE: Refusal = Refusal::new(
+    Reason::IMPLEMENTATION_SPECIFIC,
+    "a commit over 65,536 bytes, a group info or welcome over 8,192, or over 1 MiB in all",
+);
+pub const NOT_YOUR_COMMIT: Refusal = Refusal::new(Reason::PAYLOAD_FORMAT_INVALID, "another device has made the commit");
+pub const LEAF_NOT_ALLOWED: Refusal = Refusal::new(
+    Reason::PAYLOAD_FORMAT_INVALID,
+    "somebody would be in the MLS group who is no certified device of a member",
+);
 
 // Pushes.
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 use foldhash::fast::FixedState;
-use godwit_schemas::client;
+use godwit_schemas::client::{self, commit_group::With};
 use godwit_schemas::ids::{ConversationId, DeviceId, Order, Seq, UserId};
 use godwit_schemas::media::MediaId;
 use godwit_schemas::partition::{Partition, Partitions};
@@ -71,6 +71,8 @@ pub struct RecipientDevice {
     pub id: DeviceId,
     /// Receipts are kept for it.
     pub reads_events: bool,
+    /// Which certificate it has, as in `DeviceRecord`; 0: none.
+    pub certificate: u64,
 }
 
 /// What was read of a user, and what every delivery to it needs ready at hand.
@@ -90,8 +92,12 @@ impl CachedUser {
     /// From the stored form.
     pub fn new(id: &UserId, record: UserRecord, partitions: Partitions) -> Self {
         let devices = record.devices.iter();
-        let devices =
-            devices.map(|d| RecipientDevice { id: DeviceId::new(d.id), reads_events: d.reads_events }).collect();
+        let devices = devices.map(|d| RecipientDevice {
+            id: DeviceId::new(d.id),
+            reads_events: d.reads_events,
+            certificate: d.certificate,
+        });
+        let devices = devices.collect();
         let blocked = record.blocked.iter().filter_map(|name| UserId::new(name).ok()).collect();
         Self { record, devices, partition: partitions.of_user(id), blocked }
     }
@@ -240,6 +246,16 @@ impl StateCache {
                 if !self.conversations.has(conversation) {
                     out.push(MissingKey::Conversation(*conversation));
                 }
+            }
+            Command::Commit(commit) => {
+                let caller = &commit.origin.user;
+                match &commit.call.with {
+                    Some(With::Add(user)) => {
+                        self.needs_of_call(caller, &CallSpec::of_added(std::slice::from_ref(user)), out)
+                    }
+                    Some(With::Remove(_)) | None => {}
+                }
+                self.need_with_members(commit.conversation(), out);
             }
             Command::Call { origin, call, .. } => {
                 let spec = call.spec();

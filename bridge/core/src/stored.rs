@@ -1,5 +1,6 @@
 //! Stored values other than inbox entries, as protobuf (numbers are never reused).
 
+use bytes::Bytes;
 use godwit_schemas::client::{
     ApnsAddress, Audience, FcmAddress, GroupSettings, GroupsFrom, Preview, Retention, WebAddress,
 };
@@ -53,6 +54,9 @@ pub struct ConversationRecord {
     /// Counts of those who have left.
     #[prost(message, repeated, tag = "8")]
     pub left: Vec<AcceptedRecord>,
+    /// Its MLS group; absent: it is not encrypted.
+    #[prost(message, optional, boxed, tag = "9")]
+    pub mls: Option<Box<MlsRecord>>,
 }
 
 /// Which store this is.
@@ -282,6 +286,9 @@ pub struct DeviceRecord {
     /// before is good too.
     #[prost(bytes = "vec", tag = "6")]
     pub next_password_hash: Vec<u8>,
+    /// First bytes of the SHA-256 of its certificate: it takes part in encrypted conversations. 0: it has none.
+    #[prost(fixed64, tag = "7")]
+    pub certificate: u64,
 }
 
 /// A user.
@@ -481,4 +488,149 @@ pub struct MuteRecord {
     /// But for mentions.
     #[prost(bool, tag = "2")]
     pub mentions_only: bool,
+}
+
+/// Who a user is to others' devices.
+#[derive(Clone, PartialEq, Message)]
+pub struct IdentityRecord {
+    /// Its identity keys, as links of a chain, from the first.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub chain: Vec<Bytes>,
+    /// Number of its last certificate.
+    #[prost(uint64, tag = "2")]
+    pub last_certificate: u64,
+}
+
+/// A certificate of a user's device, which may be no more.
+#[derive(Clone, PartialEq, Message)]
+pub struct CertificateRecord {
+    /// As the device handed it in.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub certificate: Bytes,
+    /// As in [`DeviceRecord`].
+    #[prost(fixed64, tag = "2")]
+    pub fingerprint: u64,
+}
+
+/// What others encrypt to a device with, besides the key packages that are rows of their own.
+#[derive(Clone, PartialEq, Message)]
+pub struct DeviceKeysRecord {
+    /// Number of its certificate among those of its user.
+    #[prost(uint64, tag = "1")]
+    pub certificate: u64,
+    /// Number of its oldest key package.
+    #[prost(uint64, tag = "2")]
+    pub first: u64,
+    /// Number of its next key package.
+    #[prost(uint64, tag = "3")]
+    pub next: u64,
+    /// Used when there is no other; empty: none.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub last_resort: Bytes,
+    /// Second since 1970 at which that ends.
+    #[prost(uint32, tag = "5")]
+    pub last_resort_ends_s: u32,
+    /// First bytes of the SHA-256 of the key packages that came last: none of them is taken twice.
+    #[prost(fixed64, repeated, tag = "6")]
+    pub known: Vec<u64>,
+}
+
+/// A key package for one use.
+#[derive(Clone, PartialEq, Message)]
+pub struct KeyPackageRecord {
+    /// As the device handed it in.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub package: Bytes,
+    /// Second since 1970 at which it ends.
+    #[prost(uint32, tag = "2")]
+    pub ends_s: u32,
+}
+
+/// What a user's device has sealed for a new one.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinkRecord {
+    /// What the new device has drawn, 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub link: Bytes,
+    /// For the new device.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub sealed: Bytes,
+    /// Second since 1970 at which nobody can take it any more.
+    #[prost(uint32, tag = "3")]
+    pub ends_s: u32,
+}
+
+/// The MLS group of an encrypted conversation, as far as it is read for commits only.
+#[derive(Clone, PartialEq, Message)]
+pub struct MlsGroupRecord {
+    /// Its epoch, as in [`MlsRecord`].
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// All but the tree, for who checks commits.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub state: Bytes,
+    /// The ratchet tree.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub tree: Bytes,
+    /// What it takes to join from outside.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub group_info: Bytes,
+    /// Who is in it.
+    #[prost(message, repeated, tag = "5")]
+    pub leaves: Vec<MlsLeafRecord>,
+}
+
+/// A device in an MLS group.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct MlsLeafRecord {
+    /// The device's number.
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// As in [`DeviceRecord`].
+    #[prost(fixed64, tag = "2")]
+    pub certificate: u64,
+    /// Whose it is.
+    #[prost(string, tag = "3")]
+    pub user: String,
+    /// Its name.
+    #[prost(string, tag = "4")]
+    pub name: String,
+}
+
+/// The MLS group of an encrypted conversation, as far as every message needs it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct MlsRecord {
+    /// Generation * 2^32 + the epoch of the group.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    /// Second since 1970 at which the epoch began.
+    #[prost(uint32, tag = "2")]
+    pub began_at_s: u32,
+    /// Numbers of the devices in it.
+    #[prost(uint64, repeated, tag = "3")]
+    pub devices: Vec<u64>,
+    /// Their certificates, as in [`DeviceRecord`].
+    #[prost(fixed64, repeated, tag = "4")]
+    pub certificates: Vec<u64>,
+    /// The epoch before it.
+    #[prost(uint64, tag = "5")]
+    pub before: u64,
+    /// SHA-256 of what has begun it.
+    #[prost(bytes = "vec", tag = "6")]
+    pub begun_by: Vec<u8>,
+    /// Where the change stands that has begun it.
+    #[prost(uint64, tag = "7")]
+    pub sequence: u64,
+    /// Second since 1970 at which the group was founded, or reset last.
+    #[prost(uint32, tag = "8")]
+    pub founded_at_s: u32,
+    /// How far the store had gone back by then ([`crate::floor::Floor`]).
+    #[prost(uint64, tag = "9")]
+    pub floor: u64,
+    /// Minute since 1970 of the last commit.
+    #[prost(uint32, tag = "10")]
+    pub minute: u32,
+    /// Commits in it.
+    #[prost(uint32, tag = "11")]
+    pub commits: u32,
 }

@@ -8,8 +8,15 @@ use super::acting_user::{ActingUser, JsonAnswer};
 
 pub(super) async fn show(actor: ActingUser) -> JsonAnswer {
     let response = actor.call(Call::GetServer(client::GetServer {})).await?;
-    let client::Server { server, epoch, numbers_above } = response.server.unwrap_or_default();
-    Ok(Json(json!({ "server": hex(server), "epoch": hex(epoch), "numbers_above": numbers_above })))
+    let server = response.server.unwrap_or_default();
+    let encryption = match server.encryption() {
+        client::Encryption::Off => "off",
+        client::Encryption::Allowed => "allowed",
+        client::Encryption::Required => "required",
+    };
+    let client::Server { server, epoch, numbers_above, .. } = server;
+    let (server, epoch) = (hex(server), hex(epoch));
+    Ok(Json(json!({ "server": server, "epoch": epoch, "numbers_above": numbers_above, "encryption": encryption })))
 }
 
 /// As MQTT's CONNACK has it.

@@ -203,6 +203,7 @@ pub(super) fn description(conversation: u64, opened: &client::Opened) -> Value {
         "settings": opened.settings.as_ref().map(GroupSettingsView::from),
         "retention": RetentionView::from(&opened.retention.unwrap_or_default()),
         "request": opened.request,
+        "mls_epoch": next(opened.mls_epoch),
     })
 }
 
@@ -219,7 +220,12 @@ pub(super) fn summary(summary: &client::Summary) -> Value {
 pub(super) fn event(event: &client::Event) -> Option<Value> {
     match event.event.as_ref()? {
         event::Event::Message(it) => {
-            let reaction = |it: &client::Reaction| json!({ "member": it.member, "reaction": it.reaction });
+            let reaction = |it: &client::Reaction| {
+                let sealed = (!it.sealed.is_empty()).then(|| base64(&it.sealed));
+                json!({
+                    "member": it.member, "reaction": it.reaction, "sealed": sealed, "mls_epoch": next(it.mls_epoch),
+                })
+            };
             Some(json!({
                 "sequence": it.sequence,
                 "sender": it.sender,
@@ -234,10 +240,16 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
                 "properties": it.properties.as_deref().map(properties),
                 "silent": it.silent,
                 "mentions": it.mentions,
+                "mls_epoch": next(it.mls_epoch),
             }))
         }
         event::Event::Change(it) => {
-            Some(json!({ "sequence": it.sequence, "by": it.by, "change": change(it.change.as_ref()?) }))
+            let changed = it.change.as_ref().map(change);
+            let mls = it.mls.as_deref().map(mls);
+            if changed.is_none() && mls.is_none() {
+                return None;
+            }
+            Some(json!({ "sequence": it.sequence, "by": it.by, "change": changed, "mls": mls }))
         }
         event::Event::Receipt(_) | event::Event::Refusal(_) => None,
     }
@@ -268,6 +280,16 @@ fn properties(properties: &client::Properties) -> Value {
     })
 }
 
+/// See `client.MlsChange`. Commit and Welcome are of use to the device alone whose inbox they are in.
+fn mls(change: &client::MlsChange) -> Value {
+    json!({
+        "epoch": change.epoch,
+        "device": change.device,
+        "commit": base64(&change.commit),
+        "welcome": base64(&change.welcome),
+    })
+}
+
 fn change(change: &change::Change) -> Value {
     match change {
         change::Change::Opened(it) => json!({ "opened": { "group": it.group, "title": it.title } }),
@@ -280,7 +302,11 @@ fn change(change: &change::Change) -> Value {
         change::Change::Edited(it) => {
             json!({ "edited": { "sequence": it.sequence, "body": base64(&it.body), "text": text(&it.body) } })
         }
-        change::Change::Reacted(it) => json!({ "reacted": { "sequence": it.sequence, "reaction": it.reaction } }),
+        change::Change::Reacted(it) => {
+            let sealed = (!it.sealed.is_empty()).then(|| base64(&it.sealed));
+            let (sequence, reaction, epoch) = (it.sequence, &it.reaction, next(it.mls_epoch));
+            json!({ "reacted": { "sequence": sequence, "reaction": reaction, "sealed": sealed, "mls_epoch": epoch } })
+        }
         change::Change::Retention(it) => json!({ "retention": RetentionView::from(it) }),
     }
 }

@@ -29,6 +29,7 @@ use self::context::Context;
 use self::delivery::Deliveries;
 use self::delivery::backlog::Backlogs;
 use self::edges::{BatchVerdict, Edges, Speaker};
+use self::encryption::Encryption;
 use self::exchange::Exchange;
 use self::metered::Metered;
 use self::presence::Presences;
@@ -37,6 +38,7 @@ use self::round::Round;
 use self::state::State;
 use crate::BridgeSettings;
 use crate::bus_link::BusLink;
+use crate::encryption::checker::Checker;
 use crate::media::MediaHandle;
 use crate::messages::{AfterCommit, Commit, LaneHandle, LaneMessage};
 use crate::metrics::BridgeMetrics;
@@ -51,6 +53,7 @@ mod context;
 mod counters;
 mod delivery;
 mod edges;
+mod encryption;
 mod exchange;
 mod measure;
 mod metered;
@@ -87,6 +90,8 @@ pub(crate) struct Parts<S, B: Bus> {
     pub(crate) tells: bool,
     /// Absent: there is no object store.
     pub(crate) media: Option<MediaHandle>,
+    /// Absent: conversations cannot be encrypted.
+    pub(crate) checker: Option<Checker>,
     /// To whom it says that something waits for a device that is not connected.
     pub(crate) pusher: PushPost,
     /// Of all lanes.
@@ -99,13 +104,19 @@ pub(crate) mod limits {
     pub(crate) use super::account::contacts::LABEL_BYTES_MAX as CONTACT_LABEL_BYTES_MAX;
     pub(crate) use super::account::phone::LOOKUP_MAX;
     pub(crate) use super::account::profile::{ABOUT_BYTES_MAX, NAME_BYTES_MAX, PICTURE_BYTES_MAX};
+    pub(crate) use super::encryption::identity::PAGE_MAX as CERTIFICATES_PAGE_MAX;
+    pub(crate) use super::encryption::link::SEALED_BYTES_MAX as LINK_SEALED_BYTES_MAX;
+    pub(crate) use super::encryption::publish::{CERTIFICATE_BYTES_MAX, KEY_PACKAGE_BYTES_MAX};
+    pub(crate) use super::encryption::vault::{ROW_BYTES_MAX as VAULT_ROW_BYTES_MAX, ROWS_MAX as VAULT_ROWS_MAX};
     pub(crate) use super::presence::ASKED_MAX;
     pub(crate) use super::query::history::PAGE_MAX;
 }
+pub(crate) use self::account::caller::CallContext;
 #[cfg(test)]
 pub(crate) use self::connection::tokens::RevokedRecord;
 pub(crate) use self::counters::StoredCounters;
 pub(crate) use self::delivery::entry::{fetch_bodies, readable};
+pub(crate) use self::encryption::publish::CheckedKeys;
 
 /// Methods on `Lane` itself are those that cross parts. Each part owns its fields; the receiver and the parameters of a method
 /// say what it may touch.
@@ -118,6 +129,7 @@ pub(crate) struct Lane<S, B: Bus> {
     round: Round,
     delivery: Deliveries,
     accounts: Accounts,
+    encryption: Encryption,
     presence: Presences,
     requests: Requests,
     exchange: Exchange,
@@ -144,6 +156,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             counters,
             tells,
             media,
+            checker,
             pusher,
             metrics,
         } = parts;
@@ -163,6 +176,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             round: Round::new(committer, tells),
             delivery: Deliveries::new(Backlogs::new(inbox, epoch, stored), counters.last_order, first),
             accounts: Accounts::new(counters.phone_names, partitions, counters.devices, media),
+            encryption: Encryption::new(checker),
             presence: Presences::new(settings.offline_after, epoch),
             requests: Requests::default(),
             exchange: Exchange::new(left),
@@ -316,6 +330,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             LaneMessage::Closed(device, then) => self.connections.revocations.when_closed(device, then),
             LaneMessage::Erase(devices, then) => self.requests.erase(devices, then),
             LaneMessage::People(message) => self.handle_people(message).await?,
+            LaneMessage::Encryption(message) => self.handle_encryption(message).await?,
             LaneMessage::Push(message) => self.handle_push(message).await?,
             LaneMessage::Drain(barrier) => self.drain(barrier),
             LaneMessage::Pass(barrier) => {

@@ -39,6 +39,11 @@
 //! | Directory | `x` device | `PushedRecord`: how far it is |
 //! | Directory | `a` SHA-256 of an address (32) | `PushAddressRecord`: who is pushed there |
 //! | Directory | `z` | what the server shows to push services that users choose: a private key in PKCS #8 |
+//! | Directory | `I` user | `IdentityRecord`: its identity keys |
+//! | Directory | `c` user, 0, number (8) | `CertificateRecord`: of one of its devices, which may be no more |
+//! | Directory | `M` device | `DeviceKeysRecord`: what it is encrypted to with, but for its key packages |
+//! | Directory | `m` device, number (8) | `KeyPackageRecord`: for one use |
+//! | Directory | `L` user | `LinkRecord`: what one of its devices has sealed for a new one |
 //! | Conversations | `c` conversation | `ConversationRecord` |
 //! | Conversations | `t` conversation | `StateRecord` |
 //! | Conversations | `r` conversation, slot (1) | what stands in eight of its newest places (see `recent`) |
@@ -46,6 +51,9 @@
 //! | Conversations | `m` user, 0, conversation | nothing: the user is a member |
 //! | Conversations | `m` user | how many of these there are (8), and, if strangers have added it to groups: the last day since 1970 (4), to how many on it (4); none: 0 |
 //! | Conversations | `q` user, 0, conversation | `MuteRecord` |
+//! | Conversations | `g` conversation | `MlsGroupRecord`: the group of an encrypted conversation |
+//! | Conversations | `v` user, 0, conversation, epoch (8) | the key of that epoch, as the user has sealed it |
+//! | Conversations | `V` user | how many of these there are (8) |
 //! | Conversations | `n` partition | counter of conversations (8) |
 //! | Inbox | device, order | `Entry` |
 //! | Receipts | device, conversation, ordinal (4) | `ReceiptRecord` |
@@ -75,6 +83,7 @@ use godwit_schemas::partition::{Partition, Partitions};
 
 use super::Table;
 
+mod encryption;
 mod group;
 mod identity;
 pub mod media;
@@ -83,6 +92,7 @@ mod people;
 mod push;
 mod row_kind;
 
+pub use self::encryption::*;
 pub use self::group::{Groups, group, groups};
 pub use self::identity::*;
 pub use self::partition::*;

@@ -159,7 +159,9 @@ impl MqttConnection {
                     let reason = Reason::from_u32(published.reason);
                     let is_stored = reason.is_success() && published.conversation != 0;
                     let at = is_stored.then_some((published.conversation, published.sequence));
-                    let details = encode::AckDetails { text: &published.text, at, repeated: published.repeated_up_to };
+                    let (repeated, mls_epoch) = (published.repeated_up_to, published.mls_epoch);
+                    let mls_epoch = (mls_epoch != 0).then_some(mls_epoch);
+                    let details = encode::AckDetails { text: &published.text, at, repeated, mls_epoch };
                     (reason, if details_wanted { details } else { encode::AckDetails::default() })
                 }
             };

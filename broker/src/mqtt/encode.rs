@@ -15,6 +15,8 @@ pub(crate) struct AckDetails<'a> {
     pub(crate) at: Option<(u64, u64)>,
     /// The publish was a repetition: the last sequence number that was accepted before.
     pub(crate) repeated: Option<u64>,
+    /// Of a refusal: the epoch that the conversation's MLS group is in.
+    pub(crate) mls_epoch: Option<u64>,
 }
 
 /// Appends the answer to a PUBLISH: PUBREC with QoS 2, PUBACK otherwise. Details are left out if they would make the packet larger than
@@ -39,9 +41,11 @@ pub(crate) fn publish_answer(
     let text_len = if details.text.is_empty() { 0 } else { 3 + details.text.len() };
     let place = details.at.map(MessagePosition::of);
     let repeated = details.repeated.map(Decimal::of);
+    let mls_epoch = details.mls_epoch.map(Decimal::of);
     let properties = text_len
         + place.as_ref().map_or(0, |place| 5 + "at".len() + place.as_bytes().len())
-        + repeated.as_ref().map_or(0, |number| 5 + "repeated".len() + number.as_bytes().len());
+        + repeated.as_ref().map_or(0, |number| 5 + "repeated".len() + number.as_bytes().len())
+        + mls_epoch.as_ref().map_or(0, |number| 5 + "mls-epoch".len() + number.as_bytes().len());
     let remaining = 3 + varint_len(properties) + properties;
     if properties == 0 || 1 + varint_len(remaining) + remaining > bytes_max {
         if reason == Reason::SUCCESS {
@@ -68,6 +72,9 @@ pub(crate) fn publish_answer(
     }
     if let Some(number) = repeated {
         put_user_property(out, "repeated", number.as_bytes());
+    }
+    if let Some(number) = mls_epoch {
+        put_user_property(out, "mls-epoch", number.as_bytes());
     }
 }
 
@@ -243,6 +250,9 @@ mod tests {
         let refused = [&[0x40, 9, 1, 2, 0x97, 5, 0x1F, 0, 2][..], b"no"].concat();
         assert_eq!(answered(Version::V5, 1, Reason::PACKET_TOO_LARGE, &text, 100), refused);
         assert_eq!(answered(Version::V5, 1, Reason::NOT_AUTHORIZED, &text, 6), [0x40, 4, 1, 2, 0x87, 0]);
+        let stale = AckDetails { mls_epoch: Some(7), ..AckDetails::default() };
+        let refused = [&[0x40, 19, 1, 2, 0x83, 15, 0x26, 0, 9][..], b"mls-epoch", &[0, 1], b"7"].concat();
+        assert_eq!(answered(Version::V5, 1, Reason::IMPLEMENTATION_SPECIFIC, &stale, 100), refused);
     }
 
     #[test]

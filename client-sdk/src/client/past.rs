@@ -141,7 +141,7 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn edit(&self, id: ConversationId, sequence: Seq, body: impl Into<Bytes>) -> Result<(), Error> {
-        let call = Edit { conversation: id.get(), sequence: sequence.get(), body: body.into() };
+        let call = Edit { conversation: id.get(), sequence: sequence.get(), body: body.into(), mls_epoch: 0 };
         self.call(Call::Edit(call)).await.map(drop)
     }
 
@@ -150,7 +150,12 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn react(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<(), Error> {
-        let call = React { conversation: id.get(), sequence: sequence.get(), reaction: reaction.to_owned() };
+        let call = React {
+            conversation: id.get(),
+            sequence: sequence.get(),
+            reaction: reaction.to_owned(),
+            ..Default::default()
+        };
         self.call(Call::React(call)).await.map(drop)
     }
 

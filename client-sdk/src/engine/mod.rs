@@ -33,6 +33,8 @@ use tracing::{debug, info};
 pub(crate) use self::calls::PendingCalls;
 use self::connection::EngineConnection;
 pub(crate) use self::passwords::Passwords;
+#[cfg(feature = "e2ee")]
+use crate::encryption::EncryptionShared;
 use crate::error::Error;
 use crate::ledger::thread::LedgerThread;
 use crate::network::backoff::Backoff;
@@ -82,6 +84,8 @@ pub(crate) struct EngineShared {
     pub(crate) tracker: SendTracker,
     #[cfg(feature = "media")]
     pub(crate) transfers: Transfers,
+    #[cfg(feature = "e2ee")]
+    pub(crate) encryption: EncryptionShared,
     /// Counts changes of what waits for the app.
     pub(crate) news: watch::Sender<u64>,
     /// Counts commits that may have changed what queries show.

@@ -310,6 +310,9 @@ impl Ledger {
             UnconfirmedEvent::Restored(RestoredRecord { lost }) => {
                 Some(Event::ServerRestored { lost: lost.into_iter().map(ConversationId::new).collect() })
             }
+            UnconfirmedEvent::IdentityChanged(user) => {
+                UserId::new(&user).ok().map(|user| Event::IdentityChanged { user })
+            }
             UnconfirmedEvent::Refused(send) => {
                 let send = SendId::new(send);
                 let record = self.record::<SentRecord>(&keys::sent(send))?;

@@ -36,6 +36,9 @@ pub(crate) const LISTED: &[u8] = b"M/listed";
 /// How many sends to phone numbers were not answered.
 pub(crate) const UNANSWERED_PHONES: &[u8] = b"M/phones";
 
+/// This device's keys for end-to-end encryption.
+#[cfg(feature = "e2ee")]
+pub(crate) const OWN_KEYS: &[u8] = b"X/own";
 /// Sends that were not answered.
 pub(crate) const OUTBOX: u8 = b'O';
 /// Sends that were answered.
@@ -168,4 +171,20 @@ pub(crate) fn receipt(id: ConversationId, member: Ordinal) -> Vec<u8> {
     let mut key = numbered(b'U', id.get());
     key.extend_from_slice(&member.get().to_be_bytes());
     key
+}
+
+/// The private keys of a key package.
+#[cfg(feature = "e2ee")]
+pub(crate) fn key_package(reference: &[u8]) -> Vec<u8> {
+    [b"X/package/", reference].concat()
+}
+
+/// All of them: the bounds of a scan.
+#[cfg(feature = "e2ee")]
+pub(crate) const KEY_PACKAGES: (&[u8], &[u8]) = (b"X/package/", b"X/package0");
+
+/// The identity keys that a user has had.
+#[cfg(feature = "e2ee")]
+pub(crate) fn person(user: &UserId) -> Vec<u8> {
+    [b"X/person/", user.as_str().as_bytes()].concat()
 }

@@ -3,6 +3,7 @@
 //! told (`thread`). No network, no clock.
 //!
 //! - `outbound`: sends, from the call to the last tick.
+//! - `identity`: this device's keys for end-to-end encryption, and who other users are by theirs.
 //! - `inbound`: what the server delivered, each thing once; the events that wait for the app.
 //! - `files`: files that are to be sent, until their message is in the outbox.
 //! - `amend`: what happens to messages that are here: edited, taken back, reacted to.
@@ -21,6 +22,8 @@ mod amend;
 pub(crate) mod files;
 mod fill;
 mod gaps;
+#[cfg(feature = "e2ee")]
+pub(crate) mod identity;
 mod inbound;
 mod keys;
 mod origin;

@@ -240,7 +240,7 @@ pub(crate) struct FillRecord {
 /// What the app has not confirmed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct InboxRecord {
-    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8")]
+    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8, 9")]
     pub(crate) waiting: Option<UnconfirmedEvent>,
     /// Of a change of a message: the message is here, and who did it may.
     #[prost(bool, tag = "7")]
@@ -271,6 +271,9 @@ pub(crate) enum UnconfirmedEvent {
     /// The server was restored from a backup.
     #[prost(message, tag = "8")]
     Restored(RestoredRecord),
+    /// This user has another identity key.
+    #[prost(string, tag = "9")]
+    IdentityChanged(String),
 }
 
 /// What the server has forgotten.

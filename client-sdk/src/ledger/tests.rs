@@ -1,3 +1,5 @@
+#[cfg(feature = "e2ee")]
+mod identity;
 mod origin;
 
 use godwit_schemas::client::{self, Role, change, event};
@@ -316,7 +318,7 @@ fn only_senders_edit_while_senders_and_admins_recall() {
         let change = client::Change { conversation: 65, sequence, by, change: Some(change), ..Default::default() };
         delivered(event::Event::Change(change))
     };
-    let edited = |at| change::Change::Edited(client::Edited { sequence: at, body: "edited".into() });
+    let edited = |at| change::Change::Edited(client::Edited { sequence: at, body: "edited".into(), mls_epoch: 0 });
     let admin = client::Member { role: Role::Admin.into(), ..member(2, "carol") };
     let members = vec![member(0, "alice"), member(1, "bob"), admin];
     let opened = client::Opened { group: true, members, ..Default::default() };
@@ -370,11 +372,11 @@ fn by(sequence: u64, by: u32, change: change::Change) -> (wire::InboxEvent, Byte
 }
 
 fn edited(at: u64, body: &'static str) -> change::Change {
-    change::Change::Edited(client::Edited { sequence: at, body: body.into() })
+    change::Change::Edited(client::Edited { sequence: at, body: body.into(), mls_epoch: 0 })
 }
 
 fn reacted(at: u64, reaction: &str) -> change::Change {
-    change::Change::Reacted(client::Reacted { sequence: at, reaction: reaction.to_owned() })
+    change::Change::Reacted(client::Reacted { sequence: at, reaction: reaction.to_owned(), ..Default::default() })
 }
 
 /// Places of changes of messages that the app is told of, and whether they were checked.

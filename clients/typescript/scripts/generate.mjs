@@ -13,12 +13,15 @@ import { fileURLToPath } from "node:url";
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const TARGET = here("../src/gen/messages.ts");
 const FILES = ["godwit/media.proto", "godwit/client.proto"];
+/** This library does not encrypt from end to end: fields of these messages are left out, as unknown ones are. */
+const LEFT_OUT = "godwit/e2ee.proto";
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-proto-"));
 const image = join(folder, "image.binpb");
 execFileSync(here("../node_modules/.bin/buf"), ["build", here("../../../schemas/proto"), "-o", image]);
 const { file: files } = fromBinary(FileDescriptorSetSchema, readFileSync(image));
 rmSync(folder, { recursive: true });
+const leftOut = new Set(files.find((it) => it.name === LEFT_OUT).messageType.map((it) => `.godwit.client.${it.name}`));
 
 /** Letters of the tables, and the types. */
 const SCALARS = {
@@ -45,7 +48,7 @@ function message({ name, field, oneofDecl }) {
   const lines = [];
   const table = [];
   const oneofs = new Map();
-  for (const it of field) {
+  for (const it of field.filter((it) => !leftOut.has(it.typeName))) {
     const { name: property, entry, type, many, optional, isMessage } = describe(it);
     if (it.oneofIndex !== undefined && it.oneofIndex !== null && !it.proto3Optional && Object.hasOwn(it, "oneofIndex")) {
       const oneof = camel(oneofDecl[it.oneofIndex].name);

@@ -26,6 +26,7 @@ use godwit_store::time::Time;
 use tokio::runtime::Handle;
 
 use super::chosen::{ChosenBus, ChosenStore};
+use super::encryption;
 use crate::private;
 use crate::settings::ServerSettings;
 
@@ -128,6 +129,7 @@ pub(super) async fn start_bridge(
             history: settings.history,
             recall_window_s: limits.recall_window_s,
             media_grace_s: settings.media.grace_s,
+            encryption: settings.encryption.as_ref().map(encryption::rules),
         },
         lead,
         lanes: settings.lanes,
@@ -147,6 +149,7 @@ pub(super) async fn start_bridge(
         audit,
         tokens,
         push,
+        encryption: settings.encryption.as_ref().map(encryption::settings),
     };
     godwit_bridge::start(parsed, store, time, bus, events).await.context("start the bridge")
 }

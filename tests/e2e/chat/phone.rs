@@ -81,6 +81,12 @@ impl Phone {
         }
     }
 
+    /// The next event, acknowledged if it is to be.
+    pub(crate) fn event_of_any_kind(&mut self) -> Event {
+        let publish = self.take("an event", "inbox");
+        client::Event::decode(&publish.payload[..]).expect("an Event").event.expect("a known kind")
+    }
+
     /// The next event is this change: returns what, where, by whom.
     pub(crate) fn change(&mut self) -> (change::Change, u64, u32) {
         match self.event() {

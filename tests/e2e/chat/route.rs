@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use godwit_schemas::client::commit_group::With;
 use godwit_schemas::client::event::Event;
 use godwit_schemas::client::{self, Audience, GroupsFrom, Response, Role, request::Call};
 use serde_json::{Map, Value, json};
@@ -94,9 +95,86 @@ pub(super) fn asked(user: &str, call: &Call) -> Asked {
             with("PUT", of(it.conversation, "/mute"), json!({ "for_s": for_s, "mentions_only": it.mentions_only }))
         }
         Call::ListMutes(it) => ask("GET", format!("/mutes?after={}", it.after)),
+        Call::PublishKeys(it) => {
+            let packages: Vec<_> = it.key_packages.iter().map(|it| STANDARD.encode(it)).collect();
+            let [certificate, last_resort, identity] =
+                [&it.certificate, &it.last_resort, &it.identity].map(|it| STANDARD.encode(it));
+            let keys = json!({
+                "certificate": certificate, "key_packages": packages, "last_resort": last_resort, "identity": identity,
+            });
+            with("POST", "/keys", keys)
+        }
+        Call::ClaimKeys(it) => ask("POST", format!("/people/{}/keys", it.user)),
+        Call::GetIdentity(it) => ask("GET", format!("/people/{}/identity?after={}", it.user, it.after)),
+        Call::GetGroup(it) => {
+            let page = format!("/group?tree_offset={}&epoch={}", it.tree_offset, it.epoch);
+            ask("GET", of(it.conversation, &page))
+        }
+        Call::CommitGroup(it) => with("POST", of(it.conversation, "/group"), commit(it)),
+        Call::PutVault(it) => {
+            let row = |it: &client::VaultRow| json!({ "conversation": it.conversation, "epoch": it.epoch, "sealed": STANDARD.encode(&it.sealed) });
+            with("PUT", "/vault", json!({ "rows": it.rows.iter().map(row).collect::<Vec<_>>() }))
+        }
+        Call::GetVault(it) => ask("GET", of(it.conversation, &format!("/vault?after={}", it.after))),
+        Call::AcceptLink(it) => {
+            let (link, sealed) = (STANDARD.encode(&it.link), STANDARD.encode(&it.sealed));
+            with("POST", "/links", json!({ "link": link, "sealed": sealed }))
+        }
+        Call::TakeLink(it) => with("POST", "/links/taken", json!({ "link": STANDARD.encode(&it.link) })),
         Call::PeekInbox(it) => ask("GET", format!("/devices/{}/inbox?after={}", it.device, it.after)),
         other => panic!("no test makes this call over HTTP yet: {other:?}"),
     }
+}
+
+/// What answers have that are about encryption.
+fn encrypted(response: &mut Response, answer: &Value) {
+    let bytes = |it: &Value| it.as_str().map_or_else(Vec::new, |it| STANDARD.decode(it).expect("base64")).into();
+    let number = |it: &Value| it.as_u64().unwrap_or(0);
+    response.keys_left = number(&answer["keys_left"]) as u32;
+    response.claimed = each(&answer["claimed"], |it| client::ClaimedKey {
+        device: string(&it["device"]),
+        key_package: bytes(&it["key_package"]),
+        last_resort: it["last_resort"] == true,
+    });
+    let certificate =
+        |it: &Value| client::Certificate { certificate: bytes(&it["certificate"]), retired: it["retired"] == true };
+    response.identity = answer.get("chain").map(|chain| {
+        let certificates = each(&answer["certificates"], certificate);
+        Box::new(client::Identity { chain: each(chain, bytes), certificates })
+    });
+    let leaf = |it: &Value| client::MlsLeaf { user: string(&it["user"]), device: string(&it["device"]) };
+    response.mls_group = answer.get("tree").map(|tree| {
+        Box::new(client::MlsGroup {
+            epoch: number(&answer["epoch"]),
+            group_info: bytes(&answer["group_info"]),
+            tree: bytes(tree),
+            tree_bytes: number(&answer["tree_bytes"]),
+            owed: each(&answer["owed"], leaf),
+            reset_generation: number(&answer["reset_generation"]) as u32,
+        })
+    });
+    response.mls_epoch = number(&answer["epoch"]);
+    response.sequence = number(&answer["sequence"]);
+    response.sealed = bytes(&answer["sealed"]);
+}
+
+fn commit(it: &client::CommitGroup) -> Value {
+    let welcome =
+        |it: &client::Welcome| json!({ "user": it.user, "device": it.device, "welcome": STANDARD.encode(&it.welcome) });
+    let mut commit = json!({
+        "epoch": it.epoch,
+        "commit": STANDARD.encode(&it.commit),
+        "group_info": STANDARD.encode(&it.group_info),
+        "tree": STANDARD.encode(&it.tree),
+        "welcomes": it.welcomes.iter().map(welcome).collect::<Vec<_>>(),
+        "generation": it.generation,
+    });
+    match &it.with {
+        Some(With::Add(user)) => commit["add"] = user.as_str().into(),
+        Some(With::Remove(user)) => commit["remove"] = user.as_str().into(),
+        None => {}
+    }
+    commit
 }
 
 /// The request that sends a message, as a PUBLISH to this topic would.
@@ -152,6 +230,7 @@ pub(super) fn answered(call: &Call, answer: &Value) -> Response {
         Call::ListContacts(_) => response.next_contact = string(&answer["next"]),
         _ => response.next = answer["next"].as_u64().unwrap_or(0),
     }
+    encrypted(&mut response, answer);
     response.users = each(&answer["users"], string);
     response.devices = each(&answer["devices"], |it| client::Device {
         device: string(&it["device"]),
@@ -249,6 +328,7 @@ fn description(it: &Value) -> client::Opened {
         settings: None,
         retention: (retention != client::Retention::default()).then_some(retention),
         request: it["request"] == true,
+        mls_epoch: it["mls_epoch"].as_u64().unwrap_or(0),
     }
 }
 
@@ -266,6 +346,7 @@ fn event(it: &Value) -> client::Event {
             reactions: each(&it["reactions"], |it| client::Reaction {
                 member: it["member"].as_u64().expect("a number") as u32,
                 reaction: string(&it["reaction"]),
+                ..Default::default()
             }),
             ..Default::default()
         }),

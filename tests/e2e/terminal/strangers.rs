@@ -58,9 +58,13 @@ fn they_change_nothing_that_others_said() {
     listen(&server, carol, "alice in \"walk\": I come");
     let id = listed(&server, carol, "walk");
     let (conversation, sequence) = (id, 2);
-    call(&mut bob, 1, Call::Edit(client::Edit { conversation, sequence, body: "I do not come".into() }));
+    call(&mut bob, 1, Call::Edit(client::Edit { conversation, sequence, body: "I do not come".into(), mls_epoch: 0 }));
     call(&mut bob, 2, Call::Recall(client::Recall { conversation, sequence }));
-    call(&mut bob, 3, Call::Edit(client::Edit { conversation, sequence: 1, body: "the beginning".into() }));
+    call(
+        &mut bob,
+        3,
+        Call::Edit(client::Edit { conversation, sequence: 1, body: "the beginning".into(), mls_epoch: 0 }),
+    );
     bob.publish(&format!("send/{id}"), b"that is all");
     for account in [alice, carol] {
         let told = listen(&server, account, "bob in \"walk\": that is all");

@@ -53,6 +53,7 @@ fn settings() -> BridgeSettings {
             history: Policy::up_to(History::None),
             recall_window_s: 60,
             media_grace_s: 60,
+            encryption: None,
         },
         lead: Default::default(),
         lanes: 1,
@@ -72,6 +73,7 @@ fn settings() -> BridgeSettings {
         audit: Audit::default(),
         tokens: None,
         push: None,
+        encryption: None,
     }
 }
 

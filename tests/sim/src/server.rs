@@ -157,6 +157,7 @@ impl Server {
                 history: godwit_bridge::retention::Policy::up_to(godwit_bridge::retention::History::None),
                 recall_window_s: 3_600,
                 media_grace_s: 60,
+                encryption: None,
             },
             lead: Default::default(),
             lanes,
@@ -176,6 +177,7 @@ impl Server {
             audit: Default::default(),
             tokens: None,
             push: Some(self.0.push.clone()),
+            encryption: None,
         };
         let time = clock.begin(store.time());
         let Ok(bridge) = assemble(settings, store.clone(), time, bus.clone(), dice.number(), None).await else {

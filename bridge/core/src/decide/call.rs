@@ -71,7 +71,7 @@ impl Decision<'_> {
             }
             ConversationCall::Leave(call) => {
                 let id = self.allow(group(call.conversation), caller, |_| Role::Member)?;
-                self.part(id, caller, caller);
+                self.part(id, caller, caller, None);
                 Ok(done(id))
             }
             ConversationCall::Rename(call) => {
@@ -108,14 +108,14 @@ impl Decision<'_> {
             }
             ConversationCall::SetRetention(call) => self.set_retention(caller, call).map(done),
             ConversationCall::Recall(call) => self.recall(caller, call).map(done),
-            ConversationCall::Edit(call) => self.edit(caller, call).map(done),
-            ConversationCall::React(call) => self.react(caller, call).map(done),
+            ConversationCall::Edit(call) => self.edit(origin, call).map(done),
+            ConversationCall::React(call) => self.react(origin, call).map(done),
             ConversationCall::Accept(call) => self.accept_request(group(call.conversation), caller).map(done),
         }
     }
 
     /// The conversation is a group, and the caller a member of it with at least the role that `least` says.
-    fn allow(
+    pub(super) fn allow(
         &self,
         id: ConversationId,
         caller: &UserId,

@@ -53,6 +53,7 @@ fn extras(draft: &Draft, media: Vec<client::Media>) -> Bytes {
         properties: draft.properties.clone(),
         silent: draft.silent,
         mentions: draft.mentions.clone(),
+        mls_epoch: draft.mls_epoch,
         ..Default::default()
     };
     extras.encode_to_vec().into()

@@ -19,7 +19,7 @@ use super::room::limit_of;
 use crate::entry::{Entry, EntryKind};
 use crate::outcome::{NewEntry, StoreChange};
 use crate::retention::History;
-use crate::state_cache::CachedUser;
+use crate::state_cache::{CachedUser, RecipientDevice};
 use crate::stored::HoldersRecord;
 
 /// Smallest body that is kept apart: below it the reference, and the list of holders, cost as much as the copies
@@ -32,21 +32,45 @@ const SAVED_BYTES_MIN: usize = 1_024;
 pub(super) type DeviceLocation = (DeviceId, Partition);
 
 impl Decision<'_> {
-    /// The devices of the members that `wanted` picks, as far as their inboxes take something.
+    /// The devices of the members that `wanted` picks, as far as their inboxes take something. Of an encrypted conversation
+    /// devices without a certificate are given nothing.
     pub(super) fn recipients(&self, id: ConversationId, wanted: impl Fn(&CachedUser) -> bool) -> Vec<DeviceLocation> {
+        let is_sealed = self.is_sealed(id);
+        self.taking(id, wanted, |device| !is_sealed || device.certificate != 0)
+    }
+
+    /// The devices of all members, as far as their inboxes take something, with and without a certificate.
+    pub(super) fn plain_and_certified(&self, id: ConversationId) -> Vec<DeviceLocation> {
+        self.taking(id, |_| true, |_| true)
+    }
+
+    fn taking(
+        &self,
+        id: ConversationId,
+        wanted: impl Fn(&CachedUser) -> bool,
+        reads: impl Fn(&RecipientDevice) -> bool,
+    ) -> Vec<DeviceLocation> {
         let members = self.cache.conversation(id).into_iter().flat_map(|conversation| &conversation.members);
         let users = members.filter_map(|member| Some((limit_of(member), self.cache.user(&member.user)?)));
         let wanted = users.filter(|(_, user)| wanted(user));
-        let devices =
-            wanted.flat_map(|(limit, user)| user.devices.iter().map(move |it| (limit, it.id, user.partition)));
-        let taking = devices.filter(|(limit, device, _)| self.cache.fullness(*device) < *limit);
-        taking.map(|(_, device, partition)| (device, partition)).collect()
+        let devices = wanted.flat_map(|(limit, user)| user.devices.iter().map(move |it| (limit, it, user.partition)));
+        let taking = devices.filter(|(limit, it, _)| reads(it) && self.cache.fullness(it.id) < *limit);
+        taking.map(|(_, device, partition)| (device.id, partition)).collect()
     }
 
-    /// The devices of all members, whether or not there is room.
-    pub(super) fn devices_of_all(&self, id: ConversationId) -> Vec<DeviceLocation> {
+    /// The conversation is encrypted.
+    fn is_sealed(&self, id: ConversationId) -> bool {
+        self.cache.conversation(id).is_some_and(|conversation| conversation.mls.is_some())
+    }
+
+    /// The devices of all members, and of this one who may be none any more, whether or not there is room.
+    pub(super) fn devices_of_all_and(&self, id: ConversationId, user: &UserId) -> Vec<DeviceLocation> {
+        let is_sealed = self.is_sealed(id);
         let members = self.cache.conversation(id).into_iter().flat_map(|conversation| &conversation.members);
-        members.flat_map(|member| self.devices_of(&member.user)).collect()
+        let users = members.map(|member| &member.user).chain([user]).filter_map(|user| self.cache.user(user));
+        let devices = users.flat_map(|user| user.devices.iter().map(|device| (device, user.partition)));
+        let reading = devices.filter(|(device, _)| !is_sealed || device.certificate != 0);
+        reading.map(|(device, partition)| (device.id, partition)).collect()
     }
 
     /// The devices of a user, whether or not there is room.
@@ -57,13 +81,18 @@ impl Decision<'_> {
 
     /// The entry of a change.
     pub(super) fn change_entry(&self, id: ConversationId, sequence: Seq, by: Ordinal, change: change::Change) -> Entry {
-        let change = client::Change {
-            conversation: id.get(),
-            sequence: sequence.get(),
-            by: by.get(),
-            change: Some(change),
-            ..Default::default()
-        };
+        self.entry_of_change(id, sequence, by, client::Change { change: Some(change), ..Default::default() })
+    }
+
+    /// The entry of a change that has everything but its place.
+    pub(super) fn entry_of_change(
+        &self,
+        id: ConversationId,
+        sequence: Seq,
+        by: Ordinal,
+        change: client::Change,
+    ) -> Entry {
+        let change = client::Change { conversation: id.get(), sequence: sequence.get(), by: by.get(), ..change };
         Entry {
             expires_at_s: self.now_s.saturating_add(self.rules.retention_s),
             kind: EntryKind::Change,

@@ -4,6 +4,7 @@ use godwit_schemas::client::{self, Role, change};
 use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
 
 use super::call::done;
+use super::commit::EpochStep;
 use super::room::limit;
 use super::{Decision, TITLE_BYTES_MAX, opened};
 use crate::entry::Entry;
@@ -61,29 +62,45 @@ impl Decision<'_> {
         by: &UserId,
         name: &str,
     ) -> Result<ConversationId, Refusal> {
-        let user = self.known_user(name)?;
-        self.may_add(by, &user)?;
-        self.enrol(id, user, by)
+        let user = self.may_add_member(id, by, name)?;
+        self.enrolled(id, user, by, None);
+        Ok(id)
     }
 
-    /// A new member joins, added by another or on its own.
-    fn enrol(&mut self, id: ConversationId, user: UserId, by: &UserId) -> Result<ConversationId, Refusal> {
-        let members_max = self.rules.group_members_max;
-        let stranger = user != *by && self.is_stranger(&user, by);
-        let room = if user == *by { Ok(()) } else { self.any_takes([(&user, limit(stranger))], None) };
-        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
-        if conversation.member(&user).is_some() {
+    /// Whom this one would add, if it may.
+    pub(super) fn may_add_member(&mut self, id: ConversationId, by: &UserId, name: &str) -> Result<UserId, Refusal> {
+        let user = self.known_user(name)?;
+        self.may_add(by, &user)?;
+        self.may_enrol(id, &user, by)?;
+        Ok(user)
+    }
+
+    /// Whether a new member may join, added by another or on its own.
+    fn may_enrol(&mut self, id: ConversationId, user: &UserId, by: &UserId) -> Result<(), Refusal> {
+        let stranger = user != by && self.is_stranger(user, by);
+        let room = if user == by { Ok(()) } else { self.any_takes([(user, limit(stranger))], None) };
+        let conversation = self.cache.conversation(id).ok_or(refusal::NO_CONVERSATION)?;
+        if conversation.member(user).is_some() {
             return Err(refusal::ALREADY_A_MEMBER);
         }
-        if conversation.members.len() >= members_max {
+        if conversation.members.len() >= self.rules.group_members_max {
             return Err(refusal::GROUP_FULL);
         }
+        if conversation.mls.is_some() && !self.has_keys(user) {
+            return Err(refusal::MEMBER_WITHOUT_KEYS);
+        }
         room?;
-        self.may_be_in_more(by, [&user])?;
-        self.may_add_more(by, [&user])?;
+        self.may_be_in_more(by, [user])?;
+        self.may_add_more(by, [user])
+    }
+
+    /// A new member joins, which may. With a step its devices are let into the group, too; otherwise they join that by
+    /// themselves, if there is one.
+    pub(super) fn enrolled(&mut self, id: ConversationId, user: UserId, by: &UserId, step: Option<EpochStep>) {
+        let stranger = user != *by && self.is_stranger(&user, by);
         let mut new = self.devices_of(&user);
         let devices: Vec<_> = new.iter().map(|(device, _)| *device).collect();
-        let conversation = self.cache.conversation_mut(id).ok_or(refusal::NO_CONVERSATION)?;
+        let Some(conversation) = self.cache.conversation_mut(id) else { return };
         let sequence = conversation.advance(None, PlaceContent::Other);
         let ordinal = conversation.join(user.clone(), Role::Member);
         conversation.counts.come_back(&user, &devices);
@@ -99,14 +116,18 @@ impl Decision<'_> {
         let added = change::Change::Added(joined);
         self.note_change(id, sequence, Some(by), &added, None);
         let by = self.ordinal(id, by);
-        let for_others = self.change_entry(id, sequence, by, added);
-        let for_the_new = self.change_entry(id, sequence, by, change::Change::Opened(snapshot));
         let mut others = self.recipients(id, |_| true);
         new.retain(|recipient| others.contains(recipient));
         others.retain(|recipient| !new.contains(recipient));
+        let opened = change::Change::Opened(snapshot);
+        if let Some(step) = step {
+            self.spread_step(id, (sequence, by), &step, Some(added), others);
+            return self.enter_step(id, (sequence, by), &step, Some(opened), new);
+        }
+        let for_others = self.change_entry(id, sequence, by, added);
+        let for_the_new = self.change_entry(id, sequence, by, opened);
         self.spread(for_others, others);
         self.enter(&for_the_new, new);
-        Ok(id)
     }
 
     pub(super) fn remove_member(
@@ -115,14 +136,20 @@ impl Decision<'_> {
         by: &UserId,
         name: &str,
     ) -> Result<ConversationId, Refusal> {
+        let user = self.may_remove_member(id, by, name)?;
+        self.part(id, &user, by, None);
+        Ok(id)
+    }
+
+    /// Whom this one would remove, if it may.
+    pub(super) fn may_remove_member(&self, id: ConversationId, by: &UserId, name: &str) -> Result<UserId, Refusal> {
         let user = UserId::new(name).map_err(|_| refusal::NO_USER)?;
         let conversation = self.cache.conversation(id).ok_or(refusal::NO_CONVERSATION)?;
         let member = conversation.member(&user).ok_or(refusal::NOT_A_MEMBER)?;
         if member.role == Role::Owner && user != *by {
             return Err(refusal::OWNER_STAYS);
         }
-        self.part(id, &user, by);
-        Ok(id)
+        Ok(user)
     }
 
     pub(super) fn rename(&mut self, id: ConversationId, by: &UserId, title: &str) -> Result<ConversationId, Refusal> {
@@ -209,7 +236,7 @@ impl Decision<'_> {
         id
     }
 
-    fn ordinal(&self, id: ConversationId, user: &UserId) -> Ordinal {
+    pub(super) fn ordinal(&self, id: ConversationId, user: &UserId) -> Ordinal {
         let member = self.cache.conversation(id).and_then(|conversation| conversation.member(user));
         member.map_or_else(Default::default, |member| member.ordinal)
     }
@@ -265,6 +292,8 @@ impl Decision<'_> {
         let conversation = self.cache.conversation(id).ok_or(refusal::NO_INVITE)?;
         let open = |invite: &&GroupInvite| invite.secret == secret && invite.expires_at_s > self.now_s;
         conversation.invites.iter().find(open).ok_or(refusal::NO_INVITE)?;
-        self.enrol(id, user.clone(), user)
+        self.may_enrol(id, user, user)?;
+        self.enrolled(id, user.clone(), user, None);
+        Ok(id)
     }
 }

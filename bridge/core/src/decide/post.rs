@@ -32,6 +32,7 @@ impl Decision<'_> {
             To::Conversation(id) => *id,
             To::User(user) => self.open_direct(&origin.user, user)?,
         };
+        self.may_seal(origin, id, draft.mls_epoch)?;
         let blocker = self.blocker(id, &origin.user);
         let room = self.has_room(id, &origin.user, origin.device);
         if let Some(number) = &number {

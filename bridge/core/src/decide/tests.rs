@@ -43,6 +43,7 @@ const RULES: Rules = Rules {
     history: Policy::up_to(History::None),
     recall_window_s: 3_600,
     media_grace_s: 60,
+    encryption: None,
 };
 
 /// Users with one device each, numbered from 1; Alice has a second one, number 9.

@@ -2,7 +2,9 @@
 
 use axum::routing::on;
 use godwit_bridge::limits::{CONTENT_TYPE_BYTES_MAX, LABEL_BYTES_MAX, LOOKUP_MAX};
-use godwit_core::decide::{FILE_NAME_BYTES_MAX, MENTIONS_MAX, REACTION_BYTES_MAX, TITLE_BYTES_MAX};
+use godwit_core::decide::{
+    FILE_NAME_BYTES_MAX, MENTIONS_MAX, REACTION_BYTES_MAX, SEALED_REACTION_BYTES_MAX, TITLE_BYTES_MAX,
+};
 use godwit_core::state_cache::FILES_MAX;
 use serde_json::{Value, json};
 
@@ -276,12 +278,19 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("settings", or_null(json!({ "allOf": [reference("Settings")] }))),
         ("retention", reference("Retention")),
         ("request", flag()),
+        ("mls_epoch", or_null(number())),
     ];
     let summary = [
         &description[..],
         &[("last_sequence", number()), ("last", or_null(any())), ("unread", number()), ("read_up_to", number())],
     ]
     .concat();
+    let reaction = [
+        ("member", small()),
+        ("reaction", text(REACTION_BYTES_MAX)),
+        ("sealed", or_null(base64())),
+        ("mls_epoch", or_null(number())),
+    ];
     let message = [
         ("sequence", number()),
         ("sender", small()),
@@ -292,10 +301,11 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("edited", flag()),
         ("recalled", flag()),
         ("media", list(reference("File"))),
-        ("reactions", list(object(&[("member", small()), ("reaction", text(REACTION_BYTES_MAX))]))),
+        ("reactions", list(object(&reaction))),
         ("properties", or_null(json!({ "allOf": [reference("Properties")] }))),
         ("silent", flag()),
         ("mentions", list(small())),
+        ("mls_epoch", or_null(number())),
     ];
     let string = || text(u16::MAX.into());
     let properties = [
@@ -316,10 +326,20 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("media?", files),
         ("silent?", flag()),
         ("mentions?", list_of(small(), 0, MENTIONS_MAX)),
+        ("mls_epoch?", number()),
     ];
     let to_user = [&[("user", name_schema())], &new_message[..]].concat();
     let to_phone = [&[("phone", phone_schema())], &new_message[..]].concat();
     let to_somebody = [one_of(&content, &to_user), one_of(&content, &to_phone)].concat();
+    let new_reaction = [
+        ("reaction?", text(REACTION_BYTES_MAX)),
+        ("sealed?", base64_of(0, SEALED_REACTION_BYTES_MAX)),
+        ("mls_epoch?", number()),
+    ];
+    let mls = [("epoch", number()), ("device", name_schema()), ("commit", base64()), ("welcome", base64())];
+    let change = [("sequence", number()), ("by", small()), ("change", or_null(any())), ("mls", or_null(object(&mls)))];
+    let encryption = json!({ "type": "string", "enum": ["off", "allowed", "required"] });
+    let server = [("server", hex()), ("epoch", hex()), ("numbers_above", number()), ("encryption", encryption)];
     let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
     json!({
         "ExportLine": { "type": "object", "required": ["type"], "properties": { "type": text(32) } },
@@ -332,7 +352,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         "Summary": object(&summary),
         "Message": object(&message),
         "Properties": object(&properties),
-        "Change": object(&[("sequence", number()), ("by", small()), ("change", any())]),
+        "Change": object(&change),
         "ConversationPage": object(&[("conversations", list(reference("Summary"))), ("next", or_null(number()))]),
         "MessagePage": object(&[
             ("messages", list(json!({ "oneOf": [reference("Message"), reference("Change")] }))),
@@ -360,8 +380,8 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
             ("repeated?", flag()),
             ("last_client_sequence?", count()),
         ]),
-        "NewBody": { "oneOf": one_of(&content, &[]) },
-        "NewReaction": object(&[("reaction", text(REACTION_BYTES_MAX))]),
+        "NewBody": { "oneOf": one_of(&content, &[("mls_epoch?", number())]) },
+        "NewReaction": object(&new_reaction),
         "ReadUpTo": object(&[("sequence", number())]),
         "NewMember": object(&[("user", name_schema())]),
         "NewRole": object(&[("role", role())]),
@@ -413,6 +433,6 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ]),
         "Devices": object(&[("devices", list(reference("Device")))]),
         "NewLabel": object(&[("label", text(LABEL_BYTES_MAX))]),
-        "Server": object(&[("server", hex()), ("epoch", hex()), ("numbers_above", number())]),
+        "Server": object(&server),
     })
 }

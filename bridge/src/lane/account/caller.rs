@@ -15,7 +15,7 @@ use crate::messages::{AdminReply, Continuation, LaneMessage};
 use godwit_store::Store;
 
 /// Who calls, and where the answer goes.
-pub(in crate::lane) struct CallContext {
+pub(crate) struct CallContext {
     pub(in crate::lane) origin: CommandOrigin,
     pub(in crate::lane) id: u64,
     pub(in crate::lane) correlation: Bytes,
@@ -36,7 +36,7 @@ impl CallContext {
         let response = Box::new(client::Response { id, ..response });
         let responded = EffectKind::Responded { to, response, correlation };
         let (reason, text, conversation, sequence, repeated) = (Reason::SUCCESS, "", None, None, None);
-        let published = EffectKind::Published { to, reason, text, conversation, sequence, repeated };
+        let published = EffectKind::Published { to, reason, text, conversation, sequence, repeated, mls_epoch: 0 };
         vec![responded, published]
     }
 }

@@ -3,6 +3,7 @@
 
 use godwit_core::call::AccountCall;
 use godwit_core::credential::{CredentialStanding, standing};
+use godwit_core::decide::EncryptionRules;
 use godwit_core::refusal;
 use godwit_core::stored::UserRecord;
 use godwit_schemas::bus::Bus;
@@ -104,7 +105,12 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 }
             }
             AccountCall::GetServer(_) => {
-                let server = Some(self.context.origin.told());
+                let encryption = match self.context.rules.encryption {
+                    None => client::Encryption::Off,
+                    Some(EncryptionRules { required: false, .. }) => client::Encryption::Allowed,
+                    Some(EncryptionRules { required: true, .. }) => client::Encryption::Required,
+                };
+                let server = Some(client::Server { encryption: encryption.into(), ..self.context.origin.told() });
                 self.context.answer_call(caller, client::Response { server, ..Default::default() });
             }
             AccountCall::RenewPassword(call) => self.renew_own_password(caller, record, &call),

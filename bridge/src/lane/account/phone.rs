@@ -163,7 +163,8 @@ impl Phones {
 impl<S: Store> Context<S> {
     pub(in crate::lane) fn refuse_post(&self, origin: CommandOrigin, Refusal { reason, text }: Refusal) {
         let Some(to) = origin.reply_to else { return };
-        let kind = EffectKind::Published { to, reason, text, conversation: None, sequence: None, repeated: None };
+        let (conversation, sequence, repeated, mls_epoch) = (None, None, None, 0);
+        let kind = EffectKind::Published { to, reason, text, conversation, sequence, repeated, mls_epoch };
         // In the next round: the publish is still being taken.
         self.then_send(move || LaneMessage::Effects(vec![kind]))();
     }

@@ -90,6 +90,8 @@ impl<S: Store, B: Bus> Lane<S, B> {
             writes.push(writes::delete_range(Table::Inbox, keys::inbox(device)));
             writes.push(writes::delete_range(Table::Receipts, keys::receipts(device)));
             writes.push(writes::delete_range(Table::Directory, keys::publish_records(device)));
+            writes.push(writes::delete_range(Table::Directory, keys::key_packages(device)));
+            writes.push(writes::set(keys::device_keys(device), None));
             writes.push(writes::set(keys::session(device), None));
             writes.push(writes::set(keys::backlog(device), None));
             writes.push(writes::set(keys::full_since(device), None));

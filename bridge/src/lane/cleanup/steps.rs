@@ -142,9 +142,14 @@ impl Exchange {
             keys::last_seen(&user),
             keys::watched(&user),
             keys::membership_count(&user),
+            keys::identity(&user),
+            keys::link(&user),
+            keys::vault_count(&user),
         ];
         round.write_all(rows.map(|key| writes::set(key, None)));
         round.write(writes::delete_range(Table::Directory, keys::all_written_to(&user)));
+        round.write(writes::delete_range(Table::Directory, keys::certificates_after(&user, 0)));
+        round.write(writes::delete_range(Table::Conversations, keys::vault(&user)));
         let from = keys::watchers_after(&user, None).0;
         // An earlier start may have told some who have not taken it in.
         Ok(Next::WhenTakenIn(home, Cleanup::Watchers { user, from, then }))

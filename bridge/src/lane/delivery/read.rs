@@ -135,8 +135,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
         }
         fetch_bodies(&self.context.store, handed_out.iter_mut().map(|(_, entry, _)| entry)).await?;
         for (order, entry, again) in handed_out {
-            if entry.is_reference() {
-                // The body has gone before its reference: it has just expired. Nothing is there to be acknowledged.
+            let is_sealed_for_raw = !filters.wants_events() && entry.mls_epoch() != 0;
+            if entry.is_reference() || is_sealed_for_raw {
+                // The body has gone before its reference: it has just expired. Nothing is there to be acknowledged. Or it is
+                // sealed, which the reference does not say, and the device reads raw bodies.
                 if let Some(mut lost) = deliveries.acknowledge(order) {
                     lost.message = false;
                     settled.push(lost);

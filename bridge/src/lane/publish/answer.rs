@@ -17,6 +17,14 @@ use crate::lane::edges::Edges;
 use crate::lane::publish::request::PublishRequest;
 use godwit_store::Store;
 
+/// What an answer to a publish says of it: `Reason::SUCCESS`, or why it is refused.
+pub(in crate::lane) struct PublishRefusal<'t> {
+    pub(in crate::lane) reason: Reason,
+    pub(in crate::lane) text: &'t str,
+    /// See `EffectKind::Published`.
+    pub(in crate::lane) mls_epoch: u64,
+}
+
 impl Connections {
     /// Answers a publish that has not been carried out.
     pub(in crate::lane) fn answer(
@@ -27,7 +35,7 @@ impl Connections {
         reason: Reason,
         text: &str,
     ) {
-        self.answer_publish(edges, device, to, (reason, text), None, None);
+        self.answer_publish(edges, device, to, PublishRefusal { reason, text, mls_epoch: 0 }, None, None);
     }
 
     /// Answers a publish, if its connection is still there and waits for an answer. `place`: of the message that it sent.
@@ -37,16 +45,17 @@ impl Connections {
         edges: &mut Edges,
         device: DeviceId,
         to: PublishKey,
-        (reason, text): (Reason, &str),
+        refusal: PublishRefusal<'_>,
         place: Option<MessageKey>,
         repeated: Option<u64>,
     ) {
+        let PublishRefusal { reason, text, mls_epoch } = refusal;
         let Some(session) = self.sessions.get_mut(&device) else { return };
         let wants_events = session.filters.wants_events();
         let Some(connection) = session.connection(to.connection) else { return };
         // Who published with QoS 0 wants to hear nothing.
         if !reason.is_success() && to.packet_id.is_some() && connection.protocol == 4 && wants_events {
-            edges.refuse_by_event(to, reason, text);
+            edges.refuse_by_event(to, &refusal);
         }
         let published = bus::Published {
             number: to.number,
@@ -55,6 +64,7 @@ impl Connections {
             sequence: place.map_or(0, |(_, sequence)| sequence.get()),
             text: text.to_owned(),
             repeated_up_to: repeated,
+            mls_epoch,
         };
         edges.push(to.connection, Frame::Published(published));
     }
@@ -62,11 +72,12 @@ impl Connections {
 
 impl Edges {
     /// MQTT 3.1.1 has no reason codes in PUBACK: an event says what it cannot.
-    fn refuse_by_event(&mut self, to: PublishKey, reason: Reason, text: &str) {
+    fn refuse_by_event(&mut self, to: PublishKey, refusal: &PublishRefusal<'_>) {
         let refusal = client::Refusal {
             packet_id: to.packet_id.map_or(0, |packet_id| packet_id.get().into()),
-            reason: reason.into(),
-            text: text.to_owned(),
+            reason: refusal.reason.into(),
+            text: refusal.text.to_owned(),
+            mls_epoch: refusal.mls_epoch,
         };
         let event = client::Event { event: Some(client::event::Event::Refusal(refusal)) };
         let deliver = bus::Deliver {
@@ -100,7 +111,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             &mut self.edges,
             device,
             to,
-            (Reason::SUCCESS, ""),
+            PublishRefusal { reason: Reason::SUCCESS, text: "", mls_epoch: 0 },
             conversation.zip(*sequence),
             by_client.then_some(0),
         );

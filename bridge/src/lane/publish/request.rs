@@ -132,6 +132,6 @@ pub(in crate::lane) fn post_of(
     let client_sequence = NonZeroU64::new(send.client_sequence);
     let client_sequence = client_sequence.map(|number| ClientSequence { number, count: count(send.counter) });
     let reply_to = Seq::unless_zero(send.reply_to);
-    let client::Send { body, media, properties, silent, mentions, .. } = send;
-    Ok((to, Draft { body, client_sequence, expires_in_s, reply_to, media, properties, silent, mentions }))
+    let client::Send { body, media, properties, silent, mentions, mls_epoch, .. } = send;
+    Ok((to, Draft { body, client_sequence, expires_in_s, reply_to, media, properties, silent, mentions, mls_epoch }))
 }

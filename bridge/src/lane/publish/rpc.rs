@@ -140,6 +140,16 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 Some((caller, _)) => self.contacts_call(caller, call).await,
                 None => Ok(None),
             },
+            RoutedCall::Encryption(call) => match self.admit_caller(caller).await? {
+                Some((caller, record)) => self.encryption_call(caller, record, call).await,
+                None => Ok(None),
+            },
+            RoutedCall::Mls(call) => {
+                if let Some((caller, _)) = self.admit_caller(caller).await? {
+                    self.mls_call(caller, call).await?;
+                }
+                Ok(None)
+            }
             RoutedCall::Media(call) => {
                 if let Some((caller, _)) = self.admit_caller(caller).await? {
                     self.accounts.media_call(&self.context, caller, call);

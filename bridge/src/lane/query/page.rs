@@ -96,7 +96,7 @@ impl PageItem for client::Event {
                 message.omitted_bytes = before.saturating_sub(after) as u64;
             }
             Some(event::Event::Change(change)) if change.omitted_bytes == 0 => {
-                change.change = None;
+                (change.change, change.mls) = (None, None);
                 let after = change.encoded_len();
                 change.omitted_bytes = before.saturating_sub(after) as u64;
             }

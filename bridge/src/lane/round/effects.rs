@@ -15,6 +15,7 @@ use crate::lane::context::Context;
 use crate::lane::delivery::owe;
 use crate::lane::delivery::receipts::Receipt;
 use crate::lane::edges::Edges;
+use crate::lane::publish::answer::PublishRefusal;
 use crate::messages::{AfterCommit, Barrier, Committed, Continuation, LaneMessage};
 use godwit_store::{Store, StoreError};
 
@@ -75,6 +76,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
             self.round.complete_barriers();
             self.connections.forget_the_departed(&self.round);
             self.go_on_with_contacts().await?;
+            self.go_on_with_keys().await?;
         }
         Ok(())
     }
@@ -86,7 +88,15 @@ impl<S: Store, B: Bus> Lane<S, B> {
             metrics.repeats.add_alone(repeated.is_some().into());
         }
         match effect {
-            EffectKind::Published { to: ReplyTo::Http(request), reason, text, conversation, sequence, repeated } => {
+            EffectKind::Published {
+                to: ReplyTo::Http(request),
+                reason,
+                text,
+                conversation,
+                sequence,
+                repeated,
+                mls_epoch,
+            } => {
                 let response = client::Response {
                     reason: reason.into(),
                     text: text.to_owned(),
@@ -94,6 +104,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                     sequence: sequence.map_or(0, Seq::get),
                     repeated: repeated.is_some(),
                     last_client_sequence: repeated.unwrap_or(0),
+                    mls_epoch,
                     ..Default::default()
                 };
                 self.requests.answer_http(request, response);
@@ -108,12 +119,13 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 conversation,
                 sequence,
                 repeated,
+                mls_epoch,
             } => {
                 self.connections.answer_publish(
                     &mut self.edges,
                     device,
                     to,
-                    (reason, text),
+                    PublishRefusal { reason, text, mls_epoch },
                     conversation.zip(sequence),
                     repeated,
                 );
@@ -149,6 +161,7 @@ impl<S: Store, B: Bus> Lane<S, B> {
                 self.delivery.taken_back(&self.connections, device, order, bytes)
             }
             EffectKind::Forgotten(user) => self.forgotten(user).await?,
+            EffectKind::Check(commit) => self.check_commit(commit).await?,
             EffectKind::Abandoned(conversation) => self.requests.clear_history(conversation),
             EffectKind::Arrived(outside) => self.arrived(outside).await?,
             EffectKind::TakenIn(link, up_to) => self.taken_in(link, up_to),

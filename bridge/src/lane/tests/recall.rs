@@ -84,7 +84,7 @@ async fn every_copy_is_found_wherever_it_stands() {
     }
     let not_hers = scene.call(ALICE, 20_000, recall(of_carol, 10)).await;
     assert_eq!(Reason::from_u32(not_hers.reason), Reason::NOT_AUTHORIZED);
-    let edit = Call::Edit(client::Edit { conversation: of_alice, sequence: 2, body: "?".into() });
+    let edit = Call::Edit(client::Edit { conversation: of_alice, sequence: 2, body: "?".into(), mls_epoch: 0 });
     assert_eq!(scene.call(ALICE, 20_001, edit).await.reason, 0, "nothing of it is left");
     scene.enter(BOB, "bob", "device-01", Filters::RAW).await;
     assert!(!bodies(&scene.deliveries(BOB).await).is_empty());
@@ -108,7 +108,7 @@ async fn a_recent_message_is_found_at_once_and_its_copies_beside_it() {
     assert!(old < MESSAGES as usize + 1_000, "{old}: what waits in one inbox, not in all");
     // To edit it, it must only be known whose it is.
     let before = scene.store.rows_read();
-    let edit = Call::Edit(client::Edit { conversation, sequence: MESSAGES - 6, body: "better".into() });
+    let edit = Call::Edit(client::Edit { conversation, sequence: MESSAGES - 6, body: "better".into(), mls_epoch: 0 });
     assert_eq!(scene.call(ALICE, 90_000, edit).await.reason, 0);
     assert!(scene.store.rows_read() - before < 300, "{}", scene.store.rows_read() - before);
 }
@@ -146,7 +146,7 @@ async fn commands_about_one_message_keep_their_order() {
     scene.enter(ALICE, "alice", "phone", Filters::RPC).await;
     let conversation = scene.send_messages(ALICE, "bob", 1, 3).await;
     let edit = |number, sequence, body: &'static str| {
-        let edit = client::Edit { conversation, sequence, body: body.into() };
+        let edit = client::Edit { conversation, sequence, body: body.into(), mls_epoch: 0 };
         up::Frame::Publish(calling(number, Call::Edit(edit)))
     };
     let take_back = |number, sequence| up::Frame::Publish(calling(number, recall(conversation, sequence)));

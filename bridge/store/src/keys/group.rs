@@ -3,9 +3,9 @@
 //!
 //! | table | rows | group |
 //! |---|---|---|
-//! | Directory | `f` `l` `k` `W` of a user | `u`, user |
+//! | Directory | `f` `l` `k` `W` `I` `c` `L` of a user | `u`, user |
 //! | Directory | `K` of a contact | `K`, contact |
-//! | Directory | `s` `d` `v` `x` of a device | `d`, device |
+//! | Directory | `s` `d` `v` `x` `M` `m` of a device | `d`, device |
 //! | Directory | `h` `w` `a` of a hash | the key |
 //! | Directory | `u` user: all are listed | `U`, one of 64 by the hash of its name (1) |
 //! | Directory | `q` `p` device: all are read at a start | `Q` `P`, one of 64 by its number (1) |
@@ -14,8 +14,8 @@
 //! | Directory | `g` hash: all are swept | `g`, the first half of the hash's first byte (1) |
 //! | Directory | `e` | `e` |
 //! | Directory | `n` `y` `o` `b` `t` `z` `Z` | `n` |
-//! | Conversations | `c` `t` `r` of a conversation | `c`, conversation |
-//! | Conversations | `m` `q` of a user | the tag, user |
+//! | Conversations | `c` `t` `r` `g` of a conversation | `c`, conversation |
+//! | Conversations | `m` `q` `v` `V` of a user | the tag, user |
 //! | Conversations | `p` pair | the key |
 //! | Conversations | `n` | `n` |
 //! | Inbox, Receipts | of a device | device |
@@ -164,9 +164,9 @@ fn place(table: Table, key: &[u8]) -> Place {
 
 fn directory(key: &[u8]) -> Place {
     match key {
-        [b'f' | b'l' | b'k' | b'W', rest @ ..] => of_name(b'u', rest),
+        [b'f' | b'l' | b'k' | b'W' | b'I' | b'c' | b'L', rest @ ..] => of_name(b'u', rest),
         [b'K', rest @ ..] => of_name(b'K', rest),
-        [b's' | b'd' | b'v' | b'x', rest @ ..] => of_bytes(b'd', rest, NUMBER),
+        [b's' | b'd' | b'v' | b'x' | b'M' | b'm', rest @ ..] => of_bytes(b'd', rest, NUMBER),
         [b'u', name @ ..] => {
             let user = std::str::from_utf8(name).ok().and_then(|name| UserId::new(name).ok());
             user.map_or_else(Place::stray, |user| Place::new(listed_in(b'U', LISTED.of_user(&user)), 1))
@@ -190,8 +190,8 @@ fn directory(key: &[u8]) -> Place {
 
 fn conversations(key: &[u8]) -> Place {
     match key {
-        [b'c' | b't' | b'r', rest @ ..] => of_bytes(b'c', rest, NUMBER),
-        [tag @ (b'm' | b'q'), rest @ ..] => of_name(*tag, rest),
+        [b'c' | b't' | b'r' | b'g', rest @ ..] => of_bytes(b'c', rest, NUMBER),
+        [tag @ (b'm' | b'q' | b'v' | b'V'), rest @ ..] => of_name(*tag, rest),
         [b'p', ..] => Place::new(key, key.len()),
         [b'n', ..] => Place::new(*b"n", 1),
         _ => Place::stray(),
@@ -225,8 +225,8 @@ fn of_name(tag: u8, rest: &[u8]) -> Place {
 /// Whether a range has none but strays.
 fn are_strays(table: Table, from: &[u8], to: &[u8]) -> bool {
     let tags: &[u8] = match table {
-        Table::Directory => b"flkWKsdvxuqpghwaenyobtzZjJi",
-        Table::Conversations => b"ctrmqpn",
+        Table::Directory => b"flkWIcLKsdvxMmuqpghwaenyobtzZjJi",
+        Table::Conversations => b"ctrgmqvVpn",
         Table::Media => b"obhwqrgx",
         Table::Inbox | Table::Receipts | Table::Messages => return from.len() < NUMBER && to.len() < NUMBER,
     };
@@ -274,6 +274,10 @@ mod tests {
             (Table::Conversations, keys::recents(id), keys::recent(id, 7)),
             (Table::Conversations, keys::memberships(&alice), keys::membership(&alice, id)),
             (Table::Conversations, keys::mutes_after(&alice, ConversationId::default()), keys::mute(&alice, id)),
+            (Table::Directory, keys::certificates_after(&alice, 2), keys::certificate(&alice, 3)),
+            (Table::Directory, keys::key_packages(device), keys::key_package(device, 3)),
+            (Table::Conversations, keys::vault(&alice), keys::vault_row(&alice, id, 5)),
+            (Table::Conversations, keys::vault_after(&alice, id, 4), keys::vault_row(&alice, id, 5)),
             (Table::Inbox, keys::inbox(device), keys::entry(device, Order::new(u64::MAX))),
             (Table::Inbox, keys::inbox_after(device, Order::new(9)), keys::entry(device, Order::new(10))),
             (Table::Receipts, keys::receipts(device), keys::receipt(device, id, member)),
@@ -334,6 +338,11 @@ mod tests {
             keys::pushed(DeviceId::new(1)),
             keys::push_address(&[1; 32]),
             keys::push_key(),
+            keys::identity(&alice()),
+            keys::device_keys(DeviceId::new(1)),
+            keys::link(&alice()),
+            keys::mls_group(ConversationId::new(1)),
+            keys::vault_count(&alice()),
             keys::phone(&[1; 32]),
             keys::phone_inbox(&[1; 32]),
             keys::profile(&alice()),

@@ -108,7 +108,7 @@ impl EngineConnection<'_> {
             return Ok(());
         }
         let told = server.filter(|told| told.server > 0);
-        let Some(Server { server, epoch, numbers_above }) = told else { return self.end_reconciliation().await };
+        let Some(Server { server, epoch, numbers_above, .. }) = told else { return self.end_reconciliation().await };
         let (told, ledger) = (ServerIdentity { server, epoch }, &self.engine.shared.ledger);
         match ledger.call(|ledger| ledger.origin()).await.map_err(DisconnectCause::Failed)? {
             None => self.adopt(told).await?,

@@ -109,9 +109,10 @@ export interface Send {
   properties?: Properties | undefined;
   silent: boolean;
   mentions: number[];
+  mlsEpoch: bigint;
 }
 
-export const SendSchema: Schema<Send> = message("Send", "to.conversation 1 U|to.user 2 s|to.phone 7 s|clientSequence 3 U|body 4 b|expiresInS 5 u|replyTo 6 U|media 8 *Media|counter 9 U|epoch 10 F|properties 11 Properties|silent 12 o|mentions 13 *u");
+export const SendSchema: Schema<Send> = message("Send", "to.conversation 1 U|to.user 2 s|to.phone 7 s|clientSequence 3 U|body 4 b|expiresInS 5 u|replyTo 6 U|media 8 *Media|counter 9 U|epoch 10 F|properties 11 Properties|silent 12 o|mentions 13 *u|mlsEpoch 14 U");
 
 
 export interface Properties {
@@ -176,17 +177,20 @@ export interface Message {
   properties?: Properties | undefined;
   silent: boolean;
   mentions: number[];
+  mlsEpoch: bigint;
 }
 
-export const MessageSchema: Schema<Message> = message("Message", "conversation 1 U|sequence 2 U|sender 3 u|ageS 4 U|body 5 b|replyTo 6 U|edited 7 o|recalled 8 o|reactions 9 *Reaction|media 10 *Media|omittedBytes 11 U|properties 12 Properties|silent 13 o|mentions 14 *u");
+export const MessageSchema: Schema<Message> = message("Message", "conversation 1 U|sequence 2 U|sender 3 u|ageS 4 U|body 5 b|replyTo 6 U|edited 7 o|recalled 8 o|reactions 9 *Reaction|media 10 *Media|omittedBytes 11 U|properties 12 Properties|silent 13 o|mentions 14 *u|mlsEpoch 15 U");
 
 
 export interface Reaction {
   member: number;
   reaction: string;
+  sealed: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const ReactionSchema: Schema<Reaction> = message("Reaction", "member 1 u|reaction 2 s");
+export const ReactionSchema: Schema<Reaction> = message("Reaction", "member 1 u|reaction 2 s|sealed 3 b|mlsEpoch 4 U");
 
 
 export interface Receipt {
@@ -233,17 +237,20 @@ export const ChangeSchema: Schema<Change> = message("Change", "conversation 1 U|
 export interface Edited {
   sequence: bigint;
   body: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const EditedSchema: Schema<Edited> = message("Edited", "sequence 1 U|body 2 b");
+export const EditedSchema: Schema<Edited> = message("Edited", "sequence 1 U|body 2 b|mlsEpoch 3 U");
 
 
 export interface Reacted {
   sequence: bigint;
   reaction: string;
+  sealed: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const ReactedSchema: Schema<Reacted> = message("Reacted", "sequence 1 U|reaction 2 s");
+export const ReactedSchema: Schema<Reacted> = message("Reacted", "sequence 1 U|reaction 2 s|sealed 3 b|mlsEpoch 4 U");
 
 
 export interface Retention {
@@ -261,9 +268,10 @@ export interface Opened {
   settings?: GroupSettings | undefined;
   retention?: Retention | undefined;
   request: boolean;
+  mlsEpoch: bigint;
 }
 
-export const OpenedSchema: Schema<Opened> = message("Opened", "group 1 o|title 2 s|members 3 *Member|settings 4 GroupSettings|retention 5 Retention|request 6 o");
+export const OpenedSchema: Schema<Opened> = message("Opened", "group 1 o|title 2 s|members 3 *Member|settings 4 GroupSettings|retention 5 Retention|request 6 o|mlsEpoch 7 U");
 
 
 export interface GroupSettings {
@@ -280,9 +288,10 @@ export interface Refusal {
   packetId: number;
   reason: number;
   text: string;
+  mlsEpoch: bigint;
 }
 
-export const RefusalSchema: Schema<Refusal> = message("Refusal", "packetId 1 u|reason 2 u|text 3 s");
+export const RefusalSchema: Schema<Refusal> = message("Refusal", "packetId 1 u|reason 2 u|text 3 s|mlsEpoch 4 U");
 
 
 export interface Request {
@@ -549,18 +558,21 @@ export interface Edit {
   conversation: bigint;
   sequence: bigint;
   body: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const EditSchema: Schema<Edit> = message("Edit", "conversation 1 U|sequence 2 U|body 3 b");
+export const EditSchema: Schema<Edit> = message("Edit", "conversation 1 U|sequence 2 U|body 3 b|mlsEpoch 4 U");
 
 
 export interface React {
   conversation: bigint;
   sequence: bigint;
   reaction: string;
+  sealed: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const ReactSchema: Schema<React> = message("React", "conversation 1 U|sequence 2 U|reaction 3 s");
+export const ReactSchema: Schema<React> = message("React", "conversation 1 U|sequence 2 U|reaction 3 s|sealed 4 b|mlsEpoch 5 U");
 
 
 export interface LookUpPhones {
@@ -773,9 +785,10 @@ export interface Server {
   server: bigint;
   epoch: bigint;
   numbersAbove: bigint;
+  encryption: number;
 }
 
-export const ServerSchema: Schema<Server> = message("Server", "server 1 F|epoch 2 F|numbersAbove 3 U");
+export const ServerSchema: Schema<Server> = message("Server", "server 1 F|epoch 2 F|numbersAbove 3 U|encryption 4 e");
 
 
 export interface Summary {
@@ -827,6 +840,9 @@ export interface Response {
   server?: Server | undefined;
   push?: Push | undefined;
   mutes: Mute[];
+  keysLeft: number;
+  mlsEpoch: bigint;
+  sealed: Uint8Array;
 }
 
-export const ResponseSchema: Schema<Response> = message("Response", "id 1 U|reason 2 u|text 3 s|conversation 4 U|description 5 Opened|invites 6 *Invite|users 7 *s|devices 8 *Device|sequence 9 U|conversations 10 *Summary|history 11 *Event|next 12 U|upload 23 Upload|download 24 Link|found 28 *FoundPhone|profile 13 Profile|contacts 14 *Contact|presences 15 *Presence|nextContact 16 s|password 47 s|lastClientSequence 49 U|repeated 50 o|server 51 Server|push 52 Push|mutes 53 *Mute");
+export const ResponseSchema: Schema<Response> = message("Response", "id 1 U|reason 2 u|text 3 s|conversation 4 U|description 5 Opened|invites 6 *Invite|users 7 *s|devices 8 *Device|sequence 9 U|conversations 10 *Summary|history 11 *Event|next 12 U|upload 23 Upload|download 24 Link|found 28 *FoundPhone|profile 13 Profile|contacts 14 *Contact|presences 15 *Presence|nextContact 16 s|password 47 s|lastClientSequence 49 U|repeated 50 o|server 51 Server|push 52 Push|mutes 53 *Mute|keysLeft 54 u|mlsEpoch 58 U|sealed 60 b");

@@ -3,6 +3,7 @@
 use godwit_schemas::client::{Role, change};
 
 use super::*;
+use crate::reaction::StoredReaction;
 use crate::retention::{History, Policy};
 
 const DAY_S: u32 = 24 * 3_600;
@@ -21,11 +22,11 @@ fn recall(id: ConversationId, sequence: u64) -> Call {
 }
 
 fn edit(id: ConversationId, sequence: u64, body: &'static [u8]) -> Call {
-    Call::Edit(client::Edit { conversation: id.get(), sequence, body: Bytes::from_static(body) })
+    Call::Edit(client::Edit { conversation: id.get(), sequence, body: Bytes::from_static(body), mls_epoch: 0 })
 }
 
 fn react(id: ConversationId, sequence: u64, reaction: &str) -> Call {
-    Call::React(client::React { conversation: id.get(), sequence, reaction: reaction.into() })
+    Call::React(client::React { conversation: id.get(), sequence, reaction: reaction.into(), ..Default::default() })
 }
 
 #[test]
@@ -107,7 +108,7 @@ fn history_keeps_a_tombstone_and_what_was_edited() {
     let (_, outcome) = scene.call("bob", edit(id, sequence, b"second"));
     let row = kept(&outcome).remove(0).unwrap();
     assert_eq!((&row.content[..], row.edited, row.sequence.get()), (&b"second"[..], true, sequence));
-    let edited = client::Edited { sequence, body: Bytes::from_static(b"second") };
+    let edited = client::Edited { sequence, body: Bytes::from_static(b"second"), mls_epoch: 0 };
     assert_eq!(told(&outcome), Some(change::Change::Edited(edited)));
 
     let reason = |scene: &mut Scene, from, call| Reason::from_u32(scene.call(from, call).0.reason);
@@ -135,11 +136,11 @@ fn a_member_has_one_reaction_and_only_history_keeps_it() {
     let mut scene = Scene::new();
     let id = scene.group(&["bob"]);
     let (_, outcome) = scene.call("bob", react(id, 1, "+1"));
-    let reacted = client::Reacted { sequence: 1, reaction: "+1".into() };
+    let reacted = client::Reacted { sequence: 1, reaction: "+1".into(), ..Default::default() };
     assert_eq!(told(&outcome), Some(change::Change::Reacted(reacted)));
     assert!(!outcome.changes.iter().any(|change| matches!(change, StoreChange::Reaction(..))));
     scene.rules.history = Policy::up_to(History::Forever);
-    for (text, expected) in [("+1", Some((u32::MAX, "+1".to_owned()))), ("", None)] {
+    for (text, expected) in [("+1", Some((u32::MAX, StoredReaction::new("+1".into())))), ("", None)] {
         let (_, outcome) = scene.call("bob", react(id, 1, text));
         assert!(outcome.changes.contains(&StoreChange::Reaction(id, Seq::new(1), Ordinal::new(1), expected)));
     }

@@ -108,7 +108,7 @@ fn an_edit_keeps_what_is_said_of_the_body_true() {
     scene.found = MessageCopies { row: Some(row.clone()), ..MessageCopies::default() };
     let edit = |body: &'static [u8]| {
         let (conversation, sequence) = (row.conversation.get(), row.sequence.get());
-        Call::Edit(client::Edit { conversation, sequence, body: body.into() })
+        Call::Edit(client::Edit { conversation, sequence, body: body.into(), mls_epoch: 0 })
     };
     assert_eq!(scene.call("alice", edit(b"\xFF")).0.reason, u32::from(Reason::PAYLOAD_FORMAT_INVALID));
     let (response, outcome) = scene.call("alice", edit(b"hi"));

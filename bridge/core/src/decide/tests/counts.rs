@@ -188,7 +188,7 @@ fn what_is_handed_over_needs_nothing_of_its_sender() {
     assert_eq!(scene.counted(origin("alice"), &to, number(1)).0, Reason::QUOTA_EXCEEDED);
     assert_eq!(scene.counted(handed_over(), &to, number(1)), new(2), "nor one conversation less");
     let conversation = scene.cache.direct(&StateCache::pair(&user("alice"), &user("bob"))).unwrap();
-    let edit = client::Edit { conversation: conversation.get(), sequence: 2, body: "y".into() };
+    let edit = client::Edit { conversation: conversation.get(), sequence: 2, body: "y".into(), mls_epoch: 0 };
     let call = ConversationCall::Edit(edit);
     let (correlation, secret) = (Bytes::from_static(b"c"), [0; 16]);
     let edited = scene.run(Command::Call { origin: handed_over(), id: 5, call, correlation, secret });

@@ -1,0 +1,205 @@
+//! Keys for end-to-end encryption, beside the engine: one task per client sees to it that the server has what others encrypt to
+//! this device with, and that the device comes to be certified. Nothing it knows is lost with it: keys are in the ledger before
+//! the server is handed what belongs to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use godwit_schemas::client::request::Call;
+use godwit_schemas::client::{GetIdentity, PublishKeys, Response, TakeLink};
+use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::reason::Reason;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::sleep;
+use tracing::{debug, info};
+
+use crate::client::ask;
+use crate::engine::{EngineCommand, EngineShared, now_s};
+use crate::error::{EncryptionFailure, Error};
+use crate::ledger::identity::{OwnState, PACKAGES};
+use crate::network::backoff::Backoff;
+use crate::status::Status;
+
+/// How often a device that waits to be linked asks for the answer.
+const LINK_POLL: Duration = Duration::from_secs(2);
+/// How often it is looked whether the server has enough key packages.
+const CHECK: Duration = Duration::from_secs(6 * 60 * 60);
+/// Fewer than these are topped up.
+const PACKAGES_MIN: u32 = 16;
+
+/// How far a client is with end-to-end encryption.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EncryptionState {
+    /// The client was opened without it, the server does not offer it, or there was no connection yet.
+    #[default]
+    NotThere,
+    /// The user has keys on another device, and this one has none of them: link it, or type the recovery code.
+    Unlinked,
+    /// Others can encrypt to this device.
+    Ready,
+}
+
+/// What handles and the task share.
+#[derive(Debug, Default)]
+pub(crate) struct EncryptionShared {
+    /// There may be something to do.
+    pub(crate) wake: Notify,
+    pub(crate) state: watch::Sender<EncryptionState>,
+}
+
+/// What the task needs. Does not keep the client open.
+#[derive(Debug, Clone)]
+pub(crate) struct EncryptionContext {
+    pub(crate) shared: Arc<EngineShared>,
+    pub(crate) commands: mpsc::WeakSender<EngineCommand>,
+    pub(crate) call_timeout: Duration,
+    pub(crate) backoff: Backoff,
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceName,
+}
+
+/// Asks the server who a user is, all pages of it, and keeps that.
+///
+/// # Errors
+///
+/// As of calls; [`EncryptionFailure::NoKeys`], [`EncryptionFailure::Forked`].
+pub(crate) async fn meet(
+    shared: &EngineShared,
+    user: &UserId,
+    (commands, timeout): (&mpsc::WeakSender<EngineCommand>, Duration),
+) -> Result<(), Error> {
+    let (mut chain, mut certificates, mut after) = (Vec::new(), Vec::new(), 0);
+    loop {
+        let call = Call::GetIdentity(GetIdentity { user: user.to_string(), after });
+        let response = ask(commands.upgrade().ok_or(Error::Closed)?, timeout, call).await?;
+        let identity = response.identity.unwrap_or_default();
+        if after == 0 {
+            chain = identity.chain;
+        }
+        certificates.extend(identity.certificates.into_iter().map(|it| it.certificate));
+        if response.next <= after {
+            break;
+        }
+        after = response.next;
+    }
+    let who = user.clone();
+    if shared.ledger.call(move |it| it.met(&who, &chain, &certificates)).await?? {
+        shared.news.send_modify(|news| *news += 1);
+    }
+    Ok(())
+}
+
+/// Until the client is closed.
+pub(crate) async fn run(mut context: EncryptionContext) {
+    let mut status = context.shared.status.subscribe();
+    loop {
+        match status.wait_for(|status| matches!(status, Status::Online | Status::Closed)).await.as_deref() {
+            Ok(Status::Online) => {}
+            _ => return,
+        }
+        let wait = match context.step().await {
+            Ok(wait) => {
+                context.backoff.reset();
+                wait
+            }
+            Err(Error::Closed) => return,
+            Err(error) => {
+                debug!(%error, "encryption waits");
+                context.backoff.next()
+            }
+        };
+        status.mark_unchanged();
+        tokio::select! {
+            () = context.shared.encryption.wake.notified() => {}
+            () = sleep(wait) => {}
+            // A new connection may be one to a server with other settings.
+            _ = status.changed() => {}
+        }
+    }
+}
+
+impl EncryptionContext {
+    async fn call(&self, call: Call) -> Result<Response, Error> {
+        let commands = self.commands.upgrade().ok_or(Error::Closed)?;
+        ask(commands, self.call_timeout, call).await
+    }
+
+    fn is(&self, state: EncryptionState) {
+        self.shared.encryption.state.send_if_modified(|known| std::mem::replace(known, state) != state);
+    }
+
+    /// Does what is to be done, and says after how long to look again.
+    async fn step(&self) -> Result<Duration, Error> {
+        match meet(&self.shared, &self.user, (&self.commands, self.call_timeout)).await {
+            Ok(()) | Err(Error::Encryption(EncryptionFailure::NoKeys(_))) => {}
+            Err(Error::Refused(refusal)) if refusal.reason == Reason::IMPLEMENTATION_SPECIFIC => {
+                self.is(EncryptionState::NotThere);
+                return Ok(CHECK);
+            }
+            Err(error) => return Err(error),
+        }
+        let device = self.device.clone();
+        let me = self.user.clone();
+        let state = self.shared.ledger.call(move |it| {
+            if it.own_state(now_s())? == OwnState::New && it.chain(&me)?.is_none() {
+                it.begin_identity(&device, now_s())?;
+            }
+            it.own_state(now_s())
+        });
+        match state.await? {
+            OwnState::New | OwnState::Uncertified { linking: false } => {
+                self.is(EncryptionState::Unlinked);
+                Ok(CHECK)
+            }
+            OwnState::Uncertified { linking: true } => {
+                self.is(EncryptionState::Unlinked);
+                self.take_link().await
+            }
+            OwnState::Unpublished => self.publish(0, true).await,
+            OwnState::Published { old } => {
+                let there = self.call(Call::PublishKeys(PublishKeys::default())).await?.keys_left;
+                if old || there < PACKAGES_MIN {
+                    return self.publish(there, old).await;
+                }
+                self.is(EncryptionState::Ready);
+                Ok(CHECK)
+            }
+        }
+    }
+
+    async fn publish(&self, there: u32, anew: bool) -> Result<Duration, Error> {
+        let ledger = &self.shared.ledger;
+        let keys = ledger.call(move |it| it.keys_to_publish(there.min(PACKAGES), anew, now_s())).await?;
+        let begins = !keys.identity.is_empty();
+        match self.call(Call::PublishKeys(keys)).await {
+            Ok(_) => {}
+            Err(Error::Refused(refusal)) if begins && !refusal.retry_helps() => {
+                info!(%refusal, "another device of this user was first to make keys");
+                ledger.call(|it| it.give_up_identity()).await?;
+                return Ok(Duration::ZERO);
+            }
+            Err(error) => return Err(error),
+        }
+        ledger.call(move |it| it.published(anew, now_s())).await?;
+        self.is(EncryptionState::Ready);
+        Ok(CHECK)
+    }
+
+    /// Asks whether an older device has answered this one's offer.
+    async fn take_link(&self) -> Result<Duration, Error> {
+        let Some(link) = self.shared.ledger.call(|it| it.awaited_link()).await? else { return Ok(Duration::ZERO) };
+        let sealed = match self.call(Call::TakeLink(TakeLink { link: link.into() })).await {
+            Ok(response) => response.sealed,
+            Err(Error::Refused(refusal)) if !refusal.retry_helps() => return Ok(LINK_POLL),
+            Err(error) => return Err(error),
+        };
+        let device = self.device.clone();
+        match self.shared.ledger.call(move |it| it.linked(&device, &sealed)).await? {
+            Ok(()) => Ok(Duration::ZERO),
+            Err(error) => {
+                info!(%error, "what came for this device is not for it");
+                Ok(LINK_POLL)
+            }
+        }
+    }
+}
