@@ -74,6 +74,12 @@ pub enum EncryptionFailure {
     /// The user has keys on another device, and this one has none of them yet: link it, or type the recovery code.
     #[error("this device is not linked to the user's others")]
     Unlinked,
+    /// Nothing can be encrypted there at the moment: this device is being let in, or another epoch begins. Try again.
+    #[error("nothing can be encrypted there at the moment")]
+    NotNow,
+    /// It cannot be done in encrypted conversations yet.
+    #[error("{0} cannot be done in encrypted conversations yet")]
+    NotYet(&'static str),
     /// This device is one of a kind that holds no secret of the user, or is linked already.
     #[error("not on this device")]
     NotHere,
@@ -132,7 +138,8 @@ impl Error {
     pub fn retry_helps(&self) -> bool {
         match self {
             Self::Store(_) | Self::Offline | Self::NoAnswer => true,
-            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Encryption(_) | Self::Closed => false,
+            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Closed => false,
+            Self::Encryption(failure) => *failure == EncryptionFailure::NotNow,
             Self::File(failure) => failure.retry_helps(),
             Self::Refused(refusal) => refusal.retry_helps(),
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
-    self, Accept, DeleteConversation, Edit, GetHistory, ListConversations, OpenDirect, React, Recall, Retention,
+    self, Accept, DeleteConversation, GetHistory, ListConversations, OpenDirect, React, Recall, Retention,
     SetRetention, event,
 };
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
@@ -141,7 +141,10 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn edit(&self, id: ConversationId, sequence: Seq, body: impl Into<Bytes>) -> Result<(), Error> {
-        let call = Edit { conversation: id.get(), sequence: sequence.get(), body: body.into(), mls_epoch: 0 };
+        #[cfg(feature = "e2ee")]
+        let call = self.edit_call(id, sequence, body.into()).await?;
+        #[cfg(not(feature = "e2ee"))]
+        let call = client::Edit { conversation: id.get(), sequence: sequence.get(), body: body.into(), mls_epoch: 0 };
         self.call(Call::Edit(call)).await.map(drop)
     }
 
@@ -150,6 +153,10 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn react(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<(), Error> {
+        #[cfg(feature = "e2ee")]
+        if self.is_encrypted(id).await? {
+            return Err(crate::error::EncryptionFailure::NotYet("reactions").into());
+        }
         let call = React { conversation: id.get(), sequence: sequence.get(), reaction: reaction.to_owned() };
         self.call(Call::React(call)).await.map(drop)
     }

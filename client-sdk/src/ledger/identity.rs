@@ -73,6 +73,9 @@ struct PackageRecord {
     secret: Vec<u8>,
     #[prost(uint64, tag = "2")]
     made_at_s: u64,
+    /// It may be used more than once.
+    #[prost(bool, tag = "3")]
+    last_resort: bool,
 }
 
 /// How far this device is.
@@ -292,7 +295,7 @@ impl Ledger {
 
     fn key_package(&mut self, device: &Device, last_resort: bool, now_s: u64) -> Result<Vec<u8>, LocalStoreError> {
         let made = device.key_package(last_resort, UnixTime::new(now_s)).map_err(from_group)?;
-        let record = PackageRecord { secret: made.secret.to_vec(), made_at_s: now_s };
+        let record = PackageRecord { secret: made.secret.to_vec(), made_at_s: now_s, last_resort };
         self.put(&keys::key_package(&made.reference), &record)?;
         Ok(made.message)
     }
@@ -306,6 +309,18 @@ impl Ledger {
             self.drop_old_packages(now_s)?;
         }
         self.put(keys::OWN_KEYS, &own)
+    }
+
+    /// The private keys of a key package of this device.
+    pub(super) fn package_secret(&mut self, reference: &[u8]) -> Result<Option<Vec<u8>>, LocalStoreError> {
+        Ok(self.record::<PackageRecord>(&keys::key_package(reference))?.map(|record| record.secret))
+    }
+
+    /// This device is in a group by it: nobody else is to use it.
+    pub(super) fn package_used(&mut self, reference: &[u8]) -> Result<(), LocalStoreError> {
+        let key = keys::key_package(reference);
+        let once = self.record::<PackageRecord>(&key)?.is_some_and(|record| !record.last_resort);
+        if once { self.store.delete(&key) } else { Ok(()) }
     }
 
     fn drop_old_packages(&mut self, now_s: u64) -> Result<(), LocalStoreError> {
