@@ -4,6 +4,7 @@
 mod apart;
 mod bridge;
 pub(crate) mod cluster;
+mod encryption;
 mod entrance;
 mod events;
 mod identity;

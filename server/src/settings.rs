@@ -3,6 +3,7 @@
 //! The defaults are `deploy/godwit.toml`, built into the program.
 
 mod cluster;
+mod encryption;
 mod events;
 mod jwt;
 mod layers;
@@ -32,6 +33,7 @@ use godwit_store::time;
 use crate::log;
 
 pub(crate) use cluster::{CassandraSettings, ClusterSettings};
+pub(crate) use encryption::EncryptionKeys;
 pub(crate) use events::EventSettings;
 pub(crate) use jwt::{Jwt, KeysAt};
 pub(crate) use layers::{Effective, SettingProblem};
@@ -88,6 +90,8 @@ pub(crate) struct ServerSettings {
     pub(crate) registration: Option<RegistrationKeys>,
     /// `None`: devices that are not connected are told nothing.
     pub(crate) push: Option<PushKeys>,
+    /// `None`: conversations cannot be encrypted.
+    pub(crate) encryption: Option<EncryptionKeys>,
     /// `None`: there are no tokens.
     pub(crate) jwt: Option<Jwt>,
     /// `None`: this server is not part of a cluster.
@@ -275,6 +279,7 @@ fn parse(from: &mut Layers) -> ServerSettings {
         media,
         registration,
         push: push::parse(from),
+        encryption: encryption::parse(from),
         jwt: jwt::parse(from),
         cluster,
         audit_file: from.take("audit.file", |file: String| Ok((!file.is_empty()).then(|| PathBuf::from(file)))),

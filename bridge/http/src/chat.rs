@@ -23,6 +23,12 @@ pub(super) struct InConversation {
     conversation: JsonInteger,
 }
 
+impl InConversation {
+    pub(super) fn conversation(&self) -> u64 {
+        self.conversation.get()
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct AtMessage {
     conversation: JsonInteger,
@@ -184,6 +190,8 @@ pub(super) struct NewMessage {
     silent: bool,
     #[serde(default)]
     mentions: Vec<u32>,
+    #[serde(default)]
+    mls_epoch: JsonInteger,
 }
 
 impl NewMessage {
@@ -207,6 +215,7 @@ impl NewMessage {
             media: self.media.into_iter().map(Into::into).collect(),
             silent: self.silent,
             mentions: self.mentions,
+            mls_epoch: self.mls_epoch.get(),
             ..Default::default()
         })
     }
@@ -231,13 +240,15 @@ pub(super) struct NewBody {
     body: Option<view::Base64Bytes>,
     #[serde(default, deserialize_with = "view::given")]
     text: Option<String>,
+    #[serde(default)]
+    mls_epoch: JsonInteger,
 }
 
 pub(super) async fn edit(actor: ActingUser, at: At<AtMessage>, body: Body<NewBody>) -> Result<StatusCode, Problem> {
     let (conversation, sequence) = at?.0.place();
-    let NewBody { body, text } = body?.0;
-    let body = view::body(body, text)?;
-    actor.done(Call::Edit(client::Edit { conversation, sequence, body, mls_epoch: 0 })).await
+    let NewBody { body, text, mls_epoch } = body?.0;
+    let (body, mls_epoch) = (view::body(body, text)?, mls_epoch.get());
+    actor.done(Call::Edit(client::Edit { conversation, sequence, body, mls_epoch })).await
 }
 
 pub(super) async fn recall(actor: ActingUser, at: At<AtMessage>) -> Result<StatusCode, Problem> {

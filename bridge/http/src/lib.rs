@@ -29,6 +29,7 @@ mod clock;
 mod connection_slots;
 mod cors;
 mod credentials;
+mod encryption;
 mod epoch;
 mod etag;
 mod fields;

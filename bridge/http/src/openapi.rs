@@ -11,6 +11,7 @@ use godwit_store::time::Time;
 use serde_json::{Map, Value, json};
 
 mod admin;
+mod encryption;
 mod people;
 mod push;
 mod registration;
@@ -51,11 +52,17 @@ const REFUSALS: [(u16, &str); 13] = [
     (507, "There is no room for more"),
 ];
 
+/// The tables of what users do.
+const OF_USERS: [&[Operation<RouteContext>]; 4] =
+    [users::OPERATIONS, people::OPERATIONS, push::OPERATIONS, encryption::OPERATIONS];
+
+fn of_users() -> impl Iterator<Item = &'static Operation<RouteContext>> {
+    OF_USERS.into_iter().flatten()
+}
+
 /// The routes of users.
 pub(super) fn routes_of_users(large_bytes_max: usize) -> Router<RouteContext> {
-    [users::OPERATIONS, people::OPERATIONS, push::OPERATIONS]
-        .into_iter()
-        .fold(Router::new(), |routes, table| routes.merge(operation::routes(table, large_bytes_max)))
+    OF_USERS.into_iter().fold(Router::new(), |routes, table| routes.merge(operation::routes(table, large_bytes_max)))
 }
 
 /// The routes of those who are no users yet.
@@ -76,6 +83,7 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
     if let Some(schemas) = all_schemas.as_object_mut() {
         schemas.extend(people::schemas());
         schemas.extend(push::schemas());
+        schemas.extend(encryption::schemas());
         schemas.extend(registration::schemas());
         schemas.extend(admin::schemas());
     }
@@ -83,7 +91,7 @@ pub(super) fn document(body_bytes_max: usize) -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({ "parameters": in_path(path) }));
         methods[method] = described;
     };
-    for operation in users::OPERATIONS.iter().chain(people::OPERATIONS).chain(push::OPERATIONS) {
+    for operation in of_users() {
         add(operation.path, operation.method, describe(operation, &OF_LANES));
     }
     for operation in registration::OPERATIONS {
@@ -227,8 +235,7 @@ mod tests {
     /// One that shall have none would stand here, with the reason.
     #[test]
     fn every_call_of_a_device_is_an_operation_over_http() {
-        let operations = users::OPERATIONS.iter().chain(people::OPERATIONS).chain(push::OPERATIONS);
-        let made: BTreeSet<_> = operations.flat_map(|operation| operation.calls).collect();
+        let made: BTreeSet<_> = of_users().flat_map(|operation| operation.calls).collect();
         assert_eq!(made, RoutedCall::NAMES.iter().collect());
     }
 }

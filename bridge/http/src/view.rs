@@ -203,6 +203,7 @@ pub(super) fn description(conversation: u64, opened: &client::Opened) -> Value {
         "settings": opened.settings.as_ref().map(GroupSettingsView::from),
         "retention": RetentionView::from(&opened.retention.unwrap_or_default()),
         "request": opened.request,
+        "mls_epoch": next(opened.mls_epoch),
     })
 }
 
@@ -234,10 +235,16 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
                 "properties": it.properties.as_deref().map(properties),
                 "silent": it.silent,
                 "mentions": it.mentions,
+                "mls_epoch": next(it.mls_epoch),
             }))
         }
         event::Event::Change(it) => {
-            Some(json!({ "sequence": it.sequence, "by": it.by, "change": change(it.change.as_ref()?) }))
+            let changed = it.change.as_ref().map(change);
+            let mls = it.mls.as_deref().map(mls);
+            if changed.is_none() && mls.is_none() {
+                return None;
+            }
+            Some(json!({ "sequence": it.sequence, "by": it.by, "change": changed, "mls": mls }))
         }
         event::Event::Receipt(_) | event::Event::Refusal(_) => None,
     }
@@ -265,6 +272,16 @@ fn properties(properties: &client::Properties) -> Value {
         "response_topic": properties.response_topic,
         "correlation_data": properties.correlation_data.as_deref().map(base64),
         "user_properties": properties.user_properties.iter().map(user).collect::<Vec<_>>(),
+    })
+}
+
+/// See `client.MlsChange`. Commit and Welcome are of use to the device alone whose inbox they are in.
+fn mls(change: &client::MlsChange) -> Value {
+    json!({
+        "epoch": change.epoch,
+        "device": change.device,
+        "commit": base64(&change.commit),
+        "welcome": base64(&change.welcome),
     })
 }
 

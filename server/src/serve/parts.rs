@@ -27,6 +27,7 @@ use godwit_store::rocks::{RocksSettings, RocksStore};
 use godwit_store::time::Time;
 use tokio::runtime::Handle;
 
+use super::encryption;
 use crate::private;
 use crate::settings::ServerSettings;
 
@@ -129,7 +130,7 @@ pub(crate) async fn start_bridge(
             history: settings.history,
             recall_window_s: limits.recall_window_s,
             media_grace_s: settings.media.grace_s,
-            encryption: None,
+            encryption: settings.encryption.as_ref().map(encryption::rules),
         },
         lead,
         lanes: settings.lanes,
@@ -149,7 +150,7 @@ pub(crate) async fn start_bridge(
         audit,
         tokens,
         push,
-        encryption: None,
+        encryption: settings.encryption.as_ref().map(encryption::settings),
     };
     godwit_bridge::start(parsed, store, time, bus, events).await.context("start the bridge")
 }

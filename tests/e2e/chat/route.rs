@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use godwit_schemas::client::commit_group::With;
 use godwit_schemas::client::event::Event;
 use godwit_schemas::client::{self, Audience, GroupsFrom, Response, Role, request::Call};
 use serde_json::{Map, Value, json};
@@ -94,9 +95,54 @@ pub(super) fn asked(user: &str, call: &Call) -> Asked {
             with("PUT", of(it.conversation, "/mute"), json!({ "for_s": for_s, "mentions_only": it.mentions_only }))
         }
         Call::ListMutes(it) => ask("GET", format!("/mutes?after={}", it.after)),
+        Call::PublishKeys(it) => {
+            let packages: Vec<_> = it.key_packages.iter().map(|it| STANDARD.encode(it)).collect();
+            let [certificate, last_resort, identity] =
+                [&it.certificate, &it.last_resort, &it.identity].map(|it| STANDARD.encode(it));
+            let keys = json!({
+                "certificate": certificate, "key_packages": packages, "last_resort": last_resort, "identity": identity,
+            });
+            with("POST", "/keys", keys)
+        }
+        Call::ClaimKeys(it) => ask("POST", format!("/people/{}/keys", it.user)),
+        Call::GetIdentity(it) => ask("GET", format!("/people/{}/identity?after={}", it.user, it.after)),
+        Call::GetGroup(it) => {
+            let page = format!("/group?tree_offset={}&epoch={}", it.tree_offset, it.epoch);
+            ask("GET", of(it.conversation, &page))
+        }
+        Call::CommitGroup(it) => with("POST", of(it.conversation, "/group"), commit(it)),
+        Call::PutVault(it) => {
+            let row = |it: &client::VaultRow| json!({ "conversation": it.conversation, "epoch": it.epoch, "sealed": STANDARD.encode(&it.sealed) });
+            with("PUT", "/vault", json!({ "rows": it.rows.iter().map(row).collect::<Vec<_>>() }))
+        }
+        Call::GetVault(it) => ask("GET", of(it.conversation, &format!("/vault?after={}", it.after))),
+        Call::AcceptLink(it) => {
+            let (link, sealed) = (STANDARD.encode(&it.link), STANDARD.encode(&it.sealed));
+            with("POST", "/links", json!({ "link": link, "sealed": sealed }))
+        }
+        Call::TakeLink(it) => with("POST", "/links/taken", json!({ "link": STANDARD.encode(&it.link) })),
         Call::PeekInbox(it) => ask("GET", format!("/devices/{}/inbox?after={}", it.device, it.after)),
         other => panic!("no test makes this call over HTTP yet: {other:?}"),
     }
+}
+
+fn commit(it: &client::CommitGroup) -> Value {
+    let welcome =
+        |it: &client::Welcome| json!({ "user": it.user, "device": it.device, "welcome": STANDARD.encode(&it.welcome) });
+    let mut commit = json!({
+        "epoch": it.epoch,
+        "commit": STANDARD.encode(&it.commit),
+        "group_info": STANDARD.encode(&it.group_info),
+        "tree": STANDARD.encode(&it.tree),
+        "welcomes": it.welcomes.iter().map(welcome).collect::<Vec<_>>(),
+        "generation": it.generation,
+    });
+    match &it.with {
+        Some(With::Add(user)) => commit["add"] = user.as_str().into(),
+        Some(With::Remove(user)) => commit["remove"] = user.as_str().into(),
+        None => {}
+    }
+    commit
 }
 
 /// The request that sends a message, as a PUBLISH to this topic would.

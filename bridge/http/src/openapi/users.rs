@@ -276,6 +276,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("settings", or_null(json!({ "allOf": [reference("Settings")] }))),
         ("retention", reference("Retention")),
         ("request", flag()),
+        ("mls_epoch", or_null(number())),
     ];
     let summary = [
         &description[..],
@@ -296,6 +297,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("properties", or_null(json!({ "allOf": [reference("Properties")] }))),
         ("silent", flag()),
         ("mentions", list(small())),
+        ("mls_epoch", or_null(number())),
     ];
     let string = || text(u16::MAX.into());
     let properties = [
@@ -316,10 +318,15 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("media?", files),
         ("silent?", flag()),
         ("mentions?", list_of(small(), 0, MENTIONS_MAX)),
+        ("mls_epoch?", number()),
     ];
     let to_user = [&[("user", name_schema())], &new_message[..]].concat();
     let to_phone = [&[("phone", phone_schema())], &new_message[..]].concat();
     let to_somebody = [one_of(&content, &to_user), one_of(&content, &to_phone)].concat();
+    let mls = [("epoch", number()), ("device", name_schema()), ("commit", base64()), ("welcome", base64())];
+    let change = [("sequence", number()), ("by", small()), ("change", or_null(any())), ("mls", or_null(object(&mls)))];
+    let encryption = json!({ "type": "string", "enum": ["off", "allowed", "required"] });
+    let server = [("server", hex()), ("epoch", hex()), ("numbers_above", number()), ("encryption", encryption)];
     let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];
     json!({
         "ExportLine": { "type": "object", "required": ["type"], "properties": { "type": text(32) } },
@@ -332,7 +339,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         "Summary": object(&summary),
         "Message": object(&message),
         "Properties": object(&properties),
-        "Change": object(&[("sequence", number()), ("by", small()), ("change", any())]),
+        "Change": object(&change),
         "ConversationPage": object(&[("conversations", list(reference("Summary"))), ("next", or_null(number()))]),
         "MessagePage": object(&[
             ("messages", list(json!({ "oneOf": [reference("Message"), reference("Change")] }))),
@@ -360,7 +367,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
             ("repeated?", flag()),
             ("last_client_sequence?", count()),
         ]),
-        "NewBody": { "oneOf": one_of(&content, &[]) },
+        "NewBody": { "oneOf": one_of(&content, &[("mls_epoch?", number())]) },
         "NewReaction": object(&[("reaction", text(REACTION_BYTES_MAX))]),
         "ReadUpTo": object(&[("sequence", number())]),
         "NewMember": object(&[("user", name_schema())]),
@@ -413,6 +420,6 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ]),
         "Devices": object(&[("devices", list(reference("Device")))]),
         "NewLabel": object(&[("label", text(LABEL_BYTES_MAX))]),
-        "Server": object(&[("server", hex()), ("epoch", hex()), ("numbers_above", number())]),
+        "Server": object(&server),
     })
 }
