@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{CommitGroup, GetGroup, GetIdentity, MlsGroup, PublishKeys, Response, TakeLink};
+use godwit_schemas::client::{
+    CommitGroup, GetGroup, GetIdentity, GetVault, MlsGroup, PublishKeys, PutVault, Response, TakeLink,
+};
 use godwit_schemas::ids::{ConversationId, DeviceName, UserId};
 use godwit_schemas::reason::Reason;
 use tokio::sync::{Notify, mpsc, watch};
@@ -257,7 +259,38 @@ impl EncryptionContext {
             }
         }
         self.shared.ledger_changed().await?;
+        self.fill_vault().await?;
         Ok(wait)
+    }
+
+    /// Has the server keep the keys of new epochs for this user's other devices.
+    async fn fill_vault(&self) -> Result<(), Error> {
+        loop {
+            let rows = self.shared.ledger.call(|it| it.rows_for_vault()).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            match self.call(Call::PutVault(PutVault { rows: rows.clone() })).await {
+                Ok(_) => {}
+                // The vault is full, or the server has none: this device reads on without it.
+                Err(Error::Refused(refusal)) if !refusal.retry_helps() => debug!(%refusal, "about the vault"),
+                Err(error) => return Err(error),
+            }
+            self.shared.ledger.call(move |it| it.vaulted(&rows)).await?;
+        }
+    }
+
+    async fn read_vault(&self, id: ConversationId) -> Result<(), Error> {
+        let (mut rows, mut after) = (Vec::new(), 0);
+        loop {
+            let response = self.call(Call::GetVault(GetVault { conversation: id.get(), after })).await?;
+            rows.extend(response.vault);
+            if response.next <= after {
+                break;
+            }
+            after = response.next;
+        }
+        self.shared.ledger.call(move |it| it.from_vault(id, &rows)).await
     }
 
     async fn do_group(&self, work: &GroupWork) -> Result<(), Error> {
@@ -295,6 +328,15 @@ impl EncryptionContext {
                 }
                 self.shared.encryption.wake.notify_one();
                 Ok(())
+            }
+            GroupWork::Vault(id, users) => {
+                for user in users {
+                    match meet(&self.shared, user, with).await {
+                        Ok(()) | Err(Error::Encryption(_) | Error::Refused(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                self.read_vault(*id).await
             }
             GroupWork::Confirm(id) => {
                 let id = *id;

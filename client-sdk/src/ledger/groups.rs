@@ -6,10 +6,11 @@
 
 use godwit_e2ee::certificate::DeviceCertificate;
 use godwit_e2ee::content::SignerId;
-use godwit_e2ee::mls::group::{CommitMessages, EpochKeys, FoundingMessages, Group, StoredGroup};
+use godwit_e2ee::mls::group::{CommitMessages, EpochKeys, FoundingMessages, Group, LIVE_KEY_BYTES, StoredGroup};
 use godwit_e2ee::mls::public_group::Leaf;
 use godwit_e2ee::mls::{Device, Epoch, GroupError, GroupId, key_package};
 use godwit_e2ee::time::UnixTime;
+use godwit_e2ee::vault::VaultRow;
 use godwit_schemas::client::{self, MlsChange};
 use godwit_schemas::ids::{ConversationId, UserId};
 use prost::Message;
@@ -24,6 +25,9 @@ use crate::store::{LocalStoreError, Scan};
 /// So old, an epoch is ended before something is sent in it: who takes a device reads no more than what was sent in the epochs
 /// whose keys it still has.
 const EPOCH_S: u64 = 24 * 60 * 60;
+
+/// Rows that the vault is given at a time.
+const VAULT_ROWS: usize = 100;
 
 /// A group as this device has it.
 #[derive(Clone, PartialEq, Message)]
@@ -55,6 +59,12 @@ pub(super) struct GroupRecord {
     /// All devices in the group are known to be of members.
     #[prost(bool, tag = "9")]
     checked: bool,
+    /// Something is here that was sealed under an epoch whose key this device does not have.
+    #[prost(bool, tag = "10")]
+    wants_vault: bool,
+    /// Of epochs up to this one the vault was asked.
+    #[prost(uint64, tag = "11")]
+    vault_read: u64,
 }
 
 /// What this device wants to be the next epoch.
@@ -96,6 +106,8 @@ pub(crate) enum GroupWork {
     Commit(ConversationId),
     /// Learn who these are.
     Meet(ConversationId, Vec<UserId>),
+    /// Ask the vault for keys of epochs before this device.
+    Vault(ConversationId, Vec<UserId>),
     /// Find out whether what was handed in counts: nobody has said so.
     Confirm(ConversationId),
 }
@@ -116,7 +128,7 @@ impl Ledger {
 
     /// Whether a conversation is encrypted. Once it is, it stays so.
     pub(crate) fn is_encrypted(&mut self, id: ConversationId) -> Result<bool, LocalStoreError> {
-        Ok(self.group_record(id)?.is_some())
+        Ok(self.group_record(id)?.is_some_and(|record| record.announced > 0))
     }
 
     /// The server describes a conversation as being in this epoch.
@@ -125,6 +137,7 @@ impl Ledger {
             return Ok(());
         }
         let mut record = self.group_record(id)?.unwrap_or_default();
+        self.has_new_epochs |= record.announced < epoch;
         record.announced = record.announced.max(epoch);
         self.put(&keys::group(id), &record)
     }
@@ -155,11 +168,12 @@ impl Ledger {
         record.announced = record.announced.max(record.epoch);
         self.store.put(&keys::tree(id), &stored.tree)?;
         self.put(&keys::epoch(id, epoch.number()), &EpochKeysRecord { base: base.to_vec(), live: live.to_vec() })?;
+        self.store.put(&keys::to_vault(id, epoch.number()), b"")?;
         self.has_new_epochs = true;
         Ok(())
     }
 
-    fn keep_signer(&mut self, certificate: &DeviceCertificate) -> Result<(), LocalStoreError> {
+    pub(super) fn keep_signer(&mut self, certificate: &DeviceCertificate) -> Result<(), LocalStoreError> {
         let key = keys::signer(certificate.user(), SignerId::of(certificate));
         self.store.put(&key, &certificate.to_bytes())
     }
@@ -179,6 +193,69 @@ impl Ledger {
     ) -> Result<Option<EpochKeys>, LocalStoreError> {
         let record: Option<EpochKeysRecord> = self.record(&keys::epoch(id, epoch.number()))?;
         Ok(record.and_then(|record| Some(EpochKeys { base: key(&record.base)?, live: key(&record.live)? })))
+    }
+
+    /// Something is sealed under an epoch whose key is not here. Whether it may still come.
+    pub(super) fn may_come(&mut self, id: ConversationId, epoch: u64) -> Result<bool, LocalStoreError> {
+        let Some(mut record) = self.group_record(id)? else { return Ok(true) };
+        let is_let_in = !record.welcome.is_empty() && record.welcome_epoch <= epoch;
+        let lets_itself_in = record.pending.as_ref().is_some_and(|pending| pending.epoch <= epoch);
+        if record.epoch > 0 && record.epoch < epoch || is_let_in || lets_itself_in {
+            return Ok(true);
+        }
+        if record.vault_read >= epoch {
+            return Ok(false);
+        }
+        if !record.wants_vault {
+            record.wants_vault = true;
+            self.has_new_epochs = true;
+            self.put(&keys::group(id), &record)?;
+        }
+        Ok(true)
+    }
+
+    /// Keys of epochs that the user's other devices may want, sealed for the vault.
+    pub(crate) fn rows_for_vault(&mut self) -> Result<Vec<client::VaultRow>, LocalStoreError> {
+        let Some(vault) = self.vault_key()? else { return Ok(Vec::new()) };
+        let (from, to) = keys::TO_VAULT;
+        let (mut rows, me) = (Vec::new(), self.me.clone());
+        for (key, _) in self.store.scan(from, to, Scan::Forward, VAULT_ROWS)? {
+            let (id, number) = keys::vaulted(&key);
+            let Some(epoch) = Epoch::from_number(number) else { continue };
+            let Some(keys) = self.epoch_keys(id, epoch)? else { continue };
+            let row = VaultRow { user: &me, conversation: id, epoch };
+            let sealed = vault.seal(&row, &keys.base).map_err(|error| LocalStoreError::new("seal a key", error))?;
+            rows.push(client::VaultRow { conversation: id.get(), epoch: number, sealed: sealed.into() });
+        }
+        Ok(rows)
+    }
+
+    /// The server has these rows.
+    pub(crate) fn vaulted(&mut self, rows: &[client::VaultRow]) -> Result<(), LocalStoreError> {
+        for row in rows {
+            self.store.delete(&keys::to_vault(ConversationId::new(row.conversation), row.epoch))?;
+        }
+        Ok(())
+    }
+
+    /// What the vault has of a conversation. What is still sealed afterwards, stays so.
+    pub(crate) fn from_vault(&mut self, id: ConversationId, rows: &[client::VaultRow]) -> Result<(), LocalStoreError> {
+        let (Some(vault), Some(mut record)) = (self.vault_key()?, self.group_record(id)?) else { return Ok(()) };
+        let me = self.me.clone();
+        for client::VaultRow { epoch: number, sealed, .. } in rows {
+            let Some(epoch) = Epoch::from_number(*number) else { continue };
+            // One of a time before the user's secret was made anew does not open.
+            let Ok(base) = vault.open(&VaultRow { user: &me, conversation: id, epoch }, sealed) else { continue };
+            let key = keys::epoch(id, *number);
+            if self.store.get(&key)?.is_none() {
+                self.put(&key, &EpochKeysRecord { base: base.to_vec(), live: vec![0; LIVE_KEY_BYTES] })?;
+            }
+        }
+        record.wants_vault = false;
+        record.vault_read = record.announced.max(record.epoch);
+        self.has_new_epochs = true;
+        self.put(&keys::group(id), &record)?;
+        self.open_past(id)
     }
 
     /// A change says that another epoch begins. Returns whether the conversation was not encrypted before.
@@ -508,6 +585,10 @@ impl Ledger {
             }
             if record.pending.is_some() {
                 work.push(GroupWork::Confirm(id));
+            }
+            if record.wants_vault {
+                let users = conversation.members.iter().filter_map(|member| UserId::new(&member.user).ok());
+                work.push(GroupWork::Vault(id, users.collect()));
             }
             if !record.welcome.is_empty() {
                 work.push(GroupWork::Join(id, record.welcome_epoch));

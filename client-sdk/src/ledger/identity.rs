@@ -8,6 +8,7 @@ use godwit_e2ee::link::{LINK_BYTES, LinkOffer, PendingLink};
 use godwit_e2ee::mls::{Device, GroupError};
 use godwit_e2ee::time::UnixTime;
 use godwit_e2ee::user_secret::{SECRET_BYTES, UserSecret};
+use godwit_e2ee::vault::VaultKey;
 use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceName, UserId};
 use prost::Message;
@@ -58,11 +59,8 @@ struct PersonRecord {
     /// From the first.
     #[prost(bytes = "vec", repeated, tag = "1")]
     links: Vec<Vec<u8>>,
-    /// Of the user's devices, retired ones too.
-    #[prost(bytes = "vec", repeated, tag = "2")]
-    certificates: Vec<Vec<u8>>,
     /// The identity key that this user has compared.
-    #[prost(bytes = "vec", tag = "3")]
+    #[prost(bytes = "vec", tag = "2")]
     verified: Vec<u8>,
 }
 
@@ -117,6 +115,12 @@ fn secret_of(record: &OwnKeysRecord) -> Option<UserSecret> {
 impl Ledger {
     fn own_keys(&mut self) -> Result<OwnKeysRecord, LocalStoreError> {
         Ok(self.record(keys::OWN_KEYS)?.unwrap_or_default())
+    }
+
+    /// What this user's epoch keys are sealed with.
+    pub(super) fn vault_key(&mut self) -> Result<Option<VaultKey>, LocalStoreError> {
+        let bytes: Option<[u8; 32]> = self.own_keys()?.vault_key.try_into().ok();
+        Ok(bytes.map(VaultKey::from_bytes))
     }
 
     /// How far this device is.
@@ -353,8 +357,8 @@ impl Ledger {
         self.put(&keys::person(user), &person)
     }
 
-    /// What the server says of a user: its chain, and its devices' certificates. Certificates that the chain has not signed are
-    /// left out. Returns whether there is something for the app.
+    /// What the server says of a user: its chain, and its devices' certificates, by which what they have signed is opened.
+    /// Certificates that the chain has not signed are left out. Returns whether there is something for the app.
     pub(crate) fn met(
         &mut self,
         user: &UserId,
@@ -374,10 +378,14 @@ impl Ledger {
             Some(Err(_)) => return Ok(Err(forked())),
         };
         let mut person: PersonRecord = self.record(&keys::person(user))?.unwrap_or_default();
-        let certified = certificates.iter().filter(|bytes| {
-            DeviceCertificate::from_bytes(bytes).is_ok_and(|certificate| chain.certifies(&certificate, true))
-        });
-        (person.certificates, person.links) = (certified.map(|bytes| bytes.to_vec()).collect(), links);
+        for bytes in certificates {
+            if let Ok(certificate) = DeviceCertificate::from_bytes(bytes)
+                && chain.certifies(&certificate, true)
+            {
+                self.keep_signer(&certificate)?;
+            }
+        }
+        person.links = links;
         self.put(&keys::person(user), &person)?;
         // What this device has changed itself is no news to it.
         let news = if *user == self.me { self.lost_identity(&chain)? } else { news };

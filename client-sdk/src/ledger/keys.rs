@@ -252,3 +252,20 @@ pub(crate) fn held_at(key: &[u8]) -> (ConversationId, Seq) {
 pub(crate) fn signer(user: &UserId, id: godwit_e2ee::content::SignerId) -> Vec<u8> {
     [b"X/signer/", user.as_str().as_bytes(), b"/", &id.to_bytes()].concat()
 }
+
+/// The key of this epoch is to be put into the vault.
+#[cfg(feature = "e2ee")]
+pub(crate) fn to_vault(id: ConversationId, epoch: u64) -> Vec<u8> {
+    [&b"X/vault/"[..], &id.get().to_be_bytes(), &epoch.to_be_bytes()].concat()
+}
+
+/// All of them: the bounds of a scan.
+#[cfg(feature = "e2ee")]
+pub(crate) const TO_VAULT: (&[u8], &[u8]) = (b"X/vault/", b"X/vault0");
+
+/// The conversation and the epoch in a key of [`to_vault`].
+#[cfg(feature = "e2ee")]
+pub(crate) fn vaulted(key: &[u8]) -> (ConversationId, u64) {
+    let number = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    (ConversationId::new(number(8)), number(16))
+}

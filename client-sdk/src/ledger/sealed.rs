@@ -24,6 +24,9 @@ use crate::send::{Recipient, SendId};
 use crate::store::{LocalStoreError, Scan};
 use crate::wire::ConversationUpdate;
 
+/// Messages that are looked through for some that are still sealed.
+const PAST: usize = 10_000;
+
 /// What becomes of a send.
 pub(super) enum Outgoing {
     /// Its conversation is not encrypted.
@@ -235,11 +238,10 @@ impl Ledger {
     ) -> Result<Incoming, LocalStoreError> {
         let Some(epoch) = Epoch::from_number(number) else { return Ok(Incoming::Never("no epoch".to_owned())) };
         let Some(keys) = self.epoch_keys(id, epoch)? else {
-            let behind = self.group_record(id)?.is_some_and(|record| record.epoch > number);
-            return Ok(if behind {
-                Incoming::Never("it was sent before this device was let in".to_owned())
-            } else {
+            return Ok(if self.may_come(id, number)? {
                 Incoming::Later
+            } else {
+                Incoming::Never("this device has not the key that it was sealed with".to_owned())
             });
         };
         let Some(user) = conversation.members.iter().find(|member| member.ordinal == sender) else {
@@ -298,6 +300,25 @@ impl Ledger {
             }
             self.store.delete(&key)?;
             received.news = true;
+        }
+        Ok(())
+    }
+
+    /// Opens what came from history before its key did.
+    pub(super) fn open_past(&mut self, id: ConversationId) -> Result<(), LocalStoreError> {
+        let conversation = self.conversation_record(id)?;
+        let (from, to) = (keys::message(id, Seq::default()), keys::message(id, Seq::new(u64::MAX)));
+        for (key, value) in self.store.scan(&from, &to, Scan::Backward, PAST)? {
+            let mut message: MessageRecord = super::decoded(&value)?;
+            let sequence = keys::sequence(&key);
+            // What is held back is told when it is opened.
+            if !message.sealed || self.store.get(&keys::held(id, sequence))?.is_some() {
+                continue;
+            }
+            if let Incoming::Opened(body) = self.open_message(id, sequence, &message, &conversation)? {
+                (message.body, message.sealed) = (body, false);
+                self.put(&key, &message)?;
+            }
         }
         Ok(())
     }

@@ -83,8 +83,6 @@ pub fn read(bytes: &[u8], now: UnixTime) -> Result<(DeviceCertificate, CheckedKe
     }
     let last_resort = package.extensions.has_extension(ExtensionType::LAST_RESORT_KEY_PACKAGE);
     let reference = package.to_reference(&Suite::new()).map_err(|_| KeyPackageError::Invalid)?.to_vec();
-    public_group::client()
-        .validate_key_package(message, Some(mls_time(now)))
-        .map_err(|_| KeyPackageError::Invalid)?;
+    public_group::client().validate_key_package(message, Some(mls_time(now))).map_err(|_| KeyPackageError::Invalid)?;
     Ok((certificate, CheckedKeyPackage { reference, last_resort, expires }))
 }

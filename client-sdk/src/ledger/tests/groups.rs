@@ -31,13 +31,24 @@ struct World {
     chains: Vec<(UserId, Vec<Bytes>)>,
     members: Vec<&'static str>,
     group: Option<PublicGroup>,
+    vault: Vec<(UserId, client::VaultRow)>,
+    /// It keeps vaults.
+    vaults: bool,
     sequence: u64,
 }
 
 impl World {
     /// A conversation of these users, each with a device of this name.
     fn new(devices: &[(&'static str, &str)]) -> Self {
-        let mut world = Self { devices: Vec::new(), chains: Vec::new(), members: Vec::new(), group: None, sequence: 1 };
+        let mut world = Self {
+            devices: Vec::new(),
+            chains: Vec::new(),
+            members: Vec::new(),
+            group: None,
+            vault: Vec::new(),
+            vaults: false,
+            sequence: 1,
+        };
         for (user, name) in devices {
             world.join(user, name);
         }
@@ -158,8 +169,13 @@ impl World {
                 for work in self.devices[at].ledger.group_work(NOW_S).unwrap() {
                     busy |= self.work(at, &work);
                 }
-                let ledger = &mut self.devices[at].ledger;
+                let (user, ledger) = (self.devices[at].user.clone(), &mut self.devices[at].ledger);
                 ledger.open_held(&mut Received::default()).unwrap();
+                if self.vaults {
+                    let rows = ledger.rows_for_vault().unwrap();
+                    ledger.vaulted(&rows).unwrap();
+                    self.vault.extend(rows.into_iter().map(|row| (user.clone(), row)));
+                }
             }
             if !busy {
                 return;
@@ -178,6 +194,10 @@ impl World {
             GroupWork::Join(id, epoch) if *epoch == current => device.ledger.join(*id, *epoch, &tree, NOW_S).unwrap(),
             GroupWork::Join(id, epoch) => device.ledger.give_up_welcome(*id, *epoch).unwrap(),
             GroupWork::Meet(..) => return false,
+            GroupWork::Vault(id, _) => {
+                let vault: Vec<_> = self.vault.iter().filter(|it| it.0 == device.user).map(|it| it.1.clone()).collect();
+                device.ledger.from_vault(*id, &vault).unwrap();
+            }
             GroupWork::Confirm(id) => device.ledger.confirm_commit(*id, current).unwrap(),
             GroupWork::Commit(id) => {
                 let call = device.ledger.commit_group(*id, &[], &[], NOW_S).unwrap().unwrap();
@@ -346,6 +366,47 @@ fn a_new_device_joins_by_itself_and_older_messages_say_that_they_cannot_be_read(
     let news = world.news(tablet);
     assert!(matches!(news[0], Event::Undecryptable { .. }), "{news:?}");
     assert!(matches!(&news[1], Event::Message(message) if message.body == "three"), "{news:?}");
+}
+
+#[test]
+fn a_new_device_reads_what_was_sent_before_it_came_by_the_vault() {
+    let mut world = World::new(&[("alice", "phone"), ("bob", "phone")]);
+    world.vaults = true;
+    world.found();
+    world.says(0, "one");
+    world.delivers(0);
+    let call = world.devices[0].ledger.commit_group(HERE, &[], &[], NOW_S).unwrap().unwrap();
+    world.order(0, &call).unwrap();
+    world.settle();
+    let tablet = world.join("bob", "tablet");
+    let members = world.members.iter().enumerate().map(|(at, user)| member(at as u32, user)).collect();
+    let opened = client::Opened { group: true, members, mls_epoch: world.epoch(), ..Default::default() };
+    world.devices[tablet].ledger.described(HERE, opened).unwrap();
+    // Who signed what is in history, the server says.
+    let certificate = world.devices[0].certificate.clone();
+    let chain = world.chains[0].1.clone();
+    world.devices[tablet].ledger.met(&user("alice"), &chain, &[certificate]).unwrap().unwrap();
+    // Before it is in, and out of history.
+    world.says(0, "two");
+    let kept = world.leaves(0).remove(0);
+    world.delivers(0);
+    let message = client::Message {
+        conversation: 65,
+        sequence: 900,
+        body: kept.body,
+        mls_epoch: kept.mls_epoch,
+        ..Default::default()
+    };
+    let past = client::Event { event: Some(event::Event::Message(message)) };
+    let bobs = &mut world.devices[tablet].ledger;
+    bobs.keep_past(HERE, vec![past], NOW_S).unwrap();
+    assert!(bobs.messages(HERE, None, 9).unwrap().iter().all(|it| it.0.unopened && it.0.body.is_empty()));
+    world.settle();
+    world.says(0, "three");
+    world.delivers(0);
+    assert_eq!(world.read(tablet), ["two", "three"]);
+    let shown = world.devices[tablet].ledger.messages(HERE, None, 9).unwrap();
+    assert!(shown.iter().all(|it| !it.0.unopened) && shown.last().unwrap().0.body == "two", "{shown:?}");
 }
 
 #[test]
