@@ -469,7 +469,7 @@ impl Ledger {
     }
 
     /// What the server is handed so that the next epoch begins: with these devices added, and with the leaves of `gone`
-    /// removed, which are named by user and device, or by user alone.
+    /// removed, which are named by user and device, or by user alone, and those of users that are no members any more.
     pub(crate) fn commit_group(
         &mut self,
         id: ConversationId,
@@ -486,9 +486,11 @@ impl Ledger {
         }
         let mut group = self.load(id, &record, &device)?;
         let own = group.own_leaf();
+        let conversation = self.conversation_record(id)?;
         let is_gone = |leaf: &Leaf| {
             let (user, name) = (leaf.certificate.user().as_str(), leaf.certificate.device().as_str());
-            leaf.index != own && gone.iter().any(|(it, of)| it == user && of.as_ref().is_none_or(|of| of == name))
+            let is_named = gone.iter().any(|(it, of)| it == user && of.as_ref().is_none_or(|of| of == name));
+            leaf.index != own && (is_named || conversation.known && !is_present(&conversation, user))
         };
         let leaves = group.leaves().map_err(from_group)?;
         let remove: Vec<_> = leaves.iter().filter(|leaf| is_gone(leaf)).map(|leaf| leaf.index).collect();
@@ -580,7 +582,7 @@ impl Ledger {
             let id = keys::group_of(&key);
             let mut record: GroupRecord = super::decoded(&value)?;
             let conversation = self.conversation_record(id)?;
-            if !self.is_member(&conversation) {
+            if !is_present(&conversation, self.me.as_str()) {
                 continue;
             }
             if record.pending.is_some() {
@@ -605,11 +607,10 @@ impl Ledger {
                 }
             }
             let old = now_s.saturating_sub(record.begun_at_s) >= EPOCH_S || record.refused_epoch == record.epoch;
-            if record.epoch > 0
-                && record.pending.is_none()
-                && record.epoch >= record.announced
-                && old
+            let may = record.epoch > 0 && record.pending.is_none() && record.epoch >= record.announced;
+            if may
                 && self.has_unanswered(id, &conversation)?
+                && (old || self.has_strangers(id, &record, &conversation, &device)?)
             {
                 work.push(GroupWork::Commit(id));
             }
@@ -617,12 +618,22 @@ impl Ledger {
         Ok(work)
     }
 
-    fn is_member(&self, conversation: &KnownConversationRecord) -> bool {
-        conversation.members.iter().any(|member| member.user == self.me.as_str() && !member.gone)
+    /// Whether there are devices in the group of users that are no members any more.
+    fn has_strangers(
+        &mut self,
+        id: ConversationId,
+        record: &GroupRecord,
+        conversation: &KnownConversationRecord,
+        device: &Device,
+    ) -> Result<bool, LocalStoreError> {
+        if record.checked || !conversation.known {
+            return Ok(false);
+        }
+        let leaves = self.load(id, record, device)?.leaves().map_err(from_group)?;
+        Ok(leaves.iter().any(|leaf| !is_present(conversation, leaf.certificate.user().as_str())))
     }
 
-    /// Users of devices in the group that are not known to be of members. Whose device is no member's at all is not asked for:
-    /// the server says that it is owed.
+    /// Users of devices in the group that are not known to be of members.
     fn unknown_devices(
         &mut self,
         id: ConversationId,
@@ -633,7 +644,7 @@ impl Ledger {
         let mut unknown = Vec::new();
         for Leaf { certificate, .. } in self.load(id, record, device)?.leaves().map_err(from_group)? {
             let user = certificate.user();
-            let is_member = conversation.members.iter().any(|member| member.user == user.as_str() && !member.gone);
+            let is_member = is_present(conversation, user.as_str());
             let certified = self.chain(user)?.is_some_and(|chain| chain.certifies(&certificate, false));
             if !(is_member && certified) && !unknown.contains(user) {
                 debug!(%user, is_member, certified, "a device in the group is not known");
@@ -658,6 +669,11 @@ impl Ledger {
     pub(crate) fn new_epochs(&mut self) -> bool {
         std::mem::take(&mut self.has_new_epochs)
     }
+}
+
+/// Whether a user is a member.
+fn is_present(conversation: &KnownConversationRecord, user: &str) -> bool {
+    conversation.members.iter().any(|member| member.user == user && !member.gone)
 }
 
 impl GroupRecord {

@@ -470,15 +470,15 @@ fn nothing_is_sealed_to_a_device_that_nobody_knows() {
     let call = world.devices[0].ledger.commit_group(HERE, &claimed, &[], NOW_S).unwrap().unwrap();
     world.order(0, &call).unwrap();
     world.settle();
+    let before = world.epoch();
+    assert!(world.devices[1].ledger.unanswered(0, 32, NOW_S).unwrap().sends.is_empty());
     world.says(1, "secret");
     assert!(world.leaves(1).is_empty());
     let work = world.devices[1].ledger.group_work(NOW_S).unwrap();
-    assert_eq!(work, [GroupWork::Meet(HERE, vec![user("mallory")])]);
-    // When it is removed, it goes on.
-    let gone = [("mallory".to_owned(), None)];
-    let call = world.devices[1].ledger.commit_group(HERE, &[], &gone, NOW_S).unwrap().unwrap();
-    world.order(1, &call).unwrap();
+    assert_eq!(work, [GroupWork::Meet(HERE, vec![user("mallory")]), GroupWork::Commit(HERE)]);
+    // It is removed before something is sent.
     world.settle();
+    assert_eq!(world.epoch(), before + 1);
     world.delivers(1);
     assert_eq!(world.read(0), ["secret"]);
     assert_eq!(world.read(2), Vec::<String>::new());
