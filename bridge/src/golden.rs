@@ -11,6 +11,7 @@ use bytes::Bytes;
 use godwit_core::conversation::Conversation;
 use godwit_core::entry::Entry;
 use godwit_core::outbox::Item;
+use godwit_core::reaction::StoredReaction;
 use godwit_core::recent::{RecentPlaces, UnreadQuery};
 use godwit_core::retry::PublishRecord;
 use godwit_core::stored::{
@@ -407,11 +408,11 @@ fn read(kind: RowKind, key: &[u8], value: &Bytes) -> Option<StoreKey> {
                     keys::own_message(id, sequence)
                 }
                 (sequence, MessageRowKind::Reaction(member)) => {
-                    text(value.get(EXPIRY_BYTES..)?)?;
+                    StoredReaction::new(value.slice(EXPIRY_BYTES..)).to_message(member)?;
                     keys::reaction(id, sequence, member)
                 }
                 (sequence, MessageRowKind::OwnReaction(member)) => {
-                    text(value.get(EXPIRY_BYTES..)?)?;
+                    StoredReaction::new(value.slice(EXPIRY_BYTES..)).to_message(member)?;
                     keys::own_reaction(id, sequence, member)
                 }
                 (sequence, MessageRowKind::Holders) => {

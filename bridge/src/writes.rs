@@ -5,6 +5,7 @@ use bytes::Bytes;
 use godwit_core::keys::MessageKey;
 use godwit_core::outbox::Item;
 use godwit_core::outcome::StoreChange;
+use godwit_core::reaction::StoredReaction;
 use godwit_core::retry::PublishRecord;
 use godwit_core::state_cache::StateCache;
 use godwit_core::stored::ReceiptRecord;
@@ -99,8 +100,8 @@ pub(crate) fn of_changes(cache: &mut StateCache, changes: Vec<StoreChange>, writ
     conversations(cache, whole, state, writes);
 }
 
-fn reaction((end_s, text): (u32, String)) -> Bytes {
-    [&end_s.to_be_bytes()[..], text.as_bytes()].concat().into()
+fn reaction((end_s, reaction): (u32, StoredReaction)) -> Bytes {
+    [&end_s.to_be_bytes()[..], reaction.bytes()].concat().into()
 }
 
 /// A message refers to a file no more.

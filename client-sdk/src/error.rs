@@ -77,9 +77,6 @@ pub enum EncryptionFailure {
     /// Nothing can be encrypted there at the moment: this device is being let in, or another epoch begins. Try again.
     #[error("nothing can be encrypted there at the moment")]
     NotNow,
-    /// It cannot be done in encrypted conversations yet.
-    #[error("{0} cannot be done in encrypted conversations yet")]
-    NotYet(&'static str),
     /// This device is one of a kind that holds no secret of the user, or is linked already.
     #[error("not on this device")]
     NotHere,

@@ -36,7 +36,7 @@ mod post;
 mod room;
 mod seal;
 
-pub use edit::REACTION_BYTES_MAX;
+pub use edit::{REACTION_BYTES_MAX, SEALED_REACTION_BYTES_MAX};
 pub use media::NAME_BYTES_MAX as FILE_NAME_BYTES_MAX;
 
 pub use self::content::{MENTIONS_MAX, content};

@@ -19,6 +19,7 @@
 //! What comes out:
 //! - [`outcome`]: entries, changes of the store, and effects. [`event`]: what operators may know of it.
 //! - [`outbox`]: what concerns rows of another partition. [`intake`]: how that partition takes it in, once and in order.
+//! - [`reaction`]: a reaction as history keeps it.
 //! - [`entry`]: an inbox entry's bytes. [`stored`]: the other stored values. [`floor`]: where numbers go on after a restore.
 //! - [`push`]: who is told that something waits while it is not connected.
 //! - [`delivery_window`]: one connection's deliveries: window, cursor, acknowledgements. [`usage`]: how much waits in an inbox.
@@ -40,6 +41,7 @@ pub mod mls;
 pub mod outbox;
 pub mod outcome;
 pub mod push;
+pub mod reaction;
 pub mod recent;
 pub mod refusal;
 pub mod reply_to;

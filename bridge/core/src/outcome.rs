@@ -12,6 +12,7 @@ use crate::event::DomainEvent;
 use crate::keys::MessageKey;
 use crate::mls::GroupCommit;
 use crate::outbox::{Link, Outgoing, Outside};
+use crate::reaction::StoredReaction;
 use crate::reply_to::ReplyTo;
 use crate::retry::PublishRecord;
 use crate::stored::{MlsGroupRecord, ReferenceRecord};
@@ -53,12 +54,12 @@ pub enum StoreChange {
     /// A message's entry, for all who have a reference to it; `None`: nobody has any more.
     Message(ConversationId, Seq, Option<Bytes>),
     /// A member's reaction to a message, kept for history until so many seconds since 1970; `None`: none.
-    Reaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
+    Reaction(ConversationId, Seq, Ordinal, Option<(u32, StoredReaction)>),
     /// What the sender of a message, which is blocked, alone sees in its place; `None`: what everybody sees.
     OwnMessage(ConversationId, Seq, Option<Bytes>),
     /// A reaction that the member, which is blocked, alone sees in place of its own (empty: it sees none); `None`: it sees
     /// what everybody sees.
-    OwnReaction(ConversationId, Seq, Ordinal, Option<(u32, String)>),
+    OwnReaction(ConversationId, Seq, Ordinal, Option<(u32, StoredReaction)>),
     /// There are no reactions to this message any more.
     ReactionsGone(ConversationId, Seq),
     /// Who has still to get a message that is kept apart: write it as it is in the cache.

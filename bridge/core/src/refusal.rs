@@ -119,7 +119,8 @@ pub const TOO_MANY_LIVE_SIGNALS: Refusal =
 pub const NO_MESSAGE: Refusal = Refusal::new(Reason::TOPIC_NAME_INVALID, "no such message");
 pub const NOT_YOUR_MESSAGE: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "not your message");
 pub const RECALL_WINDOW_OVER: Refusal = Refusal::new(Reason::NOT_AUTHORIZED, "too late");
-pub const REACTION_TOO_LARGE: Refusal = Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "reaction over 32 bytes");
+pub const REACTION_TOO_LARGE: Refusal =
+    Refusal::new(Reason::IMPLEMENTATION_SPECIFIC, "reaction over 32 bytes, or sealed over 512");
 
 // End-to-end encryption.
 

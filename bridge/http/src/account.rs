@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::acting_user::{ActingUser, answered};
 use super::problem::Problem;
-use super::{people, push, view};
+use super::{encryption, people, push, view};
 
 /// Media type of JSON lines.
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
@@ -80,7 +80,12 @@ impl Export<'_> {
         self.write(blocked.iter().map(|user| line("blocked", json!({ "user": user })))).await?;
         self.pushes(devices).await?;
         self.mutes().await?;
-        self.conversations().await?;
+        let server = self.call(Call::GetServer(client::GetServer {})).await?.server.unwrap_or_default();
+        let encrypts = server.encryption() != client::Encryption::Off;
+        if encrypts {
+            self.identity().await?;
+        }
+        self.conversations(encrypts).await?;
         for device in devices {
             self.waiting(&device.device).await?;
         }
@@ -127,8 +132,40 @@ impl Export<'_> {
         }
     }
 
+    /// Identity keys, and certificates of devices.
+    async fn identity(&self) -> Result<(), ExportError> {
+        let mut after = 0;
+        loop {
+            let call = client::GetIdentity { user: self.actor.user.to_string(), after };
+            let page = self.call(Call::GetIdentity(call)).await?;
+            after = page.next;
+            self.write([line("identity", encryption::shown_identity(&page))]).await?;
+            if after == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sealed keys of a conversation's epochs.
+    async fn vault(&self, conversation: u64) -> Result<(), ExportError> {
+        let mut after = 0;
+        loop {
+            let page = self.call(Call::GetVault(client::GetVault { conversation, after })).await?;
+            let row = |it: &client::VaultRow| {
+                let mut shown = line("vault", encryption::shown_row(it));
+                shown["conversation"] = conversation.into();
+                shown
+            };
+            self.write(page.vault.iter().map(row)).await?;
+            after = page.next;
+            if after == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     /// Each conversation, followed by its history.
-    async fn conversations(&self) -> Result<(), ExportError> {
+    async fn conversations(&self, encrypts: bool) -> Result<(), ExportError> {
         let mut after = 0;
         loop {
             let call = client::ListConversations { after, limit: PAGE };
@@ -136,6 +173,9 @@ impl Export<'_> {
             for summary in &page.conversations {
                 self.write([line("conversation", view::summary(&client::Summary { last: None, ..summary.clone() }))])
                     .await?;
+                if encrypts {
+                    self.vault(summary.conversation).await?;
+                }
                 self.history(summary.conversation).await?;
             }
             after = page.next;

@@ -259,7 +259,12 @@ pub(super) async fn recall(actor: ActingUser, at: At<AtMessage>) -> Result<Statu
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewReaction {
+    #[serde(default)]
     reaction: String,
+    #[serde(default)]
+    sealed: view::Base64Bytes,
+    #[serde(default)]
+    mls_epoch: JsonInteger,
 }
 
 pub(super) async fn react(
@@ -267,8 +272,9 @@ pub(super) async fn react(
     at: At<AtMessage>,
     body: Body<NewReaction>,
 ) -> Result<StatusCode, Problem> {
-    let ((conversation, sequence), NewReaction { reaction }) = (at?.0.place(), body?.0);
-    actor.done(Call::React(client::React { conversation, sequence, reaction })).await
+    let ((conversation, sequence), NewReaction { reaction, sealed, mls_epoch }) = (at?.0.place(), body?.0);
+    let (sealed, mls_epoch) = (sealed.0, mls_epoch.get());
+    actor.done(Call::React(client::React { conversation, sequence, reaction, sealed, mls_epoch })).await
 }
 
 #[derive(Deserialize)]

@@ -56,14 +56,20 @@ pub(super) async fn identity(
 ) -> JsonAnswer {
     let (user, Query(PageQuery { after })) = (at?.0.other, page?);
     let response = actor.call(Call::GetIdentity(client::GetIdentity { user, after: after.get() })).await?;
-    let client::Identity { chain, certificates } = *response.identity.unwrap_or_default();
-    let certificate =
-        |it: &client::Certificate| json!({ "certificate": base64(&it.certificate), "retired": it.retired });
-    Ok(Json(json!({
-        "chain": chain.iter().map(|link| base64(link)).collect::<Vec<_>>(),
-        "certificates": certificates.iter().map(certificate).collect::<Vec<_>>(),
+    Ok(Json(shown_identity(&response)))
+}
+
+/// A page of an identity.
+pub(super) fn shown_identity(response: &client::Response) -> Value {
+    let identity = response.identity.as_deref();
+    let chain = identity.into_iter().flat_map(|it| &it.chain).map(|link| base64(link));
+    let certificates = identity.into_iter().flat_map(|it| &it.certificates);
+    let certificates = certificates.map(|it| json!({ "certificate": base64(&it.certificate), "retired": it.retired }));
+    json!({
+        "chain": chain.collect::<Vec<_>>(),
+        "certificates": certificates.collect::<Vec<_>>(),
         "next": view::next(response.next),
-    })))
+    })
 }
 
 #[derive(Deserialize)]
@@ -169,9 +175,13 @@ pub(super) async fn vault(
 ) -> JsonAnswer {
     let (conversation, Query(PageQuery { after })) = (at?.0.conversation(), page?);
     let response = actor.call(Call::GetVault(client::GetVault { conversation, after: after.get() })).await?;
-    let row = |it: &client::VaultRow| json!({ "epoch": it.epoch, "sealed": base64(&it.sealed) });
-    let rows: Vec<Value> = response.vault.iter().map(row).collect();
+    let rows: Vec<Value> = response.vault.iter().map(shown_row).collect();
     Ok(Json(json!({ "rows": rows, "next": view::next(response.next) })))
+}
+
+/// A row of a vault, but for its conversation.
+pub(super) fn shown_row(row: &client::VaultRow) -> Value {
+    json!({ "epoch": row.epoch, "sealed": base64(&row.sealed) })
 }
 
 #[derive(Deserialize)]

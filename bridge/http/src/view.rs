@@ -220,7 +220,12 @@ pub(super) fn summary(summary: &client::Summary) -> Value {
 pub(super) fn event(event: &client::Event) -> Option<Value> {
     match event.event.as_ref()? {
         event::Event::Message(it) => {
-            let reaction = |it: &client::Reaction| json!({ "member": it.member, "reaction": it.reaction });
+            let reaction = |it: &client::Reaction| {
+                let sealed = (!it.sealed.is_empty()).then(|| base64(&it.sealed));
+                json!({
+                    "member": it.member, "reaction": it.reaction, "sealed": sealed, "mls_epoch": next(it.mls_epoch),
+                })
+            };
             Some(json!({
                 "sequence": it.sequence,
                 "sender": it.sender,
@@ -297,7 +302,11 @@ fn change(change: &change::Change) -> Value {
         change::Change::Edited(it) => {
             json!({ "edited": { "sequence": it.sequence, "body": base64(&it.body), "text": text(&it.body) } })
         }
-        change::Change::Reacted(it) => json!({ "reacted": { "sequence": it.sequence, "reaction": it.reaction } }),
+        change::Change::Reacted(it) => {
+            let sealed = (!it.sealed.is_empty()).then(|| base64(&it.sealed));
+            let (sequence, reaction, epoch) = (it.sequence, &it.reaction, next(it.mls_epoch));
+            json!({ "reacted": { "sequence": sequence, "reaction": reaction, "sealed": sealed, "mls_epoch": epoch } })
+        }
         change::Change::Retention(it) => json!({ "retention": RetentionView::from(it) }),
     }
 }

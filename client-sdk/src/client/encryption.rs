@@ -1,10 +1,11 @@
 //! End-to-end encryption, as people have to do with it: devices that are linked, the recovery code, and who somebody is.
 
 use bytes::Bytes;
+use godwit_e2ee::content::Kind;
 use godwit_e2ee::link::LinkOffer;
 use godwit_e2ee::safety_number::{Party, safety_number, scannable};
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{AcceptLink, ClaimKeys, Edit, commit_group};
+use godwit_schemas::client::{AcceptLink, ClaimKeys, Edit, React, commit_group};
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use tokio::sync::watch;
 
@@ -219,9 +220,31 @@ impl Client {
 
     /// The call that gives a message another body, sealed where that is so.
     pub(super) async fn edit_call(&self, id: ConversationId, sequence: Seq, body: Bytes) -> Result<Edit, Error> {
-        let plain = body.clone();
-        let sealed = self.0.shared.ledger.call(move |it| it.seal_edit(id, sequence, &plain, now_s())).await??;
+        let sealed = self.seal_about(id, Kind::Edit, sequence, body.clone()).await?;
         let (body, mls_epoch) = sealed.unwrap_or((body, 0));
         Ok(Edit { conversation: id.get(), sequence: sequence.get(), body, mls_epoch })
+    }
+
+    /// The call that reacts to a message, sealed where that is so.
+    pub(super) async fn react_call(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<React, Error> {
+        let call = React { conversation: id.get(), sequence: sequence.get(), ..Default::default() };
+        let text = Bytes::copy_from_slice(reaction.as_bytes());
+        Ok(match self.seal_about(id, Kind::Reaction, sequence, text).await? {
+            None => React { reaction: reaction.to_owned(), ..call },
+            // That there is none any more, the server sees.
+            Some((_, mls_epoch)) if reaction.is_empty() => React { mls_epoch, ..call },
+            Some((sealed, mls_epoch)) => React { sealed, mls_epoch, ..call },
+        })
+    }
+
+    /// What is said about a message, sealed; `None`: the conversation is not encrypted.
+    async fn seal_about(
+        &self,
+        id: ConversationId,
+        kind: Kind,
+        sequence: Seq,
+        body: Bytes,
+    ) -> Result<Option<(Bytes, u64)>, Error> {
+        Ok(self.0.shared.ledger.call(move |it| it.seal_about(id, (kind, sequence), &body, now_s())).await??)
     }
 }

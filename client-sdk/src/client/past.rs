@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
-    self, Accept, DeleteConversation, GetHistory, ListConversations, OpenDirect, React, Recall, Retention,
-    SetRetention, event,
+    self, Accept, DeleteConversation, GetHistory, ListConversations, OpenDirect, Recall, Retention, SetRetention, event,
 };
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use prost::Message as _;
@@ -154,10 +153,14 @@ impl Client {
     /// As [`Self::create_group`].
     pub async fn react(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<(), Error> {
         #[cfg(feature = "e2ee")]
-        if self.is_encrypted(id).await? {
-            return Err(crate::error::EncryptionFailure::NotYet("reactions").into());
-        }
-        let call = React { conversation: id.get(), sequence: sequence.get(), reaction: reaction.to_owned() };
+        let call = self.react_call(id, sequence, reaction).await?;
+        #[cfg(not(feature = "e2ee"))]
+        let call = client::React {
+            conversation: id.get(),
+            sequence: sequence.get(),
+            reaction: reaction.to_owned(),
+            ..Default::default()
+        };
         self.call(Call::React(call)).await.map(drop)
     }
 

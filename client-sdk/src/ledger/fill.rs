@@ -194,7 +194,7 @@ pub(super) fn past(
     let (edited, recalled) = (message.edited, message.recalled);
     let reactions = message.reactions.iter().map(|it| {
         let (member, reaction) = (it.member, it.reaction.clone());
-        ReactionRecord { member, reaction, at: changed_up_to }
+        ReactionRecord { member, reaction, at: changed_up_to, sealed: it.sealed.clone(), mls_epoch: it.mls_epoch }
     });
     let reactions = reactions.collect();
     match wire::InboxEvent::parse(event.encode_to_vec().into()).ok()? {

@@ -242,6 +242,11 @@ pub(crate) struct ReactionRecord {
     /// The place of the change; 0: not known.
     #[prost(uint64, tag = "3")]
     pub(crate) at: u64,
+    /// It is still sealed: as in `client.Reaction`.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) sealed: bytes::Bytes,
+    #[prost(uint64, tag = "5")]
+    pub(crate) mls_epoch: u64,
 }
 
 /// A page of history that is to be asked for: see `fill`.

@@ -16,7 +16,8 @@ use prost::Message as _;
 
 use super::inbound::Received;
 use super::record::{
-    KnownConversationRecord, MessageRecord, OutRecord, PlaintextRecord, UnconfirmedEvent, UndecryptableRecord,
+    KnownConversationRecord, MessageRecord, OutRecord, PlaintextRecord, ReactionRecord, UnconfirmedEvent,
+    UndecryptableRecord,
 };
 use super::{Ledger, keys, place_of};
 use crate::error::EncryptionFailure;
@@ -126,18 +127,22 @@ impl Ledger {
         }
     }
 
-    /// The body that a message of this user's is to have instead, sealed; `None`: the conversation is not encrypted.
-    pub(crate) fn seal_edit(
+    /// What is said about a message, sealed: the body that it is to have instead, or a reaction. `None`: the conversation is not
+    /// encrypted.
+    pub(crate) fn seal_about(
         &mut self,
         id: ConversationId,
-        sequence: Seq,
+        (kind, sequence): (Kind, Seq),
         body: &Bytes,
         now_s: u64,
     ) -> Result<Result<Option<(Bytes, u64)>, EncryptionFailure>, LocalStoreError> {
-        let Some(record) = self.group_record(id)? else { return Ok(Ok(None)) };
+        if !self.is_encrypted(id)? {
+            return Ok(Ok(None));
+        }
+        let record = self.group_record(id)?.unwrap_or_default();
         let Some(sealer) = self.sealer(id, &record, now_s)? else { return Ok(Err(EncryptionFailure::NotNow)) };
         let content = Content { body: body.clone() }.encode_to_vec();
-        let (kind, target, clear) = (Kind::Edit, sequence.get(), Clear::default());
+        let (target, clear) = (sequence.get(), Clear::default());
         let place = Place { conversation: id, epoch: sealer.epoch, kind, target, clear };
         let by = (&sealer.device, sealer.leaf);
         let number = Number::random().map_err(failed)?;
@@ -209,7 +214,29 @@ impl Ledger {
                 Incoming::Later | Incoming::Never(_) => message.sealed = true,
             }
         }
+        for reaction in &mut message.reactions {
+            self.open_reaction(id, sequence, reaction, conversation)?;
+        }
         Ok(())
+    }
+
+    fn open_reaction(
+        &mut self,
+        id: ConversationId,
+        sequence: Seq,
+        reaction: &mut ReactionRecord,
+        conversation: &KnownConversationRecord,
+    ) -> Result<bool, LocalStoreError> {
+        if reaction.sealed.is_empty() {
+            return Ok(false);
+        }
+        let what = (reaction.mls_epoch, Kind::Reaction, sequence.get(), Clear::default());
+        let sealed = reaction.sealed.clone();
+        let Incoming::Opened(body) = self.open_body(id, what, reaction.member, &sealed, conversation)? else {
+            return Ok(false);
+        };
+        (reaction.reaction, reaction.sealed) = (String::from_utf8_lossy(&body).into_owned(), Bytes::new());
+        Ok(true)
     }
 
     fn open_message(
@@ -311,12 +338,18 @@ impl Ledger {
         for (key, value) in self.store.scan(&from, &to, Scan::Backward, PAST)? {
             let mut message: MessageRecord = super::decoded(&value)?;
             let sequence = keys::sequence(&key);
-            // What is held back is told when it is opened.
-            if !message.sealed || self.store.get(&keys::held(id, sequence))?.is_some() {
-                continue;
+            let mut opened = false;
+            for reaction in &mut message.reactions {
+                opened |= self.open_reaction(id, sequence, reaction, &conversation)?;
             }
-            if let Incoming::Opened(body) = self.open_message(id, sequence, &message, &conversation)? {
-                (message.body, message.sealed) = (body, false);
+            // What is held back is told when it is opened.
+            if message.sealed
+                && self.store.get(&keys::held(id, sequence))?.is_none()
+                && let Incoming::Opened(body) = self.open_message(id, sequence, &message, &conversation)?
+            {
+                (message.body, message.sealed, opened) = (body, false, true);
+            }
+            if opened {
                 self.put(&key, &message)?;
             }
         }
@@ -368,6 +401,22 @@ impl Ledger {
                         Ok(None)
                     }
                 }
+            }
+            (ConversationUpdate::Reacted(target, _), Some(client::change::Change::Reacted(reacted))) => {
+                if reacted.sealed.is_empty() {
+                    // A reaction that is not sealed is not believed where all are; that there is none any more, is.
+                    let is_none = reacted.reaction.is_empty() || !self.is_encrypted(id)?;
+                    return Ok(is_none.then(|| (change, payload.clone())));
+                }
+                let what = (reacted.mls_epoch, Kind::Reaction, target.get(), Clear::default());
+                let Incoming::Opened(body) = self.open_body(id, what, by.get(), &reacted.sealed, conversation)? else {
+                    return Ok(None);
+                };
+                let text = String::from_utf8_lossy(&body).into_owned();
+                (reacted.reaction, reacted.sealed) = (text.clone(), Bytes::new());
+                let change = ConversationUpdate::Reacted(*target, text);
+                let event = Some(client::event::Event::Change(raw));
+                Ok(Some((change, client::Event { event }.encode_to_vec().into())))
             }
             _ => Ok(Some((change, payload.clone()))),
         }

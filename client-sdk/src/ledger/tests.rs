@@ -378,7 +378,7 @@ fn edited(at: u64, body: &'static str) -> change::Change {
 }
 
 fn reacted(at: u64, reaction: &str) -> change::Change {
-    change::Change::Reacted(client::Reacted { sequence: at, reaction: reaction.to_owned() })
+    change::Change::Reacted(client::Reacted { sequence: at, reaction: reaction.to_owned(), ..Default::default() })
 }
 
 /// Places of changes of messages that the app is told of, and whether they were checked.

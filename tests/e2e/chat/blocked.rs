@@ -90,7 +90,7 @@ fn nothing_that_a_blocked_user_does_reaches_who_has_blocked_it() {
         let edit =
             |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "edited".into(), mls_epoch: 0 });
         let react = |sequence, reaction: &str| {
-            Call::React(client::React { conversation: id, sequence, reaction: reaction.into() })
+            Call::React(client::React { conversation: id, sequence, reaction: reaction.into(), ..Default::default() })
         };
         let recall = |sequence| Call::Recall(client::Recall { conversation: id, sequence });
         let retention = client::Retention { history_days_plus_one: 8, expires_in_s: 60 };
@@ -98,7 +98,8 @@ fn nothing_that_a_blocked_user_does_reaches_who_has_blocked_it() {
             alice.done(call);
         }
         let own = messages(&mut alice, id);
-        let reaction = |reaction: &str| vec![client::Reaction { member: 0, reaction: reaction.into() }];
+        let reaction =
+            |reaction: &str| vec![client::Reaction { member: 0, reaction: reaction.into(), ..Default::default() }];
         let edited = |sequence, by| (sequence, "edited".to_owned(), true, false, reaction(by));
         let answer = (3, "answer".to_owned(), false, false, reaction("-"));
         let recalled = |sequence| (sequence, String::new(), false, true, vec![]);

@@ -36,7 +36,12 @@ fn history_is_the_same_over_both_ways_on_every_device() {
         at_bob.change();
         let id = at_bob.message().conversation;
         let path = format!("/conversations/{id}");
-        at_bob.done(Call::React(client::React { conversation: id, sequence: 2, reaction: "+1".into() }));
+        at_bob.done(Call::React(client::React {
+            conversation: id,
+            sequence: 2,
+            reaction: "+1".into(),
+            ..Default::default()
+        }));
         at_alice.done(Call::Edit(client::Edit { conversation: id, sequence: 3, body: "two!".into(), mls_epoch: 0 }));
         at_alice.done(Call::Recall(client::Recall { conversation: id, sequence: 4 }));
         server.kill_and_start();
@@ -112,8 +117,14 @@ fn an_edit_and_a_reaction_reach_the_other_side() {
         let id = bob.done(open_direct("alice")).conversation;
         let edit =
             |sequence| Call::Edit(client::Edit { conversation: id, sequence, body: "hi there".into(), mls_epoch: 0 });
-        let react =
-            |reaction: &str| Call::React(client::React { conversation: id, sequence: 2, reaction: reaction.into() });
+        let react = |reaction: &str| {
+            Call::React(client::React {
+                conversation: id,
+                sequence: 2,
+                reaction: reaction.into(),
+                ..Default::default()
+            })
+        };
         bob.done(edit(3));
         bob.done(react("+1"));
         alice.change();
@@ -263,7 +274,7 @@ fn nothing_is_left_on_disk_of_a_body_that_every_device_has() {
 }
 
 /// Whether bytes stand in a file of a folder, or below it.
-fn is_in(folder: &Path, needle: &[u8]) -> bool {
+pub(super) fn is_in(folder: &Path, needle: &[u8]) -> bool {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.into_iter().any(|path| match path.is_dir() {
         true => is_in(&path, needle),

@@ -9,6 +9,7 @@ mod blocked;
 mod contract;
 mod crowded;
 mod data;
+mod encrypted;
 mod groups;
 mod http;
 mod live;

@@ -126,6 +126,38 @@ pub(super) fn asked(user: &str, call: &Call) -> Asked {
     }
 }
 
+/// What answers have that are about encryption.
+fn encrypted(response: &mut Response, answer: &Value) {
+    let bytes = |it: &Value| it.as_str().map_or_else(Vec::new, |it| STANDARD.decode(it).expect("base64")).into();
+    let number = |it: &Value| it.as_u64().unwrap_or(0);
+    response.keys_left = number(&answer["keys_left"]) as u32;
+    response.claimed = each(&answer["claimed"], |it| client::ClaimedKey {
+        device: string(&it["device"]),
+        key_package: bytes(&it["key_package"]),
+        last_resort: it["last_resort"] == true,
+    });
+    let certificate =
+        |it: &Value| client::Certificate { certificate: bytes(&it["certificate"]), retired: it["retired"] == true };
+    response.identity = answer.get("chain").map(|chain| {
+        let certificates = each(&answer["certificates"], certificate);
+        Box::new(client::Identity { chain: each(chain, bytes), certificates })
+    });
+    let leaf = |it: &Value| client::MlsLeaf { user: string(&it["user"]), device: string(&it["device"]) };
+    response.mls_group = answer.get("tree").map(|tree| {
+        Box::new(client::MlsGroup {
+            epoch: number(&answer["epoch"]),
+            group_info: bytes(&answer["group_info"]),
+            tree: bytes(tree),
+            tree_bytes: number(&answer["tree_bytes"]),
+            owed: each(&answer["owed"], leaf),
+            reset_generation: number(&answer["reset_generation"]) as u32,
+        })
+    });
+    response.mls_epoch = number(&answer["epoch"]);
+    response.sequence = number(&answer["sequence"]);
+    response.sealed = bytes(&answer["sealed"]);
+}
+
 fn commit(it: &client::CommitGroup) -> Value {
     let welcome =
         |it: &client::Welcome| json!({ "user": it.user, "device": it.device, "welcome": STANDARD.encode(&it.welcome) });
@@ -198,6 +230,7 @@ pub(super) fn answered(call: &Call, answer: &Value) -> Response {
         Call::ListContacts(_) => response.next_contact = string(&answer["next"]),
         _ => response.next = answer["next"].as_u64().unwrap_or(0),
     }
+    encrypted(&mut response, answer);
     response.users = each(&answer["users"], string);
     response.devices = each(&answer["devices"], |it| client::Device {
         device: string(&it["device"]),
@@ -313,6 +346,7 @@ fn event(it: &Value) -> client::Event {
             reactions: each(&it["reactions"], |it| client::Reaction {
                 member: it["member"].as_u64().expect("a number") as u32,
                 reaction: string(&it["reaction"]),
+                ..Default::default()
             }),
             ..Default::default()
         }),

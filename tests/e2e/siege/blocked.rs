@@ -22,7 +22,9 @@ fn calls_of_whoever_is_blocked() {
         let calls = (0..size(20_000, 200)).map(|n| {
             let call = match n % 3 {
                 0 => Call::Edit(client::Edit { conversation, sequence: 2, body: "worse".into(), mls_epoch: 0 }),
-                1 => Call::React(client::React { conversation, sequence: 2, reaction: "!".into() }),
+                1 => {
+                    Call::React(client::React { conversation, sequence: 2, reaction: "!".into(), ..Default::default() })
+                }
                 _ => Call::SetRetention(client::SetRetention {
                     conversation,
                     retention: Some(client::Retention { history_days_plus_one: 1, expires_in_s: 1 }),

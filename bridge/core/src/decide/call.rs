@@ -109,7 +109,7 @@ impl Decision<'_> {
             ConversationCall::SetRetention(call) => self.set_retention(caller, call).map(done),
             ConversationCall::Recall(call) => self.recall(caller, call).map(done),
             ConversationCall::Edit(call) => self.edit(origin, call).map(done),
-            ConversationCall::React(call) => self.react(caller, call).map(done),
+            ConversationCall::React(call) => self.react(origin, call).map(done),
             ConversationCall::Accept(call) => self.accept_request(group(call.conversation), caller).map(done),
         }
     }

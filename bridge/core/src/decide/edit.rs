@@ -15,6 +15,7 @@ use crate::command::CommandOrigin;
 use crate::entry::{Entry, EntryKind};
 use crate::keys::MessageKey;
 use crate::outcome::{Effect, EffectKind, StoreChange};
+use crate::reaction::StoredReaction;
 use crate::recent::PlaceContent;
 use crate::refusal::{self, Refusal};
 use crate::retention::Retention;
@@ -22,6 +23,8 @@ use crate::state_cache::MessageCopies;
 
 /// Longest reaction in bytes.
 pub const REACTION_BYTES_MAX: usize = 32;
+/// Longest sealed one.
+pub const SEALED_REACTION_BYTES_MAX: usize = 512;
 
 impl Decision<'_> {
     pub(super) fn recall(&mut self, by: &UserId, call: &client::Recall) -> Result<ConversationId, Refusal> {
@@ -107,11 +110,17 @@ impl Decision<'_> {
         Ok(self.changed(place.0, by, change::Change::Edited(edited)))
     }
 
-    pub(super) fn react(&mut self, by: &UserId, call: &client::React) -> Result<ConversationId, Refusal> {
-        if call.reaction.len() > REACTION_BYTES_MAX {
+    pub(super) fn react(&mut self, origin: &CommandOrigin, call: &client::React) -> Result<ConversationId, Refusal> {
+        let by = &origin.user;
+        if call.reaction.len() > REACTION_BYTES_MAX || call.sealed.len() > SEALED_REACTION_BYTES_MAX {
             return Err(refusal::REACTION_TOO_LARGE);
         }
         let (id, sequence) = (ConversationId::new(call.conversation), Seq::new(call.sequence));
+        // To take one back says nothing.
+        if !call.reaction.is_empty() || !call.sealed.is_empty() {
+            let epoch = if call.reaction.is_empty() { call.mls_epoch } else { 0 };
+            self.may_seal(origin, id, epoch)?;
+        }
         self.has_room(id, by, None)?;
         let member = self.sees(id, sequence, by)?;
         if self.cache.is_recalled((id, sequence)) {
@@ -119,17 +128,18 @@ impl Decision<'_> {
         }
         let alone = self.blocker(id, by).is_some();
         if let Some(end_s) = self.history(id, alone.then_some(member)).expires_at_s(self.now_s) {
-            let reaction = (end_s, call.reaction.clone());
+            let reaction = (end_s, StoredReaction::of(call));
             if alone {
                 // Also none: it hides the one that the other side sees.
                 self.out.changes.push(StoreChange::OwnReaction(id, sequence, member, Some(reaction)));
             } else {
-                let reaction = Some(reaction).filter(|(_, text)| !text.is_empty());
+                let reaction = Some(reaction).filter(|(_, reaction)| !reaction.is_none());
                 self.out.changes.push(StoreChange::Reaction(id, sequence, member, reaction));
                 self.out.changes.push(StoreChange::OwnReaction(id, sequence, member, None));
             }
         }
-        let reacted = client::Reacted { sequence: sequence.get(), reaction: call.reaction.clone() };
+        let client::React { reaction, sealed, mls_epoch, .. } = call.clone();
+        let reacted = client::Reacted { sequence: sequence.get(), reaction, sealed, mls_epoch };
         Ok(self.changed(id, by, change::Change::Reacted(reacted)))
     }
 

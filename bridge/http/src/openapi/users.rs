@@ -2,7 +2,9 @@
 
 use axum::routing::on;
 use godwit_bridge::limits::{CONTENT_TYPE_BYTES_MAX, LABEL_BYTES_MAX, LOOKUP_MAX};
-use godwit_core::decide::{FILE_NAME_BYTES_MAX, MENTIONS_MAX, REACTION_BYTES_MAX, TITLE_BYTES_MAX};
+use godwit_core::decide::{
+    FILE_NAME_BYTES_MAX, MENTIONS_MAX, REACTION_BYTES_MAX, SEALED_REACTION_BYTES_MAX, TITLE_BYTES_MAX,
+};
 use godwit_core::state_cache::FILES_MAX;
 use serde_json::{Value, json};
 
@@ -283,6 +285,12 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         &[("last_sequence", number()), ("last", or_null(any())), ("unread", number()), ("read_up_to", number())],
     ]
     .concat();
+    let reaction = [
+        ("member", small()),
+        ("reaction", text(REACTION_BYTES_MAX)),
+        ("sealed", or_null(base64())),
+        ("mls_epoch", or_null(number())),
+    ];
     let message = [
         ("sequence", number()),
         ("sender", small()),
@@ -293,7 +301,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("edited", flag()),
         ("recalled", flag()),
         ("media", list(reference("File"))),
-        ("reactions", list(object(&[("member", small()), ("reaction", text(REACTION_BYTES_MAX))]))),
+        ("reactions", list(object(&reaction))),
         ("properties", or_null(json!({ "allOf": [reference("Properties")] }))),
         ("silent", flag()),
         ("mentions", list(small())),
@@ -323,6 +331,11 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
     let to_user = [&[("user", name_schema())], &new_message[..]].concat();
     let to_phone = [&[("phone", phone_schema())], &new_message[..]].concat();
     let to_somebody = [one_of(&content, &to_user), one_of(&content, &to_phone)].concat();
+    let new_reaction = [
+        ("reaction?", text(REACTION_BYTES_MAX)),
+        ("sealed?", base64_of(0, SEALED_REACTION_BYTES_MAX)),
+        ("mls_epoch?", number()),
+    ];
     let mls = [("epoch", number()), ("device", name_schema()), ("commit", base64()), ("welcome", base64())];
     let change = [("sequence", number()), ("by", small()), ("change", or_null(any())), ("mls", or_null(object(&mls)))];
     let encryption = json!({ "type": "string", "enum": ["off", "allowed", "required"] });
@@ -368,7 +381,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
             ("last_client_sequence?", count()),
         ]),
         "NewBody": { "oneOf": one_of(&content, &[("mls_epoch?", number())]) },
-        "NewReaction": object(&[("reaction", text(REACTION_BYTES_MAX))]),
+        "NewReaction": object(&new_reaction),
         "ReadUpTo": object(&[("sequence", number())]),
         "NewMember": object(&[("user", name_schema())]),
         "NewRole": object(&[("role", role())]),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use godwit_core::conversation::{Conversation, Member};
 use godwit_core::decide::described;
 use godwit_core::entry::Entry;
+use godwit_core::reaction::StoredReaction;
 use godwit_core::recent::Sent;
 use godwit_core::refusal;
 use godwit_core::retention::{History, Policy};
@@ -312,7 +313,8 @@ impl<'a> MemberView<'a> {
                 Some((sequence, MessageRowKind::OwnReaction(member))) if member == self.member.ordinal => {
                     if let Some(message) = reactable(events, sequence) {
                         message.reactions.retain(|reaction| reaction.member != member.get());
-                        let own = reaction(member, &value).filter(|own| !own.reaction.is_empty());
+                        let own = reaction(member, &value);
+                        let own = own.filter(|own| !own.reaction.is_empty() || !own.sealed.is_empty());
                         message.reactions.extend(own);
                     }
                 }
@@ -322,7 +324,7 @@ impl<'a> MemberView<'a> {
     }
 
     fn summary(&self, last: Option<Entry>, unread: u64) -> client::Summary {
-        let last = last.filter(|entry| self.shows(entry)).and_then(|entry| entry.seen(self.now_s));
+        let last = last.filter(|entry| self.shows(entry)).and_then(|entry| entry.seen(self.now_s)).map(without_commit);
         client::Summary {
             conversation: self.conversation.id.get(),
             description: Some(described(self.conversation, &self.member.user)),
@@ -342,9 +344,9 @@ fn reactable(events: &mut BTreeMap<Seq, event::Event>, sequence: Seq) -> Option<
     }
 }
 
-fn reaction(member: Ordinal, value: &[u8]) -> Option<client::Reaction> {
-    let reaction = String::from_utf8(value.get(EXPIRY_BYTES..)?.to_vec()).ok()?;
-    Some(client::Reaction { member: member.get(), reaction })
+fn reaction(member: Ordinal, value: &Bytes) -> Option<client::Reaction> {
+    let stored = (value.len() >= EXPIRY_BYTES).then(|| value.slice(EXPIRY_BYTES..))?;
+    StoredReaction::new(stored).to_message(member)
 }
 
 /// A commit is of use to devices in the epoch before it, which have it in their inboxes. To others it is nothing but long.

@@ -143,7 +143,7 @@ async fn of_a_deserted_conversation_only_undelivered_messages_stay() {
         scene.publish(ALICE, send(number, body));
         scene.published(ALICE).await;
     }
-    let react = client::React { conversation: group, sequence: 2, reaction: "+1".into() };
+    let react = client::React { conversation: group, sequence: 2, reaction: "+1".into(), ..Default::default() };
     assert_eq!(scene.ask(user("bob"), Call::React(react)).await.reason, 0);
     // Carol has fetched nothing, and leaves; the others are erased.
     assert_eq!(scene.ask(user("carol"), Call::Leave(client::Leave { conversation: group })).await.reason, 0);

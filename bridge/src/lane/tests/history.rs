@@ -178,7 +178,9 @@ async fn history_shows_what_became_of_a_message() {
     }
     let conversation = scene.published(ALICE).await.conversation;
     scene.published(ALICE).await;
-    let react = |text: &str| Call::React(client::React { conversation, sequence: 2, reaction: text.into() });
+    let react = |text: &str| {
+        Call::React(client::React { conversation, sequence: 2, reaction: text.into(), ..Default::default() })
+    };
     for (user, text) in [("bob", "?"), ("bob", "+1"), ("alice", "!")] {
         assert_eq!(call(&scene, user, react(text)).await.reason, 0);
     }
@@ -191,7 +193,7 @@ async fn history_shows_what_became_of_a_message() {
         other => panic!("{other:?}"),
     });
     let messages: Vec<_> = messages.collect();
-    let reaction = |member, text: &str| client::Reaction { member, reaction: text.into() };
+    let reaction = |member, text: &str| client::Reaction { member, reaction: text.into(), ..Default::default() };
     assert_eq!((&messages[0].body[..], messages[0].edited), (&b"better"[..], true));
     assert_eq!(messages[0].reactions, [reaction(0, "!"), reaction(1, "+1")]);
     assert_eq!((messages[1].body.len(), messages[1].recalled), (0, true));

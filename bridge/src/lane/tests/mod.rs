@@ -22,6 +22,7 @@ mod commits;
 mod contacts;
 mod counted;
 mod edge;
+mod encrypted_walk;
 mod erase;
 mod events;
 mod exchange;

@@ -222,7 +222,7 @@ async fn a_message_with_very_many_reactions_is_read_in_pieces() {
     let sent = client::Send { to, body: "!".into(), ..Default::default() };
     let sequence = scene.chat.send(user(&names[0]), Principal::Administrator, sent).await.unwrap().sequence;
     for name in &names {
-        let react = client::React { conversation, sequence, reaction: "+1".into() };
+        let react = client::React { conversation, sequence, reaction: "+1".into(), ..Default::default() };
         assert_eq!(scene.ask(user(name), Call::React(react)).await.reason, 0);
     }
     let call = client::GetHistory { conversation, before: sequence + 1, limit: 1, ..Default::default() };

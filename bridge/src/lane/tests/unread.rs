@@ -60,7 +60,7 @@ async fn only_what_others_said_and_what_is_there_still_is_unread() {
     // 12: edited. 13: reacted to. 14 and 15: messages, of which 16 takes the second back.
     let edit = client::Edit { conversation, sequence: 6, body: "better".into(), mls_epoch: 0 };
     assert_eq!(ask(&scene, "alice", Call::Edit(edit)).await.reason, 0);
-    let react = client::React { conversation, sequence: 6, reaction: "+1".into() };
+    let react = client::React { conversation, sequence: 6, reaction: "+1".into(), ..Default::default() };
     assert_eq!(ask(&scene, "alice", Call::React(react)).await.reason, 0);
     assert_eq!(unread(&scene).await, [5, 0], "changes are none");
     say(&mut scene, ALICE, 6..8).await;

@@ -1,6 +1,7 @@
 //! Encrypted conversations, as devices' ledgers have them. The server is played: it orders changes and messages, and checks commits
 //! by what is public of the group, as the real one does.
 
+use godwit_e2ee::content::Kind;
 use godwit_e2ee::mls::GroupId;
 use godwit_e2ee::mls::public_group::{Commit, Founding, PublicGroup, WelcomeFor};
 use godwit_e2ee::time::UnixTime;
@@ -532,7 +533,7 @@ fn an_edit_is_sealed_and_counts_from_its_sender_only() {
         world.change(Some(change::Change::Edited(edited)), by as u32, |_| None);
     };
     let sealed = |world: &mut World, by: usize, text: &'static str| {
-        world.devices[by].ledger.seal_edit(HERE, at, &text.into(), NOW_S).unwrap().unwrap().unwrap()
+        world.devices[by].ledger.seal_about(HERE, (Kind::Edit, at), &text.into(), NOW_S).unwrap().unwrap().unwrap()
     };
     let (body, epoch) = sealed(&mut world, 1, "forged");
     edits(&mut world, 1, body.clone(), epoch);
@@ -544,6 +545,32 @@ fn an_edit_is_sealed_and_counts_from_its_sender_only() {
     assert_eq!(shown(&mut world), "helo");
     edits(&mut world, 0, body, epoch);
     assert_eq!(shown(&mut world), "hello");
+}
+
+#[test]
+fn a_reaction_is_sealed() {
+    let mut world = World::founded(&[("alice", "phone"), ("bob", "phone")]);
+    world.says(0, "hello");
+    world.delivers(0);
+    let at = Seq::new(world.sequence - 1);
+    let (sealed, mls_epoch) =
+        world.devices[1].ledger.seal_about(HERE, (Kind::Reaction, at), &"+1".into(), NOW_S).unwrap().unwrap().unwrap();
+    let shown = |world: &mut World| {
+        let message = world.devices[0].ledger.messages(HERE, None, 9).unwrap().remove(0).0;
+        message.reactions.into_iter().map(|it| it.reaction).collect::<Vec<_>>()
+    };
+    let reacts = |world: &mut World, by: u32, reacted: client::Reacted| {
+        world.change(Some(change::Change::Reacted(reacted)), by, |_| None);
+    };
+    let reacted = client::Reacted { sequence: at.get(), sealed, mls_epoch, ..Default::default() };
+    reacts(&mut world, 0, reacted.clone());
+    assert!(shown(&mut world).is_empty(), "it is Bob's");
+    reacts(&mut world, 1, client::Reacted { sequence: at.get(), reaction: "plain".to_owned(), ..Default::default() });
+    assert!(shown(&mut world).is_empty(), "all are sealed there");
+    reacts(&mut world, 1, reacted);
+    assert_eq!(shown(&mut world), ["+1"]);
+    reacts(&mut world, 1, client::Reacted { sequence: at.get(), mls_epoch, ..Default::default() });
+    assert!(shown(&mut world).is_empty());
 }
 
 #[test]

@@ -186,9 +186,11 @@ export const MessageSchema: Schema<Message> = message("Message", "conversation 1
 export interface Reaction {
   member: number;
   reaction: string;
+  sealed: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const ReactionSchema: Schema<Reaction> = message("Reaction", "member 1 u|reaction 2 s");
+export const ReactionSchema: Schema<Reaction> = message("Reaction", "member 1 u|reaction 2 s|sealed 3 b|mlsEpoch 4 U");
 
 
 export interface Receipt {
@@ -244,9 +246,11 @@ export const EditedSchema: Schema<Edited> = message("Edited", "sequence 1 U|body
 export interface Reacted {
   sequence: bigint;
   reaction: string;
+  sealed: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const ReactedSchema: Schema<Reacted> = message("Reacted", "sequence 1 U|reaction 2 s");
+export const ReactedSchema: Schema<Reacted> = message("Reacted", "sequence 1 U|reaction 2 s|sealed 3 b|mlsEpoch 4 U");
 
 
 export interface Retention {
@@ -564,9 +568,11 @@ export interface React {
   conversation: bigint;
   sequence: bigint;
   reaction: string;
+  sealed: Uint8Array;
+  mlsEpoch: bigint;
 }
 
-export const ReactSchema: Schema<React> = message("React", "conversation 1 U|sequence 2 U|reaction 3 s");
+export const ReactSchema: Schema<React> = message("React", "conversation 1 U|sequence 2 U|reaction 3 s|sealed 4 b|mlsEpoch 5 U");
 
 
 export interface LookUpPhones {

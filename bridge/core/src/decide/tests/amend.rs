@@ -3,6 +3,7 @@
 use godwit_schemas::client::{Role, change};
 
 use super::*;
+use crate::reaction::StoredReaction;
 use crate::retention::{History, Policy};
 
 const DAY_S: u32 = 24 * 3_600;
@@ -25,7 +26,7 @@ fn edit(id: ConversationId, sequence: u64, body: &'static [u8]) -> Call {
 }
 
 fn react(id: ConversationId, sequence: u64, reaction: &str) -> Call {
-    Call::React(client::React { conversation: id.get(), sequence, reaction: reaction.into() })
+    Call::React(client::React { conversation: id.get(), sequence, reaction: reaction.into(), ..Default::default() })
 }
 
 #[test]
@@ -135,11 +136,11 @@ fn a_member_has_one_reaction_and_only_history_keeps_it() {
     let mut scene = Scene::new();
     let id = scene.group(&["bob"]);
     let (_, outcome) = scene.call("bob", react(id, 1, "+1"));
-    let reacted = client::Reacted { sequence: 1, reaction: "+1".into() };
+    let reacted = client::Reacted { sequence: 1, reaction: "+1".into(), ..Default::default() };
     assert_eq!(told(&outcome), Some(change::Change::Reacted(reacted)));
     assert!(!outcome.changes.iter().any(|change| matches!(change, StoreChange::Reaction(..))));
     scene.rules.history = Policy::up_to(History::Forever);
-    for (text, expected) in [("+1", Some((u32::MAX, "+1".to_owned()))), ("", None)] {
+    for (text, expected) in [("+1", Some((u32::MAX, StoredReaction::new("+1".into())))), ("", None)] {
         let (_, outcome) = scene.call("bob", react(id, 1, text));
         assert!(outcome.changes.contains(&StoreChange::Reaction(id, Seq::new(1), Ordinal::new(1), expected)));
     }

@@ -4,6 +4,7 @@
 use godwit_schemas::client::change;
 
 use super::*;
+use crate::reaction::StoredReaction;
 use crate::retention::{History, Policy};
 
 /// Alice and Bob have written to each other, with history; then Bob has blocked Alice. Alice's message is 2.
@@ -35,7 +36,7 @@ fn calls(id: ConversationId, sequence: u64) -> [Call; 4] {
     let retention = Some(client::Retention { history_days_plus_one: 1, expires_in_s: 5 });
     [
         Call::Edit(client::Edit { conversation, sequence, body: Bytes::from_static(b"edited"), mls_epoch: 0 }),
-        Call::React(client::React { conversation, sequence, reaction: "+".into() }),
+        Call::React(client::React { conversation, sequence, reaction: "+".into(), ..Default::default() }),
         Call::Recall(client::Recall { conversation, sequence }),
         Call::SetRetention(client::SetRetention { conversation, retention }),
     ]
@@ -85,7 +86,8 @@ fn what_she_changes_while_blocked_is_hers_until_unblocked() {
     let (_, outcome) = scene.call("alice", edit.clone());
     let edited = own(&outcome).flatten().expect("her view");
     assert_eq!((&edited.content[..], edited.edited, edited.sequence), (&b"edited"[..], true, Seq::new(2)));
-    let reacted = StoreChange::OwnReaction(id, Seq::new(2), Ordinal::new(0), Some((u32::MAX, "+".into())));
+    let reacted =
+        StoreChange::OwnReaction(id, Seq::new(2), Ordinal::new(0), Some((u32::MAX, StoredReaction::new("+".into()))));
     assert!(scene.call("alice", react.clone()).1.changes.contains(&reacted));
     let (_, outcome) = scene.call("alice", recall.clone());
     assert_eq!(own(&outcome).flatten().map(|own| own.kind), Some(EntryKind::Recalled));

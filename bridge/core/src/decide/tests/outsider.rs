@@ -40,7 +40,7 @@ fn a_stranger_s_messages_wait_for_acceptance_so_many_at_a_time() {
     assert_eq!(published(&outcome).0, Reason::QUOTA_EXCEEDED);
     assert!(outcome.entries.is_empty() && outcome.changes.is_empty());
     for call in [
-        Call::React(client::React { conversation: id.get(), sequence: 2, reaction: "+".into() }),
+        Call::React(client::React { conversation: id.get(), sequence: 2, reaction: "+".into(), ..Default::default() }),
         Call::Edit(client::Edit { conversation: id.get(), sequence: 2, body: Bytes::new(), mls_epoch: 0 }),
         Call::SetRetention(client::SetRetention { conversation: id.get(), retention: None }),
     ] {
@@ -84,7 +84,7 @@ fn a_request_is_accepted_by_who_acts_in_it() {
     };
     let post = |scene: &mut Scene, _: ConversationId| assert_eq!(send(scene, "bob", "alice"), Reason::SUCCESS);
     let react = |scene: &mut Scene, id: ConversationId| {
-        let call = client::React { conversation: id.get(), sequence: 2, reaction: "+".into() };
+        let call = client::React { conversation: id.get(), sequence: 2, reaction: "+".into(), ..Default::default() };
         assert_eq!(scene.call("bob", Call::React(call)).0.reason, 0);
     };
     let accept = |scene: &mut Scene, id: ConversationId| {

@@ -55,7 +55,12 @@ fn what_nobody_would_get_is_refused() {
         rename(group),
         Call::CreateGroup(client::CreateGroup { title: "g".into(), users: vec!["carol".into()] }),
         Call::SetRetention(client::SetRetention { conversation: group.get(), retention: None }),
-        Call::React(client::React { conversation: group.get(), sequence: 1, reaction: "+".into() }),
+        Call::React(client::React {
+            conversation: group.get(),
+            sequence: 1,
+            reaction: "+".into(),
+            ..Default::default()
+        }),
         Call::Edit(client::Edit { conversation: group.get(), sequence: 1, body: Bytes::new(), mls_epoch: 0 }),
     ];
     for call in calls {
