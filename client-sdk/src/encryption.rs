@@ -290,7 +290,7 @@ impl EncryptionContext {
             }
             after = response.next;
         }
-        self.shared.ledger.call(move |it| it.from_vault(id, &rows)).await
+        self.shared.ledger.call(move |it| it.take_vault(id, &rows)).await
     }
 
     async fn do_group(&self, work: &GroupWork) -> Result<(), Error> {

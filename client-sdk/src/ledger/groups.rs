@@ -6,11 +6,10 @@
 
 use godwit_e2ee::certificate::DeviceCertificate;
 use godwit_e2ee::content::SignerId;
-use godwit_e2ee::mls::group::{CommitMessages, EpochKeys, FoundingMessages, Group, LIVE_KEY_BYTES, StoredGroup};
+use godwit_e2ee::mls::group::{CommitMessages, EpochKeys, FoundingMessages, Group, StoredGroup};
 use godwit_e2ee::mls::public_group::Leaf;
 use godwit_e2ee::mls::{Device, Epoch, GroupError, GroupId, key_package};
 use godwit_e2ee::time::UnixTime;
-use godwit_e2ee::vault::VaultRow;
 use godwit_schemas::client::{self, MlsChange};
 use godwit_schemas::ids::{ConversationId, UserId};
 use prost::Message;
@@ -26,9 +25,6 @@ use crate::store::{LocalStoreError, Scan};
 /// whose keys it still has.
 const EPOCH_S: u64 = 24 * 60 * 60;
 
-/// Rows that the vault is given at a time.
-const VAULT_ROWS: usize = 100;
-
 /// A group as this device has it.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct GroupRecord {
@@ -40,16 +36,16 @@ pub(super) struct GroupRecord {
     state: Vec<u8>,
     /// The newest epoch that the server has told of.
     #[prost(uint64, tag = "3")]
-    announced: u64,
+    pub(super) announced: u64,
     /// What this device is let in by; empty: by nobody.
     #[prost(bytes = "vec", tag = "4")]
-    welcome: Vec<u8>,
+    pub(super) welcome: Vec<u8>,
     /// The epoch that the Welcome is of.
     #[prost(uint64, tag = "5")]
-    welcome_epoch: u64,
+    pub(super) welcome_epoch: u64,
     /// What this device has handed in, or will.
     #[prost(message, optional, tag = "6")]
-    pending: Option<PendingRecord>,
+    pub(super) pending: Option<PendingRecord>,
     /// A send was refused in this epoch: the next one has to begin first.
     #[prost(uint64, tag = "7")]
     refused_epoch: u64,
@@ -61,18 +57,18 @@ pub(super) struct GroupRecord {
     checked: bool,
     /// Something is here that was sealed under an epoch whose key this device does not have.
     #[prost(bool, tag = "10")]
-    wants_vault: bool,
+    pub(super) wants_vault: bool,
     /// Of epochs up to this one the vault was asked.
     #[prost(uint64, tag = "11")]
-    vault_read: u64,
+    pub(super) vault_read: u64,
 }
 
 /// What this device wants to be the next epoch.
 #[derive(Clone, PartialEq, Message)]
-struct PendingRecord {
+pub(super) struct PendingRecord {
     /// Which one.
     #[prost(uint64, tag = "1")]
-    epoch: u64,
+    pub(super) epoch: u64,
     /// Empty: the group is founded.
     #[prost(bytes = "vec", tag = "2")]
     commit: Vec<u8>,
@@ -88,11 +84,11 @@ struct PendingRecord {
 
 /// Keys of an epoch.
 #[derive(Clone, PartialEq, Message)]
-struct EpochKeysRecord {
+pub(super) struct EpochKeysRecord {
     #[prost(bytes = "vec", tag = "1")]
-    base: Vec<u8>,
+    pub(super) base: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
-    live: Vec<u8>,
+    pub(super) live: Vec<u8>,
 }
 
 /// What is to be done about a conversation's group, with the server's help.
@@ -193,69 +189,6 @@ impl Ledger {
     ) -> Result<Option<EpochKeys>, LocalStoreError> {
         let record: Option<EpochKeysRecord> = self.record(&keys::epoch(id, epoch.number()))?;
         Ok(record.and_then(|record| Some(EpochKeys { base: key(&record.base)?, live: key(&record.live)? })))
-    }
-
-    /// Something is sealed under an epoch whose key is not here. Whether it may still come.
-    pub(super) fn may_come(&mut self, id: ConversationId, epoch: u64) -> Result<bool, LocalStoreError> {
-        let Some(mut record) = self.group_record(id)? else { return Ok(true) };
-        let is_let_in = !record.welcome.is_empty() && record.welcome_epoch <= epoch;
-        let lets_itself_in = record.pending.as_ref().is_some_and(|pending| pending.epoch <= epoch);
-        if record.epoch > 0 && record.epoch < epoch || is_let_in || lets_itself_in {
-            return Ok(true);
-        }
-        if record.vault_read >= epoch {
-            return Ok(false);
-        }
-        if !record.wants_vault {
-            record.wants_vault = true;
-            self.has_new_epochs = true;
-            self.put(&keys::group(id), &record)?;
-        }
-        Ok(true)
-    }
-
-    /// Keys of epochs that the user's other devices may want, sealed for the vault.
-    pub(crate) fn rows_for_vault(&mut self) -> Result<Vec<client::VaultRow>, LocalStoreError> {
-        let Some(vault) = self.vault_key()? else { return Ok(Vec::new()) };
-        let (from, to) = keys::TO_VAULT;
-        let (mut rows, me) = (Vec::new(), self.me.clone());
-        for (key, _) in self.store.scan(from, to, Scan::Forward, VAULT_ROWS)? {
-            let (id, number) = keys::vaulted(&key);
-            let Some(epoch) = Epoch::from_number(number) else { continue };
-            let Some(keys) = self.epoch_keys(id, epoch)? else { continue };
-            let row = VaultRow { user: &me, conversation: id, epoch };
-            let sealed = vault.seal(&row, &keys.base).map_err(|error| LocalStoreError::new("seal a key", error))?;
-            rows.push(client::VaultRow { conversation: id.get(), epoch: number, sealed: sealed.into() });
-        }
-        Ok(rows)
-    }
-
-    /// The server has these rows.
-    pub(crate) fn vaulted(&mut self, rows: &[client::VaultRow]) -> Result<(), LocalStoreError> {
-        for row in rows {
-            self.store.delete(&keys::to_vault(ConversationId::new(row.conversation), row.epoch))?;
-        }
-        Ok(())
-    }
-
-    /// What the vault has of a conversation. What is still sealed afterwards, stays so.
-    pub(crate) fn from_vault(&mut self, id: ConversationId, rows: &[client::VaultRow]) -> Result<(), LocalStoreError> {
-        let (Some(vault), Some(mut record)) = (self.vault_key()?, self.group_record(id)?) else { return Ok(()) };
-        let me = self.me.clone();
-        for client::VaultRow { epoch: number, sealed, .. } in rows {
-            let Some(epoch) = Epoch::from_number(*number) else { continue };
-            // One of a time before the user's secret was made anew does not open.
-            let Ok(base) = vault.open(&VaultRow { user: &me, conversation: id, epoch }, sealed) else { continue };
-            let key = keys::epoch(id, *number);
-            if self.store.get(&key)?.is_none() {
-                self.put(&key, &EpochKeysRecord { base: base.to_vec(), live: vec![0; LIVE_KEY_BYTES] })?;
-            }
-        }
-        record.wants_vault = false;
-        record.vault_read = record.announced.max(record.epoch);
-        self.has_new_epochs = true;
-        self.put(&keys::group(id), &record)?;
-        self.open_past(id)
     }
 
     /// A change says that another epoch begins. Returns whether the conversation was not encrypted before.
@@ -646,7 +579,7 @@ impl Ledger {
             let user = certificate.user();
             let is_member = is_present(conversation, user.as_str());
             let certified = self.chain(user)?.is_some_and(|chain| chain.certifies(&certificate, false));
-            if !(is_member && certified) && !unknown.contains(user) {
+            if !(unknown.contains(user) || is_member && certified) {
                 debug!(%user, is_member, certified, "a device in the group is not known");
                 unknown.push(user.clone());
             }

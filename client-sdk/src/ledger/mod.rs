@@ -9,7 +9,7 @@
 //! - `amend`: what happens to messages that are here: edited, taken back, reacted to.
 //! - `unread`: how many messages this user has not read.
 //! - `fill`: what a device that is new fetches of what was before it.
-//! - `groups`, `sealed`: encrypted conversations: their groups, and what is sealed and opened.
+//! - `groups`, `sealed`, `vault`: encrypted conversations: their groups, what is sealed and opened, and keys of earlier epochs.
 //! - `gaps`: what did not come, until it has been looked for.
 //! - `passwords`: what the device is let in with.
 //! - `queries`: what an app asks.
@@ -44,6 +44,8 @@ mod tests;
 pub(crate) mod thread;
 mod unplaced;
 mod unread;
+#[cfg(feature = "e2ee")]
+mod vault;
 
 use std::collections::BTreeSet;
 

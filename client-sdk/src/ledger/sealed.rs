@@ -3,6 +3,7 @@
 //! whose key is not here yet is held back, and told to the app when it has come.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use godwit_e2ee::content::{self, Clear, Kind, Number, OpenError, Place};
@@ -81,11 +82,11 @@ impl Ledger {
         if !out.media.is_empty() {
             return Ok(Outgoing::Never("files cannot be sent into encrypted conversations yet"));
         }
-        if !sealers.0.contains_key(&conversation) {
-            let sealer = self.sealer(conversation, &record, now_s)?;
-            sealers.0.insert(conversation, sealer);
-        }
-        let Some(Some(sealer)) = sealers.0.get(&conversation) else { return Ok(Outgoing::Waits) };
+        let known = match sealers.0.entry(conversation) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(self.sealer(conversation, &record, now_s)?),
+        };
+        let Some(sealer) = known else { return Ok(Outgoing::Waits) };
         if out.mls_epoch != sealer.epoch.number() || out.sealed.is_empty() {
             let content = Content { body: out.body.clone() }.encode_to_vec();
             let clear = Clear { reply_to: out.reply_to, media: &[], mentions: &out.mentions, silent: out.silent };

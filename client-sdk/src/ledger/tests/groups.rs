@@ -197,7 +197,7 @@ impl World {
             GroupWork::Meet(..) => return false,
             GroupWork::Vault(id, _) => {
                 let vault: Vec<_> = self.vault.iter().filter(|it| it.0 == device.user).map(|it| it.1.clone()).collect();
-                device.ledger.from_vault(*id, &vault).unwrap();
+                device.ledger.take_vault(*id, &vault).unwrap();
             }
             GroupWork::Confirm(id) => device.ledger.confirm_commit(*id, current).unwrap(),
             GroupWork::Commit(id) => {
