@@ -5,7 +5,7 @@ use std::error::Error;
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = protox::compile(
-        ["godwit/client.proto", "godwit/e2ee.proto", "godwit/media.proto", "godwit/bus.proto"],
+        ["godwit/client.proto", "godwit/content.proto", "godwit/e2ee.proto", "godwit/media.proto", "godwit/bus.proto"],
         ["proto"],
     )?;
     // Few messages have these: the others are not to be larger for them.

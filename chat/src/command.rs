@@ -45,6 +45,14 @@ pub(crate) enum ChatCommand {
     Block(UserId, bool),
     /// Be pushed of the conversation no more, for so long and but for mentions, or again.
     Mute(Option<Muted>),
+    /// Have the conversation encrypted, for ever.
+    Encrypt,
+    /// What is compared with this user; or, if that was done, whether it is the same.
+    Verify(UserId, Option<bool>),
+    /// What this device shows to be linked; or what another one shows that is to be linked.
+    Link(Option<String>),
+    /// The recovery code; or, typed, that of this user.
+    Recovery(Option<String>),
     /// Know a user, by this label if it has one.
     Contact(UserId, String),
     /// Know it no more.
@@ -85,6 +93,10 @@ pub(crate) const HELP: &str = "\
 /send photo.jpg look  sends a file, with words if you like; \"a name with spaces\" in quotes
 /pause, /resume       files that are being sent; /cancel calls them off
 /save photo.jpg       the last file you were sent; /save 7 photo.jpg that of message 7. A folder will do
+/encrypt              messages of this conversation are encrypted from end to end, for ever
+/verify bob           the number that you and bob compare; /verify bob yes if it is the same, no if it is not
+/link                 what another device of yours scans or types to link this one: /link CODE there
+/recovery             the code that brings back your keys when all devices are lost; /recovery CODE types it
 /contact bob Bobby    know bob, as Bobby if you like: whoever you know may see you online; /uncontact bob, /contacts
 /block bob, /unblock bob
 /mute 8h              no push of this conversation for 8 hours, or 30m, or 2d; without a time for ever
@@ -159,6 +171,15 @@ impl ChatCommand {
             ("unblock", rest) => Self::Block(user(rest)?, false),
             ("mute", rest) => Self::Mute(Some(muted(rest)?)),
             ("unmute", "") => Self::Mute(None),
+            ("encrypt", "") => Self::Encrypt,
+            ("verify", rest) => match split(rest) {
+                (name, "") => Self::Verify(user(name)?, None),
+                (name, "yes") => Self::Verify(user(name)?, Some(true)),
+                (name, "no") => Self::Verify(user(name)?, Some(false)),
+                _ => return Err("is it the same? yes or no".to_owned()),
+            },
+            ("link", code) => Self::Link((!code.is_empty()).then(|| code.to_owned())),
+            ("recovery", code) => Self::Recovery((!code.is_empty()).then(|| code.to_owned())),
             ("contact", rest) => Self::Contact(user(split(rest).0)?, split(rest).1.to_owned()),
             ("uncontact", rest) => Self::NoContact(user(rest)?),
             ("contacts", "") => Self::Contacts,
@@ -257,6 +278,11 @@ mod tests {
         assert_eq!(parse("/mute"), muted(MuteFor::Ever, false));
         assert_eq!(parse("/mute mentions 8h"), muted(MuteFor::Time(Duration::from_secs(28_800)), true));
         assert_eq!(parse("/unmute"), Some(ChatCommand::Mute(None)));
+        let bob = UserId::new("bob").unwrap();
+        assert_eq!(parse("/verify bob"), Some(ChatCommand::Verify(bob.clone(), None)));
+        assert_eq!(parse("/verify bob yes"), Some(ChatCommand::Verify(bob, Some(true))));
+        assert_eq!(parse("/link"), Some(ChatCommand::Link(None)));
+        assert_eq!(parse("/recovery 0A 1B"), Some(ChatCommand::Recovery(Some("0A 1B".to_owned()))));
         let number = PhoneNumber::parse("+4930123456").unwrap();
         assert_eq!(parse("@+4930123456 hi"), Some(ChatCommand::Talk(number.into(), "hi".to_owned())));
         assert_eq!(parse("/send a.jpg look at"), Some(ChatCommand::Send("a.jpg".into(), "look at".to_owned())));
@@ -287,6 +313,8 @@ mod tests {
             "/mute soon",
             "/mute 0h",
             "/mute \u{e9}",
+            "/encrypt all",
+            "/verify bob perhaps",
         ] {
             assert!(ChatCommand::parse(bad).is_err(), "{bad}");
         }

@@ -11,6 +11,7 @@ mod age;
 mod aside;
 mod command;
 mod draw;
+mod encryption;
 mod end;
 mod files;
 mod input;
@@ -98,7 +99,7 @@ pub fn run(options: Options) -> Result<(), ChatFailure> {
 async fn open(options: &Options) -> Result<Client, ChatFailure> {
     let device = options.device.clone();
     let mut builder = Client::builder(&options.address, options.user.clone(), device, &options.password);
-    builder = builder.sqlite(&options.store).longest_wait(LONGEST_WAIT);
+    builder = builder.sqlite(&options.store).longest_wait(LONGEST_WAIT).encryption(true);
     if let Some(pem) = &options.trusted {
         builder = builder.trust(pem.clone());
     }

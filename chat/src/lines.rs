@@ -270,7 +270,10 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
             // A direct conversation has no members to speak of.
             let amends = matches!(
                 change,
-                ConversationUpdate::Recalled(_) | ConversationUpdate::Edited(..) | ConversationUpdate::Reacted(..)
+                ConversationUpdate::Recalled(_)
+                    | ConversationUpdate::Edited(..)
+                    | ConversationUpdate::Reacted(..)
+                    | ConversationUpdate::Encrypted
             );
             known.filter(|known| known.group || amends).map(|known| {
                 let what = words::changed(&known, *by, change, *checked);
@@ -290,6 +293,17 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
             Some(shown!["* not sent to ", session.place(to).await, ": ", Shown::error(refusal)])
         }
         Event::ServerRestored { lost } => Some(shown!["* ", words::restored(lost.len())]),
+        Event::Undecryptable { conversation, sequence, why } => Some(shown![
+            "* ",
+            place(*conversation).await,
+            ": message ",
+            *sequence,
+            " cannot be read: ",
+            Shown::error(why)
+        ]),
+        Event::Plaintext { conversation, body, .. } => {
+            Some(shown!["* ", place(*conversation).await, ": ", words::plaintext(body)])
+        }
         Event::IdentityChanged { user } => Some(shown!["* ", words::identity_changed(user)]),
         Event::FileFailed { to, name, failure, .. } => {
             let (file, to) = (files::name(name), session.place(to).await);

@@ -149,6 +149,14 @@ async fn tell(session: &ChatSession, view: &mut ScreenModel, event: &Event) -> a
             view.say(shown![file, " not sent to ", to, ": ", Shown::error(failure)]);
         }
         Event::ServerRestored { lost } => view.say(words::restored(lost.len())),
+        Event::Undecryptable { conversation, sequence, why } => {
+            let place = session.place(&(*conversation).into()).await;
+            view.say(shown![place, ": message ", *sequence, " cannot be read: ", Shown::error(why)]);
+        }
+        Event::Plaintext { conversation, body, .. } => {
+            let place = session.place(&(*conversation).into()).await;
+            view.say(shown![place, ": ", words::plaintext(body)]);
+        }
         Event::IdentityChanged { user } => view.say(words::identity_changed(user)),
         Event::Message(message) => {
             if let Some(user) = &message.user {

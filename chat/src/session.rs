@@ -12,6 +12,7 @@ use godwit_client::{
 };
 
 use crate::command::{ChatCommand, HELP, Muted};
+use crate::encryption;
 use crate::files::{self, FileReport, FileReports};
 use crate::shown::{Shown, shown};
 use crate::words;
@@ -146,11 +147,29 @@ impl ChatSession {
             ChatCommand::Block(user, false) => client.unblock(&user).await?,
             ChatCommand::Contact(user, label) => client.add_contact(&user, &label).await?,
             ChatCommand::NoContact(user) => client.remove_contact(&user).await?,
+            ChatCommand::Verify(user, None) => return said(encryption::number(client, &user).await?),
+            ChatCommand::Verify(user, Some(same)) => {
+                client.verify(&user, None, same).await?;
+                return said(shown![user, if same { " is verified" } else { " is not verified" }]);
+            }
+            ChatCommand::Link(None) => return said(encryption::offer(client).await?),
+            ChatCommand::Link(Some(code)) => return said(encryption::accept(client, &code).await?),
+            ChatCommand::Recovery(None) => match client.recovery_code().await? {
+                Some(code) => return said(shown![Shown::line(code), "\nwrite it down, and show it to nobody"]),
+                None => return failed("this device does not have it"),
+            },
+            ChatCommand::Recovery(Some(code)) => {
+                client.recover(&code).await?;
+                return said(shown!["this device has your keys now"]);
+            }
             ChatCommand::Contacts => return said(self.contacts().await?),
             ChatCommand::Traffic => return said(self.traffic()),
             ChatCommand::List => {
                 let conversations = client.conversations().await?;
-                let lines = conversations.iter().map(|it| shown!["#", it.id, " ", words::title(it, client.user())]);
+                let lines = conversations.iter().map(|it| {
+                    let lock = if it.encrypted { " (encrypted)" } else { "" };
+                    shown!["#", it.id, " ", words::title(it, client.user()), lock]
+                });
                 return said(Shown::join(lines, "\n"));
             }
             command => return self.run_in_conversation(command).await,
@@ -170,6 +189,7 @@ impl ChatSession {
             ChatCommand::Remove(user) => self.client.remove_member(id, &user).await?,
             ChatCommand::Rename(title) => self.client.rename(id, &title).await?,
             ChatCommand::Leave => self.client.leave(id).await?,
+            ChatCommand::Encrypt => self.client.encrypt(id).await?,
             ChatCommand::Mute(Some(Muted { lasts, mentions_only })) => {
                 self.client.mute(id, lasts, mentions_only).await?;
                 return said(shown!["muted"]);

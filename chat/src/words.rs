@@ -26,6 +26,7 @@ pub(crate) fn changed(conversation: &Conversation, by: Ordinal, change: &Convers
         ConversationUpdate::Role(member) => shown![who, " made ", member.user, " ", role(member.role)],
         ConversationUpdate::Settings(_) => shown![who, " changed what members may do"],
         ConversationUpdate::Retention(_) => shown![who, " changed how long messages are kept"],
+        ConversationUpdate::Encrypted => shown![who, " has messages encrypted from end to end from now on"],
         ConversationUpdate::Recalled(at) if checked => shown![who, " took message ", *at, " back"],
         ConversationUpdate::Edited(at, body) if checked => {
             shown![who, " changed message ", *at, ": ", Shown::line(body)]
@@ -93,6 +94,11 @@ pub(crate) fn restored(lost: usize) -> Shown {
     }
 }
 
+/// A message that was not sealed, where all are.
+pub(crate) fn plaintext(body: &[u8]) -> Shown {
+    shown!["not encrypted, so nobody knows who wrote it: ", Shown::line(body)]
+}
+
 /// A user has another identity key.
 pub(crate) fn identity_changed(user: &UserId) -> Shown {
     shown![user.clone(), " has other keys than before: compare safety numbers before you trust what is written"]
@@ -123,6 +129,7 @@ pub(crate) mod tests {
         });
         Conversation {
             id: ConversationId::new(99),
+            encrypted: false,
             group: true,
             title: title.to_owned(),
             members: members.collect(),

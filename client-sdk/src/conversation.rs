@@ -35,6 +35,8 @@ pub struct Conversation {
     pub group: bool,
     /// Of a group.
     pub title: String,
+    /// Its messages are encrypted from end to end, and stay so.
+    pub encrypted: bool,
     /// In the order they joined. Empty until this device has learned them.
     pub members: Vec<Member>,
     /// This user has read up to here.

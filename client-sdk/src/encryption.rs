@@ -3,11 +3,14 @@
 //! the server is handed what belongs to them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{GetIdentity, PublishKeys, Response, TakeLink};
-use godwit_schemas::ids::{DeviceName, UserId};
+use godwit_schemas::client::{
+    CommitGroup, GetGroup, GetIdentity, GetVault, MlsGroup, PublishKeys, PutVault, Response, TakeLink,
+};
+use godwit_schemas::ids::{ConversationId, DeviceName, UserId};
 use godwit_schemas::reason::Reason;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::sleep;
@@ -16,6 +19,7 @@ use tracing::{debug, info};
 use crate::client::ask;
 use crate::engine::{EngineCommand, EngineShared, now_s};
 use crate::error::{EncryptionFailure, Error};
+use crate::ledger::groups::GroupWork;
 use crate::ledger::identity::{OwnState, PACKAGES};
 use crate::network::backoff::Backoff;
 use crate::status::Status;
@@ -24,6 +28,12 @@ use crate::status::Status;
 const LINK_POLL: Duration = Duration::from_secs(2);
 /// How often it is looked whether the server has enough key packages.
 const CHECK: Duration = Duration::from_secs(6 * 60 * 60);
+/// How often it is looked whether an epoch is too old.
+const GROUPS: Duration = Duration::from_secs(60);
+/// After something about a group did not come about.
+const GROUP_WAIT: Duration = Duration::from_secs(2);
+/// Ends of a tree that is handed out in pages: larger ones are not asked for.
+const TREE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Fewer than these are topped up.
 const PACKAGES_MIN: u32 = 16;
 
@@ -45,6 +55,23 @@ pub(crate) struct EncryptionShared {
     /// There may be something to do.
     pub(crate) wake: Notify,
     pub(crate) state: watch::Sender<EncryptionState>,
+    /// More of the outbox may leave than before.
+    changed: AtomicBool,
+    /// Held by whoever hands in a commit, from before it is made until it is answered.
+    pub(crate) committing: tokio::sync::Mutex<()>,
+}
+
+impl EncryptionShared {
+    /// A conversation is in another epoch, or more is known of it.
+    pub(crate) fn changed(&self) {
+        self.changed.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    /// Whether that is so since this was asked last.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
 }
 
 /// What the task needs. Does not keep the client open.
@@ -87,6 +114,51 @@ pub(crate) async fn meet(
         shared.news.send_modify(|news| *news += 1);
     }
     Ok(())
+}
+
+/// The group of a conversation as it is now, with its tree.
+///
+/// # Errors
+///
+/// As of calls; with 0x83 the conversation is in another epoch than `epoch`, or is not encrypted.
+pub(crate) async fn group(
+    id: ConversationId,
+    epoch: u64,
+    (commands, timeout): (&mpsc::WeakSender<EngineCommand>, Duration),
+) -> Result<MlsGroup, Error> {
+    let mut whole: Option<(MlsGroup, Vec<u8>)> = None;
+    loop {
+        let (tree_offset, epoch) = whole.as_ref().map_or((0, epoch), |(it, tree)| (tree.len() as u64, it.epoch));
+        let call = Call::GetGroup(GetGroup { conversation: id.get(), tree_offset, epoch });
+        let response = ask(commands.upgrade().ok_or(Error::Closed)?, timeout, call).await?;
+        let page = response.mls_group.map(|it| *it).unwrap_or_default();
+        let (group, tree) = whole.get_or_insert_with(|| (page.clone(), Vec::new()));
+        tree.extend_from_slice(&page.tree);
+        let (have, of) = (tree.len() as u64, group.tree_bytes.min(TREE_BYTES_MAX));
+        if have >= of || page.tree.is_empty() {
+            group.tree = std::mem::take(tree).into();
+            return Ok(std::mem::take(group));
+        }
+    }
+}
+
+/// Hands in a commit that was made, and waits for the answer. What it does comes by the inbox, in its place.
+///
+/// # Errors
+///
+/// As of calls. If it was refused, it is forgotten.
+pub(crate) async fn hand_in(
+    shared: &EngineShared,
+    commit: CommitGroup,
+    (commands, timeout): (&mpsc::WeakSender<EngineCommand>, Duration),
+) -> Result<(), Error> {
+    let id = ConversationId::new(commit.conversation);
+    let answer = ask(commands.upgrade().ok_or(Error::Closed)?, timeout, Call::CommitGroup(commit)).await;
+    if let Err(Error::Refused(_)) = &answer {
+        // Which epoch the conversation is in comes by the inbox.
+        shared.ledger.call(move |it| it.commit_refused(id, 0)).await?;
+    }
+    answer.map(drop)
 }
 
 /// Until the client is closed.
@@ -162,7 +234,118 @@ impl EncryptionContext {
                     return self.publish(there, old).await;
                 }
                 self.is(EncryptionState::Ready);
-                Ok(CHECK)
+                self.groups().await
+            }
+        }
+    }
+
+    /// Does what is to be done about conversations' groups.
+    async fn groups(&self) -> Result<Duration, Error> {
+        let work = self.shared.ledger.call(|it| it.group_work(now_s())).await?;
+        let mut wait = GROUPS;
+        for one in work {
+            let _alone = self.shared.encryption.committing.lock().await;
+            match self.do_group(&one).await {
+                Ok(()) => {}
+                Err(Error::Refused(refusal)) => {
+                    debug!(%refusal, ?one, "about a group");
+                    wait = GROUP_WAIT;
+                }
+                Err(Error::Encryption(failure)) => {
+                    debug!(%failure, ?one, "about a group");
+                    wait = GROUP_WAIT;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.shared.ledger_changed().await?;
+        self.fill_vault().await?;
+        Ok(wait)
+    }
+
+    /// Has the server keep the keys of new epochs for this user's other devices.
+    async fn fill_vault(&self) -> Result<(), Error> {
+        loop {
+            let rows = self.shared.ledger.call(|it| it.rows_for_vault()).await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            match self.call(Call::PutVault(PutVault { rows: rows.clone() })).await {
+                Ok(_) => {}
+                // The vault is full, or the server has none: this device reads on without it.
+                Err(Error::Refused(refusal)) if !refusal.retry_helps() => debug!(%refusal, "about the vault"),
+                Err(error) => return Err(error),
+            }
+            self.shared.ledger.call(move |it| it.vaulted(&rows)).await?;
+        }
+    }
+
+    async fn read_vault(&self, id: ConversationId) -> Result<(), Error> {
+        let (mut rows, mut after) = (Vec::new(), 0);
+        loop {
+            let response = self.call(Call::GetVault(GetVault { conversation: id.get(), after })).await?;
+            rows.extend(response.vault);
+            if response.next <= after {
+                break;
+            }
+            after = response.next;
+        }
+        self.shared.ledger.call(move |it| it.take_vault(id, &rows)).await
+    }
+
+    async fn do_group(&self, work: &GroupWork) -> Result<(), Error> {
+        let (ledger, with) = (&self.shared.ledger, (&self.commands, self.call_timeout));
+        match work {
+            GroupWork::Join(id, epoch) => {
+                let (id, epoch) = (*id, *epoch);
+                match group(id, epoch, with).await {
+                    Ok(found) => ledger.call(move |it| it.join(id, epoch, &found.tree, now_s())).await,
+                    Err(Error::Refused(refusal)) if !refusal.retry_helps() => {
+                        ledger.call(move |it| it.give_up_welcome(id, epoch)).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            GroupWork::JoinFromOutside(id) => {
+                let id = *id;
+                let MlsGroup { epoch, group_info, tree, .. } = group(id, 0, with).await?;
+                let commit = ledger.call(move |it| it.join_from_outside(id, epoch, (&group_info, &tree), now_s()));
+                match commit.await? {
+                    Some(commit) => hand_in(&self.shared, commit, with).await,
+                    None => Ok(()),
+                }
+            }
+            GroupWork::Commit(id) => {
+                let id = *id;
+                let owed = group(id, 0, with).await?.owed;
+                let gone: Vec<_> = owed.into_iter().map(|it| (it.user, Some(it.device))).collect();
+                let commit = ledger.call(move |it| it.commit_group(id, &[], &gone, now_s())).await??;
+                hand_in(&self.shared, commit, with).await
+            }
+            GroupWork::Meet(_, users) => {
+                for user in users {
+                    meet(&self.shared, user, with).await?;
+                }
+                self.shared.encryption.wake.notify_one();
+                Ok(())
+            }
+            GroupWork::Vault(id, users) => {
+                for user in users {
+                    match meet(&self.shared, user, with).await {
+                        Ok(()) | Err(Error::Encryption(_) | Error::Refused(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                self.read_vault(*id).await
+            }
+            GroupWork::Confirm(id) => {
+                let id = *id;
+                let current = match group(id, 0, with).await {
+                    Ok(group) => group.epoch,
+                    Err(Error::Refused(refusal)) if !refusal.retry_helps() => 0,
+                    Err(error) => return Err(error),
+                };
+                ledger.call(move |it| it.confirm_commit(id, current)).await
             }
         }
     }

@@ -74,6 +74,9 @@ pub enum EncryptionFailure {
     /// The user has keys on another device, and this one has none of them yet: link it, or type the recovery code.
     #[error("this device is not linked to the user's others")]
     Unlinked,
+    /// Nothing can be encrypted there at the moment: this device is being let in, or another epoch begins. Try again.
+    #[error("nothing can be encrypted there at the moment")]
+    NotNow,
     /// This device is one of a kind that holds no secret of the user, or is linked already.
     #[error("not on this device")]
     NotHere,
@@ -132,7 +135,8 @@ impl Error {
     pub fn retry_helps(&self) -> bool {
         match self {
             Self::Store(_) | Self::Offline | Self::NoAnswer => true,
-            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Encryption(_) | Self::Closed => false,
+            Self::Owner { .. } | Self::Address(_) | Self::NotAdmitted(_) | Self::Closed => false,
+            Self::Encryption(failure) => *failure == EncryptionFailure::NotNow,
             Self::File(failure) => failure.retry_helps(),
             Self::Refused(refusal) => refusal.retry_helps(),
         }

@@ -42,6 +42,10 @@ pub struct Message {
     pub edited: bool,
     /// It was taken back, by its sender or an admin of the group, and is empty.
     pub recalled: bool,
+    /// It was encrypted from end to end, and signed by a device of its sender.
+    pub encrypted: bool,
+    /// This device has not the key that would open it, and its body is empty.
+    pub unopened: bool,
     /// How members react to it, the last of each.
     pub reactions: Vec<Reaction>,
     /// What it says beside its body, if it comes from a device that speaks MQTT by itself.
@@ -120,6 +124,27 @@ pub enum Event {
     ServerRestored {
         /// Conversations that this user was in and that are not there any more.
         lost: Vec<ConversationId>,
+    },
+    /// A message that this device cannot read: it was sealed before the device was let in, or is not by whom it says.
+    Undecryptable {
+        /// The conversation it belongs to.
+        conversation: ConversationId,
+        /// Its place there.
+        sequence: Seq,
+        /// The reason, in English.
+        why: String,
+    },
+    /// A message that came readable to the server, in a conversation whose messages are encrypted. It is not among the messages:
+    /// show it as what it is, if at all.
+    Plaintext {
+        /// The conversation that it came in.
+        conversation: ConversationId,
+        /// Its place there.
+        sequence: Seq,
+        /// Who is said to have sent it.
+        sender: Ordinal,
+        /// What it says.
+        body: Bytes,
     },
     /// A user has another identity key than before, or it is this user: its safety number is another one, and what was verified
     /// is not any more. Usually the user has lost its devices and begun anew. It may also be the server, or somebody in between.

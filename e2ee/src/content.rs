@@ -26,7 +26,8 @@ const KEY_ID_BITS: (u8, u8) = (16, 16);
 const CONTEXT_BITS: u32 = 24;
 /// Behind the padding: by which of its user's devices a body is signed, and the signature.
 const SIGNED_BYTES: usize = SIGNER_BYTES + SIGNATURE_BYTES;
-const SIGNER_BYTES: usize = 4;
+/// Bytes of a [`SignerId`].
+pub const SIGNER_BYTES: usize = 4;
 
 /// What a sealed body is. One of one kind cannot be passed off as one of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,12 @@ impl SignerId {
     pub fn of(certificate: &DeviceCertificate) -> Self {
         let [a, b, c, d, ..] = crypto::sha256(&[certificate.leaf_key()]);
         Self([a, b, c, d])
+    }
+
+    /// As it stands in a body.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; SIGNER_BYTES] {
+        self.0
     }
 }
 

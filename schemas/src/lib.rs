@@ -2,6 +2,7 @@
 //!
 //! - [`client`]: what MQTT payloads carry between clients and server.
 //! - [`bus`]: frames between edges (broker) and lanes (bridge), and the [`bus::Bus`] they travel on.
+//! - [`content`]: what devices say to each other inside sealed bodies.
 //! - [`flow`]: how much of a stream between an edge and a lane is on its way.
 //! - [`ids`]: names and numbers, checked once where they enter.
 //! - [`media`]: names of files.
@@ -16,6 +17,7 @@
 
 pub mod bus;
 pub mod client;
+pub mod content;
 pub mod flow;
 pub mod host;
 pub mod ids;

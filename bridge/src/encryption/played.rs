@@ -25,7 +25,7 @@ impl Validator for PlayedValidator {
             ["link", of, at, _] if of == user.as_str() && at == number.to_string() => Some(()),
             _ => None,
         };
-        (1..).zip(chain).try_for_each(|it| is_link(it)).ok_or(Invalid("not the identity of this user"))
+        (1..).zip(chain).try_for_each(is_link).ok_or(Invalid("not the identity of this user"))
     }
 
     fn certificate(&self, user: &UserId, chain: &[Bytes], certificate: &[u8]) -> Result<Certified, Invalid> {

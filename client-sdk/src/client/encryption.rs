@@ -1,16 +1,19 @@
 //! End-to-end encryption, as people have to do with it: devices that are linked, the recovery code, and who somebody is.
 
+use bytes::Bytes;
+use godwit_e2ee::content::Kind;
 use godwit_e2ee::link::LinkOffer;
 use godwit_e2ee::safety_number::{Party, safety_number, scannable};
-use godwit_schemas::client::AcceptLink;
 use godwit_schemas::client::request::Call;
-use godwit_schemas::ids::UserId;
+use godwit_schemas::client::{AcceptLink, ClaimKeys, Edit, React, commit_group};
+use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use tokio::sync::watch;
 
 use super::Client;
-use crate::encryption::{EncryptionState, meet};
+use crate::encryption::{EncryptionState, hand_in, meet};
 use crate::engine::now_s;
 use crate::error::{EncryptionFailure, Error};
+use crate::ledger::groups::ClaimedPackage;
 
 /// What two people compare to know that nobody stands between them. It is the same for both, on all their devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,5 +142,109 @@ impl Client {
         self.0.shared.ledger.call(move |it| it.begin_identity(&device, now_s())).await?;
         self.0.shared.encryption.wake.notify_one();
         Ok(())
+    }
+
+    /// Whether a conversation's messages are encrypted. Once they are, nothing is sent there that is not.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Closed`]
+    pub async fn is_encrypted(&self, id: ConversationId) -> Result<bool, Error> {
+        self.0.shared.ledger.call(move |it| it.is_encrypted(id)).await
+    }
+
+    /// Has the messages of a conversation encrypted from end to end from now on, and for ever. For either side of a direct
+    /// conversation, and for owner and admins of a group, whose members all have keys. It is so when
+    /// [`ConversationUpdate::Encrypted`](crate::ConversationUpdate::Encrypted) comes; what is sent meanwhile waits for it.
+    ///
+    /// # Errors
+    /// [`EncryptionFailure::NoKeys`]: of a member; [`EncryptionFailure::Unlinked`]; as of calls.
+    pub async fn encrypt(&self, id: ConversationId) -> Result<(), Error> {
+        self.describe(id).await?;
+        let members = self.conversation(id).await?.map(|it| it.members).unwrap_or_default();
+        let users: Vec<_> = members.into_iter().filter(|it| it.present).map(|it| it.user).collect();
+        let claimed = self.claim(&users).await?;
+        let _alone = self.0.shared.encryption.committing.lock().await;
+        let commit = self.0.shared.ledger.call(move |it| it.found_group(id, &claimed, now_s())).await??;
+        hand_in(&self.0.shared, commit, (&self.0.commands.downgrade(), self.0.call_timeout)).await
+    }
+
+    /// Adds a user's devices to the group of an encrypted conversation, with the user; `None`: it is not encrypted.
+    pub(super) async fn add_encrypted(&self, id: ConversationId, user: &UserId) -> Result<Option<()>, Error> {
+        if !self.is_encrypted(id).await? {
+            return Ok(None);
+        }
+        let claimed = self.claim(std::slice::from_ref(user)).await?;
+        self.commit(id, claimed, Vec::new(), commit_group::With::Add(user.to_string())).await.map(Some)
+    }
+
+    /// Removes a user's devices from the group of an encrypted conversation, with the user; `None`: it is not encrypted.
+    pub(super) async fn remove_encrypted(&self, id: ConversationId, user: &UserId) -> Result<Option<()>, Error> {
+        if !self.is_encrypted(id).await? {
+            return Ok(None);
+        }
+        let gone = vec![(user.to_string(), None)];
+        self.commit(id, Vec::new(), gone, commit_group::With::Remove(user.to_string())).await.map(Some)
+    }
+
+    async fn commit(
+        &self,
+        id: ConversationId,
+        claimed: Vec<ClaimedPackage>,
+        gone: Vec<(String, Option<String>)>,
+        with: commit_group::With,
+    ) -> Result<(), Error> {
+        let _alone = self.0.shared.encryption.committing.lock().await;
+        let made = self.0.shared.ledger.call(move |it| it.commit_group(id, &claimed, &gone, now_s()));
+        let mut commit = made.await??;
+        commit.with = Some(with);
+        hand_in(&self.0.shared, commit, (&self.0.commands.downgrade(), self.0.call_timeout)).await
+    }
+
+    /// Key packages of all devices of these users, but of this one.
+    async fn claim(&self, users: &[UserId]) -> Result<Vec<ClaimedPackage>, Error> {
+        let mut claimed = Vec::new();
+        for user in users {
+            self.meet(user).await?;
+            let response = self.call(Call::ClaimKeys(ClaimKeys { user: user.to_string() })).await?;
+            if response.claimed.is_empty() && *user != self.0.user {
+                return Err(EncryptionFailure::NoKeys(user.to_string()).into());
+            }
+            claimed.extend(response.claimed.into_iter().map(|it| ClaimedPackage {
+                user: user.clone(),
+                device: it.device,
+                package: it.key_package.to_vec(),
+            }));
+        }
+        Ok(claimed)
+    }
+
+    /// The call that gives a message another body, sealed where that is so.
+    pub(super) async fn edit_call(&self, id: ConversationId, sequence: Seq, body: Bytes) -> Result<Edit, Error> {
+        let sealed = self.seal_about(id, Kind::Edit, sequence, body.clone()).await?;
+        let (body, mls_epoch) = sealed.unwrap_or((body, 0));
+        Ok(Edit { conversation: id.get(), sequence: sequence.get(), body, mls_epoch })
+    }
+
+    /// The call that reacts to a message, sealed where that is so.
+    pub(super) async fn react_call(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<React, Error> {
+        let call = React { conversation: id.get(), sequence: sequence.get(), ..Default::default() };
+        let text = Bytes::copy_from_slice(reaction.as_bytes());
+        Ok(match self.seal_about(id, Kind::Reaction, sequence, text).await? {
+            None => React { reaction: reaction.to_owned(), ..call },
+            // That there is none any more, the server sees.
+            Some((_, mls_epoch)) if reaction.is_empty() => React { mls_epoch, ..call },
+            Some((sealed, mls_epoch)) => React { sealed, mls_epoch, ..call },
+        })
+    }
+
+    /// What is said about a message, sealed; `None`: the conversation is not encrypted.
+    async fn seal_about(
+        &self,
+        id: ConversationId,
+        kind: Kind,
+        sequence: Seq,
+        body: Bytes,
+    ) -> Result<Option<(Bytes, u64)>, Error> {
+        Ok(self.0.shared.ledger.call(move |it| it.seal_about(id, (kind, sequence), &body, now_s())).await??)
     }
 }

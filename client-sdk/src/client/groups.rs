@@ -40,6 +40,10 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn add_member(&self, id: ConversationId, user: &UserId) -> Result<(), Error> {
+        #[cfg(feature = "e2ee")]
+        if let Some(done) = self.add_encrypted(id, user).await? {
+            return Ok(done);
+        }
         let user = user.to_string();
         self.call(Call::AddMember(AddMember { conversation: id.get(), user })).await.map(drop)
     }
@@ -49,6 +53,10 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn remove_member(&self, id: ConversationId, user: &UserId) -> Result<(), Error> {
+        #[cfg(feature = "e2ee")]
+        if let Some(done) = self.remove_encrypted(id, user).await? {
+            return Ok(done);
+        }
         let user = user.to_string();
         self.call(Call::RemoveMember(RemoveMember { conversation: id.get(), user })).await.map(drop)
     }

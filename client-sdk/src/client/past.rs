@@ -6,8 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
-    self, Accept, DeleteConversation, Edit, GetHistory, ListConversations, OpenDirect, React, Recall, Retention,
-    SetRetention, event,
+    self, Accept, DeleteConversation, GetHistory, ListConversations, OpenDirect, Recall, Retention, SetRetention, event,
 };
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq, UserId};
 use prost::Message as _;
@@ -141,7 +140,10 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn edit(&self, id: ConversationId, sequence: Seq, body: impl Into<Bytes>) -> Result<(), Error> {
-        let call = Edit { conversation: id.get(), sequence: sequence.get(), body: body.into(), mls_epoch: 0 };
+        #[cfg(feature = "e2ee")]
+        let call = self.edit_call(id, sequence, body.into()).await?;
+        #[cfg(not(feature = "e2ee"))]
+        let call = client::Edit { conversation: id.get(), sequence: sequence.get(), body: body.into(), mls_epoch: 0 };
         self.call(Call::Edit(call)).await.map(drop)
     }
 
@@ -150,7 +152,10 @@ impl Client {
     /// # Errors
     /// As [`Self::create_group`].
     pub async fn react(&self, id: ConversationId, sequence: Seq, reaction: &str) -> Result<(), Error> {
-        let call = React {
+        #[cfg(feature = "e2ee")]
+        let call = self.react_call(id, sequence, reaction).await?;
+        #[cfg(not(feature = "e2ee"))]
+        let call = client::React {
             conversation: id.get(),
             sequence: sequence.get(),
             reaction: reaction.to_owned(),

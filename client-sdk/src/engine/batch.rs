@@ -30,6 +30,9 @@ pub(super) struct InboundBatch {
     pub(super) stored: Vec<AcknowledgedSend>,
     /// Sends that it does not take, and why.
     pub(super) refused: Vec<(SendId, u8, String)>,
+    /// Sends that were sealed in another epoch than this one, which the conversation is in by now, or in one that has to end.
+    #[cfg(feature = "e2ee")]
+    pub(super) stale: Vec<(SendId, u64)>,
     /// What it knows to be read.
     pub(super) told: Vec<(ConversationId, Seq)>,
     /// What it delivered, parsed and as it came.
@@ -53,6 +56,8 @@ impl InboundBatch {
     pub(super) fn is_empty(&self) -> bool {
         let nothing = self.stored.is_empty() && self.refused.is_empty() && self.told.is_empty();
         let nothing = nothing && self.deliveries.is_empty() && self.described.is_empty();
+        #[cfg(feature = "e2ee")]
+        let nothing = nothing && self.stale.is_empty();
         nothing
             && self.fetched.is_empty()
             && self.filled.is_empty()
@@ -85,6 +90,10 @@ impl InboundBatch {
             concerned.push(id);
             concerned.extend(ledger.refused(id, reason.into(), &text)?);
         }
+        #[cfg(feature = "e2ee")]
+        for (id, current) in self.stale {
+            ledger.stale(id, current)?;
+        }
         for (conversation, up_to) in self.told {
             ledger.read_told(conversation, up_to)?;
         }
@@ -103,6 +112,11 @@ impl InboundBatch {
         }
         for (asked, found) in self.phones {
             concerned.extend(ledger.phones_found(&asked, &found)?);
+        }
+        #[cfg(feature = "e2ee")]
+        if ledger.new_epochs() {
+            received.epochs = true;
+            ledger.open_held(&mut received)?;
         }
         received.gaps = ledger.new_gaps()?;
         received.fills = ledger.new_fills()?;

@@ -62,8 +62,8 @@ pub(super) struct EngineConnection<'a> {
     /// Of sends among them.
     bytes_in_flight: usize,
     last_packet_id: u16,
-    /// MQTT 3.1.1: why the next PUBACK of this identifier means a refusal.
-    refusals: HashMap<u16, Refusal>,
+    /// MQTT 3.1.1: why the next PUBACK of this identifier means a refusal, and the epoch that is told with it.
+    refusals: HashMap<u16, (Refusal, Option<u64>)>,
     /// Read from the outbox and not sent.
     outbox: VecDeque<UnansweredSend>,
     /// The last send that was read from the outbox.
@@ -183,7 +183,16 @@ impl<'a> EngineConnection<'a> {
                     Ok(None)
                 }
                 Some(EngineCommand::Signal { conversation, body }) => {
-                    self.link.push(OutboundPacket::Signal { conversation, body });
+                    #[cfg(feature = "e2ee")]
+                    let body = {
+                        let sealed = self.engine.shared.ledger.call(move |it| it.seal_signal(conversation, body));
+                        sealed.await.map_err(DisconnectCause::Failed)?
+                    };
+                    #[cfg(not(feature = "e2ee"))]
+                    let body = Some(body);
+                    if let Some(body) = body {
+                        self.link.push(OutboundPacket::Signal { conversation, body });
+                    }
                     Ok(None)
                 }
             },
@@ -374,8 +383,8 @@ impl<'a> EngineConnection<'a> {
         }
         match topic {
             Topic::Inbox => match event.unwrap_or_else(|| InboxEvent::parse(payload.clone())) {
-                Ok(InboxEvent::Refused { packet_id, reason, text }) => {
-                    self.refusals.insert(packet_id, Refusal { reason, text });
+                Ok(InboxEvent::Refused { packet_id, reason, text, mls_epoch }) => {
+                    self.refusals.insert(packet_id, (Refusal { reason, text }, mls_epoch));
                 }
                 Ok(event) => batch.deliveries.push((event, payload)),
                 Err(error) => warn!(%error, "passed over what this version does not understand"),
@@ -398,9 +407,7 @@ impl<'a> EngineConnection<'a> {
             },
             Topic::Live(conversation) => {
                 if let Ok(Live { member, body }) = Live::decode(payload) {
-                    // Nobody may be listening.
-                    let signal = Signal::Said { conversation, member: Ordinal::new(member), body };
-                    _ = self.engine.shared.signals.send(signal);
+                    self.hear(conversation, Ordinal::new(member), body);
                 }
             }
             Topic::Presence(user) => {
@@ -412,16 +419,39 @@ impl<'a> EngineConnection<'a> {
         }
     }
 
+    /// Somebody tells something of now.
+    #[cfg(not(feature = "e2ee"))]
+    fn hear(&self, conversation: ConversationId, member: Ordinal, body: Bytes) {
+        // Nobody may be listening.
+        _ = self.engine.shared.signals.send(Signal::Said { conversation, member, body });
+    }
+
+    /// Somebody tells something of now. Where messages are encrypted, it is too.
+    #[cfg(feature = "e2ee")]
+    fn hear(&self, conversation: ConversationId, member: Ordinal, body: Bytes) {
+        let shared = self.engine.shared.clone();
+        tokio::spawn(async move {
+            if let Ok(Some(body)) = shared.ledger.call(move |it| it.open_signal(conversation, body)).await {
+                // Nobody may be listening.
+                _ = shared.signals.send(Signal::Said { conversation, member, body });
+            }
+        });
+    }
+
     fn handle_puback(&mut self, packet_id: u16, answer: PublishAck, batch: &mut InboundBatch) {
-        let refused = match self.refusals.remove(&packet_id) {
-            Some(refusal) => Some(refusal),
-            None if answer.reason >= 0x80 => Some(refusal(answer.reason.into(), &answer.text)),
-            None => None,
+        let (refused, mls_epoch) = match self.refusals.remove(&packet_id) {
+            Some((refusal, mls_epoch)) => (Some(refusal), mls_epoch),
+            None if answer.reason >= 0x80 => (Some(refusal(answer.reason.into(), &answer.text)), answer.mls_epoch),
+            None => (None, None),
         };
+        #[cfg(not(feature = "e2ee"))]
+        let _ = mls_epoch;
         let purpose = match self.in_flight.remove(&packet_id) {
             Some(UnackedPublish::Send { id, bytes }) => {
                 self.bytes_in_flight -= bytes;
                 match refused {
+                    #[cfg(feature = "e2ee")]
+                    Some(_) if mls_epoch.is_some() => batch.stale.extend(mls_epoch.map(|current| (id, current))),
                     Some(refusal) => batch.refused.push((id, refusal.reason.get(), refusal.text)),
                     None => batch.stored.push(AcknowledgedSend { id, at: answer.at, repeated: answer.repeated }),
                 }
@@ -461,6 +491,11 @@ impl<'a> EngineConnection<'a> {
             shared.changes.send_modify(|changes| *changes += 1);
             if received.news {
                 shared.news.send_modify(|news| *news += 1);
+            }
+            #[cfg(feature = "e2ee")]
+            if received.epochs {
+                shared.encryption.changed();
+                self.may_have_more = true;
             }
             self.describe(received.unknown);
             self.fetch(received.gaps);

@@ -36,6 +36,8 @@ pub(crate) use self::passwords::Passwords;
 #[cfg(feature = "e2ee")]
 use crate::encryption::EncryptionShared;
 use crate::error::Error;
+#[cfg(feature = "e2ee")]
+use crate::ledger::Received;
 use crate::ledger::thread::LedgerThread;
 use crate::network::backoff::Backoff;
 use crate::network::keepalive::KeepAlive;
@@ -258,6 +260,28 @@ impl Engine {
 }
 
 impl EngineShared {
+    /// Groups may have gone on: what was held back is opened, and what waited may leave.
+    #[cfg(feature = "e2ee")]
+    pub(crate) async fn ledger_changed(&self) -> Result<(), Error> {
+        let opened = self.ledger.call(|ledger| {
+            let mut received = Received::default();
+            let changed = ledger.new_epochs();
+            if changed {
+                ledger.open_held(&mut received)?;
+            }
+            Ok((changed, received.news))
+        });
+        let (changed, news) = opened.await?;
+        if news {
+            self.news.send_modify(|news| *news += 1);
+        }
+        if changed {
+            self.encryption.changed();
+            self.queued();
+        }
+        Ok(())
+    }
+
     pub(crate) fn saves(&self) -> bool {
         self.saver.load(Ordering::Relaxed)
     }

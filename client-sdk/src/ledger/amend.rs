@@ -101,8 +101,12 @@ fn react(message: &mut MessageRecord, at: Seq, by: Ordinal, reaction: &str) -> b
     }
     match message.reactions.iter_mut().find(|known| known.member == member) {
         Some(known) if known.at >= at => return false,
-        Some(known) => (known.reaction, known.at) = (reaction.to_owned(), at),
-        None => message.reactions.push(ReactionRecord { member, reaction: reaction.to_owned(), at }),
+        Some(known) => {
+            (known.reaction, known.at, known.sealed) = (reaction.to_owned(), at, Bytes::new());
+        }
+        None => {
+            message.reactions.push(ReactionRecord { member, reaction: reaction.to_owned(), at, ..Default::default() })
+        }
     }
     true
 }

@@ -287,7 +287,7 @@ mod tests {
             assert_eq!((changed, it.file_uploaded(over, 9).unwrap()), ([false, false], None), "a second message");
             assert!(!it.note_file(over, Bytes::new(), String::new()).unwrap());
         }
-        let outbox = it.unanswered(0, 99).unwrap();
+        let outbox = it.unanswered(0, 99, 0).unwrap().sends;
         let media = Media { size: 9, sha256: "hash".into(), ..Media::new("m", "") };
         assert_eq!((outbox.len(), outbox[0].id, &outbox[0].to), (1, send, &bob()));
         assert_eq!((&outbox[0].draft.body[..], &outbox[0].draft.media), (&b"look"[..], &vec![media.clone()]));

@@ -163,11 +163,14 @@ impl Ledger {
         let mut conversation = self.conversation_record(id)?;
         let (mut found, mut newest, mut at_s) = (0, 0, 0);
         for event in history {
-            let Some((sequence, message)) = past(id, event, now_s, conversation.last_received) else { continue };
+            #[cfg_attr(not(feature = "e2ee"), allow(unused_mut, reason = "it is opened"))]
+            let Some((sequence, mut message)) = past(id, event, now_s, conversation.last_received) else { continue };
             found += 1;
             (newest, at_s) = (newest.max(sequence.get()), at_s.max(message.at_s));
             let key = keys::message(id, sequence);
             if self.store.get(&key)?.is_none() {
+                #[cfg(feature = "e2ee")]
+                self.past_message((id, sequence), &mut message, &conversation)?;
                 self.put(&key, &message)?;
             }
         }
@@ -191,13 +194,23 @@ pub(super) fn past(
     let (edited, recalled) = (message.edited, message.recalled);
     let reactions = message.reactions.iter().map(|it| {
         let (member, reaction) = (it.member, it.reaction.clone());
-        ReactionRecord { member, reaction, at: changed_up_to }
+        ReactionRecord { member, reaction, at: changed_up_to, sealed: it.sealed.clone(), mls_epoch: it.mls_epoch }
     });
     let reactions = reactions.collect();
     match wire::InboxEvent::parse(event.encode_to_vec().into()).ok()? {
-        wire::InboxEvent::Message { conversation, sequence, sender, age_s, body, reply_to, media, properties }
-            if conversation == id && sequence.get() > 0 =>
-        {
+        wire::InboxEvent::Message {
+            conversation,
+            sequence,
+            sender,
+            age_s,
+            body,
+            reply_to,
+            media,
+            properties,
+            mls_epoch,
+            silent,
+            mentions,
+        } if conversation == id && sequence.get() > 0 => {
             let (sender, at_s) = (sender.get(), now_s.saturating_sub(age_s));
             let (reply_to, media) = (reply_to.map_or(0, Seq::get), kept(media));
             let (send, edited_at) = (0, if edited { changed_up_to } else { 0 });
@@ -214,6 +227,10 @@ pub(super) fn past(
                 edited_at,
                 reactions,
                 properties,
+                mls_epoch,
+                sealed: false,
+                silent,
+                mentions,
             };
             Some((sequence, message))
         }

@@ -111,6 +111,12 @@ impl Ledger {
                 if conversation == gap.conversation && is_of_gap(sequence) =>
             {
                 if self.take(&mut record, sequence) {
+                    #[cfg(feature = "e2ee")]
+                    let Some((change, payload)) =
+                        self.incoming_change((conversation, sequence, by), change, &payload, &record, now_s)?
+                    else {
+                        return self.put(&keys::conversation(conversation), &record);
+                    };
                     let belief = self.amend((conversation, sequence, by), &mut record, &change)?;
                     self.put(&keys::conversation(conversation), &record)?;
                     self.tell_change(payload, belief)?;

@@ -8,6 +8,7 @@ use godwit_e2ee::link::{LINK_BYTES, LinkOffer, PendingLink};
 use godwit_e2ee::mls::{Device, GroupError};
 use godwit_e2ee::time::UnixTime;
 use godwit_e2ee::user_secret::{SECRET_BYTES, UserSecret};
+use godwit_e2ee::vault::VaultKey;
 use godwit_schemas::client;
 use godwit_schemas::ids::{DeviceName, UserId};
 use prost::Message;
@@ -58,11 +59,8 @@ struct PersonRecord {
     /// From the first.
     #[prost(bytes = "vec", repeated, tag = "1")]
     links: Vec<Vec<u8>>,
-    /// Of the user's devices, retired ones too.
-    #[prost(bytes = "vec", repeated, tag = "2")]
-    certificates: Vec<Vec<u8>>,
     /// The identity key that this user has compared.
-    #[prost(bytes = "vec", tag = "3")]
+    #[prost(bytes = "vec", tag = "2")]
     verified: Vec<u8>,
 }
 
@@ -73,6 +71,9 @@ struct PackageRecord {
     secret: Vec<u8>,
     #[prost(uint64, tag = "2")]
     made_at_s: u64,
+    /// It may be used more than once.
+    #[prost(bool, tag = "3")]
+    last_resort: bool,
 }
 
 /// How far this device is.
@@ -114,6 +115,12 @@ fn secret_of(record: &OwnKeysRecord) -> Option<UserSecret> {
 impl Ledger {
     fn own_keys(&mut self) -> Result<OwnKeysRecord, LocalStoreError> {
         Ok(self.record(keys::OWN_KEYS)?.unwrap_or_default())
+    }
+
+    /// What this user's epoch keys are sealed with.
+    pub(super) fn vault_key(&mut self) -> Result<Option<VaultKey>, LocalStoreError> {
+        let bytes: Option<[u8; 32]> = self.own_keys()?.vault_key.try_into().ok();
+        Ok(bytes.map(VaultKey::from_bytes))
     }
 
     /// How far this device is.
@@ -292,7 +299,7 @@ impl Ledger {
 
     fn key_package(&mut self, device: &Device, last_resort: bool, now_s: u64) -> Result<Vec<u8>, LocalStoreError> {
         let made = device.key_package(last_resort, UnixTime::new(now_s)).map_err(from_group)?;
-        let record = PackageRecord { secret: made.secret.to_vec(), made_at_s: now_s };
+        let record = PackageRecord { secret: made.secret.to_vec(), made_at_s: now_s, last_resort };
         self.put(&keys::key_package(&made.reference), &record)?;
         Ok(made.message)
     }
@@ -306,6 +313,18 @@ impl Ledger {
             self.drop_old_packages(now_s)?;
         }
         self.put(keys::OWN_KEYS, &own)
+    }
+
+    /// The private keys of a key package of this device.
+    pub(super) fn package_secret(&mut self, reference: &[u8]) -> Result<Option<Vec<u8>>, LocalStoreError> {
+        Ok(self.record::<PackageRecord>(&keys::key_package(reference))?.map(|record| record.secret))
+    }
+
+    /// This device is in a group by it: nobody else is to use it.
+    pub(super) fn package_used(&mut self, reference: &[u8]) -> Result<(), LocalStoreError> {
+        let key = keys::key_package(reference);
+        let once = self.record::<PackageRecord>(&key)?.is_some_and(|record| !record.last_resort);
+        if once { self.store.delete(&key) } else { Ok(()) }
     }
 
     fn drop_old_packages(&mut self, now_s: u64) -> Result<(), LocalStoreError> {
@@ -338,8 +357,8 @@ impl Ledger {
         self.put(&keys::person(user), &person)
     }
 
-    /// What the server says of a user: its chain, and its devices' certificates. Certificates that the chain has not signed are
-    /// left out. Returns whether there is something for the app.
+    /// What the server says of a user: its chain, and its devices' certificates, by which what they have signed is opened.
+    /// Certificates that the chain has not signed are left out. Returns whether there is something for the app.
     pub(crate) fn met(
         &mut self,
         user: &UserId,
@@ -359,10 +378,14 @@ impl Ledger {
             Some(Err(_)) => return Ok(Err(forked())),
         };
         let mut person: PersonRecord = self.record(&keys::person(user))?.unwrap_or_default();
-        let certified = certificates.iter().filter(|bytes| {
-            DeviceCertificate::from_bytes(bytes).is_ok_and(|certificate| chain.certifies(&certificate, true))
-        });
-        (person.certificates, person.links) = (certified.map(|bytes| bytes.to_vec()).collect(), links);
+        for bytes in certificates {
+            if let Ok(certificate) = DeviceCertificate::from_bytes(bytes)
+                && chain.certifies(&certificate, true)
+            {
+                self.keep_signer(&certificate)?;
+            }
+        }
+        person.links = links;
         self.put(&keys::person(user), &person)?;
         // What this device has changed itself is no news to it.
         let news = if *user == self.me { self.lost_identity(&chain)? } else { news };

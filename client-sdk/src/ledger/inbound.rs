@@ -12,7 +12,8 @@ use super::amend::Belief;
 use super::outbound::{kept, recipient};
 use super::record::{
     EarlyRecord, FailedFileRecord, InboxRecord, KnownConversationRecord, KnownMemberRecord, MessageRecord,
-    RestoredRecord, SentRecord, UnconfirmedEvent, UnplacedSendRecord, UnroutedSendsRecord,
+    PlaintextRecord, RestoredRecord, SentRecord, UnconfirmedEvent, UndecryptableRecord, UnplacedSendRecord,
+    UnroutedSendsRecord,
 };
 use super::{Gap, HistoryFill, Ledger, decoded, failure, keep_tracker, keys, ordinal_of, place_of, tracker_of};
 use crate::event::{Delivery, Event, Message, Reaction};
@@ -38,6 +39,9 @@ pub(crate) struct Received {
     pub(crate) gaps: Vec<Gap>,
     /// What is to be asked for of what was before this device.
     pub(crate) fills: Vec<HistoryFill>,
+    /// More may be sent than before, or there is something to do about groups.
+    #[cfg(feature = "e2ee")]
+    pub(crate) epochs: bool,
 }
 
 impl Ledger {
@@ -60,12 +64,25 @@ impl Ledger {
                     reply_to,
                     media,
                     properties,
+                    mls_epoch,
+                    silent,
+                    mentions,
                 } => {
                     let at_s = now_s.saturating_sub(age_s);
                     let properties = properties.map(|it| Box::new((*it).into()));
                     let (sender, reply_to, media) = (sender.get(), reply_to.map_or(0, Seq::get), kept(media));
-                    let message =
-                        MessageRecord { sender, at_s, body, reply_to, media, properties, ..Default::default() };
+                    let message = MessageRecord {
+                        sender,
+                        at_s,
+                        body,
+                        reply_to,
+                        media,
+                        properties,
+                        mls_epoch,
+                        silent,
+                        mentions,
+                        ..Default::default()
+                    };
                     self.receive_message(conversation, sequence, &message, &mut received)?;
                 }
                 wire::InboxEvent::Changed { conversation, sequence, by, change } => {
@@ -94,8 +111,16 @@ impl Ledger {
             return Ok(());
         }
         conversation.active_at_s = conversation.active_at_s.max(message.at_s);
+        #[cfg(feature = "e2ee")]
+        let Some(message) = &self.incoming(id, sequence, message.clone(), &conversation)? else {
+            return self.finish(id, conversation, received);
+        };
         conversation.last_message = conversation.last_message.max(sequence.get());
         let key = keys::message(id, sequence);
+        if message.sealed {
+            self.put(&key, message)?;
+            return self.finish(id, conversation, received);
+        }
         // One that history had already is counted.
         if let Some(unread) = conversation.unread.filter(|_| self.is_unread(&conversation, sequence, message))
             && self.store.get(&key)?.is_none()
@@ -120,6 +145,19 @@ impl Ledger {
             return Ok(());
         }
         conversation.active_at_s = conversation.active_at_s.max(now_s);
+        #[cfg(feature = "e2ee")]
+        let (change, payload) = {
+            // Who is a member now, says the change itself.
+            let place = (id, sequence, by);
+            match self.incoming_change(place, change, &payload, &conversation, now_s)? {
+                Some(told) => told,
+                None => return self.finish(id, conversation, received),
+            }
+        };
+        #[cfg(not(feature = "e2ee"))]
+        if change == ConversationUpdate::Encrypted {
+            return self.finish(id, conversation, received);
+        }
         let belief = self.amend((id, sequence, by), &mut conversation, &change)?;
         self.apply((id, sequence), &mut conversation, change)?;
         self.tell_change(payload, belief)?;
@@ -186,7 +224,8 @@ impl Ledger {
             | ConversationUpdate::Edited(..)
             | ConversationUpdate::Reacted(..)
             | ConversationUpdate::Settings(_)
-            | ConversationUpdate::Retention(_) => {}
+            | ConversationUpdate::Retention(_)
+            | ConversationUpdate::Encrypted => {}
         }
         Ok(())
     }
@@ -226,6 +265,8 @@ impl Ledger {
 
     /// The answer to a question about the members.
     pub(crate) fn described(&mut self, id: ConversationId, opened: client::Opened) -> Result<(), LocalStoreError> {
+        #[cfg(feature = "e2ee")]
+        self.announced(id, opened.mls_epoch)?;
         let mut conversation = self.conversation_record(id)?;
         let members = opened.members.into_iter().filter_map(|member| {
             let user = UserId::new(&member.user).ok()?;
@@ -310,6 +351,14 @@ impl Ledger {
             UnconfirmedEvent::Restored(RestoredRecord { lost }) => {
                 Some(Event::ServerRestored { lost: lost.into_iter().map(ConversationId::new).collect() })
             }
+            UnconfirmedEvent::Undecryptable(UndecryptableRecord { place, why }) => {
+                let (conversation, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
+                Some(Event::Undecryptable { conversation, sequence, why })
+            }
+            UnconfirmedEvent::Plaintext(PlaintextRecord { place, sender, body }) => {
+                let (conversation, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
+                Some(Event::Plaintext { conversation, sequence, sender: Ordinal::new(sender), body })
+            }
             UnconfirmedEvent::IdentityChanged(user) => {
                 UserId::new(&user).ok().map(|user| Event::IdentityChanged { user })
             }
@@ -337,8 +386,21 @@ impl Ledger {
         within: &KnownConversationRecord,
     ) -> Message {
         let MessageRecord {
-            sender, at_s, body, send, reply_to, edited, recalled, media, reactions, properties, ..
+            sender,
+            at_s,
+            body,
+            send,
+            reply_to,
+            edited,
+            recalled,
+            media,
+            reactions,
+            properties,
+            mls_epoch,
+            sealed: unopened,
+            ..
         } = record;
+        let body = if unopened { Bytes::new() } else { body };
         let (user, _, _) = watermark(within, Ordinal::new(sender));
         let user = if send == 0 { user } else { Some(self.me.clone()) };
         let mine = user.as_ref() == Some(&self.me);
@@ -364,6 +426,8 @@ impl Ledger {
             reply_to,
             edited,
             recalled,
+            encrypted: mls_epoch > 0,
+            unopened,
             reactions,
             properties: properties.map(|it| (*it).into()),
         }

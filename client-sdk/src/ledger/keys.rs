@@ -188,3 +188,84 @@ pub(crate) const KEY_PACKAGES: (&[u8], &[u8]) = (b"X/package/", b"X/package0");
 pub(crate) fn person(user: &UserId) -> Vec<u8> {
     [b"X/person/", user.as_str().as_bytes()].concat()
 }
+
+/// The group of an encrypted conversation.
+#[cfg(feature = "e2ee")]
+pub(crate) fn group(id: ConversationId) -> Vec<u8> {
+    [&b"X/group/"[..], &id.get().to_be_bytes()].concat()
+}
+
+/// All of them: the bounds of a scan.
+#[cfg(feature = "e2ee")]
+pub(crate) const GROUPS: (&[u8], &[u8]) = (b"X/group/", b"X/group0");
+
+/// The conversation in a key of [`group`].
+#[cfg(feature = "e2ee")]
+pub(crate) fn group_of(key: &[u8]) -> ConversationId {
+    let bytes = key.get(8..16).and_then(|bytes| bytes.try_into().ok());
+    ConversationId::new(bytes.map_or(0, u64::from_be_bytes))
+}
+
+/// The ratchet tree of a group.
+#[cfg(feature = "e2ee")]
+pub(crate) fn tree(id: ConversationId) -> Vec<u8> {
+    [&b"X/tree/"[..], &id.get().to_be_bytes()].concat()
+}
+
+/// The keys of an epoch.
+#[cfg(feature = "e2ee")]
+pub(crate) fn epoch(id: ConversationId, epoch: u64) -> Vec<u8> {
+    [&b"X/epoch/"[..], &id.get().to_be_bytes(), &epoch.to_be_bytes()].concat()
+}
+
+/// A commit that waits until this device is in the group.
+#[cfg(feature = "e2ee")]
+pub(crate) fn waiting_commit(id: ConversationId, epoch: u64) -> Vec<u8> {
+    [&b"X/commit/"[..], &id.get().to_be_bytes(), &epoch.to_be_bytes()].concat()
+}
+
+/// All of a conversation: the bounds of a scan.
+#[cfg(feature = "e2ee")]
+pub(crate) fn waiting_commits(id: ConversationId) -> (Vec<u8>, Vec<u8>) {
+    (waiting_commit(id, 0), waiting_commit(id, u64::MAX))
+}
+
+/// A message that was not opened yet, and of which the app was not told.
+#[cfg(feature = "e2ee")]
+pub(crate) fn held(id: ConversationId, sequence: Seq) -> Vec<u8> {
+    [&b"X/held/"[..], &id.get().to_be_bytes(), &sequence.get().to_be_bytes()].concat()
+}
+
+/// All of them: the bounds of a scan.
+#[cfg(feature = "e2ee")]
+pub(crate) const HELD: (&[u8], &[u8]) = (b"X/held/", b"X/held0");
+
+/// The place in a key of [`held`].
+#[cfg(feature = "e2ee")]
+pub(crate) fn held_at(key: &[u8]) -> (ConversationId, Seq) {
+    let number = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    (ConversationId::new(number(7)), Seq::new(number(15)))
+}
+
+/// The certificate of a user's device, by the key that it signs with.
+#[cfg(feature = "e2ee")]
+pub(crate) fn signer(user: &UserId, id: godwit_e2ee::content::SignerId) -> Vec<u8> {
+    [b"X/signer/", user.as_str().as_bytes(), b"/", &id.to_bytes()].concat()
+}
+
+/// The key of this epoch is to be put into the vault.
+#[cfg(feature = "e2ee")]
+pub(crate) fn to_vault(id: ConversationId, epoch: u64) -> Vec<u8> {
+    [&b"X/vault/"[..], &id.get().to_be_bytes(), &epoch.to_be_bytes()].concat()
+}
+
+/// All of them: the bounds of a scan.
+#[cfg(feature = "e2ee")]
+pub(crate) const TO_VAULT: (&[u8], &[u8]) = (b"X/vault/", b"X/vault0");
+
+/// The conversation and the epoch in a key of [`to_vault`].
+#[cfg(feature = "e2ee")]
+pub(crate) fn vaulted(key: &[u8]) -> (ConversationId, u64) {
+    let number = |at: usize| key.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes);
+    (ConversationId::new(number(8)), number(16))
+}

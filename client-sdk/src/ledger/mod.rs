@@ -9,6 +9,7 @@
 //! - `amend`: what happens to messages that are here: edited, taken back, reacted to.
 //! - `unread`: how many messages this user has not read.
 //! - `fill`: what a device that is new fetches of what was before it.
+//! - `groups`, `sealed`, `vault`: encrypted conversations: their groups, what is sealed and opened, and keys of earlier epochs.
 //! - `gaps`: what did not come, until it has been looked for.
 //! - `passwords`: what the device is let in with.
 //! - `queries`: what an app asks.
@@ -23,6 +24,8 @@ pub(crate) mod files;
 mod fill;
 mod gaps;
 #[cfg(feature = "e2ee")]
+pub(crate) mod groups;
+#[cfg(feature = "e2ee")]
 pub(crate) mod identity;
 mod inbound;
 mod keys;
@@ -31,6 +34,8 @@ mod outbound;
 mod passwords;
 mod queries;
 mod record;
+#[cfg(feature = "e2ee")]
+mod sealed;
 #[cfg(feature = "media")]
 mod secret;
 mod sequence;
@@ -39,6 +44,8 @@ mod tests;
 pub(crate) mod thread;
 mod unplaced;
 mod unread;
+#[cfg(feature = "e2ee")]
+mod vault;
 
 use std::collections::BTreeSet;
 
@@ -102,6 +109,12 @@ pub(crate) struct Ledger {
     has_new_fills: bool,
     /// There are sends to phone numbers of which nobody has asked whose they are.
     has_new_phones: bool,
+    /// More of the outbox may be sent than before, or there is something to do about groups.
+    #[cfg(feature = "e2ee")]
+    has_new_epochs: bool,
+    /// Of this opening of the store: see `godwit_e2ee::content::Number`.
+    #[cfg(feature = "e2ee")]
+    opened: godwit_e2ee::content::OpenedStore,
 }
 
 impl Ledger {
@@ -114,7 +127,20 @@ impl Ledger {
         beginning: Beginning,
     ) -> Result<Self, Error> {
         let (me, counter, has_new_gaps, has_new_fills, has_new_phones) = (user.clone(), 0, false, false, false);
-        let mut ledger = Self { store, me, counter, archive, has_new_gaps, has_new_fills, has_new_phones };
+        let mut ledger = Self {
+            store,
+            me,
+            counter,
+            archive,
+            has_new_gaps,
+            has_new_fills,
+            has_new_phones,
+            #[cfg(feature = "e2ee")]
+            has_new_epochs: false,
+            #[cfg(feature = "e2ee")]
+            opened: godwit_e2ee::content::OpenedStore::draw()
+                .map_err(|error| LocalStoreError::new("draw random bytes", error))?,
+        };
         let owner = format!("{user}/{device}");
         match ledger.store.get(keys::OWNER)? {
             Some(stored) if stored != owner.as_bytes() => {

@@ -19,7 +19,23 @@ pub(crate) struct UnansweredSend {
     pub(crate) counter: u64,
     /// The conversation, where it is known: that is shorter than a name.
     pub(crate) to: Recipient,
+    /// With the body as it leaves.
     pub(crate) draft: Draft,
+    /// The epoch whose key sealed it; 0: it is not sealed.
+    pub(crate) mls_epoch: u64,
+}
+
+/// A piece of the outbox.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct OutboxPage {
+    /// What may leave, oldest first.
+    pub(crate) sends: Vec<UnansweredSend>,
+    /// What can never leave, and why.
+    pub(crate) refused: Vec<(SendId, u8, String)>,
+    /// The last one that was looked at.
+    pub(crate) read_up_to: u64,
+    /// There may be more behind it.
+    pub(crate) more: bool,
 }
 
 impl Ledger {
@@ -31,34 +47,69 @@ impl Ledger {
         let Draft { body, expires_in_s, reply_to, media, silent, mentions } = draft;
         let (reply_to, media) = (reply_to.map_or(0, Seq::get), kept(media));
         let queued_at_s = now_s;
-        let out =
-            OutRecord { user, conversation, body, expires_in_s, queued_at_s, reply_to, media, phone, silent, mentions };
+        let (sealed, mls_epoch) = (bytes::Bytes::new(), 0);
+        let out = OutRecord {
+            user,
+            conversation,
+            body,
+            expires_in_s,
+            queued_at_s,
+            reply_to,
+            media,
+            phone,
+            silent,
+            mentions,
+            sealed,
+            mls_epoch,
+        };
         self.store.put(&keys::outbox(id), &out.encode_to_vec())?;
         self.count_unanswered(to, 1)?;
         Ok(id)
     }
 
-    /// The oldest unanswered sends after this one.
-    pub(crate) fn unanswered(&mut self, after: u64, limit: usize) -> Result<Vec<UnansweredSend>, LocalStoreError> {
+    /// The oldest unanswered sends after this one that may leave now.
+    pub(crate) fn unanswered(&mut self, after: u64, limit: usize, now_s: u64) -> Result<OutboxPage, LocalStoreError> {
         let (from, to) = keys::above(keys::OUTBOX, after);
         let pairs = self.store.scan(&from, &to, Scan::Forward, limit)?;
-        pairs
-            .into_iter()
-            .map(|(key, value)| {
-                let out = decoded::<OutRecord>(&value)?;
-                let mut to = recipient(&out.user, &out.phone, out.conversation);
-                if let Recipient::User(user) = &to
-                    && let Some(known) = self.direct(user)?
-                {
-                    to = Recipient::Conversation(known);
+        let mut page = OutboxPage { read_up_to: after, more: pairs.len() == limit, ..OutboxPage::default() };
+        #[cfg(feature = "e2ee")]
+        let mut sealers = super::sealed::Sealers::default();
+        #[cfg(not(feature = "e2ee"))]
+        let _ = now_s;
+        for (key, value) in pairs {
+            #[cfg_attr(not(feature = "e2ee"), allow(unused_mut, reason = "it is sealed"))]
+            let mut out = decoded::<OutRecord>(&value)?;
+            let mut to = recipient(&out.user, &out.phone, out.conversation);
+            if let Recipient::User(user) = &to
+                && let Some(known) = self.direct(user)?
+            {
+                to = Recipient::Conversation(known);
+            }
+            let id = SendId::new(keys::number(&key));
+            page.read_up_to = id.get();
+            #[cfg(feature = "e2ee")]
+            let sealed = match self.outgoing(id, &to, &mut out, &mut sealers, now_s)? {
+                super::sealed::Outgoing::Plain => None,
+                super::sealed::Outgoing::Sealed(body, epoch) => Some((body, epoch)),
+                super::sealed::Outgoing::Waits => continue,
+                super::sealed::Outgoing::Never(why) => {
+                    page.refused.push((
+                        id,
+                        godwit_schemas::reason::Reason::IMPLEMENTATION_SPECIFIC.get(),
+                        why.to_owned(),
+                    ));
+                    continue;
                 }
-                let id = SendId::new(keys::number(&key));
-                let OutRecord { body, expires_in_s, reply_to, media, silent, mentions, .. } = out;
-                let (reply_to, media) = (Seq::unless_zero(reply_to), told(media));
-                let draft = Draft { body, expires_in_s, reply_to, media, silent, mentions };
-                Ok(UnansweredSend { id, counter: self.counter, to, draft })
-            })
-            .collect()
+            };
+            #[cfg(not(feature = "e2ee"))]
+            let sealed = None;
+            let OutRecord { body, expires_in_s, reply_to, media, silent, mentions, .. } = out;
+            let (body, mls_epoch) = sealed.unwrap_or((body, 0));
+            let (reply_to, media) = (Seq::unless_zero(reply_to), told(media));
+            let draft = Draft { body, expires_in_s, reply_to, media, silent, mentions };
+            page.sends.push(UnansweredSend { id, counter: self.counter, to, draft, mls_epoch });
+        }
+        Ok(page)
     }
 
     /// The server has stored a send, at this place if it says so. Returns every send that has a place now.

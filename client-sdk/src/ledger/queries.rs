@@ -58,7 +58,11 @@ impl Ledger {
         let unread = self.unread(id, &mut record)?;
         let newest = Seq::new(record.last_message);
         let last = self.record(&keys::message(id, newest))?.map(|last| self.message(id, newest, last, &record));
-        Ok(Conversation { unread, last, ..conversation(id, record) })
+        #[cfg(feature = "e2ee")]
+        let encrypted = self.is_encrypted(id)?;
+        #[cfg(not(feature = "e2ee"))]
+        let encrypted = false;
+        Ok(Conversation { unread, last, encrypted, ..conversation(id, record) })
     }
 
     /// Conversations whose members are not known.
@@ -206,6 +210,7 @@ fn conversation(id: ConversationId, record: KnownConversationRecord) -> Conversa
         id,
         group: record.group,
         title: record.title,
+        encrypted: false,
         members: members.collect(),
         read_up_to: Seq::new(record.read),
         unread: record.unread.unwrap_or_default(),

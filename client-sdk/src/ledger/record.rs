@@ -144,6 +144,12 @@ pub(crate) struct OutRecord {
     /// Ordinals of whom it mentions.
     #[prost(uint32, repeated, tag = "10")]
     pub(crate) mentions: Vec<u32>,
+    /// The body as it was sealed; empty: it was not.
+    #[prost(bytes = "bytes", tag = "11")]
+    pub(crate) sealed: bytes::Bytes,
+    /// Under the key of this epoch.
+    #[prost(uint64, tag = "12")]
+    pub(crate) mls_epoch: u64,
 }
 
 /// A send that was answered.
@@ -211,6 +217,18 @@ pub(crate) struct MessageRecord {
     /// What it says beside its body.
     #[prost(message, optional, boxed, tag = "11")]
     pub(crate) properties: Option<Box<Properties>>,
+    /// The epoch whose key sealed the body; 0: it was not sealed.
+    #[prost(uint64, tag = "12")]
+    pub(crate) mls_epoch: u64,
+    /// The body is still sealed.
+    #[prost(bool, tag = "13")]
+    pub(crate) sealed: bool,
+    /// As in `client.Message`. Kept while the body is sealed, since it is signed with it.
+    #[prost(bool, tag = "14")]
+    pub(crate) silent: bool,
+    /// Likewise.
+    #[prost(uint32, repeated, tag = "15")]
+    pub(crate) mentions: Vec<u32>,
 }
 
 /// How a member reacts to a message.
@@ -224,6 +242,11 @@ pub(crate) struct ReactionRecord {
     /// The place of the change; 0: not known.
     #[prost(uint64, tag = "3")]
     pub(crate) at: u64,
+    /// It is still sealed: as in `client.Reaction`.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(crate) sealed: bytes::Bytes,
+    #[prost(uint64, tag = "5")]
+    pub(crate) mls_epoch: u64,
 }
 
 /// A page of history that is to be asked for: see `fill`.
@@ -240,7 +263,7 @@ pub(crate) struct FillRecord {
 /// What the app has not confirmed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct InboxRecord {
-    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8, 9")]
+    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8, 9, 10, 11")]
     pub(crate) waiting: Option<UnconfirmedEvent>,
     /// Of a change of a message: the message is here, and who did it may.
     #[prost(bool, tag = "7")]
@@ -274,6 +297,32 @@ pub(crate) enum UnconfirmedEvent {
     /// This user has another identity key.
     #[prost(string, tag = "9")]
     IdentityChanged(String),
+    /// A message that cannot be opened.
+    #[prost(message, tag = "10")]
+    Undecryptable(UndecryptableRecord),
+    /// A message that was not sealed, where all are.
+    #[prost(message, tag = "11")]
+    Plaintext(PlaintextRecord),
+}
+
+/// A message that cannot be opened.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct UndecryptableRecord {
+    #[prost(message, required, tag = "1")]
+    pub(crate) place: PlaceRecord,
+    #[prost(string, tag = "2")]
+    pub(crate) why: String,
+}
+
+/// A message that was not sealed, where all are.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PlaintextRecord {
+    #[prost(message, required, tag = "1")]
+    pub(crate) place: PlaceRecord,
+    #[prost(uint32, tag = "2")]
+    pub(crate) sender: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(crate) body: bytes::Bytes,
 }
 
 /// What the server has forgotten.

@@ -1,4 +1,6 @@
 #[cfg(feature = "e2ee")]
+mod groups;
+#[cfg(feature = "e2ee")]
 mod identity;
 mod origin;
 
@@ -99,7 +101,7 @@ fn sends_keep_their_numbers_over_a_restart_and_use_none_twice() {
     it.stored(SendId::new(101), at(2)).unwrap();
     it.commit().unwrap();
     let mut it = ledger(&store);
-    let left: Vec<_> = it.unanswered(0, 99).unwrap().into_iter().map(|out| out.id.get()).collect();
+    let left: Vec<_> = it.unanswered(0, 99, 0).unwrap().sends.into_iter().map(|out| out.id.get()).collect();
     assert_eq!(left, [102, 103]);
     assert_eq!(it.queue(&to, Draft::new("x"), 9).unwrap().get(), 104);
 }
@@ -345,7 +347,7 @@ fn a_number_used_by_others_is_no_retry_after_a_restart() {
     let three = it.queue(&to, Draft::new("three"), 9).unwrap();
     assert_eq!(three.get(), 901);
     assert!(it.is_own_repetition(three, 901).unwrap());
-    assert_eq!(it.unanswered(0, 9).unwrap()[0].counter, 7);
+    assert_eq!(it.unanswered(0, 9, 0).unwrap().sends[0].counter, 7);
 }
 
 /// Stores of before counted without a name: they go on so, or a retry would be another message.
@@ -357,7 +359,7 @@ fn a_store_of_before_keeps_its_count_without_a_name() {
     crate::store::LocalStore::delete(&mut before, keys::COUNTER).unwrap();
     let mut it = ledger(&store);
     it.queue(&user("bob").into(), Draft::new("x"), 9).unwrap();
-    let out = &it.unanswered(0, 9).unwrap()[0];
+    let out = &it.unanswered(0, 9, 0).unwrap().sends[0];
     assert_eq!((out.counter, out.id.get()), (0, 101));
 }
 

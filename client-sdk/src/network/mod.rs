@@ -178,6 +178,8 @@ pub(crate) struct PublishAck {
     pub(crate) at: Option<(ConversationId, Seq)>,
     /// The server took it before, and all of its count up to this number.
     pub(crate) repeated: Option<u64>,
+    /// The epoch that the conversation is in, if it was refused for the one that it was sealed in.
+    pub(crate) mls_epoch: Option<u64>,
     /// Of the packet.
     pub(crate) bytes: usize,
 }

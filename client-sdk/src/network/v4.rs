@@ -141,7 +141,8 @@ impl LinkV4 {
                 Some(InboundPacket::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
             }
             Packet::PubAck(ack) => {
-                let answer = PublishAck { reason: 0, text: String::new(), at: None, repeated: None, bytes };
+                let answer =
+                    PublishAck { reason: 0, text: String::new(), at: None, repeated: None, mls_epoch: None, bytes };
                 Some(InboundPacket::Answer { packet_id: ack.pkid, answer })
             }
             Packet::SubAck(ack) => {

@@ -146,15 +146,16 @@ impl LinkV5 {
                 Some(InboundPacket::Publish { packet_id: publish.pkid, topic, payload: publish.payload })
             }
             Packet::PubAck(ack) => {
-                let (mut text, mut at, mut repeated) = (None, None, None);
+                let (mut text, mut at, mut repeated, mut mls_epoch) = (None, None, None, None);
                 if let Some(properties) = ack.properties {
                     let told = |name| properties.user_properties.iter().find(|(told, _)| told == name);
                     at = told("at").and_then(|(_, at)| place(at));
                     repeated = told("repeated").and_then(|(_, last)| last.parse().ok());
+                    mls_epoch = told("mls-epoch").and_then(|(_, epoch)| epoch.parse().ok());
                     text = properties.reason_string;
                 }
                 let text = text.unwrap_or_default();
-                let answer = PublishAck { reason: reason(ack.reason), text, at, repeated, bytes };
+                let answer = PublishAck { reason: reason(ack.reason), text, at, repeated, mls_epoch, bytes };
                 Some(InboundPacket::Answer { packet_id: ack.pkid, answer })
             }
             Packet::SubAck(ack) => {

@@ -51,6 +51,8 @@ pub enum ConversationUpdate {
     Reacted(Seq, String),
     /// How long messages are kept from here on.
     Retention(client::Retention),
+    /// The conversation's messages are encrypted from end to end from here on, or their keys are other ones.
+    Encrypted,
 }
 
 /// A payload of the topic `inbox`, decoded. Within a conversation, messages and changes have consecutive sequences; one that was seen before
@@ -75,6 +77,12 @@ pub enum InboxEvent {
         media: Vec<Media>,
         /// What it says beside its body.
         properties: Option<Box<Properties>>,
+        /// The epoch whose key sealed the body; 0: it is not sealed.
+        mls_epoch: u64,
+        /// Nobody is pushed because of it.
+        silent: bool,
+        /// Whom it mentions: ordinals.
+        mentions: Vec<u32>,
     },
     /// How far a member is. Replaces what was said of it before.
     Receipt {
@@ -106,6 +114,8 @@ pub enum InboxEvent {
         reason: Reason,
         /// The same for people.
         text: String,
+        /// The epoch that the conversation is in, if it was refused for the one that it was sealed in.
+        mls_epoch: Option<u64>,
     },
 }
 
@@ -131,6 +141,9 @@ impl InboxEvent {
                 reply_to: Seq::unless_zero(message.reply_to),
                 media: media::told(message.media),
                 properties: message.properties.map(|it| Box::new((*it).into())),
+                mls_epoch: message.mls_epoch,
+                silent: message.silent,
+                mentions: message.mentions,
             }),
             event::Event::Receipt(receipt) => Ok(Self::Receipt {
                 conversation: ConversationId::new(receipt.conversation),
@@ -142,12 +155,16 @@ impl InboxEvent {
                 conversation: ConversationId::new(changed.conversation),
                 sequence: Seq::new(changed.sequence),
                 by: Ordinal::new(changed.by),
-                change: parse_change(changed.change)?,
+                change: match changed.change {
+                    None if changed.mls.is_some() => ConversationUpdate::Encrypted,
+                    change => parse_change(change)?,
+                },
             }),
             event::Event::Refusal(refusal) => Ok(Self::Refused {
                 packet_id: refusal.packet_id.try_into().map_err(|_| Malformed("packet identifier".to_owned()))?,
                 reason: Reason::from_u32(refusal.reason),
                 text: refusal.text,
+                mls_epoch: Some(refusal.mls_epoch).filter(|epoch| *epoch > 0),
             }),
         }
     }
@@ -208,8 +225,20 @@ mod tests {
         let (sender, reply_to) = (Ordinal::new(1), Some(Seq::new(1)));
         let media = vec![Media { size: 9, ..Media::new("m", "a.jpg") }];
         let properties = Some(Box::new(Properties { is_text: Some(true), ..Properties::default() }));
-        let expected =
-            InboxEvent::Message { conversation, sequence, sender, age_s: 9, body, reply_to, media, properties };
+        let (age_s, mls_epoch, silent, mentions) = (9, 0, false, Vec::new());
+        let expected = InboxEvent::Message {
+            conversation,
+            sequence,
+            sender,
+            age_s,
+            body,
+            reply_to,
+            media,
+            properties,
+            mls_epoch,
+            silent,
+            mentions,
+        };
         assert_eq!(parse(event::Event::Message(message)), Ok(expected));
 
         let member = client::Member { ordinal: 1, user: "bob".into(), role: Role::Admin.into() };

@@ -32,16 +32,20 @@ impl Publication {
     }
 
     /// A send from the outbox, numbered in this count.
-    pub(crate) fn of(counter: u64, id: SendId, to: &Recipient, draft: Draft) -> Self {
+    pub(crate) fn of(counter: u64, id: SendId, to: &Recipient, draft: Draft, mls_epoch: u64) -> Self {
         let to = match to {
             Recipient::User(user) => send::To::User(user.to_string()),
             Recipient::Conversation(conversation) => send::To::Conversation(conversation.get()),
             Recipient::Phone(number) => send::To::Phone(number.to_string()),
         };
-        Self::send(to, (counter, id.get()), draft)
+        Self::sealed(to, (counter, id.get()), draft, mls_epoch)
     }
 
-    fn send(to: send::To, (counter, client_sequence): (u64, u64), draft: Draft) -> Self {
+    fn send(to: send::To, number: (u64, u64), draft: Draft) -> Self {
+        Self::sealed(to, number, draft, 0)
+    }
+
+    fn sealed(to: send::To, (counter, client_sequence): (u64, u64), draft: Draft, mls_epoch: u64) -> Self {
         let Draft { body, expires_in_s, reply_to, media, silent, mentions } = draft;
         let (reply_to, media) = (reply_to.map_or(0, Seq::get), media.into_iter().map(announced).collect());
         let send = Send {
@@ -54,6 +58,7 @@ impl Publication {
             counter,
             silent,
             mentions,
+            mls_epoch,
             ..Send::default()
         };
         Self { topic: "send", payload: send.encode_to_vec().into() }

@@ -56,6 +56,17 @@ pub struct CheckedKeyPackage {
 ///
 /// It has not, or it cannot.
 pub fn check(bytes: &[u8], of: &DeviceCertificate, now: UnixTime) -> Result<CheckedKeyPackage, KeyPackageError> {
+    let (certificate, checked) = read(bytes, now)?;
+    if certificate == *of { Ok(checked) } else { Err(KeyPackageError::Certificate) }
+}
+
+/// Reads a key package (an MLSMessage) that can be used now, and says which device has made it. Whether that certificate is to be
+/// believed is for the caller to know.
+///
+/// # Errors
+///
+/// It is none, or it cannot be used.
+pub fn read(bytes: &[u8], now: UnixTime) -> Result<(DeviceCertificate, CheckedKeyPackage), KeyPackageError> {
     if bytes.len() > KEY_PACKAGE_BYTES_MAX {
         return Err(KeyPackageError::Malformed);
     }
@@ -64,9 +75,7 @@ pub fn check(bytes: &[u8], of: &DeviceCertificate, now: UnixTime) -> Result<Chec
     if (package.version(), package.cipher_suite()) != (ProtocolVersion::MLS_10, SUITE) {
         return Err(KeyPackageError::Suite);
     }
-    if certificate(package.signing_identity()).ok().as_ref() != Some(of) {
-        return Err(KeyPackageError::Certificate);
-    }
+    let certificate = certificate(package.signing_identity()).map_err(|_| KeyPackageError::Certificate)?;
     let expires = package.expiration().map_err(|_| KeyPackageError::Malformed)?;
     let expires = UnixTime::new(expires.seconds_since_epoch());
     if expires > now.after(LIFETIME).after(CLOCK_SKEW) {
@@ -75,5 +84,5 @@ pub fn check(bytes: &[u8], of: &DeviceCertificate, now: UnixTime) -> Result<Chec
     let last_resort = package.extensions.has_extension(ExtensionType::LAST_RESORT_KEY_PACKAGE);
     let reference = package.to_reference(&Suite::new()).map_err(|_| KeyPackageError::Invalid)?.to_vec();
     public_group::client().validate_key_package(message, Some(mls_time(now))).map_err(|_| KeyPackageError::Invalid)?;
-    Ok(CheckedKeyPackage { reference, last_resort, expires })
+    Ok((certificate, CheckedKeyPackage { reference, last_resort, expires }))
 }

@@ -1,7 +1,7 @@
 //! A device that is subscribed to `inbox` and `rpc`.
 
 use godwit_schemas::client::event::Event;
-use godwit_schemas::client::{self, Change, Message, Request, Response, change, request::Call};
+use godwit_schemas::client::{self, Change, Message, Refusal, Request, Response, change, request::Call};
 use prost::Message as _;
 
 use crate::mqtt::{Client, Packet, Publish, RESUME, Version};
@@ -81,10 +81,18 @@ impl Phone {
         }
     }
 
-    /// The next event, acknowledged if it is to be.
-    pub(crate) fn event_of_any_kind(&mut self) -> Event {
-        let publish = self.take("an event", "inbox");
-        client::Event::decode(&publish.payload[..]).expect("an Event").event.expect("a known kind")
+    /// The next event that says why a publish was refused: 3.1.1 has no other way. What comes before it stays.
+    pub(crate) fn refusal(&mut self) -> Refusal {
+        let event = |publish: &Publish| client::Event::decode(&publish.payload[..]).ok()?.event;
+        let (publish, refusal) = self.client.take("a refusal", |packet| match packet {
+            Packet::Publish(publish) if publish.topic == "inbox" => match event(publish)? {
+                Event::Refusal(refusal) => Some((publish.clone(), refusal)),
+                _ => None,
+            },
+            _ => None,
+        });
+        self.client.acknowledge(&publish);
+        refusal
     }
 
     /// The next event is this change: returns what, where, by whom.

@@ -2,6 +2,7 @@
 
 mod apps;
 mod calls;
+mod encryption;
 mod files;
 mod fill;
 mod network;

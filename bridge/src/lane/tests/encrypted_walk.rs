@@ -235,6 +235,7 @@ impl Walk {
         next.epoch = epoch + 1;
         next.begun.insert(next.epoch, with.clone());
         let (generation, low) = (epoch >> 32, (epoch & u64::from(u32::MAX)) + 1);
+        self.salt += 1;
         let call = CommitGroup {
             conversation: self.conversation,
             epoch,
@@ -242,6 +243,8 @@ impl Walk {
             group_info: format!("info {} {generation} {low}", self.conversation).into(),
             welcomes,
             with,
+            // Nobody reads it of a commit. It tells this one from all others: the same would be answered as then.
+            tree: self.salt.to_string().into(),
             ..Default::default()
         };
         (call, next, sound)

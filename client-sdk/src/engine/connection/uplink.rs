@@ -4,8 +4,8 @@ use bytes::Bytes;
 use godwit_schemas::ids::{ConversationId, Seq};
 use tokio::time::Instant;
 
-use super::super::DisconnectCause;
 use super::super::batch::InboundBatch;
+use super::super::{DisconnectCause, now_s};
 use super::{EngineConnection, UnackedPublish};
 use crate::network::traffic::Purpose;
 use crate::network::{FIRST_PACKET_ID, LAST_PACKET_ID, OutboundPacket};
@@ -24,13 +24,22 @@ impl EngineConnection<'_> {
         if !self.may_have_more || !self.outbox.is_empty() || self.is_reconciling() || self.is_held() {
             return Ok(());
         }
+        #[cfg(feature = "e2ee")]
+        if self.engine.shared.encryption.take_changed() {
+            // What waited may leave now.
+            self.read_up_to = 0;
+        }
         let after = self.read_up_to;
         let ledger = &self.engine.shared.ledger;
-        let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW)?, it.untold_reads()?))).await;
-        let (outbox, reads) = read.map_err(DisconnectCause::Failed)?;
-        self.may_have_more = outbox.len() == WINDOW;
-        self.read_up_to = outbox.last().map_or(after, |last| last.id.get());
-        self.outbox = outbox.into();
+        let read = ledger.call(move |it| Ok((it.unanswered(after, WINDOW, now_s())?, it.untold_reads()?))).await;
+        let (page, reads) = read.map_err(DisconnectCause::Failed)?;
+        (self.may_have_more, self.read_up_to) = (page.more, page.read_up_to);
+        let in_flight =
+            |id| self.in_flight.values().any(|it| matches!(it, UnackedPublish::Send { id: of, .. } if *of == id));
+        self.outbox = page.sends.into_iter().filter(|send| !in_flight(send.id)).collect();
+        if !page.refused.is_empty() {
+            self.commit(InboundBatch { refused: page.refused, ..InboundBatch::default() }).await?;
+        }
         for (conversation, up_to) in reads {
             self.tell_read(conversation, up_to);
         }
@@ -70,7 +79,7 @@ impl EngineConnection<'_> {
     /// Puts as much into the link as there is room for.
     pub(super) async fn send_what_fits(&mut self) -> Result<(), DisconnectCause> {
         while let Some(next) = self.outbox.front() {
-            let payload = Publication::of(next.counter, next.id, &next.to, next.draft.clone()).payload;
+            let payload = Publication::of(next.counter, next.id, &next.to, next.draft.clone(), next.mls_epoch).payload;
             let (id, bytes) = (next.id, payload.len() + OVERHEAD);
             if bytes > self.packet_bytes_max {
                 // The server would close the connection, and the next one, and the next.

@@ -32,7 +32,7 @@ fn begun(group: bool, users: &[&str]) -> (Ledger, [SendId; 2]) {
 }
 
 fn unsent(it: &mut Ledger) -> Vec<(SendId, Recipient)> {
-    it.unanswered(0, 99).unwrap().into_iter().map(|out| (out.id, out.to)).collect()
+    it.unanswered(0, 99, 0).unwrap().sends.into_iter().map(|out| (out.id, out.to)).collect()
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! Encrypted conversations, by the client library and the real server.
+
+use godwit_client::EncryptionState;
+
+use super::*;
+
+async fn encrypted(server: &Server, account: &Account) -> Client {
+    let builder = builder(&format!("mqtt://{}", server.mqtt()), account).encryption(true);
+    builder.open().await.expect("it opens")
+}
+
+async fn becomes(client: &Client, state: EncryptionState) {
+    let mut watched = client.encryption();
+    soon("the state of encryption", watched.wait_for(|it| *it == state)).await.expect("it is open");
+}
+
+async fn ready(server: &Server, account: &Account) -> Client {
+    let client = encrypted(server, account).await;
+    becomes(&client, EncryptionState::Ready).await;
+    client
+}
+
+/// The conversation is encrypted from here on.
+async fn sealed(events: &mut Events) -> ConversationId {
+    loop {
+        if let Event::Changed { conversation, change: ConversationUpdate::Encrypted, .. } = next(events).await {
+            return conversation;
+        }
+    }
+}
+
+async fn encrypts(client: &Client, id: ConversationId) {
+    soon("encryption", client.encrypt(id)).await.expect("it is encrypted");
+}
+
+/// The next message, which must have been sealed.
+async fn secret(events: &mut Events) -> String {
+    let message = message(events).await;
+    assert!(message.encrypted && !message.unopened, "{message:?}");
+    text(&message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_people_write_to_each_other_encrypted() {
+    let server = Server::start();
+    let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let (alice, bob) = (ready(&server, &accounts[0]).await, ready(&server, &accounts[1]).await);
+    let (mut alices, mut bobs) = (alice.events(), bob.events());
+    let id = alice.open_direct(&user("bob")).await.expect("it is there");
+    encrypts(&alice, id).await;
+    assert_eq!((sealed(&mut alices).await, sealed(&mut bobs).await), (id, id));
+
+    alice.send(user("bob"), "hello").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "hello");
+    let sent = bob.send(id, "hello you").await.expect("queued");
+    assert_eq!(secret(&mut alices).await, "hello you");
+    soon("two ticks", sent.delivered()).await.expect("taken");
+    assert!(alice.conversation(id).await.expect("read").expect("known").encrypted);
+
+    let (ours, theirs) = (alice.safety_number(&user("bob")).await, bob.safety_number(&user("alice")).await);
+    let (ours, theirs) = (ours.expect("a number"), theirs.expect("a number"));
+    assert_eq!((&ours.digits, &ours.code, ours.verified), (&theirs.digits, &theirs.code, false));
+    alice.verify(&user("bob"), Some(&theirs.code), true).await.expect("the same");
+    assert!(alice.safety_number(&user("bob")).await.expect("a number").verified);
+    assert!(alice.verify(&user("bob"), Some(b"another"), true).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_of_an_encrypted_group_come_and_go() {
+    let server = Server::start();
+    let accounts = ["alice", "bob", "carol"].map(|name| server.add_user(name, "phone"));
+    let [alice, bob, carol] = &accounts;
+    let (alice, bob, carol) = (ready(&server, alice).await, ready(&server, bob).await, ready(&server, carol).await);
+    let (mut bobs, mut carols) = (bob.events(), carol.events());
+    let id = alice.create_group("walk", &[user("bob")]).await.expect("a group");
+    encrypts(&alice, id).await;
+    alice.send(id, "one").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "one");
+
+    soon("an added member", alice.add_member(id, &user("carol"))).await.expect("added");
+    alice.send(id, "two").await.expect("queued");
+    assert_eq!((secret(&mut bobs).await, secret(&mut carols).await), ("two".to_owned(), "two".to_owned()));
+    carol.send(id, "three").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "three");
+
+    soon("a removed member", alice.remove_member(id, &user("carol"))).await.expect("removed");
+    bob.send(id, "four").await.expect("queued");
+    let mut alices = alice.events();
+    while secret(&mut alices).await != "four" {}
+    // Who leaves is owed: the next one that sends removes it first.
+    soon("an added member", alice.add_member(id, &user("carol"))).await.expect("added");
+    carol.leave(id).await.expect("left");
+    alice.send(id, "five").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "five");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_linked_device_takes_part() {
+    let server = Server::start();
+    let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let (alice, bob) = (ready(&server, &accounts[0]).await, ready(&server, &accounts[1]).await);
+    let id = alice.open_direct(&user("bob")).await.expect("it is there");
+    encrypts(&alice, id).await;
+    let mut bobs = bob.events();
+    alice.send(id, "before").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "before");
+
+    let tablet = encrypted(&server, &server.add_device("bob", "tablet")).await;
+    becomes(&tablet, EncryptionState::Unlinked).await;
+    let offer = tablet.link_offer().await.expect("an offer");
+    assert_eq!(bob.offered_device(&offer).expect("an offer"), "tablet");
+    bob.link_accept(&offer).await.expect("accepted");
+    becomes(&tablet, EncryptionState::Ready).await;
+    assert_eq!(tablet.recovery_code().await.expect("read"), bob.recovery_code().await.expect("read"));
+
+    let mut tablets = tablet.events();
+    bob.send(id, "from the phone").await.expect("queued");
+    alice.send(id, "to both").await.expect("queued");
+    loop {
+        match next(&mut tablets).await {
+            Event::Message(message) if text(&message) == "to both" => break,
+            _ => {}
+        }
+    }
+    tablet.send(id, "from the tablet").await.expect("queued");
+    let mut alices = alice.events();
+    while secret(&mut alices).await != "from the tablet" {}
+}
