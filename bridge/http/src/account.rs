@@ -139,7 +139,9 @@ impl Export<'_> {
             let call = client::GetIdentity { user: self.actor.user.to_string(), after };
             let page = self.call(Call::GetIdentity(call)).await?;
             after = page.next;
-            self.write([line("identity", encryption::shown_identity(&page))]).await?;
+            if page.identity.as_deref().is_some_and(|it| *it != client::Identity::default()) {
+                self.write([line("identity", encryption::shown_identity(&page))]).await?;
+            }
             if after == 0 {
                 return Ok(());
             }

@@ -195,7 +195,7 @@ fn member(member: &client::Member) -> Value {
 }
 
 pub(super) fn description(conversation: u64, opened: &client::Opened) -> Value {
-    json!({
+    let shown = json!({
         "conversation": conversation,
         "group": opened.group,
         "title": opened.title,
@@ -203,8 +203,16 @@ pub(super) fn description(conversation: u64, opened: &client::Opened) -> Value {
         "settings": opened.settings.as_ref().map(GroupSettingsView::from),
         "retention": RetentionView::from(&opened.retention.unwrap_or_default()),
         "request": opened.request,
-        "mls_epoch": next(opened.mls_epoch),
-    })
+    });
+    in_epoch(shown, opened.mls_epoch)
+}
+
+/// What is not encrypted says nothing of it.
+fn in_epoch(mut shown: Value, mls_epoch: u64) -> Value {
+    if mls_epoch != 0 {
+        shown["mls_epoch"] = mls_epoch.into();
+    }
+    shown
 }
 
 pub(super) fn summary(summary: &client::Summary) -> Value {
@@ -221,12 +229,10 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
     match event.event.as_ref()? {
         event::Event::Message(it) => {
             let reaction = |it: &client::Reaction| {
-                let sealed = (!it.sealed.is_empty()).then(|| base64(&it.sealed));
-                json!({
-                    "member": it.member, "reaction": it.reaction, "sealed": sealed, "mls_epoch": next(it.mls_epoch),
-                })
+                let shown = json!({ "member": it.member, "reaction": it.reaction });
+                sealed(shown, &it.sealed, it.mls_epoch)
             };
-            Some(json!({
+            let shown = json!({
                 "sequence": it.sequence,
                 "sender": it.sender,
                 "age_s": it.age_s,
@@ -240,16 +246,17 @@ pub(super) fn event(event: &client::Event) -> Option<Value> {
                 "properties": it.properties.as_deref().map(properties),
                 "silent": it.silent,
                 "mentions": it.mentions,
-                "mls_epoch": next(it.mls_epoch),
-            }))
+            });
+            Some(in_epoch(shown, it.mls_epoch))
         }
         event::Event::Change(it) => {
             let changed = it.change.as_ref().map(change);
-            let mls = it.mls.as_deref().map(mls);
-            if changed.is_none() && mls.is_none() {
-                return None;
+            let mut shown = json!({ "sequence": it.sequence, "by": it.by, "change": changed });
+            match &it.mls {
+                Some(step) => shown["mls"] = mls(step),
+                None => _ = changed?,
             }
-            Some(json!({ "sequence": it.sequence, "by": it.by, "change": changed, "mls": mls }))
+            Some(shown)
         }
         event::Event::Receipt(_) | event::Event::Refusal(_) => None,
     }
@@ -280,6 +287,14 @@ fn properties(properties: &client::Properties) -> Value {
     })
 }
 
+/// A reaction, with what is sealed of it.
+fn sealed(mut shown: Value, sealed: &[u8], mls_epoch: u64) -> Value {
+    if !sealed.is_empty() {
+        shown["sealed"] = base64(sealed).into();
+    }
+    in_epoch(shown, mls_epoch)
+}
+
 /// See `client.MlsChange`. Commit and Welcome are of use to the device alone whose inbox they are in.
 fn mls(change: &client::MlsChange) -> Value {
     json!({
@@ -303,9 +318,8 @@ fn change(change: &change::Change) -> Value {
             json!({ "edited": { "sequence": it.sequence, "body": base64(&it.body), "text": text(&it.body) } })
         }
         change::Change::Reacted(it) => {
-            let sealed = (!it.sealed.is_empty()).then(|| base64(&it.sealed));
-            let (sequence, reaction, epoch) = (it.sequence, &it.reaction, next(it.mls_epoch));
-            json!({ "reacted": { "sequence": sequence, "reaction": reaction, "sealed": sealed, "mls_epoch": epoch } })
+            let shown = json!({ "sequence": it.sequence, "reaction": it.reaction });
+            json!({ "reacted": sealed(shown, &it.sealed, it.mls_epoch) })
         }
         change::Change::Retention(it) => json!({ "retention": RetentionView::from(it) }),
     }

@@ -278,19 +278,15 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("settings", or_null(json!({ "allOf": [reference("Settings")] }))),
         ("retention", reference("Retention")),
         ("request", flag()),
-        ("mls_epoch", or_null(number())),
+        ("mls_epoch?", number()),
     ];
     let summary = [
         &description[..],
         &[("last_sequence", number()), ("last", or_null(any())), ("unread", number()), ("read_up_to", number())],
     ]
     .concat();
-    let reaction = [
-        ("member", small()),
-        ("reaction", text(REACTION_BYTES_MAX)),
-        ("sealed", or_null(base64())),
-        ("mls_epoch", or_null(number())),
-    ];
+    let reaction =
+        [("member", small()), ("reaction", text(REACTION_BYTES_MAX)), ("sealed?", base64()), ("mls_epoch?", number())];
     let message = [
         ("sequence", number()),
         ("sender", small()),
@@ -305,7 +301,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("properties", or_null(json!({ "allOf": [reference("Properties")] }))),
         ("silent", flag()),
         ("mentions", list(small())),
-        ("mls_epoch", or_null(number())),
+        ("mls_epoch?", number()),
     ];
     let string = || text(u16::MAX.into());
     let properties = [
@@ -337,7 +333,7 @@ pub(super) fn schemas(body_bytes_max: usize) -> Value {
         ("mls_epoch?", number()),
     ];
     let mls = [("epoch", number()), ("device", name_schema()), ("commit", base64()), ("welcome", base64())];
-    let change = [("sequence", number()), ("by", small()), ("change", or_null(any())), ("mls", or_null(object(&mls)))];
+    let change = [("sequence", number()), ("by", small()), ("change", or_null(any())), ("mls?", object(&mls))];
     let encryption = json!({ "type": "string", "enum": ["off", "allowed", "required"] });
     let server = [("server", hex()), ("epoch", hex()), ("numbers_above", number()), ("encryption", encryption)];
     let settings = [("may_send", role()), ("may_add", role()), ("may_rename", role()), ("history_for_new", flag())];

@@ -20,12 +20,12 @@ const LIFE_S: u32 = 300;
 
 impl<S: Store, B: Bus> Lane<S, B> {
     pub(super) fn accept_link(&mut self, caller: CallContext, record: &UserRecord, call: client::AcceptLink) {
+        if call.link.len() != LINK_BYTES || !(1..=SEALED_BYTES_MAX).contains(&call.sealed.len()) {
+            return self.context.refuse(caller, refusal::BAD_LINK);
+        }
         let own = record.devices.iter().find(|it| caller.origin.device.is_some_and(|id| id.get() == it.id));
         if own.is_none_or(|it| it.certificate == 0) {
             return self.context.refuse(caller, refusal::NOT_CERTIFIED);
-        }
-        if call.link.len() != LINK_BYTES || !(1..=SEALED_BYTES_MAX).contains(&call.sealed.len()) {
-            return self.context.refuse(caller, refusal::BAD_LINK);
         }
         let user = caller.origin.user.clone();
         let ends_s = self.context.now_s.saturating_add(LIFE_S);
@@ -36,6 +36,10 @@ impl<S: Store, B: Bus> Lane<S, B> {
     }
 
     pub(super) async fn take_link(&mut self, caller: CallContext, call: &client::TakeLink) -> Result<(), StoreError> {
+        if call.link.len() != LINK_BYTES {
+            self.context.refuse(caller, refusal::BAD_LINK);
+            return Ok(());
+        }
         let user = caller.origin.user.clone();
         let stored = self.context.store.multi_get(&[keys::link(&user)]).await?.pop().flatten();
         let accepted = stored.and_then(|it| decoded::<LinkRecord>("link", &user, &it));

@@ -239,6 +239,7 @@ async fn a_link_is_taken_once_and_in_time() {
     assert_eq!(scene.call(ALICE, 1, accept(good)).await.reason, 0x87, "it has no certificate");
     assert_eq!(scene.call(ALICE, 2, Call::PublishKeys(first("alice", "phone", 0))).await.reason, 0);
     assert_eq!(scene.call(ALICE, 3, accept(b"short")).await.reason, 0x83);
+    assert_eq!(scene.call(TABLET, 6, take(b"short")).await.reason, 0x83);
     assert_eq!(scene.call(TABLET, 1, take(good)).await.reason, 0x90, "not yet");
     assert_eq!(scene.call(ALICE, 4, accept(good)).await.reason, 0);
     assert_eq!(scene.call(TABLET, 2, take(other)).await.reason, 0x90);
