@@ -1,5 +1,7 @@
 //! End-to-end encryption, as people have to do with it: devices that are linked, the recovery code, and who somebody is.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use godwit_e2ee::content::Kind;
 use godwit_e2ee::link::LinkOffer;
@@ -8,12 +10,16 @@ use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{AcceptLink, ClaimKeys, Edit, React, commit_group};
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 
 use super::Client;
 use crate::encryption::{EncryptionState, hand_in, meet};
 use crate::engine::now_s;
 use crate::error::{EncryptionFailure, Error};
 use crate::ledger::groups::ClaimedPackage;
+
+/// How long it takes, or less, until something can be sealed that cannot be yet.
+const NOT_NOW: Duration = Duration::from_millis(200);
 
 /// What two people compare to know that nobody stands between them. It is the same for both, on all their devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -245,6 +251,18 @@ impl Client {
         sequence: Seq,
         body: Bytes,
     ) -> Result<Option<(Bytes, u64)>, Error> {
-        Ok(self.0.shared.ledger.call(move |it| it.seal_about(id, (kind, sequence), &body, now_s())).await??)
+        let deadline = Instant::now() + self.0.call_timeout;
+        loop {
+            let body = body.clone();
+            let sealed = self.0.shared.ledger.call(move |it| it.seal_about(id, (kind, sequence), &body, now_s()));
+            match sealed.await? {
+                // Who is in the group is being learned, or an epoch ends.
+                Err(EncryptionFailure::NotNow) if Instant::now() < deadline => {
+                    self.0.shared.encryption.wake.notify_one();
+                    sleep(NOT_NOW).await;
+                }
+                sealed => return Ok(sealed?),
+            }
+        }
     }
 }

@@ -274,7 +274,7 @@ fn nothing_is_left_on_disk_of_a_body_that_every_device_has() {
 }
 
 /// Whether bytes stand in a file of a folder, or below it.
-pub(super) fn is_in(folder: &Path, needle: &[u8]) -> bool {
+pub(crate) fn is_in(folder: &Path, needle: &[u8]) -> bool {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.into_iter().any(|path| match path.is_dir() {
         true => is_in(&path, needle),

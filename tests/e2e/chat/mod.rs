@@ -14,7 +14,7 @@ mod groups;
 mod http;
 mod live;
 pub(crate) mod media;
-mod messages;
+pub(crate) mod messages;
 mod muted;
 mod numbers;
 mod once;

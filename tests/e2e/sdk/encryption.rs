@@ -3,6 +3,7 @@
 use godwit_client::EncryptionState;
 
 use super::*;
+use crate::chat::messages::is_in;
 
 async fn encrypted(server: &Server, account: &Account) -> Client {
     let builder = builder(&format!("mqtt://{}", server.mqtt()), account).encryption(true);
@@ -125,4 +126,62 @@ async fn a_linked_device_takes_part() {
     tablet.send(id, "from the tablet").await.expect("queued");
     let mut alices = alice.events();
     while secret(&mut alices).await != "from the tablet" {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_keeps_nothing_that_it_could_read() {
+    let server = Server::with(&[("retention.history", "forever")]);
+    let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let (alice, bob) = (ready(&server, &accounts[0]).await, ready(&server, &accounts[1]).await);
+    let (mut alices, mut bobs) = (alice.events(), bob.events());
+    let plain = alice.create_group("plain", &[user("bob")]).await.expect("a group");
+    let id = alice.create_group("secret", &[user("bob")]).await.expect("a group");
+    encrypts(&alice, id).await;
+    sealed(&mut bobs).await;
+    alice.send(plain, "canary-in-the-clear").await.expect("queued");
+    assert_eq!(text(&message(&mut bobs).await), "canary-in-the-clear");
+
+    alice.send(id, "canary-in-a-message").await.expect("queued");
+    let said = message(&mut bobs).await;
+    assert_eq!((text(&said).as_str(), said.encrypted), ("canary-in-a-message", true));
+    soon("a reaction", bob.react(id, said.sequence, "canary-reaction")).await.expect("taken");
+    soon("an edit", alice.edit(id, said.sequence, "canary-in-an-edit")).await.expect("taken");
+    let change = async |events: &mut Events, wanted: ConversationUpdate| loop {
+        if matches!(next(events).await, Event::Changed { change, .. } if change == wanted) {
+            return;
+        }
+    };
+    change(&mut alices, ConversationUpdate::Reacted(said.sequence, "canary-reaction".to_owned())).await;
+    change(&mut bobs, ConversationUpdate::Edited(said.sequence, "canary-in-an-edit".into())).await;
+
+    assert!(is_in(server.data(), b"canary-in-the-clear"), "where it is readable it is found");
+    for words in ["canary-in-a-message", "canary-reaction", "canary-in-an-edit"] {
+        assert!(!is_in(server.data(), words.as_bytes()), "{words}");
+        assert!(!server.log().contains(words), "{words}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_without_a_connection_is_sealed_when_it_leaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start();
+    let accounts = [server.add_user("alice", "phone"), server.add_user("bob", "phone")];
+    let address = format!("mqtt://{}", server.mqtt());
+    let stored = || builder(&address, &accounts[0]).sqlite(folder.path().join("alice.sqlite")).encryption(true).open();
+    let alice = stored().await.expect("it opens");
+    becomes(&alice, EncryptionState::Ready).await;
+    let bob = ready(&server, &accounts[1]).await;
+    let mut bobs = bob.events();
+    let id = alice.open_direct(&user("bob")).await.expect("it is there");
+    encrypts(&alice, id).await;
+    alice.send(id, "one").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "one");
+
+    server.kill();
+    alice.send(id, "two").await.expect("queued");
+    alice.close().await.expect("closed");
+    let alice = stored().await.expect("it opens");
+    alice.send(id, "three").await.expect("queued");
+    server.start_again();
+    assert_eq!((secret(&mut bobs).await, secret(&mut bobs).await), ("two".to_owned(), "three".to_owned()));
 }
