@@ -1,6 +1,9 @@
 //! The three programs. `godwit` is the server, its two halves and operators' commands. `godwit chat` and `godwit bench` run
 //! `godwit-chat` and `godwit-bench`, so that the program of production links neither the terminal chat nor the load generator.
 
+// The compiler looks at the whole of a server's futures at once: the drivers of Cassandra and NATS are deep.
+#![recursion_limit = "256"]
+
 /// Of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

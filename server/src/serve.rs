@@ -3,7 +3,7 @@
 
 mod bridge;
 mod checkpoint;
-mod chosen;
+pub(crate) mod chosen;
 pub(crate) mod cluster;
 mod encryption;
 mod entrance;

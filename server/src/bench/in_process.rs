@@ -19,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::args::{InProcessWorkload, TargetArgs};
 use crate::exit::CommandFailure;
 use crate::private;
+use crate::serve::chosen::{ChosenBus, ChosenStore};
 use crate::serve::parts;
 use crate::settings::{self, ServerSettings};
 
@@ -64,10 +65,9 @@ impl InProcessServer {
     async fn start(settings: &ServerSettings) -> anyhow::Result<Self> {
         private::data_folder(&settings.data_dir)?;
         let (store, time) = parts::open_store(settings).await?;
-        let bus = LocalBus::default();
-        let bridge =
-            parts::start_bridge(settings, (store.clone(), time), bus.clone(), parts::OptionalServices::default())
-                .await?;
+        let bus = ChosenBus::Local(LocalBus::default());
+        let memory = (ChosenStore::Rocks(store.clone()), time);
+        let bridge = parts::start_bridge(settings, memory, bus.clone(), parts::OptionalServices::default()).await?;
         // Alone on its bus, so any name will do.
         // What is measured is the server, not what it lets one client do.
         let mut unlimited = parts::doors(settings);

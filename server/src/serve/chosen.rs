@@ -14,7 +14,7 @@ use godwit_store::{Durability, Row, Store, StoreError, Table, Write};
 
 /// How edges and lanes reach each other.
 #[derive(Clone)]
-pub(super) enum ChosenBus {
+pub(crate) enum ChosenBus {
     /// In one process.
     Local(LocalBus),
     /// Through the broker's service listener: at the broker's side of it.
@@ -24,14 +24,14 @@ pub(super) enum ChosenBus {
     Nats(NatsBus),
 }
 
-pub(super) enum ChosenTx {
+pub(crate) enum ChosenTx {
     Local(LocalTx),
     Router(RouterTx),
     Rumqttc(RemoteTx),
     Nats(NatsTx),
 }
 
-pub(super) enum ChosenRx {
+pub(crate) enum ChosenRx {
     Local(LocalRx),
     Router(RouterRx),
     Rumqttc(RemoteRx),
@@ -97,7 +97,7 @@ impl Rx for ChosenRx {
 
 /// Where a bridge keeps what it knows.
 #[derive(Clone)]
-pub(super) enum ChosenStore {
+pub(crate) enum ChosenStore {
     /// In its data folder.
     Rocks(RocksStore),
     /// In the cluster that it leads.

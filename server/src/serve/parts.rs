@@ -108,7 +108,7 @@ pub(crate) struct OptionalServices {
 }
 
 /// The lanes.
-pub(super) async fn start_bridge(
+pub(crate) async fn start_bridge(
     settings: &ServerSettings,
     (store, time): (ChosenStore, Time),
     bus: ChosenBus,
@@ -155,7 +155,7 @@ pub(super) async fn start_bridge(
 }
 
 /// The listeners for clients.
-pub(super) async fn start_broker(
+pub(crate) async fn start_broker(
     settings: &ServerSettings,
     bus: ChosenBus,
     pressure: Pressure,
