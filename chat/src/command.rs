@@ -49,8 +49,10 @@ pub(crate) enum ChatCommand {
     Encrypt,
     /// What is compared with this user; or, if that was done, whether it is the same.
     Verify(UserId, Option<bool>),
-    /// What this device shows to be linked; or what another one shows that is to be linked.
-    Link(Option<String>),
+    /// What this device shows to be linked.
+    Link,
+    /// What another device shows that is to be linked, and whether it was asked and answered.
+    LinkOther(String, bool),
     /// The recovery code; or, typed, that of this user.
     Recovery(Option<String>),
     /// Know a user, by this label if it has one.
@@ -95,7 +97,7 @@ pub(crate) const HELP: &str = "\
 /save photo.jpg       the last file you were sent; /save 7 photo.jpg that of message 7. A folder will do
 /encrypt              messages of this conversation are encrypted from end to end, for ever
 /verify bob           the number that you and bob compare; /verify bob yes if it is the same, no if it is not
-/link                 what another device of yours scans or types to link this one: /link CODE there
+/link                 what another device of yours scans or types to link this one: /link CODE there, and yes
 /recovery             the code that brings back your keys when all devices are lost; /recovery CODE types it
 /contact bob Bobby    know bob, as Bobby if you like: whoever you know may see you online; /uncontact bob, /contacts
 /block bob, /unblock bob
@@ -178,7 +180,12 @@ impl ChatCommand {
                 (name, "no") => Self::Verify(user(name)?, Some(false)),
                 _ => return Err("is it the same? yes or no".to_owned()),
             },
-            ("link", code) => Self::Link((!code.is_empty()).then(|| code.to_owned())),
+            ("link", "") => Self::Link,
+            ("link", rest) => match split(rest) {
+                (code, "") => Self::LinkOther(code.to_owned(), false),
+                (code, "yes") => Self::LinkOther(code.to_owned(), true),
+                _ => return Err("is it your device? then /link CODE yes".to_owned()),
+            },
             ("recovery", code) => Self::Recovery((!code.is_empty()).then(|| code.to_owned())),
             ("contact", rest) => Self::Contact(user(split(rest).0)?, split(rest).1.to_owned()),
             ("uncontact", rest) => Self::NoContact(user(rest)?),
@@ -281,7 +288,10 @@ mod tests {
         let bob = UserId::new("bob").unwrap();
         assert_eq!(parse("/verify bob"), Some(ChatCommand::Verify(bob.clone(), None)));
         assert_eq!(parse("/verify bob yes"), Some(ChatCommand::Verify(bob, Some(true))));
-        assert_eq!(parse("/link"), Some(ChatCommand::Link(None)));
+        assert_eq!(parse("/link"), Some(ChatCommand::Link));
+        assert_eq!(parse("/link 0a1b"), Some(ChatCommand::LinkOther("0a1b".to_owned(), false)));
+        assert_eq!(parse("/link 0a1b yes"), Some(ChatCommand::LinkOther("0a1b".to_owned(), true)));
+        assert_eq!(parse("/link 0a1b no"), None);
         assert_eq!(parse("/recovery 0A 1B"), Some(ChatCommand::Recovery(Some("0A 1B".to_owned()))));
         let number = PhoneNumber::parse("+4930123456").unwrap();
         assert_eq!(parse("@+4930123456 hi"), Some(ChatCommand::Talk(number.into(), "hi".to_owned())));

@@ -26,10 +26,20 @@ pub(crate) async fn offer(client: &Client) -> Result<Shown, Error> {
     Ok(shown!["on another of your devices: /link ", Shown::line(to_text(&offer))])
 }
 
-/// Links the device that shows this.
-pub(crate) async fn accept(client: &Client, code: &str) -> Result<Shown, Error> {
+/// Links the device that shows this, if the user is `sure`; or says which device it is, and asks.
+pub(crate) async fn accept(client: &Client, code: &str, sure: bool) -> Result<Shown, Error> {
     let offer = from_text(code).ok_or_else(|| EncryptionFailure::Code("this is no code of a device".to_owned()))?;
     let device = client.offered_device(&offer)?;
+    if !sure {
+        let name = Shown::name(device);
+        return Ok(shown![
+            "link ",
+            name,
+            "? It will read everything that you read. If it is yours and in front of you: /link ",
+            Shown::line(to_text(&offer)),
+            " yes"
+        ]);
+    }
     client.link_accept(&offer).await?;
     Ok(shown![Shown::name(device), " is linked: it reads what you read"])
 }

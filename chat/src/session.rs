@@ -152,8 +152,8 @@ impl ChatSession {
                 client.verify(&user, None, same).await?;
                 return said(shown![user, if same { " is verified" } else { " is not verified" }]);
             }
-            ChatCommand::Link(None) => return said(encryption::offer(client).await?),
-            ChatCommand::Link(Some(code)) => return said(encryption::accept(client, &code).await?),
+            ChatCommand::Link => return said(encryption::offer(client).await?),
+            ChatCommand::LinkOther(code, sure) => return said(encryption::accept(client, &code, sure).await?),
             ChatCommand::Recovery(None) => match client.recovery_code().await? {
                 Some(code) => return said(shown![Shown::line(code), "\nwrite it down, and show it to nobody"]),
                 None => return failed("this device does not have it"),

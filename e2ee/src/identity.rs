@@ -3,6 +3,7 @@
 //! The server keeps the chain and hands out all of it, so it can show no other past to those who know one. A client pins
 //! the last link it saw of each user, and refuses a chain that does not go on from there.
 
+use godwit_schemas::client::IDENTITY_LINKS_MAX;
 use godwit_schemas::ids::UserId;
 
 use crate::certificate::DeviceCertificate;
@@ -13,9 +14,6 @@ use crate::wire::{self, Malformed, Reader};
 const FORMAT: u16 = 1;
 const LABEL_OWN: &str = "IdentityLink";
 const LABEL_PREVIOUS: &str = "IdentityLink previous";
-
-/// Links of a chain at the most: a user has had so many identity keys.
-pub const LINKS_MAX: usize = 256;
 
 /// One identity key of a user, and how it came after the one before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +34,8 @@ pub enum ChainError {
     /// Not the encoding of a link.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// There is no link, or there are more than [`LINKS_MAX`].
-    #[error("a chain has 1 to 256 links")]
+    /// There is no link, or there are more than [`IDENTITY_LINKS_MAX`].
+    #[error("a chain has 1 to {IDENTITY_LINKS_MAX} links")]
     Length,
     /// A link does not name the one before it, or has not the next number.
     #[error("a link does not follow the one before it")]
@@ -214,7 +212,7 @@ impl IdentityChain {
     ///
     /// They are not.
     pub fn new(user: UserId, links: Vec<IdentityLink>) -> Result<Self, ChainError> {
-        if links.is_empty() || links.len() > LINKS_MAX {
+        if links.is_empty() || links.len() > IDENTITY_LINKS_MAX {
             return Err(ChainError::Length);
         }
         let mut before = None;
@@ -231,7 +229,7 @@ impl IdentityChain {
     ///
     /// It does not follow the last one. The chain stays as it was.
     pub fn append(&mut self, link: IdentityLink) -> Result<(), ChainError> {
-        if self.links.len() >= LINKS_MAX {
+        if self.links.len() >= IDENTITY_LINKS_MAX {
             return Err(ChainError::Length);
         }
         link.check(&self.user, Some(self.last()))?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use godwit_core::refusal::{self, Refusal};
 use godwit_core::stored::{CertificateRecord, DeviceKeysRecord, IdentityRecord, KeyPackageRecord, UserRecord};
 use godwit_schemas::bus::Bus;
-use godwit_schemas::client;
+use godwit_schemas::client::{self, IDENTITY_LINKS_MAX};
 use godwit_schemas::ids::{DeviceId, DeviceName, UserId};
 use godwit_schemas::reason::Reason;
 
@@ -27,8 +27,6 @@ use godwit_store::{Store, StoreError, Table, Write, keys};
 pub(crate) const KEY_PACKAGE_BYTES_MAX: usize = 2_048;
 /// Longest certificate or link in bytes.
 pub(crate) const CERTIFICATE_BYTES_MAX: usize = 512;
-/// Most links of a user's identity.
-const LINKS_MAX: usize = 64;
 /// Most certificates of a user's devices, of those that are no more too.
 const CERTIFICATES_MAX: u64 = 1_000;
 /// Key packages of which it is remembered that they came.
@@ -207,7 +205,7 @@ fn new_of(mut call: client::PublishKeys, stored: &Stored, keys_max: u32) -> Resu
         (true, false) => Err(refusal::NO_CERTIFICATE),
         (false, true) if stored.identity.chain.is_empty() => Err(refusal::NO_IDENTITY),
         (false, _) if stored.identity.last_certificate >= CERTIFICATES_MAX => Err(refusal::TOO_MANY_CERTIFICATES),
-        (_, false) if stored.identity.chain.len() >= LINKS_MAX => Err(refusal::TOO_MANY_LINKS),
+        (_, false) if stored.identity.chain.len() >= IDENTITY_LINKS_MAX => Err(refusal::TOO_MANY_LINKS),
         _ => Ok(call),
     }
 }
