@@ -20,9 +20,15 @@ function descriptors(): DescMessage[] {
   const folder = mkdtempSync(join(tmpdir(), "godwit-proto-"));
   const image = join(folder, "image.binpb");
   execFileSync(here("../../node_modules/.bin/buf"), ["build", here("../../../../schemas/proto"), "-o", image]);
-  const registry = createFileRegistry(readReal(FileDescriptorSetSchema, readFileSync(image)));
+  const set = readReal(FileDescriptorSetSchema, readFileSync(image));
   rmSync(folder, { recursive: true });
-  return [...registry].filter((it): it is DescMessage => it.kind === "message" && it.typeName.startsWith("godwit.client."));
+  // The tables have neither these messages nor fields of them.
+  const leftOut = new Set(set.file.find((it) => it.name === "godwit/e2ee.proto")?.messageType.map((it) => it.name));
+  for (const message of set.file.flatMap((it) => it.messageType)) {
+    message.field = message.field.filter((it) => !leftOut.has(it.typeName.replace(".godwit.client.", "")));
+  }
+  const ours = (it: DescMessage) => it.typeName.startsWith("godwit.client.") && !leftOut.has(it.name);
+  return [...createFileRegistry(set)].filter((it): it is DescMessage => it.kind === "message" && ours(it));
 }
 
 let state = 1;
