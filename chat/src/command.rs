@@ -291,7 +291,6 @@ mod tests {
         assert_eq!(parse("/link"), Some(ChatCommand::Link));
         assert_eq!(parse("/link 0a1b"), Some(ChatCommand::LinkOther("0a1b".to_owned(), false)));
         assert_eq!(parse("/link 0a1b yes"), Some(ChatCommand::LinkOther("0a1b".to_owned(), true)));
-        assert_eq!(parse("/link 0a1b no"), None);
         assert_eq!(parse("/recovery 0A 1B"), Some(ChatCommand::Recovery(Some("0A 1B".to_owned()))));
         let number = PhoneNumber::parse("+4930123456").unwrap();
         assert_eq!(parse("@+4930123456 hi"), Some(ChatCommand::Talk(number.into(), "hi".to_owned())));
@@ -304,6 +303,7 @@ mod tests {
             "/edit",
             "/reply",
             "/undo all",
+            "/link 0a1b no",
             "/block",
             "@",
             "@b/c hi",
