@@ -40,7 +40,7 @@ export OLD ?=
 CLIENTS ?= 1000 10000
 
 .PHONY: help build run test test-cluster soak soak-client client-size attack siege fresh fuzz sim conformance bench profile router-cost fmt lint doc deny audit \
-	prerequisites settings-page test-prerequisites test-web web
+	prerequisites settings-page test-prerequisites test-web deb web
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20

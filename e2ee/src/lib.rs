@@ -5,7 +5,7 @@
 //! - [`mls`]: groups, as their members have them and as the server sees them.
 //!
 //! For devices, with the feature `client`:
-//! - [`content`], [`live`], [`file`]: what is sealed for the members of a conversation.
+//! - [`content`], [`live`], [`mod@file`]: what is sealed for the members of a conversation.
 //! - [`user_secret`], [`vault`], [`link`]: what a user's devices share, how a new one gets it, and history with it.
 //! - [`safety_number`]: what people compare.
 //!

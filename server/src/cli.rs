@@ -15,7 +15,8 @@ Examples:
   godwit serve --config /etc/godwit.toml    settings from a file
   GODWIT__LOG__LEVEL=debug godwit serve     or from the environment, key by key
 
-Exit codes: 0 done, 1 failed or refused, 64 wrong usage or settings, 69 server not reachable";
+Exit codes: 0 done, 1 failed or refused, 64 wrong usage or settings, 65 damaged backup,
+69 server not reachable, 75 another bridge leads the cluster";
 
 /// Messaging backend over MQTT: what is acknowledged is on disk.
 #[derive(Debug, Parser)]

@@ -11,7 +11,7 @@ use crate::call::{ConversationCall, LookBack};
 use crate::conversation::Watermark;
 use crate::credential::Fingerprint;
 use crate::group::InviteSecret;
-use crate::mls::GroupCommit;
+use crate::mls::CheckedGroup;
 use crate::reply_to::ReplyTo;
 use crate::retry::PublishRecord;
 use crate::send_count::{SendNumber, Sender};
@@ -91,6 +91,36 @@ impl Draft {
     pub fn has_extras(&self) -> bool {
         let Self { media, properties, silent, mentions, mls_epoch, .. } = self;
         !media.is_empty() || properties.is_some() || *silent || !mentions.is_empty() || *mls_epoch != 0
+    }
+}
+
+/// What is to begin a conversation's next epoch, on its way to the conversation's lane: once to be looked at, and once more when
+/// it was checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupCommit {
+    /// The publish that asks for it.
+    pub origin: CommandOrigin,
+    /// `Request.id`.
+    pub id: u64,
+    /// MQTT 5 correlation data.
+    pub correlation: Bytes,
+    /// As it was handed in.
+    pub call: client::CommitGroup,
+    /// SHA-256 of that.
+    pub hash: [u8; 32],
+    /// `None`: it was not checked yet.
+    pub checked: Option<Result<CheckedGroup, &'static str>>,
+}
+
+impl GroupCommit {
+    /// The conversation.
+    pub fn conversation(&self) -> ConversationId {
+        ConversationId::new(self.call.conversation)
+    }
+
+    /// It founds a group, and is no commit.
+    pub fn founds(&self) -> bool {
+        self.call.commit.is_empty()
     }
 }
 

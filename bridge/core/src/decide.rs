@@ -8,12 +8,12 @@ use godwit_schemas::ids::{ConversationId, DeviceId, Order, Ordinal, Seq, UserId}
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
-use self::commit::EpochStep;
 use crate::command::{Command, CommandOrigin, ReceivedMessages};
 use crate::conversation::{Conversation, Raised, Watermark};
 use crate::entry::Entry;
 use crate::event::{self, DomainEvent};
 use crate::membership_count::Membership;
+use crate::mls::EpochStep;
 use crate::outcome::{Effect, EffectKind, Outcome, StoreChange};
 use crate::recent::PlaceContent;
 use crate::refusal::{self, Refusal};

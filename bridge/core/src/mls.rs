@@ -1,11 +1,12 @@
 //! The MLS group of an encrypted conversation, as far as decisions need it: its epoch, and which devices are in it. What is in a
 //! group was checked before; that it fits the members, and that one commit follows another, is decided here.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use godwit_schemas::client;
-use godwit_schemas::ids::{ConversationId, DeviceId, DeviceName, Seq, UserId};
+use godwit_schemas::ids::{DeviceId, DeviceName, Seq, UserId};
 
-use crate::command::CommandOrigin;
 use crate::floor::Floor;
 use crate::stored::MlsRecord;
 
@@ -205,34 +206,15 @@ pub struct CheckedGroup {
     pub added: usize,
 }
 
-/// What is to begin a conversation's next epoch, on its way to the conversation's lane: once to be looked at, and once more when
-/// it was checked.
-#[derive(Debug, Clone, PartialEq)]
-pub struct GroupCommit {
-    /// The publish that asks for it.
-    pub origin: CommandOrigin,
-    /// `Request.id`.
-    pub id: u64,
-    /// MQTT 5 correlation data.
-    pub correlation: Bytes,
-    /// As it was handed in.
-    pub call: client::CommitGroup,
-    /// SHA-256 of that.
-    pub hash: [u8; 32],
-    /// `None`: it was not checked yet.
-    pub checked: Option<Result<CheckedGroup, &'static str>>,
-}
-
-impl GroupCommit {
-    /// The conversation.
-    pub fn conversation(&self) -> ConversationId {
-        ConversationId::new(self.call.conversation)
-    }
-
-    /// It founds a group, and is no commit.
-    pub fn founds(&self) -> bool {
-        self.call.commit.is_empty()
-    }
+/// What is told of an epoch that begins.
+#[derive(Debug)]
+pub(crate) struct EpochStep {
+    /// Without a welcome.
+    pub(crate) told: client::MlsChange,
+    /// The welcome of each device that is let in by one.
+    pub(crate) welcomes: BTreeMap<DeviceId, Bytes>,
+    /// It was founded: also devices without a certificate are told, and nothing after that.
+    pub(crate) founds: bool,
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use godwit_schemas::media::MediaId;
 use godwit_schemas::partition::Partition;
 use godwit_schemas::reason::Reason;
 
+use crate::command::GroupCommit;
 use crate::conversation::Watermark;
 use crate::event::DomainEvent;
 use crate::keys::MessageKey;
-use crate::mls::GroupCommit;
 use crate::outbox::{Link, Outgoing, Outside};
 use crate::reaction::StoredReaction;
 use crate::reply_to::ReplyTo;

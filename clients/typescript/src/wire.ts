@@ -44,7 +44,7 @@ export type ConversationUpdate =
   | { kind: "role"; member: OpenedMember }
   | { kind: "settings"; settings: SettingsRecord }
   | { kind: "recalled"; sequence: number }
-  | { kind: "edited"; sequence: number; body: Uint8Array }
+  | { kind: "edited"; sequence: number; body: Uint8Array; sealed: boolean }
   | { kind: "reacted"; sequence: number; reaction: string }
   | { kind: "retention"; retention: RetentionRecord };
 
@@ -56,7 +56,10 @@ export type InboxEvent =
       sequence: number;
       sender: number;
       ageS: number;
+      /** Empty if it is sealed. */
       body: Uint8Array;
+      /** It is encrypted from end to end, which this library cannot open. */
+      sealed: boolean;
       replyTo: number;
       media: MediaRecord[];
       edited: boolean;
@@ -99,7 +102,7 @@ export function eventOf({ event }: Event): InboxEvent {
         sequence: named(it.sequence),
         sender: it.sender,
         ageS: plain(it.ageS),
-        body: it.body,
+        ...bodyOf(it),
         replyTo: plain(it.replyTo),
         media: it.media.map(mediaOf),
         edited: it.edited,
@@ -120,6 +123,11 @@ export function eventOf({ event }: Event): InboxEvent {
     default:
       throw new MalformedEvent("unknown kind");
   }
+}
+
+function bodyOf({ body, mlsEpoch }: { body: Uint8Array; mlsEpoch: bigint }): { body: Uint8Array; sealed: boolean } {
+  const sealed = mlsEpoch !== 0n;
+  return { body: sealed ? new Uint8Array() : body, sealed };
 }
 
 function named(number: bigint): number {
@@ -145,7 +153,7 @@ function updateOf({ change }: Change): ConversationUpdate {
     case "recalled":
       return { kind: "recalled", sequence: plain(change.value) };
     case "edited":
-      return { kind: "edited", sequence: plain(change.value.sequence), body: change.value.body };
+      return { kind: "edited", sequence: plain(change.value.sequence), ...bodyOf(change.value) };
     case "reacted":
       return { kind: "reacted", sequence: plain(change.value.sequence), reaction: change.value.reaction };
     case "retention": {

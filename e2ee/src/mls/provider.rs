@@ -1,4 +1,4 @@
-//! Cipher suite 0x0001 for mls-rs: MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, on [`crypto`](crate::crypto). HPKE is
+//! Cipher suite 0x0001 for mls-rs: MLS_128_DHKEMX25519_AES128GCM_SHA256_Ed25519, on [`crate::crypto`]. HPKE is
 //! mls-rs' own, on the same primitives. No other suite is there: nobody can be talked into a weaker one.
 
 use mls_rs_core::crypto::{

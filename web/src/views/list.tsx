@@ -95,8 +95,9 @@ function Row({ chat, conversation }: { chat: Chat; conversation: Conversation })
   );
 }
 
-export function previewOf({ recalled, body, media }: { recalled?: boolean; body: Uint8Array; media: readonly { name: string }[] }): string {
+export function previewOf({ recalled, sealed, body, media }: { recalled?: boolean; sealed?: boolean; body: Uint8Array; media: readonly { name: string }[] }): string {
   if (recalled) return "deleted";
+  if (sealed) return "encrypted";
   return plain(textOf(body)) || plain(media[0]?.name ?? "") || "…";
 }
 

@@ -31,7 +31,7 @@ interface BubbleProps {
 }
 
 export function Bubble({ chat, message, isFirst, group, administers }: BubbleProps) {
-  const { mine, sequence, media, recalled, edited, at, state, replyTo, reactions } = message;
+  const { mine, sequence, media, recalled, sealed, edited, at, state, replyTo, reactions } = message;
   const text = textOf(message.body);
   return (
     <li class={`message ${mine ? "mine" : ""} ${isFirst ? "first" : ""}`} id={`message-${sequence}`} tabIndex={-1}>
@@ -40,7 +40,7 @@ export function Bubble({ chat, message, isFirst, group, administers }: BubblePro
         {isFirst && (mine || !group) && <p class="hidden">{mine ? "You" : plain(chat.nameOf(message.user))}</p>}
         {replyTo !== undefined && <Quote chat={chat} sequence={replyTo} />}
         {media.map((it) => <Attachment key={it.id} chat={chat} conversation={message.conversation} media={it} />)}
-        {recalled ? <p class="gone">This message was deleted.</p> : text !== "" && <Text text={text} />}
+        {recalled || sealed ? <p class="gone">{recalled ? "This message was deleted." : "Encrypted: this page cannot read it."}</p> : text !== "" && <Text text={text} />}
         <p class="meta">
           {edited && !recalled && <span>edited</span>}
           <time title={fullTimeOf(at)}>{timeOf(at)}</time>

@@ -5,8 +5,6 @@
 //! One commit of an epoch counts. It takes a place in the order like any change: messages before it are of epochs before it. A
 //! change of the members that comes with it takes the same place.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use godwit_schemas::client::{self, Role, change, commit_group::With};
 use godwit_schemas::ids::{ConversationId, DeviceId, Ordinal, Seq, UserId};
@@ -15,9 +13,10 @@ use godwit_schemas::reason::Reason;
 use super::call::done;
 use super::fanout::DeviceLocation;
 use super::{Decision, Placed};
+use crate::command::GroupCommit;
 use crate::conversation::Conversation;
 use crate::entry::Entry;
-use crate::mls::{CheckedGroup, CheckedLeaf, EPOCH_S, EpochBeginning, GroupCommit, MlsLeaf, MlsState};
+use crate::mls::{CheckedGroup, CheckedLeaf, EPOCH_S, EpochBeginning, EpochStep, MlsLeaf, MlsState};
 use crate::outcome::{Effect, EffectKind, StoreChange};
 use crate::recent::PlaceContent;
 use crate::refusal::{self, Refusal};
@@ -162,7 +161,7 @@ impl Decision<'_> {
             Some(mls) if !commit.founds() => mls.begin(checked.epoch, begun_by, leaves, now_s),
             mls => *mls = Some(Box::new(MlsState::founded(checked.epoch, begun_by, leaves, floor, now_s))),
         }
-        let step = EpochStep::new(self, commit, checked);
+        let step = self.step_of(commit, checked);
         match (added, removed) {
             (Some(user), _) => self.enrolled(id, user, &by, Some(step)),
             (None, Some(user)) => self.part(id, &user, &by, Some(step)),
@@ -294,34 +293,22 @@ impl Decision<'_> {
         let entry = self.entry_of_change(id, sequence, by, change);
         Entry { expires_at_s: entry.expires_at_s.saturating_add(EPOCH_S), ..entry }
     }
-}
 
-/// What is told of an epoch that begins.
-pub(super) struct EpochStep {
-    told: client::MlsChange,
-    welcomes: BTreeMap<DeviceId, Bytes>,
-    /// It was founded: also devices without a certificate are told, and nothing after that.
-    founds: bool,
-}
-
-impl EpochStep {
-    fn new(decision: &Decision<'_>, commit: &GroupCommit, checked: &CheckedGroup) -> Self {
+    /// What is told of the epoch that a commit begins.
+    fn step_of(&self, commit: &GroupCommit, checked: &CheckedGroup) -> EpochStep {
         let device = |user: &str, name: &str| {
             let user = UserId::new(user).ok()?;
-            let devices = &decision.cache.user(&user)?.record.devices;
+            let devices = &self.cache.user(&user)?.record.devices;
             devices.iter().find(|it| it.name == name).map(|it| DeviceId::new(it.id))
         };
         let welcomes = commit.call.welcomes.iter();
         let welcomes = welcomes.filter_map(|it| Some((device(&it.user, &it.device)?, it.welcome.clone())));
-        Self {
-            told: client::MlsChange {
-                epoch: checked.epoch,
-                commit: commit.call.commit.clone(),
-                welcome: Bytes::new(),
-                device: checked.committer.device.to_string(),
-            },
-            welcomes: welcomes.collect(),
-            founds: commit.founds(),
-        }
+        let told = client::MlsChange {
+            epoch: checked.epoch,
+            commit: commit.call.commit.clone(),
+            welcome: Bytes::new(),
+            device: checked.committer.device.to_string(),
+        };
+        EpochStep { told, welcomes: welcomes.collect(), founds: commit.founds() }
     }
 }

@@ -4,11 +4,11 @@ use godwit_schemas::client::{self, Role, change};
 use godwit_schemas::ids::{ConversationId, Ordinal, UserId};
 
 use super::call::done;
-use super::commit::EpochStep;
 use super::room::limit;
 use super::{Decision, TITLE_BYTES_MAX, opened};
 use crate::entry::Entry;
 use crate::group::{GroupInvite, GroupSettings, InviteSecret};
+use crate::mls::EpochStep;
 use crate::outcome::StoreChange;
 use crate::recent::PlaceContent;
 use crate::refusal::{self, Refusal};

@@ -55,7 +55,7 @@ pub(super) const OPERATIONS: &[Operation<Admin>] = &[
     Operation {
         body: Some("NewDevice"),
         answer: (201, Some("Credentials")),
-        ..op("post", DEVICES, |it| on(it, admin::add_device), "Add a device, or give it a new password")
+        ..op("post", DEVICES, |it| on(it, admin::add_device), "Add a device")
     },
     op("delete", DEVICE, |it| on(it, admin::remove_device), "Remove a device"),
     Operation {

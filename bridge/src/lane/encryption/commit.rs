@@ -2,8 +2,8 @@
 //! be decided (`godwit_core::decide`).
 
 use godwit_core::call::MlsCall;
-use godwit_core::command::Command;
-use godwit_core::mls::{CheckedGroup, CheckedLeaf, GroupCommit};
+use godwit_core::command::{Command, GroupCommit};
+use godwit_core::mls::{CheckedGroup, CheckedLeaf};
 use godwit_core::refusal;
 use godwit_core::stored::MlsGroupRecord;
 use godwit_schemas::bus::Bus;

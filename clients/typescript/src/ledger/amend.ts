@@ -44,7 +44,7 @@ export async function amend(
     case "edited":
       // What was taken back says nothing any more. One that comes late (`gaps`) is no news after what came after it.
       believed = sentIt && !message.recalled && sequence > message.editedAt;
-      if (believed) Object.assign(message, { body: change.body, edited: true, editedAt: sequence });
+      if (believed) Object.assign(message, { body: change.body, sealed: change.sealed, edited: true, editedAt: sequence });
       break;
     case "reacted":
       believed = react(message, sequence, by, change.reaction);

@@ -51,11 +51,12 @@ export async function receive(job: Job, batch: readonly InboxDelivery[], now: nu
 
 /** A message as it is kept. `changedUpTo`: history has it with all changes at least up to there. */
 export function messageRecord(event: InboxEvent & { kind: "message" }, now: number, changedUpTo: number): MessageRecord {
-  const { sender, body, replyTo, media, edited, recalled } = event;
+  const { sender, body, sealed, replyTo, media, edited, recalled } = event;
   return {
     sender,
     at: Math.max(0, now - event.ageS),
     body,
+    ...(sealed && { sealed }),
     send: 0,
     replyTo,
     edited,

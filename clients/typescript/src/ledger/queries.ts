@@ -29,8 +29,10 @@ export interface Message {
   send: number | undefined;
   /** When the server stored it: seconds since 1970, by this device's clock. */
   at: number;
-  /** Opaque to the server. */
+  /** Opaque to the server. Empty if the message is sealed. */
   body: Uint8Array;
+  /** It is encrypted from end to end, which this library cannot open. */
+  sealed: boolean;
   media: MediaRecord[];
   /** The place of the message that it answers. */
   replyTo: number | undefined;
@@ -100,7 +102,7 @@ export function messageOf(
   within: ConversationRecord,
 ): Message {
   const userOf = (ordinal: number) => within.members.find((member) => member.ordinal === ordinal)?.user;
-  const { sender, at, body, send, replyTo, edited, recalled, media } = record;
+  const { sender, at, body, sealed = false, send, replyTo, edited, recalled, media } = record;
   const user = send > 0 ? me : userOf(sender);
   const mine = user === me;
   const reactions = record.reactions.filter((it) => it.reaction !== "");
@@ -113,6 +115,7 @@ export function messageOf(
     send: send > 0 ? send : undefined,
     at,
     body,
+    sealed,
     media,
     replyTo: replyTo > 0 ? replyTo : undefined,
     edited,

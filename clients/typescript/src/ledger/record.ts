@@ -132,6 +132,8 @@ export interface MessageRecord {
   sender: number;
   at: number;
   body: Uint8Array;
+  /** It is encrypted, and `body` is empty; not there: it is not. */
+  sealed?: boolean;
   /** Sent by this device, under this number; 0: not by this device. */
   send: number;
   /** The message that it answers; 0: none. */
