@@ -304,6 +304,9 @@ async fn told(session: &ChatSession, event: &Event) -> Result<Option<Shown>, Err
         Event::Plaintext { conversation, body, .. } => {
             Some(shown!["* ", place(*conversation).await, ": ", words::plaintext(body)])
         }
+        Event::GroupReset { conversation, user, .. } => {
+            Some(shown!["* ", place(*conversation).await, ": ", words::group_reset(user.as_ref())])
+        }
         Event::IdentityChanged { user } => Some(shown!["* ", words::identity_changed(user)]),
         Event::FileFailed { to, name, failure, .. } => {
             let (file, to) = (files::name(name), session.place(to).await);

@@ -157,6 +157,10 @@ async fn tell(session: &ChatSession, view: &mut ScreenModel, event: &Event) -> a
             let place = session.place(&(*conversation).into()).await;
             view.say(shown![place, ": ", words::plaintext(body)]);
         }
+        Event::GroupReset { conversation, user, .. } => {
+            let place = session.place(&(*conversation).into()).await;
+            view.say(shown![place, ": ", words::group_reset(user.as_ref())]);
+        }
         Event::IdentityChanged { user } => view.say(words::identity_changed(user)),
         Event::Message(message) => {
             if let Some(user) = &message.user {

@@ -99,6 +99,14 @@ pub(crate) fn plaintext(body: &[u8]) -> Shown {
     shown!["not encrypted, so nobody knows who wrote it: ", Shown::line(body)]
 }
 
+/// The keys of an encrypted conversation were made anew.
+pub(crate) fn group_reset(user: Option<&UserId>) -> Shown {
+    match user {
+        Some(user) => shown![user.clone(), " has made new keys for this conversation: it goes on encrypted"],
+        None => shown!["this conversation has new keys: it goes on encrypted"],
+    }
+}
+
 /// A user has another identity key.
 pub(crate) fn identity_changed(user: &UserId) -> Shown {
     shown![user.clone(), " has other keys than before: compare safety numbers before you trust what is written"]

@@ -233,6 +233,7 @@ impl Builder {
                 commands: sender.downgrade(),
                 call_timeout: self.call_timeout,
                 backoff: Backoff::new(self.longest_wait, seed.rotate_left(2)),
+                pauses: encryption::Pauses::new(seed.rotate_left(3)),
                 user: self.user.clone(),
                 device: self.device.clone(),
             }));

@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use godwit_schemas::client::request::Call;
 use godwit_schemas::client::{
-    CommitGroup, GetGroup, GetIdentity, GetVault, MlsGroup, PublishKeys, PutVault, Response, TakeLink,
+    ClaimKeys, CommitGroup, GetGroup, GetIdentity, GetVault, MlsGroup, PublishKeys, PutVault, Response, TakeLink,
 };
 use godwit_schemas::ids::{ConversationId, DeviceName, UserId};
 use godwit_schemas::reason::Reason;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
 use crate::client::ask;
 use crate::engine::{EngineCommand, EngineShared, now_s};
 use crate::error::{EncryptionFailure, Error};
-use crate::ledger::groups::GroupWork;
+use crate::ledger::groups::{BrokenGroup, ClaimedPackage, GroupWork};
 use crate::ledger::identity::{OwnState, PACKAGES};
 use crate::network::backoff::Backoff;
 use crate::status::Status;
@@ -30,8 +30,6 @@ const LINK_POLL: Duration = Duration::from_secs(2);
 const CHECK: Duration = Duration::from_secs(6 * 60 * 60);
 /// How often it is looked whether an epoch is too old.
 const GROUPS: Duration = Duration::from_secs(60);
-/// After something about a group did not come about.
-const GROUP_WAIT: Duration = Duration::from_secs(2);
 /// Ends of a tree that is handed out in pages: larger ones are not asked for.
 const TREE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Fewer than these are topped up.
@@ -81,8 +79,72 @@ pub(crate) struct EncryptionContext {
     pub(crate) commands: mpsc::WeakSender<EngineCommand>,
     pub(crate) call_timeout: Duration,
     pub(crate) backoff: Backoff,
+    pub(crate) pauses: Pauses,
     pub(crate) user: UserId,
     pub(crate) device: DeviceName,
+}
+
+/// What did not come about, and is left alone for a while: longer each time, up to [`GROUPS`].
+#[derive(Debug, Clone)]
+pub(crate) struct Pauses {
+    dice: fastrand::Rng,
+    paused: Vec<(GroupWork, Backoff, Instant)>,
+}
+
+impl Pauses {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { dice: fastrand::Rng::with_seed(seed), paused: Vec::new() }
+    }
+
+    /// Forgets what is not to be done any more.
+    fn keep(&mut self, work: &[GroupWork]) {
+        self.paused.retain(|(paused, ..)| work.contains(paused));
+    }
+
+    fn find(&self, work: &GroupWork) -> Option<Instant> {
+        self.paused.iter().find(|(paused, ..)| paused == work).map(|(_, _, until)| *until)
+    }
+
+    fn done(&mut self, work: &GroupWork) {
+        self.paused.retain(|(paused, ..)| paused != work);
+    }
+
+    fn failed(&mut self, work: GroupWork, now: Instant) {
+        if let Some((_, backoff, until)) = self.paused.iter_mut().find(|(paused, ..)| *paused == work) {
+            *until = now + backoff.next();
+            return;
+        }
+        let mut backoff = Backoff::new(GROUPS, self.dice.u64(..));
+        let until = now + backoff.next();
+        self.paused.push((work, backoff, until));
+    }
+
+    /// How long nothing is to be tried again.
+    fn shortest(&self, now: Instant) -> Duration {
+        let waits = self.paused.iter().map(|(_, _, until)| until.saturating_duration_since(now));
+        waits.min().unwrap_or(GROUPS).min(GROUPS)
+    }
+}
+
+/// Key packages of all devices of a user, but of this one: none if the user has no keys.
+///
+/// # Errors
+///
+/// As of calls; [`EncryptionFailure::NoKeys`], [`EncryptionFailure::Forked`].
+pub(crate) async fn claim(
+    shared: &EngineShared,
+    user: &UserId,
+    (commands, timeout): (&mpsc::WeakSender<EngineCommand>, Duration),
+) -> Result<Vec<ClaimedPackage>, Error> {
+    meet(shared, user, (commands, timeout)).await?;
+    let call = Call::ClaimKeys(ClaimKeys { user: user.to_string() });
+    let response = ask(commands.upgrade().ok_or(Error::Closed)?, timeout, call).await?;
+    let claimed = response.claimed.into_iter().map(|it| ClaimedPackage {
+        user: user.clone(),
+        device: it.device,
+        package: it.key_package.to_vec(),
+    });
+    Ok(claimed.collect())
 }
 
 /// Asks the server who a user is, all pages of it, and keeps that.
@@ -201,7 +263,7 @@ impl EncryptionContext {
     }
 
     /// Does what is to be done, and says after how long to look again.
-    async fn step(&self) -> Result<Duration, Error> {
+    async fn step(&mut self) -> Result<Duration, Error> {
         match meet(&self.shared, &self.user, (&self.commands, self.call_timeout)).await {
             Ok(()) | Err(Error::Encryption(EncryptionFailure::NoKeys(_))) => {}
             Err(Error::Refused(refusal)) if refusal.reason == Reason::IMPLEMENTATION_SPECIFIC => {
@@ -240,27 +302,28 @@ impl EncryptionContext {
     }
 
     /// Does what is to be done about conversations' groups.
-    async fn groups(&self) -> Result<Duration, Error> {
+    async fn groups(&mut self) -> Result<Duration, Error> {
         let work = self.shared.ledger.call(|it| it.group_work(now_s())).await?;
-        let mut wait = GROUPS;
+        self.pauses.keep(&work);
         for one in work {
-            let _alone = self.shared.encryption.committing.lock().await;
-            match self.do_group(&one).await {
-                Ok(()) => {}
-                Err(Error::Refused(refusal)) => {
-                    debug!(%refusal, ?one, "about a group");
-                    wait = GROUP_WAIT;
-                }
-                Err(Error::Encryption(failure)) => {
-                    debug!(%failure, ?one, "about a group");
-                    wait = GROUP_WAIT;
+            let paused = self.pauses.find(&one);
+            if paused.is_some_and(|until| until > Instant::now()) {
+                continue;
+            }
+            let shared = self.shared.clone();
+            let _alone = shared.encryption.committing.lock().await;
+            match self.do_group(&one, paused.is_some()).await {
+                Ok(()) => self.pauses.done(&one),
+                Err(error @ (Error::Refused(_) | Error::Encryption(_))) => {
+                    debug!(%error, ?one, "about a group");
+                    self.pauses.failed(one, Instant::now());
                 }
                 Err(error) => return Err(error),
             }
         }
         self.shared.ledger_changed().await?;
         self.fill_vault().await?;
-        Ok(wait)
+        Ok(self.pauses.shortest(Instant::now()))
     }
 
     /// Has the server keep the keys of new epochs for this user's other devices.
@@ -293,7 +356,8 @@ impl EncryptionContext {
         self.shared.ledger.call(move |it| it.take_vault(id, &rows)).await
     }
 
-    async fn do_group(&self, work: &GroupWork) -> Result<(), Error> {
+    /// `again`: it was tried before, and has waited since.
+    async fn do_group(&self, work: &GroupWork, again: bool) -> Result<(), Error> {
         let (ledger, with) = (&self.shared.ledger, (&self.commands, self.call_timeout));
         match work {
             GroupWork::Join(id, epoch) => {
@@ -308,7 +372,11 @@ impl EncryptionContext {
             }
             GroupWork::JoinFromOutside(id) => {
                 let id = *id;
-                let MlsGroup { epoch, group_info, tree, .. } = group(id, 0, with).await?;
+                let there = group(id, 0, with).await?;
+                if self.is_broken(id, &there).await? {
+                    return self.found_anew(id, &there, again).await;
+                }
+                let MlsGroup { epoch, group_info, tree, .. } = there;
                 let commit = ledger.call(move |it| it.join_from_outside(id, epoch, (&group_info, &tree), now_s()));
                 match commit.await? {
                     Some(commit) => hand_in(&self.shared, commit, with).await,
@@ -317,8 +385,11 @@ impl EncryptionContext {
             }
             GroupWork::Commit(id) => {
                 let id = *id;
-                let owed = group(id, 0, with).await?.owed;
-                let gone: Vec<_> = owed.into_iter().map(|it| (it.user, Some(it.device))).collect();
+                let there = group(id, 0, with).await?;
+                if self.is_broken(id, &there).await? {
+                    return self.found_anew(id, &there, again).await;
+                }
+                let gone: Vec<_> = there.owed.into_iter().map(|it| (it.user, Some(it.device))).collect();
                 let commit = ledger.call(move |it| it.commit_group(id, &[], &gone, now_s())).await??;
                 hand_in(&self.shared, commit, with).await
             }
@@ -348,6 +419,34 @@ impl EncryptionContext {
                 ledger.call(move |it| it.confirm_commit(id, current)).await
             }
         }
+    }
+
+    async fn is_broken(&self, id: ConversationId, there: &MlsGroup) -> Result<bool, Error> {
+        // All that is looked at, without the tree.
+        let there = MlsGroup { epoch: there.epoch, outdated: there.outdated, ..Default::default() };
+        self.shared.ledger.call(move |it| it.is_broken(id, &there)).await
+    }
+
+    /// Founds the group of a conversation anew, with all devices of its members. Waits first, for a time that chance gives: one of
+    /// those who find the group broken is enough, and the server takes one. The others are let in by that one.
+    async fn found_anew(&self, id: ConversationId, there: &MlsGroup, waited: bool) -> Result<(), Error> {
+        if !waited {
+            return Err(EncryptionFailure::NotNow.into());
+        }
+        let with = (&self.commands, self.call_timeout);
+        let broken = BrokenGroup { epoch: there.epoch, reset_generation: there.reset_generation };
+        let mut claimed = Vec::new();
+        for user in self.shared.ledger.call(move |it| it.present_members(id)).await? {
+            match claim(&self.shared, &user, with).await {
+                Ok(of_user) => claimed.extend(of_user),
+                // Whoever has no keys any more joins when there are some.
+                Err(Error::Encryption(EncryptionFailure::NoKeys(_))) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        info!(conversation = id.get(), epoch = there.epoch, "founds a broken group anew");
+        let commit = self.shared.ledger.call(move |it| it.found_group(id, Some(broken), &claimed, now_s())).await??;
+        hand_in(&self.shared, commit, with).await
     }
 
     async fn publish(&self, there: u32, anew: bool) -> Result<Duration, Error> {
@@ -384,5 +483,32 @@ impl EncryptionContext {
                 Ok(LINK_POLL)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_left_alone_longer_each_time_and_alone() {
+        let mut pauses = Pauses::new(7);
+        let (one, two) = (GroupWork::Commit(ConversationId::new(1)), GroupWork::Commit(ConversationId::new(2)));
+        let now = Instant::now();
+        assert_eq!((pauses.shortest(now), pauses.find(&one)), (GROUPS, None));
+        let mut longest = Duration::ZERO;
+        for failures in 0..40 {
+            pauses.failed(one.clone(), now);
+            let wait = pauses.shortest(now);
+            assert!(wait <= GROUPS.min(Duration::from_millis(500) * (1 << failures.min(20))), "{failures}: {wait:?}");
+            longest = longest.max(wait);
+        }
+        assert!(longest > GROUPS / 2, "{longest:?}");
+        assert_eq!(pauses.find(&two), None);
+        pauses.failed(two.clone(), now);
+        pauses.done(&one);
+        assert!(pauses.find(&one).is_none() && pauses.find(&two).is_some());
+        pauses.keep(&[one]);
+        assert_eq!(pauses.find(&two), None);
     }
 }

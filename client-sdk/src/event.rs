@@ -146,6 +146,16 @@ pub enum Event {
         /// What it says.
         body: Bytes,
     },
+    /// The keys of an encrypted conversation were made anew, as after a restore of the server. Its messages go on encrypted, and
+    /// earlier ones stay readable where they were.
+    GroupReset {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Its place there.
+        sequence: Seq,
+        /// Who has made them.
+        user: Option<UserId>,
+    },
     /// A user has another identity key than before, or it is this user: its safety number is another one, and what was verified
     /// is not any more. Usually the user has lost its devices and begun anew. It may also be the server, or somebody in between.
     IdentityChanged {

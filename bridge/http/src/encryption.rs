@@ -97,6 +97,7 @@ pub(super) async fn group(
         "tree_bytes": group.tree_bytes,
         "owed": group.owed.iter().map(leaf).collect::<Vec<_>>(),
         "reset_generation": group.reset_generation,
+        "outdated": group.outdated,
     })))
 }
 

@@ -7,13 +7,13 @@ use godwit_e2ee::content::Kind;
 use godwit_e2ee::link::LinkOffer;
 use godwit_e2ee::safety_number::{Party, safety_number, scannable};
 use godwit_schemas::client::request::Call;
-use godwit_schemas::client::{AcceptLink, ClaimKeys, Edit, React, commit_group};
+use godwit_schemas::client::{AcceptLink, Edit, React, commit_group};
 use godwit_schemas::ids::{ConversationId, Seq, UserId};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::Client;
-use crate::encryption::{EncryptionState, hand_in, meet};
+use crate::encryption::{EncryptionState, claim, hand_in, meet};
 use crate::engine::now_s;
 use crate::error::{EncryptionFailure, Error};
 use crate::ledger::groups::ClaimedPackage;
@@ -170,7 +170,7 @@ impl Client {
         let users: Vec<_> = members.into_iter().filter(|it| it.present).map(|it| it.user).collect();
         let claimed = self.claim(&users).await?;
         let _alone = self.0.shared.encryption.committing.lock().await;
-        let commit = self.0.shared.ledger.call(move |it| it.found_group(id, &claimed, now_s())).await??;
+        let commit = self.0.shared.ledger.call(move |it| it.found_group(id, None, &claimed, now_s())).await??;
         hand_in(&self.0.shared, commit, (&self.0.commands.downgrade(), self.0.call_timeout)).await
     }
 
@@ -206,20 +206,15 @@ impl Client {
         hand_in(&self.0.shared, commit, (&self.0.commands.downgrade(), self.0.call_timeout)).await
     }
 
-    /// Key packages of all devices of these users, but of this one.
+    /// Key packages of all devices of these users, who all must have some, but of this device.
     async fn claim(&self, users: &[UserId]) -> Result<Vec<ClaimedPackage>, Error> {
         let mut claimed = Vec::new();
         for user in users {
-            self.meet(user).await?;
-            let response = self.call(Call::ClaimKeys(ClaimKeys { user: user.to_string() })).await?;
-            if response.claimed.is_empty() && *user != self.0.user {
+            let of_user = claim(&self.0.shared, user, (&self.0.commands.downgrade(), self.0.call_timeout)).await?;
+            if of_user.is_empty() && *user != self.0.user {
                 return Err(EncryptionFailure::NoKeys(user.to_string()).into());
             }
-            claimed.extend(response.claimed.into_iter().map(|it| ClaimedPackage {
-                user: user.clone(),
-                device: it.device,
-                package: it.key_package.to_vec(),
-            }));
+            claimed.extend(of_user);
         }
         Ok(claimed)
     }

@@ -91,6 +91,25 @@ pub(super) struct EpochKeysRecord {
     pub(super) live: Vec<u8>,
 }
 
+/// What a change says of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// The conversation was not encrypted before.
+    First,
+    /// Another group has taken the place of the one before.
+    Anew,
+    /// The group goes on.
+    Next,
+}
+
+/// The group that the one which is founded takes the place of, as the server has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BrokenGroup {
+    pub(crate) epoch: u64,
+    /// The lowest generation that the server takes.
+    pub(crate) reset_generation: u32,
+}
+
 /// What is to be done about a conversation's group, with the server's help.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum GroupWork {
@@ -191,17 +210,20 @@ impl Ledger {
         Ok(record.and_then(|record| Some(EpochKeys { base: key(&record.base)?, live: key(&record.live)? })))
     }
 
-    /// A change says that another epoch begins. Returns whether the conversation was not encrypted before.
+    /// A change says that another epoch begins.
     pub(super) fn begins_epoch(
         &mut self,
         id: ConversationId,
         change: &MlsChange,
         by_me: bool,
         now_s: u64,
-    ) -> Result<bool, LocalStoreError> {
-        let known = self.group_record(id)?;
-        let is_first = known.as_ref().is_none_or(GroupRecord::is_founding);
-        let mut record = known.unwrap_or_default();
+    ) -> Result<Beginning, LocalStoreError> {
+        let mut record = self.group_record(id)?.unwrap_or_default();
+        let beginning = match record.announced {
+            0 => Beginning::First,
+            before if generation(change.epoch) > generation(before) => Beginning::Anew,
+            _ => Beginning::Next,
+        };
         record.announced = record.announced.max(change.epoch);
         if change.epoch > record.epoch
             && let Some(device) = self.own_device()?
@@ -210,7 +232,7 @@ impl Ledger {
         }
         self.put(&keys::group(id), &record)?;
         self.has_new_epochs = true;
-        Ok(is_first)
+        Ok(beginning)
     }
 
     fn go_on(
@@ -374,10 +396,24 @@ impl Ledger {
         Ok(Some(commit_group(id, epoch, messages, &[])))
     }
 
-    /// What the server is handed so that a conversation becomes encrypted, with these devices in it.
+    /// Who is a member of a conversation now.
+    pub(crate) fn present_members(&mut self, id: ConversationId) -> Result<Vec<UserId>, LocalStoreError> {
+        let members = self.conversation_record(id)?.members.into_iter();
+        Ok(members.filter(|it| !it.gone).filter_map(|it| UserId::new(&it.user).ok()).collect())
+    }
+
+    /// Whether the group that the server has can only be founded anew. It says so itself after a restore; or it is at an epoch
+    /// that this device has left behind, and takes no commit of this device.
+    pub(crate) fn is_broken(&mut self, id: ConversationId, there: &client::MlsGroup) -> Result<bool, LocalStoreError> {
+        Ok(there.outdated || self.group_record(id)?.is_some_and(|record| record.epoch > there.epoch))
+    }
+
+    /// What the server is handed so that a conversation becomes encrypted, with these devices in it; or, if it is, so that this
+    /// group takes the place of a broken one. Keys of earlier epochs stay.
     pub(crate) fn found_group(
         &mut self,
         id: ConversationId,
+        broken: Option<BrokenGroup>,
         claimed: &[ClaimedPackage],
         now_s: u64,
     ) -> Result<Result<client::CommitGroup, EncryptionFailure>, LocalStoreError> {
@@ -386,19 +422,23 @@ impl Ledger {
             return Ok(Err(failure));
         }
         let packages: Vec<_> = claimed.iter().map(|it| &it.package[..]).collect();
-        let group_id = GroupId { conversation: id, generation: 0 };
+        let mut record = self.group_record(id)?.unwrap_or_default();
+        // The server may have forgotten generations that this device has seen.
+        let seen = generation(record.announced.max(record.epoch));
+        let generation = broken.map_or(0, |it| it.reset_generation.max(seen.saturating_add(1)));
+        let group_id = GroupId { conversation: id, generation };
         let (mut group, messages) =
             Group::found(&device, group_id, &packages, UnixTime::new(now_s)).map_err(from_group)?;
         let epoch = group.epoch().map_err(from_group)?.number();
         let stored = group.store().map_err(from_group)?;
         let FoundingMessages { group_info, tree, welcomes } = messages;
-        let mut record = self.group_record(id)?.unwrap_or_default();
         let state = stored.state.to_vec();
         record.pending =
             Some(PendingRecord { epoch, commit: Vec::new(), secrets: Vec::new(), state, tree: stored.tree });
         self.put(&keys::group(id), &record)?;
         let messages = CommitMessages { commit: Vec::new(), group_info, welcomes };
-        Ok(Ok(client::CommitGroup { tree: tree.into(), ..commit_group(id, 0, messages, claimed) }))
+        let current = broken.map_or(0, |it| it.epoch);
+        Ok(Ok(client::CommitGroup { tree: tree.into(), generation, ..commit_group(id, current, messages, claimed) }))
     }
 
     /// What the server is handed so that the next epoch begins: with these devices added, and with the leaves of `gone`
@@ -602,6 +642,11 @@ impl Ledger {
     pub(crate) fn new_epochs(&mut self) -> bool {
         std::mem::take(&mut self.has_new_epochs)
     }
+}
+
+/// Which group of the conversation an epoch is of.
+fn generation(epoch: u64) -> u32 {
+    Epoch::from_number(epoch).map_or(0, Epoch::generation)
 }
 
 /// Whether a user is a member.

@@ -11,9 +11,9 @@ use godwit_schemas::phone::PhoneNumber;
 use super::amend::Belief;
 use super::outbound::{kept, recipient};
 use super::record::{
-    EarlyRecord, FailedFileRecord, InboxRecord, KnownConversationRecord, KnownMemberRecord, MessageRecord,
-    PlaintextRecord, RestoredRecord, SentRecord, UnconfirmedEvent, UndecryptableRecord, UnplacedSendRecord,
-    UnroutedSendsRecord,
+    EarlyRecord, FailedFileRecord, GroupResetRecord, InboxRecord, KnownConversationRecord, KnownMemberRecord,
+    MessageRecord, PlaintextRecord, RestoredRecord, SentRecord, UnconfirmedEvent, UndecryptableRecord,
+    UnplacedSendRecord, UnroutedSendsRecord,
 };
 use super::{Gap, HistoryFill, Ledger, decoded, failure, keep_tracker, keys, ordinal_of, place_of, tracker_of};
 use crate::event::{Delivery, Event, Message, Reaction};
@@ -358,6 +358,11 @@ impl Ledger {
             UnconfirmedEvent::Plaintext(PlaintextRecord { place, sender, body }) => {
                 let (conversation, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
                 Some(Event::Plaintext { conversation, sequence, sender: Ordinal::new(sender), body })
+            }
+            UnconfirmedEvent::GroupReset(GroupResetRecord { place, by }) => {
+                let (conversation, sequence) = (ConversationId::new(place.conversation), Seq::new(place.sequence));
+                let (user, _, _) = watermark(&self.conversation_record(conversation)?, Ordinal::new(by));
+                Some(Event::GroupReset { conversation, sequence, user })
             }
             UnconfirmedEvent::IdentityChanged(user) => {
                 UserId::new(&user).ok().map(|user| Event::IdentityChanged { user })

@@ -263,7 +263,7 @@ pub(crate) struct FillRecord {
 /// What the app has not confirmed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct InboxRecord {
-    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8, 9, 10, 11")]
+    #[prost(oneof = "UnconfirmedEvent", tags = "1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12")]
     pub(crate) waiting: Option<UnconfirmedEvent>,
     /// Of a change of a message: the message is here, and who did it may.
     #[prost(bool, tag = "7")]
@@ -303,6 +303,19 @@ pub(crate) enum UnconfirmedEvent {
     /// A message that was not sealed, where all are.
     #[prost(message, tag = "11")]
     Plaintext(PlaintextRecord),
+    /// A conversation's group was made anew.
+    #[prost(message, tag = "12")]
+    GroupReset(GroupResetRecord),
+}
+
+/// A conversation's group was made anew.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GroupResetRecord {
+    #[prost(message, required, tag = "1")]
+    pub(crate) place: PlaceRecord,
+    /// The ordinal of who has made it.
+    #[prost(uint32, tag = "2")]
+    pub(crate) by: u32,
 }
 
 /// A message that cannot be opened.

@@ -15,10 +15,11 @@ use godwit_schemas::content::Content;
 use godwit_schemas::ids::{ConversationId, Ordinal, Seq};
 use prost::Message as _;
 
+use super::groups::Beginning;
 use super::inbound::Received;
 use super::record::{
-    KnownConversationRecord, MessageRecord, OutRecord, PlaintextRecord, ReactionRecord, UnconfirmedEvent,
-    UndecryptableRecord,
+    GroupResetRecord, KnownConversationRecord, MessageRecord, OutRecord, PlaintextRecord, ReactionRecord,
+    UnconfirmedEvent, UndecryptableRecord,
 };
 use super::{Ledger, keys, place_of};
 use crate::error::EncryptionFailure;
@@ -372,14 +373,18 @@ impl Ledger {
         else {
             return Ok(Some((change, payload.clone())));
         };
-        let mut is_first = false;
+        let mut beginning = Beginning::Next;
         if let Some(mls) = raw.mls.take() {
             let me = conversation.members.iter().find(|member| member.user == self.me.as_str());
             let by_me = me.is_some_and(|me| me.ordinal == by.get());
-            is_first = self.begins_epoch(id, &mls, by_me, now_s)?;
+            beginning = self.begins_epoch(id, &mls, by_me, now_s)?;
+        }
+        if beginning == Beginning::Anew {
+            let place = place_of(id, sequence.get());
+            self.tell(UnconfirmedEvent::GroupReset(GroupResetRecord { place, by: by.get() }))?;
         }
         match (&change, &mut raw.change) {
-            (ConversationUpdate::Encrypted, _) if !is_first => Ok(None),
+            (ConversationUpdate::Encrypted, _) if beginning != Beginning::First => Ok(None),
             (ConversationUpdate::Opened { .. }, Some(client::change::Change::Opened(opened))) => {
                 self.announced(id, opened.mls_epoch)?;
                 Ok(Some((change, payload.clone())))

@@ -151,6 +151,7 @@ fn encrypted(response: &mut Response, answer: &Value) {
             tree_bytes: number(&answer["tree_bytes"]),
             owed: each(&answer["owed"], leaf),
             reset_generation: number(&answer["reset_generation"]) as u32,
+            outdated: answer["outdated"] == true,
         })
     });
     response.mls_epoch = number(&answer["epoch"]);

@@ -3,6 +3,7 @@
 use godwit_client::EncryptionState;
 
 use super::*;
+use crate::backup::{Backup, Restored};
 use crate::chat::messages::is_in;
 
 async fn encrypted(server: &Server, account: &Account) -> Client {
@@ -184,4 +185,57 @@ async fn what_is_written_without_a_connection_is_sealed_when_it_leaves() {
     alice.send(id, "three").await.expect("queued");
     server.start_again();
     assert_eq!((secret(&mut bobs).await, secret(&mut bobs).await), ("two".to_owned(), "three".to_owned()));
+}
+
+/// The store is copied, the group goes on by two epochs, and the copy is put back: what devices have in hand the server does not
+/// know any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_goes_on_encrypted_after_a_restore() {
+    let mut server = Server::start();
+    let accounts = ["alice", "bob", "carol"].map(|name| server.add_user(name, "phone"));
+    let [alice, bob, carol] = &accounts;
+    let (alice, bob, _carol) = (ready(&server, alice).await, ready(&server, bob).await, ready(&server, carol).await);
+    let (mut alices, mut bobs) = (alice.events(), bob.events());
+    let id = alice.create_group("walk", &[user("bob")]).await.expect("a group");
+    encrypts(&alice, id).await;
+    let one = alice.send(id, "one").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "one");
+    soon("two ticks", one.delivered()).await.expect("taken");
+    server.stop();
+    let backup = Backup::of(&server);
+    server.start_again();
+    soon("an added member", alice.add_member(id, &user("carol"))).await.expect("added");
+    alice.send(id, "two").await.expect("queued");
+    assert_eq!(secret(&mut bobs).await, "two");
+    soon("a removed member", alice.remove_member(id, &user("carol"))).await.expect("removed");
+    bob.send(id, "three").await.expect("queued");
+    assert_eq!(secret(&mut alices).await, "three");
+
+    server.stop();
+    backup.put_back(&server, Restored::Store);
+    server.start_again();
+    alice.send(id, "four").await.expect("queued");
+    bob.send(id, "five").await.expect("queued");
+    let mut reset = 0;
+    for (events, wanted) in [(&mut alices, "five"), (&mut bobs, "four")] {
+        loop {
+            match next(events).await {
+                Event::GroupReset { conversation, .. } if conversation == id => reset += 1,
+                Event::Message(message) => {
+                    assert!(message.encrypted && !message.unopened, "{message:?}");
+                    assert_eq!(text(&message), wanted);
+                    break;
+                }
+                Event::Undecryptable { why, .. } => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(reset, 2, "each is told once");
+    for client in [&alice, &bob] {
+        let kept = client.messages(id, None, 99).await.expect("kept");
+        let mut kept: Vec<_> = kept.iter().map(|(message, _)| text(message)).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["five", "four", "one", "three", "two"], "what was read stays, and nothing is there twice");
+    }
 }

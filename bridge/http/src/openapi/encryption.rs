@@ -134,6 +134,7 @@ pub(super) fn schemas() -> Map<String, Value> {
                 ("tree_bytes", number()),
                 ("owed", list(object(&of_device()))),
                 ("reset_generation", small()),
+                ("outdated", flag()),
             ]),
         ),
         (

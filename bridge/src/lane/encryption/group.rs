@@ -70,7 +70,8 @@ impl<S: Store> Context<S> {
         if from == 0 {
             let floor = self.floor_of(ConversationId::new(call.conversation));
             let state = conversation.mls.as_deref().and_then(MlsState::from_record);
-            shown.reset_generation = state.map_or(0, |state| state.next_generation(floor, self.now_s));
+            shown.reset_generation = state.as_ref().map_or(0, |state| state.next_generation(floor, self.now_s));
+            shown.outdated = state.is_some_and(|state| state.is_outdated(floor));
             shown.owed = self.owed(conversation, leaves).await?;
             shown.group_info = group_info;
         }

@@ -10,7 +10,7 @@ use godwit_schemas::ids::DeviceName;
 use super::*;
 use crate::error::EncryptionFailure;
 use crate::event::Message;
-use crate::ledger::groups::{ClaimedPackage, GroupWork};
+use crate::ledger::groups::{BrokenGroup, ClaimedPackage, GroupWork};
 use crate::ledger::identity::PACKAGES;
 use crate::wire::ConversationUpdate;
 
@@ -132,18 +132,18 @@ impl World {
             call.welcomes.iter().map(|it| (it.user.clone(), it.device.clone(), &it.welcome)).collect();
         let welcomes: Vec<_> =
             welcomes.iter().map(|(user, device, message)| WelcomeFor { user, device, message }).collect();
-        let (id, now) = (GroupId { conversation: HERE, generation: 0 }, UnixTime::new(NOW_S));
+        let (id, now) = (GroupId { conversation: HERE, generation: call.generation }, UnixTime::new(NOW_S));
+        if self.group.as_ref().map_or(0, |group| group.epoch().unwrap().number()) != call.epoch {
+            return Err("stale".to_owned());
+        }
         let group = match &self.group {
-            None => {
-                let founding = Founding { group_info: &call.group_info, tree: &call.tree, welcomes: &welcomes };
-                PublicGroup::found(id, founding, now).map_err(|error| error.to_string())?.0
-            }
-            Some(group) => {
-                if group.epoch().unwrap().number() != call.epoch {
-                    return Err("stale".to_owned());
-                }
+            Some(group) if !call.commit.is_empty() => {
                 let commit = Commit { message: &call.commit, group_info: &call.group_info, welcomes: &welcomes };
                 group.after(commit, now).map_err(|error| error.to_string())?.0
+            }
+            _ => {
+                let founding = Founding { group_info: &call.group_info, tree: &call.tree, welcomes: &welcomes };
+                PublicGroup::found(id, founding, now).map_err(|error| error.to_string())?.0
             }
         };
         let (epoch, committer) = (group.epoch().unwrap().number(), self.devices[by].name.to_string());
@@ -231,7 +231,7 @@ impl World {
     fn found(&mut self) {
         let others: Vec<_> = (1..self.devices.len()).collect();
         let claimed = self.claim(&others);
-        let call = self.devices[0].ledger.found_group(HERE, &claimed, NOW_S).unwrap().unwrap();
+        let call = self.devices[0].ledger.found_group(HERE, None, &claimed, NOW_S).unwrap().unwrap();
         self.order(0, &call).unwrap();
         self.settle();
     }
@@ -337,7 +337,7 @@ fn the_app_is_told_once_that_a_conversation_is_encrypted() {
 fn what_comes_before_the_device_is_in_is_read_when_it_is() {
     let mut world = World::new(&[("alice", "phone"), ("bob", "phone")]);
     let claimed = world.claim(&[1]);
-    let call = world.devices[0].ledger.found_group(HERE, &claimed, NOW_S).unwrap().unwrap();
+    let call = world.devices[0].ledger.found_group(HERE, None, &claimed, NOW_S).unwrap().unwrap();
     world.order(0, &call).unwrap();
     assert!(world.devices[0].ledger.group_work(NOW_S).unwrap().is_empty(), "everybody is known");
     world.says(0, "early");
@@ -490,7 +490,7 @@ fn a_key_package_of_another_identity_is_not_used() {
     let mut world = World::new(&[("alice", "phone"), ("bob", "phone")]);
     let mut strange = World::new(&[("bob", "phone")]);
     let claimed = strange.claim(&[0]);
-    let made = world.devices[0].ledger.found_group(HERE, &claimed, NOW_S).unwrap();
+    let made = world.devices[0].ledger.found_group(HERE, None, &claimed, NOW_S).unwrap();
     assert!(matches!(made, Err(EncryptionFailure::Code(_))));
     world.says(0, "plain");
     assert_eq!(world.leaves(0)[0].body, "plain", "it is as if nobody had tried");
@@ -589,10 +589,88 @@ fn signals_are_sealed_for_the_moment() {
 fn a_founding_that_was_refused_leaves_nothing() {
     let mut world = World::new(&[("alice", "phone"), ("bob", "phone")]);
     let claimed = world.claim(&[1]);
-    world.devices[0].ledger.found_group(HERE, &claimed, NOW_S).unwrap().unwrap();
+    world.devices[0].ledger.found_group(HERE, None, &claimed, NOW_S).unwrap().unwrap();
     world.says(0, "waits");
     assert!(world.leaves(0).is_empty());
     world.devices[0].ledger.commit_refused(HERE, 0).unwrap();
     assert!(!world.devices[0].ledger.is_encrypted(HERE).unwrap());
     assert_eq!(world.leaves(0)[0].body, "waits");
+}
+
+/// The server has gone back by two epochs. Two devices found the group anew at once; the server takes one.
+#[test]
+fn a_broken_group_is_founded_anew_and_what_was_sealed_before_is_read() {
+    let mut world = World::founded(&[("alice", "phone"), ("bob", "phone"), ("carol", "phone")]);
+    let backup = world.group.clone().unwrap();
+    for _ in 0..2 {
+        let call = world.devices[0].ledger.commit_group(HERE, &[], &[], NOW_S).unwrap().unwrap();
+        world.order(0, &call).unwrap();
+    }
+    world.settle();
+    let there = |world: &World, outdated| client::MlsGroup { epoch: world.epoch(), outdated, ..Default::default() };
+    let is_broken = |world: &mut World, it| world.devices[1].ledger.is_broken(HERE, &it).unwrap();
+    let now = there(&world, false);
+    assert!(!is_broken(&mut world, now));
+    let early = world.says(2, "before");
+    let sealed_before = world.leaves(2).remove(0);
+    world.group = Some(backup);
+    for outdated in [false, true] {
+        let behind = there(&world, outdated);
+        assert!(is_broken(&mut world, behind));
+    }
+
+    for at in [0, 1] {
+        let sent = world.says(at, "after");
+        assert_eq!(world.leaves(at).len(), 1);
+        let current = world.epoch();
+        world.devices[at].ledger.stale(sent, current).unwrap();
+        assert!(world.leaves(at).is_empty());
+        assert_eq!(world.devices[at].ledger.group_work(NOW_S).unwrap(), [GroupWork::Commit(HERE)]);
+    }
+    let hour = u32::try_from(NOW_S / 3_600).unwrap();
+    let broken = Some(BrokenGroup { epoch: world.epoch(), reset_generation: hour });
+    assert_eq!(world.devices[0].ledger.present_members(HERE).unwrap().len(), 3);
+    let claimed = [world.claim(&[1]), world.claim(&[0, 2])];
+    let calls: Vec<_> = [0, 1]
+        .into_iter()
+        .map(|at: usize| world.devices[at].ledger.found_group(HERE, broken, &claimed[at], NOW_S).unwrap().unwrap())
+        .collect();
+    for at in 0..3 {
+        world.news(at);
+    }
+    world.order(1, &calls[1]).unwrap();
+    assert_eq!(world.order(0, &calls[0]), Err("stale".to_owned()));
+    let current = world.epoch();
+    world.devices[0].ledger.commit_refused(HERE, current).unwrap();
+    world.settle();
+    assert_eq!(world.epoch(), (u64::from(hour) << 32) + 1, "nobody has to join from outside");
+    for at in 0..3 {
+        let told = world.news(at);
+        let resets = told.iter().filter(
+            |it| matches!(it, Event::GroupReset { conversation: HERE, user: Some(user), .. } if user.as_str() == "bob"),
+        );
+        assert_eq!((resets.count(), told.len()), (1, 1), "{told:?}");
+    }
+
+    world.delivers(0);
+    world.delivers(1);
+    assert_eq!((world.read(0), world.read(1)), (vec!["after".to_owned()], vec!["after".to_owned()]));
+    assert_eq!(world.read(2), ["after", "after"]);
+    let sequence = world.sequence;
+    let late = client::Message {
+        conversation: 65,
+        sequence,
+        sender: 2,
+        body: sealed_before.body,
+        mls_epoch: sealed_before.mls_epoch,
+        ..Default::default()
+    };
+    world.devices[0].ledger.receive(vec![delivered(event::Event::Message(late))], NOW_S).unwrap();
+    assert_eq!(world.read(0), ["before"]);
+    world.devices[2].ledger.stored(early, Some((HERE, Seq::new(sequence)))).unwrap();
+
+    // The server went back again, in the same hour: none of its epochs comes twice.
+    let claimed = world.claim(&[0]);
+    let again = world.devices[1].ledger.found_group(HERE, broken, &claimed, NOW_S).unwrap().unwrap();
+    assert_eq!(again.generation, hour + 1);
 }
