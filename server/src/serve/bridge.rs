@@ -66,45 +66,28 @@ pub(super) struct BridgeStart<'a> {
 impl BridgeStart<'_> {
     /// With a store in the data folder.
     pub(super) async fn alone(self, bus: ChosenBus) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token, metrics, reload } = self;
-        let (rocks, time) = parts::open_store(settings).await?;
-        origin::find_out(&settings.data_dir, &rocks).await?;
-        let store = ChosenStore::Rocks(rocks.clone());
-        let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
-        let entrance = ClosedEntrance::bind(settings).await?;
-        let page_origins = Vec::new();
-        let doors = None;
-        let parts = BridgeParts {
-            store,
-            time,
-            bus,
-            telling,
-            beside,
-            doors,
-            entrance,
-            admin_token,
-            page_origins,
-            metrics,
-            reload,
-        };
-        RunningBridge::start(settings, parts, StoreKeeper::Rocks(rocks)).await
+        let (rocks, time) = parts::open_store(self.settings).await?;
+        origin::find_out(&self.settings.data_dir, &rocks).await?;
+        let entrance = ClosedEntrance::bind(self.settings).await?;
+        self.start((ChosenStore::Rocks(rocks.clone()), time), bus, entrance, StoreKeeper::Rocks(rocks)).await
     }
 
     /// As a member of a cluster: stands by until it leads.
-    pub(super) async fn in_cluster(self, bus: NatsBus, store: PreparedStore) -> anyhow::Result<RunningBridge> {
-        let Self { settings, events, beside, admin_token, metrics, reload } = self;
+    pub(super) async fn in_cluster(mut self, bus: NatsBus, store: PreparedStore) -> anyhow::Result<RunningBridge> {
+        let settings = self.settings;
         let lock = private::lock(&settings.data_dir)?;
         bus.check().await.context("cluster.nats")?;
-        let (admin_token, _) = admin_access(admin_token)?;
-        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings, &metrics);
+        let (admin_token, _) = admin_access(self.admin_token.take())?;
+        let mut entrance = BoundEntrance::bind(settings).await?.stand_by(settings, &self.metrics);
         announce_admin(settings, entrance.addresses(), admin_token.clone())?;
+        self.admin_token = Some(admin_token);
         let WebAddresses { plain, secure } = entrance.addresses();
         Listeners::of_standby(plain, secure).write(&settings.data_dir, ProcessRole::Bridge.listeners_file())?;
         let time = Time::of_system(settings.time);
         let leads = Arc::<OnceLock<Weak<Leadership>>>::default();
         let asked = leads.clone();
         let read = move || Some(asked.get()?.upgrade()?.read());
-        metrics.cluster.get_or_init(|| Box::new(read));
+        self.metrics.cluster.get_or_init(|| Box::new(read));
         let leading = async {
             let cluster = store.connect(time.clone()).await?;
             cluster::lead(&cluster, &settings.data_dir).await
@@ -114,14 +97,22 @@ impl BridgeStart<'_> {
             () = entrance.ended() => return Err(anyhow!("the HTTP listener ended")),
         };
         let leadership = Arc::new(leadership);
-        let asked = Arc::downgrade(&leadership);
-        _ = leads.set(asked);
-        let beside = OptionalServices { lead: cluster::lead_of(&leadership), ..beside };
-        let (store, bus) = (ChosenStore::Cluster(store), ChosenBus::Nats(bus));
+        _ = leads.set(Arc::downgrade(&leadership));
+        self.beside.lead = cluster::lead_of(&leadership);
+        let (memory, entrance) = ((ChosenStore::Cluster(store), time), ClosedEntrance::Standby(entrance));
+        self.start(memory, ChosenBus::Nats(bus), entrance, StoreKeeper::Cluster { leadership, lock }).await
+    }
+
+    async fn start(
+        self,
+        (store, time): (ChosenStore, Time),
+        bus: ChosenBus,
+        entrance: ClosedEntrance,
+        keeper: StoreKeeper,
+    ) -> anyhow::Result<RunningBridge> {
+        let Self { settings, events, beside, admin_token, metrics, reload } = self;
         let telling = events.clone().start(events.on_mqtt().then(|| bus.clone()))?;
-        let (entrance, admin_token) = (ClosedEntrance::Standby(entrance), Some(admin_token));
-        let page_origins = Vec::new();
-        let doors = None;
+        let (doors, page_origins) = (None, Vec::new());
         let parts = BridgeParts {
             store,
             time,
@@ -135,7 +126,7 @@ impl BridgeStart<'_> {
             metrics,
             reload,
         };
-        RunningBridge::start(settings, parts, StoreKeeper::Cluster { leadership, lock }).await
+        RunningBridge::start(settings, parts, keeper).await
     }
 }
 
